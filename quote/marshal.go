@@ -1,0 +1,84 @@
+package quote
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// MarshalBinary returns the bytes of the quote. It fails where the quote could
+// not have been parsed: a body that does not fit BodyType, or a part that is
+// too long for its length field.
+func (q *Quote) MarshalBinary() ([]byte, error) {
+	p, err := q.SignedBytes()
+	if err != nil {
+		return nil, err
+	}
+	signature, err := q.Signature.append(nil, q.Header.Version)
+	if err != nil {
+		return nil, err
+	}
+	p = binary.LittleEndian.AppendUint32(p, uint32(len(signature)))
+	return append(p, signature...), nil
+}
+
+// SignedBytes returns the part of the quote that the attestation key signs: the
+// header and the body, without the signature data length.
+func (q *Quote) SignedBytes() ([]byte, error) {
+	p := q.Header.append(nil)
+	if q.Header.Version == Version5 {
+		p = binary.LittleEndian.AppendUint16(p, uint16(q.BodyType))
+		p = binary.LittleEndian.AppendUint32(p, uint32(q.BodyType.size()))
+	}
+	start := len(p)
+	switch {
+	case q.Enclave != nil && q.TD == nil:
+		p, _ = q.Enclave.AppendBinary(p)
+	case q.TD != nil && q.Enclave == nil:
+		p = q.TD.appendTo(p)
+	default:
+		return nil, fmt.Errorf("quote: exactly one of the bodies Enclave and TD must be set")
+	}
+	if size := len(p) - start; size != q.BodyType.size() {
+		return nil, fmt.Errorf("quote: the body has %d bytes, which is not %s", size, q.BodyType)
+	}
+	return p, nil
+}
+
+func (h Header) append(p []byte) []byte {
+	p = binary.LittleEndian.AppendUint16(p, uint16(h.Version))
+	p = binary.LittleEndian.AppendUint16(p, uint16(h.KeyType))
+	p = binary.LittleEndian.AppendUint32(p, uint32(h.TEE))
+	p = binary.LittleEndian.AppendUint16(p, h.QESVN)
+	p = binary.LittleEndian.AppendUint16(p, h.PCESVN)
+	p = append(p, h.VendorID[:]...)
+	return append(p, h.UserData[:]...)
+}
+
+func (s *SignatureData) append(p []byte, v Version) ([]byte, error) {
+	if len(s.QEAuthData) > math.MaxUint16 {
+		return nil, fmt.Errorf("quote: %d bytes of QE authentication data; at most %d", len(s.QEAuthData), MaxQEAuthData)
+	}
+	if len(s.CertificationData.Data) > MaxCertificationData {
+		return nil, fmt.Errorf("quote: %d bytes of certification data; at most %d", len(s.CertificationData.Data), MaxCertificationData)
+	}
+	p = append(p, s.Signature[:]...)
+	p = append(p, s.AttestationKey[:]...)
+	if v == Version3 {
+		return s.appendCertifiedQEReport(p), nil
+	}
+	inner := s.appendCertifiedQEReport(nil)
+	p = binary.LittleEndian.AppendUint16(p, uint16(QEReportCertificationData))
+	p = binary.LittleEndian.AppendUint32(p, uint32(len(inner)))
+	return append(p, inner...), nil
+}
+
+func (s *SignatureData) appendCertifiedQEReport(p []byte) []byte {
+	p, _ = s.QEReport.AppendBinary(p)
+	p = append(p, s.QEReportSignature[:]...)
+	p = binary.LittleEndian.AppendUint16(p, uint16(len(s.QEAuthData)))
+	p = append(p, s.QEAuthData...)
+	p = binary.LittleEndian.AppendUint16(p, uint16(s.CertificationData.Type))
+	p = binary.LittleEndian.AppendUint32(p, uint32(len(s.CertificationData.Data)))
+	return append(p, s.CertificationData.Data...)
+}

@@ -1,0 +1,113 @@
+package simulation_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/sgx/simulation"
+)
+
+// quotingEnclave is the target of the known answer, made by the SDK's own code.
+func quotingEnclave() sgx.TargetInfo {
+	var t sgx.TargetInfo
+	for i := range t.MREnclave {
+		t.MREnclave[i] = 0xee
+	}
+	t.Attributes = sgx.Attributes{Flags: sgx.FlagInit, XFRM: 3}
+	return t
+}
+
+func application() sgx.ReportBody {
+	b := sgx.ReportBody{
+		Attributes: sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagDebug | sgx.FlagMode64Bit, XFRM: 3},
+		ISVProdID:  5,
+		ISVSVN:     9,
+	}
+	for i := range b.MREnclave {
+		b.MREnclave[i] = byte(i)
+		b.MRSigner[i] = byte(0x20 + i)
+	}
+	for i := range b.ReportData {
+		b.ReportData[i] = byte(i)
+	}
+	return b
+}
+
+// The MAC is that of the Intel SDK's deriv.cpp for the same input.
+func TestReportIsTheSDKs(t *testing.T) {
+	report, err := simulation.DefaultCPU().Report(application(), quotingEnclave())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := report.MAC.String(), "800c1a0ef661b7f97e2480c6efd93df6"; got != want {
+		t.Errorf("MAC %s, want %s", got, want)
+	}
+	if got, want := report.KeyID.String(), "ff00ff00ff00ff00ff00ff00ff00ff0000000000000000000000000000000000"; got != want {
+		t.Errorf("key ID %s, want %s", got, want)
+	}
+	if got, want := report.Body.CPUSVN.String(), "4820f3376ae6b2f2034d3b7a4b48a778"; got != want {
+		t.Errorf("CPUSVN %s, want %s", got, want)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	genuine, err := simulation.DefaultCPU().Report(application(), quotingEnclave())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := simulation.DefaultCPU().Verify(genuine, quotingEnclave()); err != nil {
+		t.Errorf("the genuine report: %v", err)
+	}
+	for name, change := range map[string]func(*sgx.Report, *sgx.TargetInfo){
+		"MAC":               func(r *sgx.Report, _ *sgx.TargetInfo) { r.MAC[15] ^= 1 },
+		"key ID":            func(r *sgx.Report, _ *sgx.TargetInfo) { r.KeyID[31] ^= 1 },
+		"report data":       func(r *sgx.Report, _ *sgx.TargetInfo) { r.Body.ReportData[63] ^= 1 },
+		"MRENCLAVE":         func(r *sgx.Report, _ *sgx.TargetInfo) { r.Body.MREnclave[0] ^= 1 },
+		"debug flag":        func(r *sgx.Report, _ *sgx.TargetInfo) { r.Body.Attributes.Flags ^= sgx.FlagDebug },
+		"target":            func(_ *sgx.Report, t *sgx.TargetInfo) { t.MREnclave[0] ^= 1 },
+		"target attributes": func(_ *sgx.Report, t *sgx.TargetInfo) { t.Attributes.XFRM = 7 },
+		"target misc":       func(_ *sgx.Report, t *sgx.TargetInfo) { t.MiscSelect = 1 },
+		"target config SVN": func(_ *sgx.Report, t *sgx.TargetInfo) { t.ConfigSVN = 1 },
+		"target config ID":  func(_ *sgx.Report, t *sgx.TargetInfo) { t.ConfigID[63] = 1 },
+	} {
+		report, target := genuine, quotingEnclave()
+		change(&report, &target)
+		if err := simulation.DefaultCPU().Verify(report, target); !errors.Is(err, simulation.ErrMAC) {
+			t.Errorf("another %s: %v", name, err)
+		}
+	}
+}
+
+func TestCPUOf(t *testing.T) {
+	report, err := simulation.DefaultCPU().Report(application(), quotingEnclave())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cpu, err := simulation.CPUOf(report); err != nil || cpu != simulation.DefaultCPU() {
+		t.Errorf("%+v, %v", cpu, err)
+	}
+	report.Body.CPUSVN = sgx.CPUSVN{1}
+	if _, err := simulation.CPUOf(report); err == nil {
+		t.Error("an unknown CPUSVN was taken for a simulated processor's")
+	}
+}
+
+func ExampleCPU() {
+	cpu := simulation.DefaultCPU()
+	quotingEnclave := sgx.TargetInfo{MREnclave: sgx.Measurement{0xee}}
+	mine := sgx.ReportBody{MREnclave: sgx.Measurement{1}, ReportData: sgx.ReportData{2}}
+
+	report, err := cpu.Report(mine, quotingEnclave)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("genuine:", cpu.Verify(report, quotingEnclave) == nil)
+	report.Body.ReportData = sgx.ReportData{3}
+	fmt.Println("changed:", cpu.Verify(report, quotingEnclave) == nil)
+	// Output:
+	// genuine: true
+	// changed: false
+}
