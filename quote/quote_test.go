@@ -340,8 +340,11 @@ func FuzzParse(f *testing.F) {
 }
 
 func ExampleParse() {
-	data := marshal(&testing.T{}, sample(quote.Version3, quote.BodySGX)) // as a quote helper hands it out
-
+	data, err := sample(quote.Version3, quote.BodySGX).MarshalBinary() // as a quote helper hands it out
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	q, err := quote.Parse(data)
 	if err != nil {
 		fmt.Println(err)

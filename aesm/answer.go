@@ -1,0 +1,262 @@
+package aesm
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/confcom/confcom/aesm/internal/message"
+	"github.com/confcom/confcom/sgx"
+)
+
+// PanicError is the Err of an Exchange whose Handler panicked.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("aesm: the handler panicked: %v", e.Value) }
+
+// answer makes the reply to a request, whatever happens. The error is what lies
+// behind its code.
+func answer(ctx context.Context, h Handler, kind Kind, req *message.Request) (res *message.Response, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+		if err != nil {
+			res = refusal(kind, req, codeOf(err))
+		}
+	}()
+	if err := complete(req, kind); err != nil {
+		return nil, err
+	}
+	res = new(message.Response)
+	switch kind {
+	case KindGetSupportedAttKeyIDNum:
+		res.GetSupportedAttKeyIdNum, err = supportedNum(ctx, h)
+	case KindGetSupportedAttKeyIDs:
+		res.GetSupportedAttKeyIds, err = supported(ctx, h, req.GetSupportedAttKeyIds)
+	case KindSelectAttKeyID:
+		res.SelectAttKeyId, err = selectKey(ctx, h, req.SelectAttKeyId)
+	case KindInitQuoteEx:
+		res.InitQuoteEx, err = initQuote(ctx, h, req.InitQuoteEx)
+	case KindGetQuoteSizeEx:
+		res.GetQuoteSizeEx, err = quoteSize(ctx, h, req.GetQuoteSizeEx)
+	case KindGetQuoteEx:
+		res.GetQuoteEx, err = quote(ctx, h, req.GetQuoteEx)
+	case KindRegister:
+		if t := req.Register.GetDataType(); t != 0 {
+			return nil, fmt.Errorf("data type %d is unknown: %w", t, CodeParameter)
+		}
+		fallthrough
+	default:
+		err = fmt.Errorf("%s is not served: %w", kind, CodeServiceUnavailable)
+	}
+	return res, err
+}
+
+func supportedNum(ctx context.Context, h Handler) (*message.GetSupportedAttKeyIDNumResponse, error) {
+	keys, err := availableKeys(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return &message.GetSupportedAttKeyIDNumResponse{ErrorCode: success(), AttKeyIdNum: proto.Uint32(uint32(len(keys)))}, nil
+}
+
+func supported(ctx context.Context, h Handler, req *message.GetSupportedAttKeyIDsRequest) (*message.GetSupportedAttKeyIDsResponse, error) {
+	keys, err := availableKeys(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]byte, 0, len(keys)*KeyIDSize)
+	for _, k := range keys {
+		ids = append(ids, k[:]...)
+	}
+	if got := req.GetBufSize(); uint64(got) != uint64(len(ids)) {
+		return nil, fmt.Errorf("a buffer of %d bytes for key ids of %d: %w", got, len(ids), CodeParameter)
+	}
+	return &message.GetSupportedAttKeyIDsResponse{ErrorCode: success(), AttKeyIds: ids}, nil
+}
+
+// availableKeys is KeyIDs where no key at all is an error.
+func availableKeys(ctx context.Context, h Handler) ([]KeyID, error) {
+	keys, err := h.KeyIDs(ctx)
+	if err == nil && len(keys) == 0 {
+		err = fmt.Errorf("no attestation key: %w", CodeServiceUnavailable)
+	}
+	return keys, err
+}
+
+// The list of a SelectAttKeyID request: id and version, both zero, the number of
+// keys, and the keys.
+const (
+	keyListHeaderSize = 8
+	offKeyListNum     = 4
+	maxKeyListNum     = 10
+)
+
+func selectKey(ctx context.Context, h Handler, req *message.SelectAttKeyIDRequest) (*message.SelectAttKeyIDResponse, error) {
+	var wanted []KeyID
+	if req.AttKeyIdList != nil {
+		var err error
+		if wanted, err = parseKeyList(req.AttKeyIdList); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := h.KeyIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("no attestation key: %w", CodeUnsupportedAttKeyID)
+	}
+	selected := keys[0]
+	if wanted != nil {
+		matched := slices.DeleteFunc(wanted, func(w KeyID) bool {
+			return !slices.ContainsFunc(keys, func(k KeyID) bool { return k.Base() == w.Base() })
+		})
+		if len(matched) == 0 {
+			return nil, fmt.Errorf("none of the keys in the list is here: %w", CodeUnsupportedAttKeyID)
+		}
+		// The default algorithm wins; then the caller's order. The reply is the
+		// caller's own entry, with what he wrote behind the base.
+		i := slices.IndexFunc(matched, func(w KeyID) bool { return w.Algorithm() == keys[0].Algorithm() })
+		selected = matched[max(i, 0)]
+	}
+	return &message.SelectAttKeyIDResponse{ErrorCode: success(), SelectedAttKeyId: selected[:]}, nil
+}
+
+func parseKeyList(b []byte) ([]KeyID, error) {
+	if len(b) < keyListHeaderSize+KeyIDSize {
+		return nil, fmt.Errorf("a key list of %d bytes: %w", len(b), CodeParameter)
+	}
+	if binary.LittleEndian.Uint32(b) != 0 {
+		return nil, fmt.Errorf("a key list of unknown id or version: %w", CodeParameter)
+	}
+	num := binary.LittleEndian.Uint32(b[offKeyListNum:])
+	if num > maxKeyListNum || len(b) != keyListHeaderSize+int(num)*KeyIDSize {
+		return nil, fmt.Errorf("a key list of %d bytes for %d keys: %w", len(b), num, CodeParameter)
+	}
+	keys := make([]KeyID, 0, num)
+	for id := range slices.Chunk(b[keyListHeaderSize:], KeyIDSize) {
+		keys = append(keys, KeyID(id))
+	}
+	return keys, nil
+}
+
+// findKey returns the service's key that a request means.
+func findKey(ctx context.Context, h Handler, id []byte) (KeyID, error) {
+	if len(id) < KeyIDSize {
+		return KeyID{}, fmt.Errorf("a key id of %d bytes: %w", len(id), CodeParameter)
+	}
+	keys, err := h.KeyIDs(ctx)
+	if err != nil {
+		return KeyID{}, err
+	}
+	wanted := KeyID(id[:KeyIDSize])
+	i := slices.IndexFunc(keys, func(k KeyID) bool { return k.Base() == wanted.Base() })
+	if i < 0 {
+		return KeyID{}, fmt.Errorf("no such key, %s: %w", wanted, CodeUnsupportedAttKeyID)
+	}
+	return keys[i], nil
+}
+
+func initQuote(ctx context.Context, h Handler, req *message.InitQuoteExRequest) (*message.InitQuoteExResponse, error) {
+	key, err := findKey(ctx, h, req.AttKeyId)
+	if err != nil {
+		return nil, err
+	}
+	res := &message.InitQuoteExResponse{ErrorCode: success(), PubKeyIdSize: proto.Uint64(PublicKeyIDSize)}
+	if !req.GetBPubKeyId() {
+		// A probe for the size. Its buf_size is not looked at: libsgx_dcap_ql sends
+		// uninitialized memory there.
+		res.TargetInfo = make([]byte, sgx.TargetInfoSize)
+		return res, nil
+	}
+	if size := req.GetBufSize(); size != PublicKeyIDSize {
+		return nil, fmt.Errorf("a buffer of %d bytes for a public key id of %d: %w", size, PublicKeyIDSize, CodeParameter)
+	}
+	ready, err := h.InitQuote(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	res.TargetInfo, _ = ready.TargetInfo.MarshalBinary()
+	res.PubKeyId = ready.PublicKeyID[:]
+	return res, nil
+}
+
+func quoteSize(ctx context.Context, h Handler, req *message.GetQuoteSizeExRequest) (*message.GetQuoteSizeExResponse, error) {
+	key, err := findKey(ctx, h, req.AttKeyId)
+	if err != nil {
+		return nil, err
+	}
+	size, err := checkedQuoteSize(ctx, h, key)
+	if err != nil {
+		return nil, err
+	}
+	return &message.GetQuoteSizeExResponse{ErrorCode: success(), QuoteSize: proto.Uint32(uint32(size))}, nil
+}
+
+func checkedQuoteSize(ctx context.Context, h Handler, key KeyID) (int, error) {
+	size, err := h.QuoteSize(ctx, key)
+	if err == nil && (size <= 0 || size > MaxQuoteSize) {
+		err = fmt.Errorf("aesm: the handler speaks of a quote of %d bytes", size)
+	}
+	return size, err
+}
+
+func quote(ctx context.Context, h Handler, req *message.GetQuoteExRequest) (*message.GetQuoteExResponse, error) {
+	key, err := findKey(ctx, h, req.AttKeyId)
+	if err != nil {
+		return nil, err
+	}
+	var report sgx.Report
+	if err := report.UnmarshalBinary(req.Report); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, CodeParameter)
+	}
+	var info QEReportInfo
+	var challenge *Challenge
+	if req.QeReportInfo != nil {
+		if err := info.UnmarshalBinary(req.QeReportInfo); err != nil {
+			return nil, fmt.Errorf("%w: %w", err, CodeParameter)
+		}
+		challenge = &info.Challenge
+	}
+	room := int64(req.GetBufSize())
+	if room == 0 || room > MaxQuoteSize {
+		return nil, fmt.Errorf("a quote buffer of %d bytes: %w", room, CodeParameter)
+	}
+	// First the key, then the buffer, then the report: so Intel's daemon checks.
+	size, err := checkedQuoteSize(ctx, h, key)
+	if err != nil {
+		return nil, err
+	}
+	if int64(size) > room {
+		return nil, fmt.Errorf("a buffer of %d bytes for a quote of %d: %w", room, size, CodeParameter)
+	}
+	quoted, err := h.Quote(ctx, key, report, challenge)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(quoted.Quote); n == 0 {
+		return nil, fmt.Errorf("aesm: the handler returned no quote")
+	} else if int64(n) > room {
+		return nil, fmt.Errorf("a buffer of %d bytes for a quote that grew to %d: %w", room, n, CodeParameter)
+	}
+	padded := make([]byte, room)
+	copy(padded, quoted.Quote)
+	res := &message.GetQuoteExResponse{ErrorCode: success(), Quote: padded}
+	if challenge != nil {
+		info.Report = quoted.QEReport
+		res.QeReportInfo, _ = info.MarshalBinary()
+	}
+	return res, nil
+}
+
+// success is the error code that has to be spelled out: its default is a failure.
+func success() *uint32 { return proto.Uint32(uint32(CodeSuccess)) }

@@ -1,0 +1,71 @@
+package aesm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os/signal"
+	"syscall"
+
+	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/sgx"
+)
+
+func ExampleClient_Quote() {
+	// The enclave makes the report: EREPORT for target, with what it wants to
+	// attest in the report data.
+	makeReport := func(ctx context.Context, target sgx.TargetInfo) (sgx.Report, error) {
+		return enterEnclave(target)
+	}
+
+	var client aesm.Client // of the daemon on this node
+	quote, err := client.Quote(context.Background(), makeReport)
+	switch {
+	case errors.Is(err, aesm.CodeBusy):
+		log.Print("try again in a second")
+	case err != nil:
+		log.Fatal(err) // says what happened, where, and what to do
+	}
+	fmt.Printf("a quote of %d bytes\n", len(quote))
+}
+
+func ExampleServer() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+
+	listener, err := aesm.Listen(aesm.DefaultSocket)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := aesm.Server{
+		Handler: noKeys{},
+		Observe: func(ctx context.Context, e aesm.Exchange) {
+			if e.Drop != aesm.DropProbe {
+				log.Print(e.Kind, e.Code, e.Drop, e.Err, e.Duration)
+			}
+		},
+	}
+	if err := server.Serve(ctx, listener); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// noKeys is a Handler that cannot quote.
+type noKeys struct{}
+
+func (noKeys) KeyIDs(context.Context) ([]aesm.KeyID, error) { return nil, nil }
+
+func (noKeys) InitQuote(context.Context, aesm.KeyID) (aesm.Initialized, error) {
+	return aesm.Initialized{}, aesm.CodeUnsupportedAttKeyID
+}
+
+func (noKeys) QuoteSize(context.Context, aesm.KeyID) (int, error) {
+	return 0, aesm.CodeUnsupportedAttKeyID
+}
+
+func (noKeys) Quote(context.Context, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
+	return aesm.Quoted{}, aesm.CodeUnsupportedAttKeyID
+}
+
+func enterEnclave(sgx.TargetInfo) (sgx.Report, error) { return sgx.Report{}, nil }

@@ -1,0 +1,59 @@
+package aesm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Limits in bytes. A frame is its length as a little-endian uint32 and then a
+// message; the limits are on the message.
+const (
+	// MaxRequestFrame is the largest request that a Server reads: more than 20
+	// times the largest that is sensible.
+	MaxRequestFrame = 64 << 10
+	// MaxQuoteSize is the largest buffer for a quote that a client may have. A
+	// quote has less than 14 KiB.
+	MaxQuoteSize = 1 << 20
+
+	// maxReplyFrame leaves room for the fields around a quote of MaxQuoteSize.
+	maxReplyFrame = MaxQuoteSize + 4<<10
+
+	headerSize = 4
+)
+
+// frame returns m with its header, to be written at once: Intel's client reads
+// wrongly when the parts of a frame come in quick succession.
+func frame(m proto.Message) ([]byte, error) {
+	opts := proto.MarshalOptions{AllowPartial: true}
+	b, err := opts.MarshalAppend(make([]byte, headerSize, headerSize+opts.Size(m)), m)
+	if err != nil {
+		return nil, fmt.Errorf("aesm: encode: %w", err)
+	}
+	binary.LittleEndian.PutUint32(b, uint32(len(b)-headerSize))
+	return b, nil
+}
+
+// readHeader reads the length of the message that follows.
+func readHeader(r io.Reader) (uint32, error) {
+	var header [headerSize]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint32(header[:]), nil
+}
+
+// readBody reads a message of size bytes, which the caller has checked: it is
+// allocated at once.
+func readBody(r io.Reader, size uint32) ([]byte, error) {
+	body := make([]byte, size)
+	if _, err := io.ReadFull(r, body); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return body, nil
+}

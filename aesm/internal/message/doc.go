@@ -1,0 +1,5 @@
+// Package message is the protobuf form of the AESM requests and replies, as
+// generated from message.proto.
+package message
+
+//go:generate sh -c "protoc --plugin=protoc-gen-go=$(go tool -n protoc-gen-go) -I ../../.. --go_out=paths=source_relative:../../.. aesm/internal/message/message.proto"

@@ -1,0 +1,84 @@
+package aesm
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/confcom/confcom/sgx"
+)
+
+func TestKeyID(t *testing.T) {
+	k := IntelQE3KeyID()
+	const hash = "8c4f5775d796503e96137f77c68a829a0056ac8ded70140b081b094490c57bff"
+	if k.Algorithm() != ECDSAP256 || k.ProdID() != 1 || k.MRSigner().String() != hash {
+		t.Errorf("got %s", k)
+	}
+	if got, want := k.String(), "ECDSA-P256 of QE mrsigner "+hash+" prod 1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	other := k
+	other[KeyIDBaseSize] = 1
+	if other.Base() != k.Base() || other == k {
+		t.Error("the base reaches too far")
+	}
+	other[KeyIDBaseSize-1] ^= 1
+	if other.Base() == k.Base() {
+		t.Error("the base does not reach far enough")
+	}
+}
+
+func TestQEReportInfo(t *testing.T) {
+	b := make([]byte, QEReportInfoSize)
+	for i := range b {
+		b[i] = byte(i * 7)
+	}
+	var info QEReportInfo
+	if err := info.UnmarshalBinary(b); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := info.MarshalBinary(); !bytes.Equal(got, b) {
+		t.Errorf("got %x", got)
+	}
+	for _, n := range []int{0, QEReportInfoSize - 1, QEReportInfoSize + 1} {
+		err := info.UnmarshalBinary(make([]byte, n))
+		if _, ok := errors.AsType[*sgx.SizeError](err); !ok {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
+func TestCodes(t *testing.T) {
+	if got, want := CodeAttKeyNotInitialized.Error(), "ATT_KEY_NOT_INITIALIZED (42): repeat"; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q", got)
+	}
+	seen := map[string]bool{}
+	for c := CodeSuccess; c <= CodeConfigUnsupported; c++ {
+		if s := c.String(); seen[s] || strings.HasPrefix(s, "Code(") {
+			t.Errorf("code %d is %q", uint32(c), s)
+		} else {
+			seen[s] = true
+		}
+	}
+	if got := Code(99).String(); got != "Code(99)" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Every kind and reason has a name of its own, since they become labels.
+func TestNames(t *testing.T) {
+	seen := map[string]bool{}
+	unique := func(name string) {
+		if seen[name] || strings.ContainsAny(name, "( ") {
+			t.Errorf("%q is no good name", name)
+		}
+		seen[name] = true
+	}
+	for _, k := range dispatchOrder() {
+		unique(k.String())
+	}
+	for d := NotDropped; d <= DropAccept; d++ {
+		unique(d.String())
+	}
+}

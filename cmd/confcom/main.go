@@ -1,0 +1,71 @@
+// Confcom is the command for people who work with confidential computing on
+// SGX nodes: it gets, shows and verifies quotes, and runs the whole way of a
+// quote on any machine with a simulated SGX platform.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes of every command.
+const (
+	exitOK         = 0
+	exitNotTrusted = 1 // a quote was judged and refused; or a command failed
+	exitBadInput   = 2 // the command line or a file cannot be used: nothing was judged
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, newCommand(), os.Args[1:]))
+}
+
+// run executes the command line and returns the exit code.
+func run(ctx context.Context, command *cobra.Command, args []string) int {
+	command.SetArgs(args)
+	err := command.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	failed, ok := errors.AsType[*failure](err)
+	switch {
+	case !ok:
+		fmt.Fprintf(command.ErrOrStderr(), "confcom: %v\nTry 'confcom --help'.\n", err)
+		return exitBadInput
+	case failed.err != nil:
+		fmt.Fprintln(command.ErrOrStderr(), "confcom:", failed.err)
+	}
+	return failed.exit
+}
+
+func newCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:           "confcom",
+		Short:         "Quotes and EPC memory on Kubernetes nodes with Intel SGX",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	command.AddCommand(newQuoteCommand(), newSimulatedCommand(), newDemoCommand())
+	return command
+}
+
+// failure is an error with the exit code that it leads to; without err all is
+// said already. Errors of another type come from the command line itself.
+type failure struct {
+	exit int
+	err  error
+}
+
+func (f *failure) Error() string { return fmt.Sprint(f.err) }
+func (f *failure) Unwrap() error { return f.err }
+
+func badInput(err error) error { return &failure{exitBadInput, err} }
+
+func failed(err error) error { return &failure{exitNotTrusted, err} }

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+)
+
+// page writes rows of a name and a value, one below the other.
+type page struct {
+	w   io.Writer
+	err error
+}
+
+func (p *page) line(text string) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintln(p.w, text)
+	}
+}
+
+func (p *page) row(name, format string, args ...any) {
+	p.line(fmt.Sprintf("%-16s  ", name) + fmt.Sprintf(format, args...))
+}
+
+// showQuote writes a quote for people.
+func showQuote(w io.Writer, q *quote.Quote, size int) error {
+	p := &page{w: w}
+	h, s := q.Header, q.Signature
+	p.row("quote", "%s, version %d, %s, %d bytes", h.TEE, h.Version, h.KeyType, size)
+	p.row("QE vendor", "%s", vendor(h.VendorID))
+	p.row("user data", "%s", h.UserData)
+	if h.Version == quote.Version3 {
+		p.row("QE, PCE SVN", "%d, %d", h.QESVN, h.PCESVN)
+	}
+	p.line("")
+	if q.Enclave != nil {
+		p.line("enclave")
+		showEnclave(p, q.Enclave)
+	} else {
+		p.row("trust domain", "%s", q.BodyType)
+		showTD(p, q.TD)
+	}
+	p.line("")
+	p.line("quoting enclave")
+	showEnclave(p, &s.QEReport)
+	p.row("  auth data", "%s", s.QEAuthData)
+	p.line("")
+	p.row("certification", "%s, %d bytes", s.CertificationData.Type, len(s.CertificationData.Data))
+	if chain, err := s.CertificationData.Certificates(); err == nil {
+		for _, c := range chain {
+			p.row("  certificate", "%s", c.Subject.CommonName)
+		}
+	}
+	if id, err := s.CertificationData.PlatformID(); err == nil {
+		p.row("  CPUSVN, PCE SVN", "%s, %d", id.CPUSVN, id.PCESVN)
+	}
+	return p.err
+}
+
+func vendor(v quote.VendorID) string {
+	if v == quote.IntelVendorID() {
+		return v.String() + " (Intel)"
+	}
+	return v.String()
+}
+
+func showEnclave(p *page, b *sgx.ReportBody) {
+	p.row("  MRENCLAVE", "%s", b.MREnclave)
+	p.row("  MRSIGNER", "%s", b.MRSigner)
+	p.row("  product, SVN", "%d, %d", b.ISVProdID, b.ISVSVN)
+	p.row("  attributes", "%s", b.Attributes)
+	p.row("  CPUSVN", "%s", b.CPUSVN)
+	p.row("  report data", "%s", b.ReportData)
+}
+
+func showTD(p *page, td *quote.TDReport) {
+	p.row("  MRTD", "%s", td.MRTD)
+	for i, m := range td.RTMR {
+		p.row(fmt.Sprintf("  RTMR%d", i), "%s", m)
+	}
+	p.row("  MRSEAM", "%s", td.MRSEAM)
+	p.row("  TD attributes", "%#016x", td.TDAttributes)
+	p.row("  XFAM", "%#016x", td.XFAM)
+	p.row("  TEE TCB SVN", "%s", td.TEETCBSVN)
+	p.row("  report data", "%s", td.ReportData)
+}
+
+// showResult writes a verdict for people, step by step.
+func showResult(w io.Writer, r *attest.Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range r.Checks {
+		mark := "ok"
+		if !c.Passed {
+			mark = "FAILED"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", mark, c.Name, c.Detail)
+	}
+	for _, name := range r.NotChecked {
+		fmt.Fprintf(t, "-\tnot checked\t%s\n", name)
+	}
+	verdict := "TRUSTED, as far as checked"
+	if !r.Trusted {
+		verdict = "NOT TRUSTED"
+	}
+	fmt.Fprintln(t, verdict)
+	return t.Flush()
+}

@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// settings are the values of the flags that every daemon has.
+type settings struct {
+	logLevel      choice
+	logFormat     choice
+	healthAddress string
+	version       bool
+	help          bool
+}
+
+// declare adds the flags that every daemon has.
+func declare(flags *pflag.FlagSet) *settings {
+	s := &settings{
+		logLevel:  choice{value: "info", of: []string{"debug", "info", "warn", "error"}},
+		logFormat: choice{value: "auto", of: []string{"auto", "text", "json"}},
+	}
+	flags.Var(&s.logLevel, "log-level", "log lines of this importance and above")
+	flags.Var(&s.logFormat, "log-format", "how a log line looks; auto is text on a terminal and JSON otherwise")
+	flags.StringVar(&s.healthAddress, "health-address", "",
+		"serve /healthz and /readyz over HTTP on this `host:port`, for the probes of a pod; empty serves nothing")
+	flags.BoolVar(&s.version, "version", false, "print the version and exit")
+	flags.BoolVar(&s.help, "help", false, "print this help and exit")
+	return s
+}
+
+// parse reads the command line. Its errors are for the person who wrote it.
+func parse(flags *pflag.FlagSet, args []string) error {
+	err := flags.Parse(args)
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Errorf("--%s=%s: %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())
+	}
+	if err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: only flags are accepted", flags.Arg(0))
+	}
+	return nil
+}
+
+// choice is a flag with a few possible values.
+type choice struct {
+	value string
+	of    []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return strings.Join(c.of, "|") }
+
+func (c *choice) Set(value string) error {
+	if !slices.Contains(c.of, value) {
+		return fmt.Errorf("not one of %s", strings.Join(c.of, ", "))
+	}
+	c.value = value
+	return nil
+}

@@ -1,0 +1,170 @@
+package simulated
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/sgx/simulation"
+)
+
+// Platform is a simulated SGX platform. It is safe for concurrent use: all that
+// it has is made by New.
+type Platform struct {
+	attestationKey *ecdsa.PrivateKey
+	// template is a quote without the parts that change: body and signature.
+	template quote.Quote
+	size     int
+}
+
+// New returns the simulated platform of a node.
+func New(node string) (*Platform, error) {
+	a, err := newAuthorities()
+	if err != nil {
+		return nil, err
+	}
+	attestationKey, err := deriveKey("attestation key of " + node)
+	if err != nil {
+		return nil, err
+	}
+	pckKey, pck, err := a.newPCK(node)
+	if err != nil {
+		return nil, err
+	}
+	p := &Platform{attestationKey: attestationKey}
+	signature := &p.template.Signature
+
+	point, err := attestationKey.PublicKey.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("simulated: %w", err)
+	}
+	copy(signature.AttestationKey[:], point[1:]) // without the 0x04 of an uncompressed point
+	signature.QEAuthData = qeAuthData()
+
+	// What the PCE does when it certifies a key: check the QE's report of it and
+	// sign that with the PCK.
+	signature.QEReport = quotingEnclave()
+	binding := sha256.New()
+	binding.Write(signature.AttestationKey[:])
+	binding.Write(signature.QEAuthData)
+	binding.Sum(signature.QEReport.ReportData[:0])
+	report, _ := signature.QEReport.MarshalBinary()
+	if signature.QEReportSignature, err = sign(pckKey, report); err != nil {
+		return nil, err
+	}
+	if signature.CertificationData, err = quote.NewPCKChain(pck, a.pck.certificate, a.root.certificate); err != nil {
+		return nil, err
+	}
+
+	p.template.BodyType = quote.BodySGX
+	p.template.Header = quote.Header{
+		Version: quote.Version3, KeyType: quote.KeyECDSAP256,
+		QESVN: signature.QEReport.ISVSVN, PCESVN: pceSVN,
+		// Verifiers refuse any other vendor; the label is in the tail of the
+		// user data, which a genuine QE leaves zero.
+		VendorID: quote.IntelVendorID(),
+	}
+	copy(p.template.Header.UserData[:16], derive(16, "QE ID of "+node))
+	copy(p.template.Header.UserData[16:], "SIM")
+
+	p.template.Enclave = &sgx.ReportBody{}
+	empty, err := p.template.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	p.size = len(empty)
+	return p, nil
+}
+
+// quotingEnclave is the identity of the simulated QE.
+func quotingEnclave() sgx.ReportBody {
+	const (
+		prodID = 1 // as Intel's QE
+		svn    = 8
+	)
+	return sgx.ReportBody{
+		CPUSVN:     simulation.DefaultCPU().SVN(),
+		Attributes: sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagMode64Bit | sgx.FlagProvisionKey, XFRM: 3},
+		MREnclave:  sha256.Sum256([]byte(label + "quoting enclave")),
+		MRSigner:   sha256.Sum256([]byte(label + "signer of the quoting enclave")),
+		ISVProdID:  prodID,
+		ISVSVN:     svn,
+	}
+}
+
+// target is the quoting enclave as the target of reports.
+func target() sgx.TargetInfo {
+	qe := quotingEnclave()
+	return sgx.TargetInfo{MREnclave: qe.MREnclave, Attributes: qe.Attributes, MiscSelect: qe.MiscSelect}
+}
+
+// qeAuthData is what Intel's QE authenticates besides the key: 00 01 .. 1f.
+func qeAuthData() []byte {
+	b := make([]byte, 32)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return b
+}
+
+// InitQuote returns the quoting enclave's target info and the attestation key's
+// ID.
+func (p *Platform) InitQuote(context.Context) (aesm.Initialized, error) {
+	return aesm.Initialized{
+		TargetInfo:  target(),
+		PublicKeyID: [aesm.PublicKeyIDSize]byte(p.template.Signature.QEReport.ReportData[:]),
+	}, nil
+}
+
+// QuoteSize returns the length in bytes of every quote of this platform.
+func (p *Platform) QuoteSize(context.Context) (int, error) { return p.size, nil }
+
+// Quote checks that report was made on a simulated processor for this
+// platform's quoting enclave, and signs it. A report that was not is
+// aesm.CodeInvalidReport.
+func (p *Platform) Quote(_ context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+	cpu, err := simulation.CPUOf(report)
+	if err == nil {
+		err = cpu.Verify(report, target())
+	}
+	if err != nil {
+		return aesm.Quoted{}, fmt.Errorf("%w: %w", aesm.CodeInvalidReport, err)
+	}
+
+	q := p.template
+	q.Enclave = &report.Body
+	signed, err := q.SignedBytes()
+	if err != nil {
+		return aesm.Quoted{}, err
+	}
+	if q.Signature.Signature, err = sign(p.attestationKey, signed); err != nil {
+		return aesm.Quoted{}, err
+	}
+	data, err := q.MarshalBinary()
+	if err != nil {
+		return aesm.Quoted{}, err
+	}
+	quoted := aesm.Quoted{Quote: data}
+	if challenge != nil {
+		if quoted.QEReport, err = answer(cpu, *challenge, data); err != nil {
+			return aesm.Quoted{}, err
+		}
+	}
+	return quoted, nil
+}
+
+// answer is the QE's report for the application enclave: that this QE made this
+// quote, for this nonce. It is made on the processor that the application runs
+// on, which derives the key to check it with from its own CPUSVN.
+func answer(cpu simulation.CPU, c aesm.Challenge, data []byte) (sgx.Report, error) {
+	hash := sha256.New()
+	hash.Write(c.Nonce[:])
+	hash.Write(data)
+	body := quotingEnclave()
+	hash.Sum(body.ReportData[:0])
+	return cpu.Report(body, c.Target)
+}
