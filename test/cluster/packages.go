@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// runc is the one program that is not built: it needs a C compiler and
+// libseccomp, and every distribution has it.
+const runcPackage = "runc"
+
+// findRunc returns the path of runc, after installing it where it is missing.
+func findRunc(ctx context.Context, p *progress) (string, error) {
+	if path, err := exec.LookPath("runc"); err == nil {
+		return path, nil
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return "", errors.New("runc is missing; install it with this machine's package manager")
+	}
+	done := p.start("Installing the Debian package " + runcPackage)
+	err := aptInstall(ctx, runcPackage)
+	if err != nil {
+		// The package lists of a new machine are empty or old.
+		if err = apt(ctx, "update"); err == nil {
+			err = aptInstall(ctx, runcPackage)
+		}
+	}
+	done(err)
+	if err != nil {
+		return "", fmt.Errorf("install runc (by hand: apt-get update && apt-get install %s): %w", runcPackage, err)
+	}
+	return exec.LookPath("runc")
+}
+
+func aptInstall(ctx context.Context, name string) error {
+	return apt(ctx, "install", "--yes", "--no-install-recommends", name)
+}
+
+func apt(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet"}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, lastLines(output, 5))
+	}
+	return nil
+}
