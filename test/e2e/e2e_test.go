@@ -1,0 +1,214 @@
+// Package e2e does what users do, with the commands that they use, on a real
+// Kubernetes cluster that has confcom. 'make e2e' brings one up.
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/sgx/simulation"
+	"github.com/confcom/confcom/test/oracles"
+)
+
+const (
+	root     = "../.." // the checkout
+	resource = "kubernetes.azure.com/sgx_epc_mem_in_MiB"
+	epc      = "64" // what the nodes advertise
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("CONFCOM_E2E") == "" {
+		fmt.Println("NOT RUN: the end-to-end tests need a cluster with confcom; 'make e2e' brings one up")
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// run runs a command in the checkout and returns its standard output. It ends
+// the test when the command fails.
+func run(t *testing.T, stdin, name string, args ...string) string {
+	t.Helper()
+	output, err := try(t, stdin, name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return output
+}
+
+// try runs a command in the checkout and returns its standard output.
+func try(t *testing.T, stdin, name string, args ...string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), name, args...)
+	command.Dir = root
+	command.Stdin = strings.NewReader(stdin)
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	output, err := command.Output()
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, output, &stderr)
+	}
+	return string(output), err
+}
+
+func kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	return run(t, "", "kubectl", args...)
+}
+
+// exitCode returns the exit code behind an error of try.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// allocatable waits until each node has this much EPC to give, in MiB.
+func waitAllocatable(t *testing.T, want string) {
+	t.Helper()
+	path := `{.status.allocatable.kubernetes\.azure\.com/sgx_epc_mem_in_MiB}=` + want
+	kubectl(t, "wait", "node", "--all", "--for=jsonpath="+path, "--timeout=60s")
+}
+
+// runJob applies a manifest with the job attested-job, waits until it is
+// complete and returns its log. The job is deleted after the test.
+func runJob(t *testing.T, namespace, manifest string) string {
+	t.Helper()
+	kubectl(t, "delete", "-f", manifest, "--ignore-not-found")
+	kubectl(t, "apply", "-f", manifest)
+	t.Cleanup(func() {
+		if t.Failed() {
+			output, err := try(t, "", "kubectl", "-n", namespace, "describe", "pods", "-l", "app=attested-job")
+			t.Logf("%s%v", output, err)
+		}
+	})
+	t.Cleanup(func() {
+		command := exec.Command("kubectl", "delete", "-f", manifest, "--wait=false")
+		command.Dir = root
+		if output, err := command.CombinedOutput(); err != nil {
+			t.Errorf("clean up: %v: %s", err, output)
+		}
+	})
+	if _, err := try(t, "", "kubectl", "-n", namespace, "wait", "--for=condition=complete", "--timeout=60s", "job/attested-job"); err != nil {
+		log, _ := try(t, "", "kubectl", "-n", namespace, "logs", "-l", "app=attested-job")
+		t.Fatalf("%v\nlog: %s", err, log)
+	}
+	return kubectl(t, "-n", namespace, "logs", "job/attested-job")
+}
+
+func TestNodeAdvertisesEPC(t *testing.T) {
+	waitAllocatable(t, epc)
+}
+
+// TestAttestedJob is the main job: EPC, scheduling, a quote over AESM, and its
+// verification outside of the pod.
+func TestAttestedJob(t *testing.T) {
+	log := runJob(t, "default", "examples/attested-job/job.yaml")
+	if !strings.Contains(log, `verdict: TRUSTED, by the root "SIMULATED (NOT INTEL) SGX Root CA"`) {
+		t.Errorf("the pod's own verdict is missing:\n%s", log)
+	}
+	rootFile := filepath.Join(t.TempDir(), "root.pem")
+	run(t, "", "bin/confcom", "simulated", "root", "--out", rootFile)
+
+	t.Run("accepted with the simulated root", func(t *testing.T) {
+		var result attest.Result
+		if err := json.Unmarshal([]byte(run(t, log, "bin/confcom", "quote", "verify", "-", "--root", rootFile, "-o", "json")), &result); err != nil {
+			t.Fatal(err)
+		}
+		if !result.Trusted {
+			t.Errorf("%+v", result)
+		}
+	})
+	t.Run("refused without it", func(t *testing.T) {
+		output, err := try(t, log, "bin/confcom", "quote", "verify", "-")
+		if exitCode(err) != 1 || !strings.Contains(output, "NOT TRUSTED") {
+			t.Errorf("exit code %d:\n%s", exitCode(err), output)
+		}
+	})
+	t.Run("another verifier agrees", func(t *testing.T) {
+		block, _ := pem.Decode([]byte(log))
+		if block == nil {
+			t.Fatalf("no quote in the log:\n%s", log)
+		}
+		dir := t.TempDir()
+		run(t, "", "bin/confcom", "simulated", "collateral", "--out-dir", dir)
+		collateral, err := os.ReadFile(filepath.Join(dir, "collateral.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := oracles.DCAPQVL(t, block.Bytes, collateral, simulation.RootPEM(), time.Now()); v.Status != "UpToDate" {
+			t.Errorf("with the simulated root: %+v", v)
+		}
+		if v := oracles.DCAPQVL(t, block.Bytes, collateral, nil, time.Now()); v.Error == "" {
+			t.Errorf("with Intel's root: %+v", v)
+		}
+	})
+}
+
+// TestRestrictedJob: without any volume, under the Pod Security Standard
+// "restricted", and not as root.
+func TestRestrictedJob(t *testing.T) {
+	log := runJob(t, "attested-restricted", "examples/attested-job/job-restricted.yaml")
+	if !strings.Contains(log, "verdict: TRUSTED") {
+		t.Errorf("the pod's own verdict is missing:\n%s", log)
+	}
+}
+
+// TestEPCIsCounted: more than the node has is never scheduled.
+func TestEPCIsCounted(t *testing.T) {
+	const pod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: too-large}
+spec:
+  containers:
+  - name: main
+    image: localhost/confcom/attested-job:0.1.0
+    resources: {limits: {` + resource + `: 65}}
+`
+	t.Cleanup(func() {
+		_ = exec.Command("kubectl", "delete", "pod", "too-large", "--wait=false", "--ignore-not-found").Run()
+	})
+	run(t, pod, "kubectl", "apply", "-f", "-")
+	kubectl(t, "wait", "pod/too-large", "--for=condition=PodScheduled=false", "--timeout=30s")
+	message := kubectl(t, "get", "pod/too-large", "-o", `jsonpath={.status.conditions[?(@.type=="PodScheduled")].message}`)
+	if !strings.Contains(message, "Insufficient "+resource) {
+		t.Errorf("unschedulable because of %q", message)
+	}
+}
+
+// TestKubeletRestart: the plugin registers again and jobs run as before.
+func TestKubeletRestart(t *testing.T) {
+	run(t, "", "bin/cluster", "restart", "kubelet")
+	waitAllocatable(t, epc)
+	runJob(t, "default", "examples/attested-job/job.yaml")
+}
+
+// TestPluginRestart: a new plugin takes over what the old one advertised.
+func TestPluginRestart(t *testing.T) {
+	kubectl(t, "-n", "confcom-system", "rollout", "restart", "daemonset/sgx-device-plugin")
+	kubectl(t, "-n", "confcom-system", "rollout", "status", "daemonset/sgx-device-plugin", "--timeout=60s")
+	waitAllocatable(t, epc)
+	runJob(t, "default", "examples/attested-job/job.yaml")
+}
+
+// TestQuoteHelperRestart: a job after it gets its quote from the new helper.
+func TestQuoteHelperRestart(t *testing.T) {
+	kubectl(t, "-n", "confcom-system", "rollout", "restart", "daemonset/sgx-quote-helper")
+	kubectl(t, "-n", "confcom-system", "rollout", "status", "daemonset/sgx-quote-helper", "--timeout=60s")
+	runJob(t, "default", "examples/attested-job/job.yaml")
+}

@@ -1,0 +1,74 @@
+// Package oracles has other people's verifiers judge quotes, so that ours is
+// not the only opinion on what we make. It serves tests alone.
+package oracles
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// modulesEnv names the variable that holds where install.sh put the verifiers.
+const modulesEnv = "CONFCOM_ORACLES"
+
+//go:embed dcap-qvl.cjs
+var dcapQVL []byte
+
+// Verdict is what a verifier said: a TCB status when it accepts a quote, or why
+// it refuses.
+type Verdict struct {
+	Status string `json:"status"`
+	Error  string `json:"error"`
+}
+
+// DCAPQVL has @phala/dcap-qvl (JavaScript) judge a quote at a time. An empty
+// root means Intel's. The test is skipped where the verifier is not installed.
+func DCAPQVL(t *testing.T, quote, collateral, root []byte, at time.Time) Verdict {
+	t.Helper()
+	modules := os.Getenv(modulesEnv)
+	if modules == "" {
+		t.Skipf("NOT RUN: $%s does not say where other people's verifiers are; 'make oracles' installs them", modulesEnv)
+	}
+	dir := t.TempDir()
+	args := []string{
+		write(t, dir, "dcap-qvl.cjs", dcapQVL), modules,
+		write(t, dir, "quote", quote), write(t, dir, "collateral", collateral), strconv.FormatInt(at.Unix(), 10),
+	}
+	if len(root) > 0 {
+		args = append(args, write(t, dir, "root", root))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	output, err := exec.CommandContext(ctx, "node", args...).Output()
+	var verdict Verdict
+	if err == nil {
+		err = json.Unmarshal(output, &verdict)
+	}
+	if err != nil {
+		t.Fatalf("dcap-qvl: %v%s", err, stderr(err))
+	}
+	return verdict
+}
+
+func write(t *testing.T, dir, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func stderr(err error) string {
+	if exit, ok := err.(*exec.ExitError); ok {
+		return fmt.Sprintf(": %s", exit.Stderr)
+	}
+	return ""
+}

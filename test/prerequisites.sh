@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the tests need, where they are missing. The
+# test cluster sees to its own.
+set -euo pipefail
+
+missing=()
+command -v gcc >/dev/null || missing+=(gcc libc6-dev) # for the race detector
+command -v node >/dev/null || missing+=(nodejs)       # for the verifiers written for it
+command -v npm >/dev/null || missing+=(npm)
+[ ${#missing[@]} -eq 0 ] && exit
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "missing: ${missing[*]}. Install these packages (Debian: sudo apt-get install ${missing[*]}) and try again." >&2
+	exit 1
+fi
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
