@@ -7,15 +7,25 @@ MAKEFLAGS += --no-print-directory
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/confcom/Chart.yaml)
 PROGRAMS := confcom sgx-device-plugin sgx-quote-helper attested-job
 IMAGES := sgx-device-plugin sgx-quote-helper attested-job
+GENERATED := aesm/internal/message/message.pb.go
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+# What cannot be installed from here is said in one line, before anything runs.
+.PHONY: go
+go:
+	@command -v go >/dev/null || { echo "missing: Go 1.26.6 or newer. Install it, put it on the PATH and try again." >&2; exit 1; }
+
+.PHONY: root
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "this starts containers and must run as root: try 'sudo -E env PATH=\"\$$PATH\" make $(MAKECMDGOALS)'. Without root there are 'make check' and 'bin/confcom demo'." >&2; exit 1; }
 
 .PHONY: demo
-demo: images ## Bring up a Kubernetes node and run a confidential job on it (needs root)
+demo: root images ## Bring up a Kubernetes node and run a confidential job on it (needs root)
 	@test/install.sh
 	@eval "$$(bin/cluster env)" && examples/attested-job/demo.sh
 
@@ -24,12 +34,12 @@ demo-down: bin/cluster ## Take the demo's Kubernetes down again
 	@bin/cluster down
 
 .PHONY: test
-test: ## Run everything that must hold: check, other verifiers, a real cluster (needs root)
+test: root go ## Run everything that must hold: check, other verifiers, a real cluster (needs root)
 	@test/prerequisites.sh
-	@$(MAKE) check oracles e2e
+	@$(MAKE) generated check oracles e2e
 
 .PHONY: check
-check: ## Format, vet, lint and unit tests with the race detector: quick, no root
+check: go ## Format, vet, lint and unit tests with the race detector: quick, no root
 	@echo "gofmt, vet, staticcheck"
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "not gofmt-clean:"; echo "$$unformatted"; exit 1; fi
@@ -39,17 +49,17 @@ check: ## Format, vet, lint and unit tests with the race detector: quick, no roo
 	@go -C test/cluster test ./...
 
 .PHONY: oracles
-oracles: ## Have other people's verifiers judge our quotes
+oracles: go ## Have other people's verifiers judge our quotes
 	@CONFCOM_ORACLES="$$(test/oracles/install.sh)" go test -count=1 ./test/oracles
 
 .PHONY: e2e
-e2e: images ## Run what users do on a real cluster, and take it down (needs root)
+e2e: root images ## Run what users do on a real cluster, and take it down (needs root)
 	@trap 'bin/cluster down' EXIT; \
 		export CONFCOM_ORACLES="$$(test/oracles/install.sh)"; \
 		test/install.sh && eval "$$(bin/cluster env)" && CONFCOM_E2E=1 go test -count=1 -v ./test/e2e
 
 .PHONY: bin
-bin: ## Build the static programs into bin/
+bin: go ## Build the static programs into bin/
 	@echo "building $(PROGRAMS)"
 	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/... ./examples/...
 
@@ -60,13 +70,20 @@ images: bin bin/cluster ## Build the container images into dist/, as tarballs
 
 # Always asked for: only Go knows whether it is up to date.
 .PHONY: bin/cluster
-bin/cluster:
+bin/cluster: go
 	@echo "building the test cluster's tool"
 	@mkdir -p bin && CGO_ENABLED=0 go -C test/cluster build -o ../../bin/cluster .
 
 .PHONY: generate
 generate: ## Make the generated code anew (needs protoc)
 	@go generate ./...
+
+# The generator's version is written into what it generates.
+.PHONY: generated
+generated: go # check that the generated code is what `make generate` makes
+	@if ! protoc --version 2>/dev/null | grep -q ' 3\.21\.12$$'; then echo "NOT RUN: generated code: it needs protoc 3.21.12"; exit 0; fi; \
+		before=$$(sha256sum $(GENERATED)); go generate ./...; \
+		[ "$$before" = "$$(sha256sum $(GENERATED))" ] || { echo "$(GENERATED) was out of date; it is made anew: commit it"; exit 1; }
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -7,6 +7,7 @@ missing=()
 command -v gcc >/dev/null || missing+=(gcc libc6-dev) # for the race detector
 command -v node >/dev/null || missing+=(nodejs)       # for the verifiers written for it
 command -v npm >/dev/null || missing+=(npm)
+command -v protoc >/dev/null || missing+=(protobuf-compiler)
 [ ${#missing[@]} -eq 0 ] && exit
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
