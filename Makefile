@@ -31,7 +31,7 @@ demo: root images ## Bring up a Kubernetes node and run a confidential job on it
 
 .PHONY: demo-down
 demo-down: bin/cluster ## Take the demo's Kubernetes down again
-	@bin/cluster down
+	@test/uninstall.sh
 
 .PHONY: test
 test: root go ## Run everything that must hold: check, other verifiers, a real cluster (needs root)
@@ -54,7 +54,7 @@ oracles: go ## Have other people's verifiers judge our quotes
 
 .PHONY: e2e
 e2e: root images ## Run what users do on a real cluster, and take it down (needs root)
-	@trap 'bin/cluster down' EXIT; \
+	@trap test/uninstall.sh EXIT; \
 		export CONFCOM_ORACLES="$$(test/oracles/install.sh)"; \
 		test/install.sh && eval "$$(bin/cluster env)" && CONFCOM_E2E=1 go test -count=1 -v ./test/e2e
 

@@ -191,11 +191,18 @@ spec:
 	}
 }
 
-// TestKubeletRestart: the plugin registers again and jobs run as before.
+// TestKubeletRestart: the same plugin registers again, and jobs run as before.
 func TestKubeletRestart(t *testing.T) {
+	registrations := func() int {
+		return strings.Count(kubectl(t, "-n", "confcom-system", "logs", "daemonset/sgx-device-plugin"), "registered with the kubelet\"")
+	}
+	before := registrations()
 	run(t, "", "bin/cluster", "restart", "kubelet")
-	waitAllocatable(t, epc)
 	runJob(t, "default", "examples/attested-job/job.yaml")
+	if after := registrations(); after != before+1 {
+		t.Errorf("the plugin registered %d times before and %d times after", before, after)
+	}
+	waitAllocatable(t, epc)
 }
 
 // TestPluginRestart: a new plugin takes over what the old one advertised.
