@@ -76,7 +76,7 @@ func TestGoldenRoundTrip(t *testing.T) {
 // TestGoldenServed plays the recorded requests to our server. With a handler
 // that knows what Intel's quoting knew, the replies are the recorded ones.
 func TestGoldenServed(t *testing.T) {
-	reply := func(name string) *message.Response {
+	reply := func(t *testing.T, name string) *message.Response {
 		res := new(message.Response)
 		if err := proto.Unmarshal(golden(t, name+".res")[headerSize:], res); err != nil {
 			t.Fatal(err)
@@ -86,16 +86,16 @@ func TestGoldenServed(t *testing.T) {
 	for _, g := range goldenExchanges() {
 		t.Run(g.name, func(t *testing.T) {
 			h := newStub()
-			h.keys = []KeyID{KeyID(reply("intel/02").GetSupportedAttKeyIds.AttKeyIds)}
-			init := reply("intel/05").InitQuoteEx
+			h.keys = []KeyID{KeyID(reply(t, "intel/02").GetSupportedAttKeyIds.AttKeyIds)}
+			init := reply(t, "intel/05").InitQuoteEx
 			if err := h.ready.TargetInfo.UnmarshalBinary(init.TargetInfo); err != nil {
 				t.Fatal(err)
 			}
 			h.ready.PublicKeyID = [PublicKeyIDSize]byte(init.PubKeyId)
-			h.size = int(reply("intel/06").GetQuoteSizeEx.GetQuoteSize())
+			h.size = int(reply(t, "intel/06").GetQuoteSizeEx.GetQuoteSize())
 			if g.kind == KindGetQuoteEx {
 				// Gramine's larger buffer holds the same quote and zeros.
-				h.quote = reply(g.name).GetQuoteEx.Quote[:h.size]
+				h.quote = reply(t, g.name).GetQuoteEx.Quote[:h.size]
 			}
 
 			path, seen := start(t, &Server{Handler: h})
