@@ -77,8 +77,7 @@ func (p *Plugin) Run(ctx context.Context) error {
 	devices := p.advertise()
 	retry, said := minRetry, ""
 	for {
-		start := time.Now()
-		err := p.registration(ctx, dir, devices)
+		registered, err := p.registration(ctx, dir, devices)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -86,16 +85,16 @@ func (p *Plugin) Run(ctx context.Context) error {
 		if errors.Is(err, errDirectoryGone) {
 			return err
 		}
-		// The same reason is worth one line, however often it is met.
+		// The same reason is worth one line, however often it is met in a row.
 		level := slog.LevelWarn
-		if err.Error() == said {
+		if !registered && err.Error() == said {
 			level = slog.LevelDebug
 		}
 		said = err.Error()
 		p.Log.Log(ctx, level, "not registered with the kubelet", "reason", err)
 
-		if time.Since(start) > maxRetry {
-			retry = minRetry // it was registered for a while: this is a new story
+		if registered {
+			retry = minRetry
 		}
 		if dir.pause(ctx, retry, p.Log) {
 			retry = minRetry

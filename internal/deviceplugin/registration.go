@@ -24,24 +24,24 @@ const (
 )
 
 // registration makes a new socket, registers it with the kubelet and stays
-// until ctx is done or the kubelet does not use the socket any more. The error
-// says why it ended, or why it did not begin.
-func (p *Plugin) registration(ctx context.Context, dir *directory, devices int) error {
+// until ctx is done or the kubelet does not use the socket any more. It tells
+// whether it was registered, and the error says why it ended or did not begin.
+func (p *Plugin) registration(ctx context.Context, dir *directory, devices int) (registered bool, err error) {
 	if dir.gone() {
-		return errDirectoryGone
+		return false, errDirectoryGone
 	}
 	kubelet, err := os.Lstat(dir.kubeletSocket())
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("kubelet socket %s is not there: the kubelet is not running or uses another directory (see --kubelet-dir): waiting", dir.kubeletSocket())
+		return false, fmt.Errorf("kubelet socket %s is not there: the kubelet is not running or uses another directory (see --kubelet-dir): waiting", dir.kubeletSocket())
 	}
 	if err != nil {
-		return fmt.Errorf("look for the kubelet's socket: %w", err)
+		return false, fmt.Errorf("look for the kubelet's socket: %w", err)
 	}
 
 	path := filepath.Join(dir.path, newSocketName())
 	listener, err := net.Listen("unix", path)
 	if err != nil {
-		return fmt.Errorf("make the plugin's socket: %w", err)
+		return false, fmt.Errorf("make the plugin's socket: %w", err)
 	}
 	server := grpc.NewServer()
 	calls := &service{
@@ -64,7 +64,7 @@ func (p *Plugin) registration(ctx context.Context, dir *directory, devices int) 
 
 	// The kubelet calls back before it answers, so it is told only now.
 	if err := register(ctx, dir.kubeletSocket(), filepath.Base(path)); err != nil {
-		return err
+		return false, err
 	}
 	p.report(nil)
 	p.Log.Info("registered with the kubelet", "socket", path)
@@ -72,18 +72,18 @@ func (p *Plugin) registration(ctx context.Context, dir *directory, devices int) 
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return true, ctx.Err()
 		case <-calls.ended:
-			return errors.New("the kubelet has ended the stream of devices")
+			return true, errors.New("the kubelet has ended the stream of devices")
 		case <-dir.Events:
 		case err := <-dir.Errors:
 			p.Log.Warn("events of the kubelet's directory may be lost", "error", err)
 		}
 		if _, err := os.Lstat(path); err != nil {
-			return errors.New("the plugin's socket has been removed, as a kubelet does when it starts")
+			return true, errors.New("the plugin's socket has been removed, as a kubelet does when it starts")
 		}
 		if now, err := os.Lstat(dir.kubeletSocket()); err == nil && !sameSocket(kubelet, now) {
-			return errors.New("the kubelet has a new socket")
+			return true, errors.New("the kubelet has a new socket")
 		}
 	}
 }

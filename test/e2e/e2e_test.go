@@ -194,7 +194,7 @@ spec:
 // TestKubeletRestart: the same plugin registers again, and jobs run as before.
 func TestKubeletRestart(t *testing.T) {
 	registrations := func() int {
-		return strings.Count(kubectl(t, "-n", "confcom-system", "logs", "daemonset/sgx-device-plugin"), "registered with the kubelet\"")
+		return strings.Count(kubectl(t, "-n", "confcom-system", "logs", "daemonset/sgx-device-plugin"), `"msg":"registered with the kubelet"`)
 	}
 	before := registrations()
 	run(t, "", "bin/cluster", "restart", "kubelet")

@@ -9,7 +9,7 @@ if [ ! -d "$dir" ]; then
 	new=$(mktemp -d "$dir.XXXX")
 	trap 'rm -rf "$new"' EXIT
 	cp package.json package-lock.json "$new"
-	(cd "$new" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
+	(cd "$new" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error) >&2
 	mv -T "$new" "$dir"
 fi
 echo "$dir"
