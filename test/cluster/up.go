@@ -44,7 +44,7 @@ func up(ctx context.Context, l layout, p *progress) (err error) {
 		return err
 	}
 	p.say("The cluster is up after %s: node %s, Kubernetes %s.", time.Since(began).Round(100*time.Millisecond), nodeName, apiServer)
-	p.say("To use it:  eval \"$(cluster env)\" && kubectl get nodes")
+	p.say("To use it:  eval \"$(%s env)\" && kubectl get nodes", os.Args[0])
 	return nil
 }
 
