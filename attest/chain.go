@@ -5,30 +5,30 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/confcom/confcom/quote"
 )
 
-// certificate is one of a PCK chain.
-type certificate struct{ *x509.Certificate }
-
-func (c *certificate) name() string { return c.Subject.CommonName }
-
-// key returns the certificate's key, which must be ECDSA P-256 like all of
+// p256Key returns the key of a certificate, which must be ECDSA P-256 like all of
 // Intel's.
-func (c *certificate) key() (*ecdsa.PublicKey, error) {
+func p256Key(c *x509.Certificate) (*ecdsa.PublicKey, error) {
 	key, ok := c.PublicKey.(*ecdsa.PublicKey)
 	if !ok || key.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("the key of %q is not ECDSA P-256", c.name())
+		return nil, fmt.Errorf("the key of %q is not ECDSA P-256", c.Subject.CommonName)
 	}
 	return key, nil
 }
 
 // pckChain is the certificate chain in a quote.
 type pckChain struct {
-	leaf, intermediate, root *certificate
+	leaf, intermediate, root *x509.Certificate
 }
 
 func newPCKChain(data quote.CertificationData) (*pckChain, error) {
@@ -39,37 +39,32 @@ func newPCKChain(data quote.CertificationData) (*pckChain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attest: %w", err)
 	}
-	return &pckChain{
-		leaf:         &certificate{certificates[0]},
-		intermediate: &certificate{certificates[1]},
-		root:         &certificate{certificates[2]},
-	}, nil
+	return &pckChain{leaf: certificates[0], intermediate: certificates[1], root: certificates[2]}, nil
 }
 
-// checkRoot: the chain's root has the key of a root that the caller trusts.
-func (c *pckChain) checkRoot(roots []Root) (string, error) {
-	key, err := c.root.key()
+// checkRoot returns the root that the caller trusts and that has the key of the
+// chain's root.
+func (c *pckChain) checkRoot(roots []Root) (Root, error) {
+	key, err := p256Key(c.root)
 	if err != nil {
-		return "", err
+		return Root{}, err
 	}
-	var trusted string
-	for i, root := range roots {
+	var names []string
+	for _, root := range roots {
 		if root.Key.Equal(key) {
-			return root.Name, nil
+			return root, nil
 		}
-		if i > 0 {
-			trusted += ", "
-		}
-		trusted += fmt.Sprintf("%q", root.Name)
+		names = append(names, strconv.Quote(root.Name))
 	}
-	return "", fmt.Errorf("the chain ends in %q, whose key is not that of a trusted root (%s)", c.root.name(), trusted)
+	return Root{}, fmt.Errorf("the chain ends in %q, whose key is not that of a trusted root (%s)",
+		c.root.Subject.CommonName, strings.Join(names, ", "))
 }
 
 // checkSignatures: each certificate is signed by the next, and each signer may
 // sign.
 func (c *pckChain) checkSignatures() (string, error) {
 	for _, link := range []struct {
-		child, parent *certificate
+		child, parent *x509.Certificate
 		below         int // CA certificates between the parent and the leaf
 	}{
 		{c.root, c.root, 1},
@@ -81,29 +76,44 @@ func (c *pckChain) checkSignatures() (string, error) {
 		}
 	}
 	if c.leaf.IsCA {
-		return "", fmt.Errorf("%q is a CA, not a PCK certificate", c.leaf.name())
+		return "", fmt.Errorf("%q is a CA, not a PCK certificate", c.leaf.Subject.CommonName)
 	}
-	return fmt.Sprintf("%q, issued by %q", c.leaf.name(), c.intermediate.name()), nil
+	if !slices.ContainsFunc(c.leaf.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(sgxExtension()) }) {
+		return "", fmt.Errorf("%q has no SGX extension: it is not a PCK certificate", c.leaf.Subject.CommonName)
+	}
+	if c.leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return "", fmt.Errorf("%q may not sign: it is not a PCK certificate", c.leaf.Subject.CommonName)
+	}
+	return fmt.Sprintf("%q, issued by %q", c.leaf.Subject.CommonName, c.intermediate.Subject.CommonName), nil
 }
 
-func checkLink(child, parent *certificate, below int) error {
+// sgxExtension is the OID of the extension that says which platform a PCK
+// certificate is for.
+func sgxExtension() asn1.ObjectIdentifier {
+	return asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
+}
+
+func checkLink(child, parent *x509.Certificate, below int) error {
 	if len(child.UnhandledCriticalExtensions) > 0 {
-		return fmt.Errorf("%q has a critical extension that is not understood: %s", child.name(), child.UnhandledCriticalExtensions[0])
+		return fmt.Errorf("%q has a critical extension that is not understood: %s", child.Subject.CommonName, child.UnhandledCriticalExtensions[0])
 	}
 	if !bytes.Equal(child.RawIssuer, parent.RawSubject) {
-		return fmt.Errorf("%q was issued by %q, but %q follows it", child.name(), child.Issuer.CommonName, parent.name())
+		return fmt.Errorf("%q was issued by %q, but %q follows it", child.Subject.CommonName, child.Issuer.CommonName, parent.Subject.CommonName)
 	}
 	if !parent.BasicConstraintsValid || !parent.IsCA || parent.KeyUsage&x509.KeyUsageCertSign == 0 {
-		return fmt.Errorf("%q may not sign certificates", parent.name())
+		return fmt.Errorf("%q may not sign certificates", parent.Subject.CommonName)
 	}
 	if parent.MaxPathLen >= 0 && parent.MaxPathLen < below {
-		return fmt.Errorf("%q may not head a chain of this length", parent.name())
+		return fmt.Errorf("%q may not head a chain of this length", parent.Subject.CommonName)
 	}
 	if child.SignatureAlgorithm != x509.ECDSAWithSHA256 {
-		return fmt.Errorf("%q is signed with %s, not ECDSA and SHA-256", child.name(), child.SignatureAlgorithm)
+		return fmt.Errorf("%q is signed with %s, not ECDSA and SHA-256", child.Subject.CommonName, child.SignatureAlgorithm)
 	}
-	if err := child.CheckSignatureFrom(parent.Certificate); err != nil {
-		return fmt.Errorf("%q is not signed by %q: %w", child.name(), parent.name(), err)
+	if _, err := p256Key(parent); err != nil {
+		return err
+	}
+	if err := child.CheckSignatureFrom(parent); err != nil {
+		return fmt.Errorf("%q is not signed by %q: %w", child.Subject.CommonName, parent.Subject.CommonName, err)
 	}
 	return nil
 }
@@ -111,9 +121,9 @@ func checkLink(child, parent *certificate, below int) error {
 // checkValidity: at is within the validity of all certificates.
 func (c *pckChain) checkValidity(at time.Time) (string, error) {
 	var until time.Time
-	for _, cert := range []*certificate{c.root, c.intermediate, c.leaf} {
+	for _, cert := range []*x509.Certificate{c.root, c.intermediate, c.leaf} {
 		if at.Before(cert.NotBefore) || at.After(cert.NotAfter) {
-			return "", fmt.Errorf("%q is valid from %s to %s, not at %s", cert.name(),
+			return "", fmt.Errorf("%q is valid from %s to %s, not at %s", cert.Subject.CommonName,
 				cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339), at.UTC().Format(time.RFC3339))
 		}
 		if until.IsZero() || cert.NotAfter.Before(until) {

@@ -5,11 +5,12 @@
 // attestation key, that key is bound by the quoting enclave's report, that
 // report is signed by the platform's certification key (PCK), and the PCK's
 // certificate chains to a root. The root is compared by its key, never by its
-// name; Intel's is the default.
+// name, and the quoting enclave by its signer.
 //
 // This is the part that needs nothing but the quote. It does not yet judge how
-// old the platform is, nor consult revocation lists, nor compare the quoting
-// enclave with Intel's identity of it: Result.NotChecked says so each time.
+// old the platform and the quoting enclave are, nor consult revocation lists;
+// and only the caller knows which enclave it expects, and with which report
+// data. Result.NotChecked says so each time.
 //
 // The package never touches the network, and the time is an argument.
 package attest

@@ -21,22 +21,23 @@ func TestGenuineQuotes(t *testing.T) {
 	}
 	intelSample := readRoot(t, "intel-qvl/Src__AttestationApp__sampleData__trustedRootCaCert.pem")
 	at := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
+	intel := attest.Options{At: at, Roots: []attest.Root{attest.IntelRoot()}}
 	for _, v := range []struct {
 		file    string
 		options attest.Options
 		failed  []string // the checks that fail
 	}{
-		{"oasis/quote_v3_ecdsa_p256_pck_chain.bin", attest.Options{At: at}, nil},
-		{"phala/sample__sgx_quote", attest.Options{At: at}, nil},
-		{"phala/sample__tdx_quote", attest.Options{At: at}, nil},
-		{"phala/sample__tdx_quote_outdated", attest.Options{At: at}, nil},
-		{"automata/quotev3.decoded.bin", attest.Options{At: at}, nil},
-		{"automata/rust-crates__samples__quotev5.dat", attest.Options{At: at}, nil},
-		{"oasis/quote_v4_tdx_ecdsa_p256.bin", attest.Options{At: at}, nil},
-		{"automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", attest.Options{At: at}, []string{"no debug mode"}},
-		{"automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", attest.Options{At: at, AllowDebug: true}, nil},
-		{"phala/sample__sgx_quote", attest.Options{At: at.AddDate(30, 0, 0)}, []string{"certificates valid"}},
-		{"phala/sample__sgx_quote", attest.Options{At: at.AddDate(-10, 0, 0)}, []string{"certificates valid"}},
+		{"oasis/quote_v3_ecdsa_p256_pck_chain.bin", intel, nil},
+		{"phala/sample__sgx_quote", intel, nil},
+		{"phala/sample__tdx_quote", intel, nil},
+		{"phala/sample__tdx_quote_outdated", intel, nil},
+		{"automata/quotev3.decoded.bin", intel, nil},
+		{"automata/rust-crates__samples__quotev5.dat", intel, nil},
+		{"oasis/quote_v4_tdx_ecdsa_p256.bin", intel, nil},
+		{"automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", intel, []string{"debug mode"}},
+		{"automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", attest.Options{At: at, Roots: intel.Roots, AllowDebug: true}, nil},
+		{"phala/sample__sgx_quote", attest.Options{At: at.AddDate(30, 0, 0), Roots: intel.Roots}, []string{"certificates valid"}},
+		{"phala/sample__sgx_quote", attest.Options{At: at.AddDate(-10, 0, 0), Roots: intel.Roots}, []string{"certificates valid"}},
 		{"phala/sample__sgx_quote", attest.Options{At: at, Roots: []attest.Root{intelSample}}, []string{"trusted root"}},
 	} {
 		data, err := os.ReadFile(filepath.Join(vectors, v.file))
@@ -48,11 +49,31 @@ func TestGenuineQuotes(t *testing.T) {
 			t.Fatal(err)
 		}
 		r, err := attest.Verify(q, v.options)
-		if err != nil {
+		if r == nil {
 			t.Errorf("%s: %v", v.file, err)
 			continue
 		}
-		checkFailures(t, v.file, r, v.failed...)
+		checkFailures(t, v.file, r, err, v.failed...)
+	}
+}
+
+// Each bit of the TD's debug byte opens it.
+func TestDebugTD(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(vectors, "phala/sample__tdx_quote"))
+	if err != nil {
+		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
+	}
+	for bit := range 8 {
+		q, _, err := quote.ParsePrefix(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.TD.TDAttributes |= 1 << bit
+		r, err := attest.Verify(q, attest.Options{At: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), Roots: []attest.Root{attest.IntelRoot()}})
+		if r == nil {
+			t.Fatal(err)
+		}
+		checkFailures(t, "debug TD", r, err, "quote signature", "debug mode")
 	}
 }
 
@@ -68,7 +89,7 @@ func TestQuoteWithoutAChain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := attest.Verify(q, attest.Options{At: time.Now()}); err == nil {
+	if r, err := attest.Verify(q, attest.Options{At: time.Now(), Roots: []attest.Root{attest.IntelRoot()}}); err == nil {
 		t.Errorf("judged as %+v", r)
 	}
 }
@@ -87,7 +108,7 @@ func readRoot(t *testing.T, name string) attest.Root {
 }
 
 // checkFailures: just these checks of r failed, and the verdict follows.
-func checkFailures(t *testing.T, what string, r *attest.Result, want ...string) {
+func checkFailures(t *testing.T, what string, r *attest.Result, err error, want ...string) {
 	t.Helper()
 	var failures []string
 	for _, c := range r.Checks {
@@ -101,7 +122,7 @@ func checkFailures(t *testing.T, what string, r *attest.Result, want ...string) 
 	if !slices.Equal(failures, want) {
 		t.Errorf("%s: failed %q, want %q", what, failures, want)
 	}
-	if r.Trusted != (len(want) == 0) || errors.Is(r.Err(), attest.ErrNotTrusted) == r.Trusted {
-		t.Errorf("%s: trusted %v, error %v", what, r.Trusted, r.Err())
+	if r.Trusted != (len(want) == 0) || errors.Is(err, attest.ErrNotTrusted) == r.Trusted || (err == nil) != r.Trusted {
+		t.Errorf("%s: trusted %v, error %v", what, r.Trusted, err)
 	}
 }

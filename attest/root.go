@@ -8,13 +8,27 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
 )
 
 // Root is a certificate authority that the caller trusts to head the chains of
-// PCK certificates. Only the key counts.
+// PCK certificates. Only the key tells it from others.
 type Root struct {
 	Name string // for people
 	Key  *ecdsa.PublicKey
+	// QuotingEnclaves are the enclaves whose attestation keys count below this
+	// root, one for each TEE. A platform certifies the keys of other enclaves as
+	// well, which could sign what they like. Where there is none for the TEE of
+	// a quote, the quoting enclave is not checked, and Result.NotChecked says so.
+	QuotingEnclaves map[quote.TEE]QuotingEnclave
+}
+
+// QuotingEnclave tells the quoting enclaves of one maker from other enclaves.
+type QuotingEnclave struct {
+	MRSigner  sgx.Measurement
+	ISVProdID uint16
 }
 
 // intelRootKey is the public key of the certificate "Intel SGX Root CA" with
@@ -24,20 +38,40 @@ const intelRootKey = "04" +
 	"0ba9c4c0c0c86193a3fe23d6b02cda10a8bbd4e88e48b4458561a36e705525f5" +
 	"67918e2edc88e40d860bd0cc4ee26aacc988e505a953558c453f6b0904ae7394"
 
+// The signers of Intel's quoting enclaves for SGX (QE3) and for TDX (TD QE), as
+// Intel's service tells them in the identities QE and TD_QE.
+const (
+	intelQE3Signer  = "8c4f5775d796503e96137f77c68a829a0056ac8ded70140b081b094490c57bff"
+	intelTDQESigner = "dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5"
+)
+
 // IntelRoot returns the root of all genuine SGX platforms.
 func IntelRoot() Root {
-	point, err := hex.DecodeString(intelRootKey)
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), mustHex(intelRootKey))
 	if err != nil {
-		panic(err) // the constant above is not hex
+		panic(err) // the constant is no point of the curve
 	}
-	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
-	if err != nil {
-		panic(err) // the constant above is no point
+	return Root{
+		Name: "Intel SGX Root CA",
+		Key:  key,
+		QuotingEnclaves: map[quote.TEE]QuotingEnclave{
+			quote.SGX: {MRSigner: sgx.Measurement(mustHex(intelQE3Signer)), ISVProdID: 1},
+			quote.TDX: {MRSigner: sgx.Measurement(mustHex(intelTDQESigner)), ISVProdID: 2},
+		},
 	}
-	return Root{Name: "Intel SGX Root CA", Key: key}
 }
 
-// ParseRoot reads a root from PEM that holds exactly one certificate.
+// mustHex decodes a constant.
+func mustHex(text string) []byte {
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		panic(err) // the constant is not hex
+	}
+	return b
+}
+
+// ParseRoot reads a root from PEM that holds exactly one certificate. It knows no
+// quoting enclaves.
 func ParseRoot(text []byte) (Root, error) {
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "CERTIFICATE" {
@@ -50,9 +84,9 @@ func ParseRoot(text []byte) (Root, error) {
 	if err != nil {
 		return Root{}, fmt.Errorf("attest: root: %w", err)
 	}
-	key, ok := certificate.PublicKey.(*ecdsa.PublicKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return Root{}, fmt.Errorf("attest: root %q: its key is not ECDSA P-256", certificate.Subject.CommonName)
+	key, err := p256Key(certificate)
+	if err != nil {
+		return Root{}, fmt.Errorf("attest: root: %w", err)
 	}
 	return Root{Name: certificate.Subject.CommonName, Key: key}, nil
 }

@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
 )
 
 // Options say whom the caller trusts, and when.
 type Options struct {
-	// Roots are trusted besides no other; empty means Intel's alone.
+	// Roots are trusted besides no other: IntelRoot for genuine platforms.
 	Roots []Root
 	// At is the time at which the certificates must be valid.
 	At time.Time
@@ -22,46 +25,80 @@ type Options struct {
 	AllowDebug bool
 }
 
-// Verify checks the proof in q. The error says that there is nothing to judge:
-// the quote carries no certificate chain, or a certificate cannot be read. Else
-// the Result says whether the quote is trusted, and why.
+// Verify checks the proof in q. The error is nil just when the quote is trusted.
+// It wraps ErrNotTrusted where the quote was judged, and the Result says why.
+// Without a Result there was nothing to judge: the quote carries no certificate
+// chain, or a certificate cannot be read, or the options are incomplete.
 func Verify(q *quote.Quote, options Options) (*Result, error) {
-	if options.At.IsZero() {
-		return nil, errors.New("attest: Options.At is not set: the certificates are valid at no time")
-	}
-	if len(options.Roots) == 0 {
-		options.Roots = []Root{IntelRoot()}
+	if err := options.check(); err != nil {
+		return nil, err
 	}
 	chain, err := newPCKChain(q.Signature.CertificationData)
 	if err != nil {
 		return nil, err
 	}
 
-	r := &Result{NotChecked: []string{
-		"revocation of the certificates",
-		"identity of the quoting enclave",
-		"TCB level of the platform",
-	}}
-	detail, err := chain.checkRoot(options.Roots)
-	r.add("trusted root", detail, err)
-	detail, err = chain.checkSignatures()
+	r := &Result{}
+	root, err := chain.checkRoot(options.Roots)
+	r.Root = root.Name
+	r.add("trusted root", root.Name, err)
+	detail, err := chain.checkSignatures()
 	r.add("PCK certificate chain", detail, err)
 	detail, err = chain.checkValidity(options.At)
 	r.add("certificates valid", detail, err)
 	detail, err = checkQEReport(q, chain.leaf)
 	r.add("QE report signature", detail, err)
+	qe, known := root.QuotingEnclaves[q.Header.TEE]
+	if known {
+		detail, err = checkQuotingEnclave(q, qe)
+		r.add("quoting enclave", detail, err)
+	}
 	detail, err = checkBinding(q)
 	r.add("attestation key binding", detail, err)
 	detail, err = checkQuoteSignature(q)
 	r.add("quote signature", detail, err)
 	detail, err = checkDebug(q, options.AllowDebug)
-	r.add("no debug mode", detail, err)
-	return r, nil
+	r.add("debug mode", detail, err)
+
+	r.Trusted = !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.Passed })
+	r.NotChecked = notChecked(q, known)
+	return r, r.Err()
+}
+
+func (o Options) check() error {
+	if o.At.IsZero() {
+		return errors.New("attest: Options.At is not set: the certificates are valid at no time")
+	}
+	if len(o.Roots) == 0 {
+		return errors.New("attest: Options.Roots is empty: nobody is trusted; IntelRoot is the root of genuine platforms")
+	}
+	for _, root := range o.Roots {
+		if root.Key == nil {
+			return fmt.Errorf("attest: Options.Roots: %q has no key", root.Name)
+		}
+	}
+	return nil
+}
+
+// notChecked lists what is left to the caller, or to collateral.
+func notChecked(q *quote.Quote, qeKnown bool) []string {
+	var list []string
+	if !qeKnown {
+		list = append(list, "identity of the quoting enclave: this root tells none")
+	}
+	list = append(list,
+		"revocation of the certificates",
+		"security versions: TCB level of the platform, version of the quoting enclave",
+	)
+	if q.TD != nil {
+		list = append(list, "identity of the TDX module")
+	}
+	return append(list, "which enclave it is, and whether its report data is what you expect")
 }
 
 // checkQEReport: the PCK signed the report of the quoting enclave.
-func checkQEReport(q *quote.Quote, pck *certificate) (string, error) {
-	key, err := pck.key()
+func checkQEReport(q *quote.Quote, pck *x509.Certificate) (string, error) {
+	key, err := p256Key(pck)
 	if err != nil {
 		return "", err
 	}
@@ -70,6 +107,21 @@ func checkQEReport(q *quote.Quote, pck *certificate) (string, error) {
 		return "", errors.New("the report of the quoting enclave is not signed by the PCK certificate's key")
 	}
 	return fmt.Sprintf("QE with MRSIGNER %s, security version %d", q.Signature.QEReport.MRSigner, q.Signature.QEReport.ISVSVN), nil
+}
+
+// checkQuotingEnclave: the report is of the maker's quoting enclave, initialized
+// and not in debug mode. The masks are those of Intel's identity of it: MODE64BIT
+// and XFRM may differ.
+func checkQuotingEnclave(q *quote.Quote, want QuotingEnclave) (string, error) {
+	report := q.Signature.QEReport
+	if report.MRSigner != want.MRSigner || report.ISVProdID != want.ISVProdID {
+		return "", fmt.Errorf("an enclave with MRSIGNER %s and product %d vouches for the quote: it is not the quoting enclave (%s, %d)",
+			report.MRSigner, report.ISVProdID, want.MRSigner, want.ISVProdID)
+	}
+	if flags := report.Attributes.Flags &^ sgx.FlagMode64Bit; flags != sgx.FlagInit|sgx.FlagProvisionKey || report.MiscSelect != 0 {
+		return "", fmt.Errorf("the quoting enclave has attributes %s and MISCSELECT %#x", report.Attributes, report.MiscSelect)
+	}
+	return fmt.Sprintf("signer and product %d as they should be", report.ISVProdID), nil
 }
 
 // checkBinding: the quoting enclave's report is about this attestation key. All
@@ -106,13 +158,13 @@ func checkQuoteSignature(q *quote.Quote) (string, error) {
 }
 
 func checkDebug(q *quote.Quote, allowed bool) (string, error) {
-	const tdDebug = 1 // bit 0 of TDATTRIBUTES
-	debug := q.Enclave != nil && q.Enclave.Attributes.Debug() || q.TD != nil && q.TD.TDAttributes&tdDebug != 0
+	const tdUnderDebug = 0xff // TUD, bits 7:0 of TDATTRIBUTES: each opens the TD
+	debug := q.Enclave != nil && q.Enclave.Attributes.Debug() || q.TD != nil && q.TD.TDAttributes&tdUnderDebug != 0
 	switch {
 	case !debug:
-		return "a debugger cannot read it", nil
+		return "off: a debugger cannot read it", nil
 	case allowed:
-		return "DEBUG: a debugger can read it; accepted as asked for", nil
+		return "DEBUG: a debugger can read and change everything in it; accepted as asked for", nil
 	}
 	return "", errors.New("DEBUG: a debugger can read and change everything in it")
 }

@@ -5,9 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -76,8 +78,8 @@ func TestVerify(t *testing.T) {
 	}{
 		{"simulated, root given on purpose", enclave, onPurpose, nil, nil},
 		{"simulated, among several roots", enclave, attest.Options{At: today, Roots: []attest.Root{attest.IntelRoot(), simulatedRoot(t)}}, nil, nil},
-		{"simulated, Intel's root", enclave, attest.Options{At: today}, nil, []string{"trusted root"}},
-		{"debug enclave", debug, onPurpose, nil, []string{"no debug mode"}},
+		{"simulated, Intel's root", enclave, attest.Options{At: today, Roots: []attest.Root{attest.IntelRoot()}}, nil, []string{"trusted root"}},
+		{"debug enclave", debug, onPurpose, nil, []string{"debug mode"}},
 		{"debug enclave, allowed", debug, attest.Options{At: today, Roots: onPurpose.Roots, AllowDebug: true}, nil, nil},
 		{"changed enclave", enclave, onPurpose, func(q *quote.Quote) { q.Enclave.MREnclave[0] ^= 1 }, []string{"quote signature"}},
 		{"changed header", enclave, onPurpose, func(q *quote.Quote) { q.Header.QESVN++ }, []string{"quote signature"}},
@@ -99,11 +101,59 @@ func TestVerify(t *testing.T) {
 			c.change(q)
 		}
 		r, err := attest.Verify(q, c.options)
-		if err != nil {
+		if r == nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		checkFailures(t, c.name, r, c.failed...)
+		checkFailures(t, c.name, r, err, c.failed...)
+	}
+}
+
+// Below a root that tells its quoting enclave, no other enclave can vouch for a
+// quote, though the platform certified its key.
+func TestQuotingEnclave(t *testing.T) {
+	q := newQuote(t, sgx.ReportBody{})
+	genuine := attest.QuotingEnclave{MRSigner: q.Signature.QEReport.MRSigner, ISVProdID: q.Signature.QEReport.ISVProdID}
+	for _, c := range []struct {
+		name   string
+		qe     attest.QuotingEnclave
+		change func(*sgx.ReportBody)
+		failed []string
+	}{
+		{"the quoting enclave", genuine, nil, nil},
+		{"another signer", attest.QuotingEnclave{MRSigner: sgx.Measurement{1}, ISVProdID: 1}, nil, []string{"quoting enclave"}},
+		{"another product", attest.QuotingEnclave{MRSigner: genuine.MRSigner, ISVProdID: 2}, nil, []string{"quoting enclave"}},
+		{"in debug mode", genuine, func(b *sgx.ReportBody) { b.Attributes.Flags |= sgx.FlagDebug }, []string{"QE report signature", "quoting enclave"}},
+		{"in 32-bit mode", genuine, func(b *sgx.ReportBody) { b.Attributes.Flags &^= sgx.FlagMode64Bit }, []string{"QE report signature"}},
+		{"with MISCSELECT", genuine, func(b *sgx.ReportBody) { b.MiscSelect = 1 }, []string{"QE report signature", "quoting enclave"}},
+	} {
+		root := simulatedRoot(t)
+		root.QuotingEnclaves = map[quote.TEE]attest.QuotingEnclave{quote.SGX: c.qe}
+		q := newQuote(t, sgx.ReportBody{})
+		if c.change != nil {
+			c.change(&q.Signature.QEReport)
+		}
+		r, err := attest.Verify(q, attest.Options{At: today, Roots: []attest.Root{root}})
+		if r == nil {
+			t.Fatal(err)
+		}
+		checkFailures(t, c.name, r, err, c.failed...)
+	}
+}
+
+func TestIntelRoot(t *testing.T) {
+	point, err := attest.IntelRoot().Key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprintf("%x", sha256.Sum256(point)), "a512ddae5b8a05fd0738d708f29ddccaca53aad8b3698e77194cb05cc0723e89"; got != want {
+		t.Errorf("the key's SHA-256 is %s, want %s", got, want)
+	}
+}
+
+func TestZeroResultIsNotTrusted(t *testing.T) {
+	if err := new(attest.Result).Err(); !errors.Is(err, attest.ErrNotTrusted) {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -121,11 +171,7 @@ func certificates(t testing.TB, q *quote.Quote) []*x509.Certificate {
 func reorder(t testing.TB, order ...int) func(*quote.Quote) {
 	return func(q *quote.Quote) {
 		chain := certificates(t, q)
-		data, err := quote.NewPCKChain(chain[order[0]], chain[order[1]], chain[order[2]])
-		if err != nil {
-			t.Fatal(err)
-		}
-		q.Signature.CertificationData = data
+		q.Signature.CertificationData = quote.NewPCKChain(chain[order[0]], chain[order[1]], chain[order[2]])
 	}
 }
 
@@ -151,13 +197,12 @@ func forgeRoot(t testing.TB, name string) func(*quote.Quote) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if q.Signature.CertificationData, err = quote.NewPCKChain(chain[0], chain[1], forged); err != nil {
-			t.Fatal(err)
-		}
+		q.Signature.CertificationData = quote.NewPCKChain(chain[0], chain[1], forged)
 	}
 }
 
 func TestNothingToJudge(t *testing.T) {
+	onPurpose := attest.Options{At: today, Roots: []attest.Root{simulatedRoot(t)}}
 	for _, c := range []struct {
 		name    string
 		options attest.Options
@@ -165,10 +210,12 @@ func TestNothingToJudge(t *testing.T) {
 		want    string
 	}{
 		{"no time", attest.Options{}, func(*quote.Quote) {}, "Options.At"},
-		{"no chain", attest.Options{At: today}, func(q *quote.Quote) {
+		{"nobody trusted", attest.Options{At: today}, func(*quote.Quote) {}, "Options.Roots"},
+		{"root without a key", attest.Options{At: today, Roots: []attest.Root{{Name: "empty"}}}, func(*quote.Quote) {}, `"empty" has no key`},
+		{"no chain", onPurpose, func(q *quote.Quote) {
 			q.Signature.CertificationData = quote.CertificationData{Type: quote.PPIDClear, Data: make([]byte, 36)}
 		}, "PPID in the clear"},
-		{"broken chain", attest.Options{At: today}, func(q *quote.Quote) {
+		{"broken chain", onPurpose, func(q *quote.Quote) {
 			q.Signature.CertificationData.Data = q.Signature.CertificationData.Data[:1000]
 		}, "not complete PEM"},
 	} {
@@ -204,15 +251,12 @@ func ExampleVerify() {
 		fmt.Println(err)
 		return
 	}
-	result, err := attest.Verify(q, attest.Options{At: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println("trusted:", result.Trusted)
-	fmt.Println(result.Err())
+	_, err = attest.Verify(q, attest.Options{
+		Roots: []attest.Root{attest.IntelRoot()},
+		At:    time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC),
+	})
+	fmt.Println(err)
 	// Output:
-	// trusted: false
 	// attest: the quote is not trusted: trusted root: the chain ends in "SIMULATED (NOT INTEL) SGX Root CA", whose key is not that of a trusted root ("Intel SGX Root CA")
 }
 
@@ -220,9 +264,8 @@ func BenchmarkVerify(b *testing.B) {
 	q := newQuote(b, sgx.ReportBody{})
 	options := attest.Options{At: today, Roots: []attest.Root{simulatedRoot(b)}}
 	for b.Loop() {
-		r, err := attest.Verify(q, options)
-		if err != nil || !r.Trusted {
-			b.Fatal(r.Err(), err)
+		if _, err := attest.Verify(q, options); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

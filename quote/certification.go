@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/pem"
-	"errors"
 	"fmt"
 
 	"github.com/confcom/confcom/sgx"
@@ -70,18 +69,22 @@ func (c CertificationData) Certificates() ([]*x509.Certificate, error) {
 		return nil, fmt.Errorf("quote: certification data is a %s, not certificates: %w", c.Type, ErrUnsupported)
 	}
 	var certificates []*x509.Certificate
-	rest := bytes.Trim(c.Data, "\x00 \t\r\n")
+	rest := bytes.TrimRight(c.Data, "\x00 \t\r\n")
 	for len(rest) > 0 {
-		if !bytes.HasPrefix(rest, []byte("-----BEGIN CERTIFICATE-----")) {
-			return nil, fmt.Errorf("quote: certification data: no PEM certificate where number %d should start", len(certificates)+1)
-		}
+		number := len(certificates) + 1
 		block, next := pem.Decode(rest)
 		if block == nil {
-			return nil, fmt.Errorf("quote: certification data: certificate %d is not complete PEM", len(certificates)+1)
+			return nil, fmt.Errorf("quote: certification data: certificate %d is not complete PEM", number)
+		}
+		// Decode passes over what it does not understand; nothing may be passed
+		// over here.
+		text := rest[:len(rest)-len(next)]
+		if !bytes.HasPrefix(text, []byte("-----BEGIN CERTIFICATE-----")) || bytes.Count(text, []byte("-----BEGIN")) != 1 || len(block.Headers) > 0 {
+			return nil, fmt.Errorf("quote: certification data: no PEM certificate where number %d should start", number)
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("quote: certification data: certificate %d: %w", len(certificates)+1, err)
+			return nil, fmt.Errorf("quote: certification data: certificate %d: %w", number, err)
 		}
 		certificates = append(certificates, certificate)
 		rest = bytes.TrimLeft(next, " \t\r\n")
@@ -126,14 +129,11 @@ func (c CertificationData) PlatformID() (PlatformID, error) {
 }
 
 // NewPCKChain returns certification data of type PCKChain: the certificates in
-// PEM, leaf first, with the NUL at the end that Intel's library writes.
-func NewPCKChain(certificates ...*x509.Certificate) (CertificationData, error) {
-	if len(certificates) != 3 {
-		return CertificationData{}, errors.New("quote: a PCK chain has three certificates: leaf, intermediate, root")
-	}
+// PEM, with the NUL at the end that Intel's library writes.
+func NewPCKChain(leaf, intermediate, root *x509.Certificate) CertificationData {
 	var data []byte
-	for _, c := range certificates {
+	for _, c := range []*x509.Certificate{leaf, intermediate, root} {
 		data = append(data, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
-	return CertificationData{Type: PCKChain, Data: append(data, 0)}, nil
+	return CertificationData{Type: PCKChain, Data: append(data, 0)}
 }

@@ -12,6 +12,8 @@
 // marshals back to the same bytes. Parsing checks no signature; package attest
 // does.
 //
+// The JSON form of a quote is for people and logs: it is written, not read.
+//
 // Versions 3 (SGX), 4 (SGX, TDX 1.0) and 5 (SGX, TDX 1.0 and 1.5) are known.
 // Integers are little-endian; the numbers of ECDSA signatures and keys are
 // big-endian. Source: Intel's "SGX ECDSA Quote Library API", appendix A, and

@@ -3,12 +3,11 @@ package quote
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 )
 
-// MarshalBinary returns the bytes of the quote. It fails where the quote could
-// not have been parsed: a body that does not fit BodyType, or a part that is
-// too long for its length field.
+// MarshalBinary returns the bytes of the quote. It fails where Parse would refuse
+// them: an unknown version, a body that fits neither BodyType nor the TEE, or a
+// part that is too long. Reserved bytes pass as they are.
 func (q *Quote) MarshalBinary() ([]byte, error) {
 	p, err := q.SignedBytes()
 	if err != nil {
@@ -25,6 +24,12 @@ func (q *Quote) MarshalBinary() ([]byte, error) {
 // SignedBytes returns the part of the quote that the attestation key signs: the
 // header and the body, without the signature data length.
 func (q *Quote) SignedBytes() ([]byte, error) {
+	if v := q.Header.Version; v < Version3 || v > Version5 {
+		return nil, fmt.Errorf("quote: version %d: %w", v, ErrUnsupported)
+	}
+	if (q.BodyType == BodySGX) != (q.Header.TEE == SGX) {
+		return nil, fmt.Errorf("quote: a body of %s in a quote for %s", q.BodyType, q.Header.TEE)
+	}
 	p := q.Header.append(nil)
 	if q.Header.Version == Version5 {
 		p = binary.LittleEndian.AppendUint16(p, uint16(q.BodyType))
@@ -56,7 +61,7 @@ func (h Header) append(p []byte) []byte {
 }
 
 func (s *SignatureData) append(p []byte, v Version) ([]byte, error) {
-	if len(s.QEAuthData) > math.MaxUint16 {
+	if len(s.QEAuthData) > MaxQEAuthData {
 		return nil, fmt.Errorf("quote: %d bytes of QE authentication data; at most %d", len(s.QEAuthData), MaxQEAuthData)
 	}
 	if len(s.CertificationData.Data) > MaxCertificationData {

@@ -202,3 +202,13 @@ func (v HexBytes) String() string { return hex.EncodeToString(v) }
 
 // MarshalText returns the bytes in hex.
 func (v HexBytes) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads hex.
+func (v *HexBytes) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(string(text))
+	if err != nil {
+		return fmt.Errorf("quote: %w", err)
+	}
+	*v = b
+	return nil
+}

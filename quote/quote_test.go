@@ -162,8 +162,10 @@ func TestMarshalRefusesWhatParseWould(t *testing.T) {
 		"no body":         func(q *quote.Quote) { q.Enclave = nil },
 		"two bodies":      func(q *quote.Quote) { q.TD = &quote.TDReport{} },
 		"other body type": func(q *quote.Quote) { q.BodyType = quote.BodyTDX10 },
-		"long auth data":  func(q *quote.Quote) { q.Signature.QEAuthData = make([]byte, 1<<16) },
-		"long cert data":  func(q *quote.Quote) { q.Signature.CertificationData.Data = make([]byte, 1<<20) },
+		"unknown version": func(q *quote.Quote) { q.Header.Version = 9 },
+		"other TEE":       func(q *quote.Quote) { q.Header.TEE = quote.TDX },
+		"long auth data":  func(q *quote.Quote) { q.Signature.QEAuthData = make([]byte, quote.MaxQEAuthData+1) },
+		"long cert data":  func(q *quote.Quote) { q.Signature.CertificationData.Data = make([]byte, quote.MaxCertificationData+1) },
 	} {
 		q := sample(quote.Version3, quote.BodySGX)
 		change(q)
@@ -209,7 +211,10 @@ func TestCertificatesRefuse(t *testing.T) {
 	}{
 		{quote.CertificationData{Type: quote.PPIDClear}, "not certificates"},
 		{quote.CertificationData{Type: quote.PCKChain}, "0 certificates, not 3"},
-		{quote.CertificationData{Type: quote.PCKChain, Data: []byte("hello")}, "no PEM certificate where number 1"},
+		{quote.CertificationData{Type: quote.PCKChain, Data: []byte("hello")}, "certificate 1 is not complete PEM"},
+		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("junk\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}, "no PEM certificate where number 1"},
+		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("-----BEGIN CERTIFICATE-----\n!\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}, "number 1"},
+		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("-----BEGIN POTATO-----\nAAAA\n-----END POTATO-----\n")}, "number 1"},
 		{quote.CertificationData{Type: quote.PCKChain, Data: []byte("-----BEGIN CERTIFICATE-----\nAAAA\n")}, "certificate 1 is not complete PEM"},
 		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}, "certificate 1: x509"},
 	} {

@@ -80,9 +80,9 @@ func (r *reader) uint32(field string) uint32 {
 	return 0
 }
 
-func (r *reader) uint64(field string) uint64 {
+func (r *reader) bits(field string) TDBits {
 	if b := r.next(field, 8); b != nil {
-		return binary.LittleEndian.Uint64(b)
+		return TDBits(binary.LittleEndian.Uint64(b))
 	}
 	return 0
 }

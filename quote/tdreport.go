@@ -3,6 +3,7 @@ package quote
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 
 	"github.com/confcom/confcom/sgx"
 )
@@ -18,9 +19,9 @@ type TDReport struct {
 	TEETCBSVN      sgx.CPUSVN     `json:"teeTCBSVN"`
 	MRSEAM         Measurement384 `json:"mrSEAM"`
 	MRSignerSEAM   Measurement384 `json:"mrSignerSEAM"`
-	SEAMAttributes uint64         `json:"seamAttributes"`
-	TDAttributes   uint64         `json:"tdAttributes"`
-	XFAM           uint64         `json:"xfam"`
+	SEAMAttributes TDBits         `json:"seamAttributes"`
+	TDAttributes   TDBits         `json:"tdAttributes"`
+	XFAM           TDBits         `json:"xfam"`
 	MRTD           Measurement384 `json:"mrTD"`
 	MRConfigID     Measurement384 `json:"mrConfigID"`
 	MROwner        Measurement384 `json:"mrOwner"`
@@ -39,6 +40,15 @@ type TDX15 struct {
 	MRServiceTD Measurement384 `json:"mrServiceTD"`
 }
 
+// TDBits are 64 flags. Their text form is hexadecimal, since JSON readers keep
+// only 53 bits of a number.
+type TDBits uint64
+
+func (b TDBits) String() string { return fmt.Sprintf("%#016x", uint64(b)) }
+
+// MarshalText returns what String does.
+func (b TDBits) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
 // Measurement384 is a SHA-384 hash.
 type Measurement384 [48]byte
 
@@ -52,9 +62,9 @@ func (t *TDReport) appendTo(p []byte) []byte {
 	p = append(p, t.TEETCBSVN[:]...)
 	p = append(p, t.MRSEAM[:]...)
 	p = append(p, t.MRSignerSEAM[:]...)
-	p = binary.LittleEndian.AppendUint64(p, t.SEAMAttributes)
-	p = binary.LittleEndian.AppendUint64(p, t.TDAttributes)
-	p = binary.LittleEndian.AppendUint64(p, t.XFAM)
+	p = binary.LittleEndian.AppendUint64(p, uint64(t.SEAMAttributes))
+	p = binary.LittleEndian.AppendUint64(p, uint64(t.TDAttributes))
+	p = binary.LittleEndian.AppendUint64(p, uint64(t.XFAM))
 	for _, m := range []*Measurement384{&t.MRTD, &t.MRConfigID, &t.MROwner, &t.MROwnerConfig, &t.RTMR[0], &t.RTMR[1], &t.RTMR[2], &t.RTMR[3]} {
 		p = append(p, m[:]...)
 	}
@@ -72,9 +82,9 @@ func readTDReport(r *reader, bodyType BodyType) *TDReport {
 	r.fill("TEE_TCB_SVN", t.TEETCBSVN[:])
 	r.fill("MRSEAM", t.MRSEAM[:])
 	r.fill("MRSIGNERSEAM", t.MRSignerSEAM[:])
-	t.SEAMAttributes = r.uint64("SEAMATTRIBUTES")
-	t.TDAttributes = r.uint64("TDATTRIBUTES")
-	t.XFAM = r.uint64("XFAM")
+	t.SEAMAttributes = r.bits("SEAMATTRIBUTES")
+	t.TDAttributes = r.bits("TDATTRIBUTES")
+	t.XFAM = r.bits("XFAM")
 	r.fill("MRTD", t.MRTD[:])
 	r.fill("MRCONFIGID", t.MRConfigID[:])
 	r.fill("MROWNER", t.MROwner[:])

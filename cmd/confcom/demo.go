@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +17,6 @@ import (
 	"github.com/confcom/confcom/internal/platform/simulated"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/quote"
-	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
@@ -46,7 +48,7 @@ func demo(command *cobra.Command) (err error) {
 	socket := filepath.Join(dir, "aesm.socket")
 
 	say("1. A quote helper starts, with a SIMULATED platform, on %s", socket)
-	ctx, stop := context.WithCancel(command.Context())
+	ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 	stopped, err := startHelper(ctx, socket)
 	if err != nil {
 		stop()
@@ -59,10 +61,11 @@ func demo(command *cobra.Command) (err error) {
 		}
 	}()
 
-	nonce := sgx.ReportData{}
-	copy(nonce[:], fmt.Appendf(nil, "demo at %s", time.Now().UTC().Format(time.RFC3339)))
-	say("2. An enclave, SIMULATED too, asks it for a quote that binds %q", string(nonce[:28]))
-	client, app := aesm.Client{Socket: socket}, enclave{reportData: nonce}
+	message := "demo at " + time.Now().UTC().Format(time.RFC3339)
+	say("2. An enclave, SIMULATED too, asks it for a quote that binds %q", message)
+	var app enclave
+	copy(app.reportData[:], message)
+	client := aesm.Client{Socket: socket}
 	start := time.Now()
 	data, err := client.Quote(ctx, app.report)
 	if err != nil {
@@ -76,9 +79,12 @@ func demo(command *cobra.Command) (err error) {
 	if err := showQuote(command.OutOrStdout(), q, len(data)); err != nil {
 		return err
 	}
+	if q.ReportData() != app.reportData {
+		return errors.New("the quote binds another message")
+	}
 
 	say("\n3. A verifier that trusts Intel's root must refuse it:\n")
-	options := attest.Options{At: time.Now()}
+	options := attest.Options{At: time.Now(), Roots: []attest.Root{attest.IntelRoot()}}
 	if err := demoVerdict(command, q, options, false); err != nil {
 		return err
 	}
@@ -113,14 +119,14 @@ func startHelper(ctx context.Context, socket string) (<-chan error, error) {
 // demoVerdict shows the verdict on q, which must be the expected one.
 func demoVerdict(command *cobra.Command, q *quote.Quote, options attest.Options, want bool) error {
 	result, err := attest.Verify(q, options)
-	if err != nil {
+	if result == nil {
 		return err
 	}
 	if err := showResult(command.OutOrStdout(), result); err != nil {
 		return err
 	}
 	if result.Trusted != want {
-		return fmt.Errorf("the verdict should be trusted=%t: %w", want, result.Err())
+		return fmt.Errorf("the verdict should be trusted=%t: %w", want, err)
 	}
 	return nil
 }

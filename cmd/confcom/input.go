@@ -2,11 +2,10 @@ package main
 
 import (
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -29,16 +28,16 @@ const pemType = "SGX QUOTE"
 const maxQuoteFile = 16 << 20
 
 // readQuote reads a quote from a file, "-" being the standard input: the bytes
-// themselves, or any text with a quote in PEM in it.
+// themselves, or text with just one quote in PEM in it. Bytes that are a quote
+// are never searched for another one.
 func readQuote(command *cobra.Command, name string) (*quote.Quote, []byte, error) {
 	data, err := readFile(command, name)
 	if err != nil {
 		return nil, nil, badInput(err)
 	}
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == pemType {
-			data = block.Bytes
-			break
+	if utf8.Valid(data) {
+		if data, err = onlyPEM(data); err != nil {
+			return nil, nil, badInput(fmt.Errorf("%s: %w", name, err))
 		}
 	}
 	q, err := quote.Parse(data)
@@ -46,6 +45,23 @@ func readQuote(command *cobra.Command, name string) (*quote.Quote, []byte, error
 		return nil, nil, badInput(fmt.Errorf("%s is not a quote: %w", name, err))
 	}
 	return q, data, nil
+}
+
+// onlyPEM returns the one quote in a text.
+func onlyPEM(text []byte) ([]byte, error) {
+	var quotes [][]byte
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == pemType {
+			quotes = append(quotes, block.Bytes)
+		}
+	}
+	switch len(quotes) {
+	case 0:
+		return nil, fmt.Errorf("this is text without a PEM block %q at the start of its lines", pemType)
+	case 1:
+		return quotes[0], nil
+	}
+	return nil, fmt.Errorf("%d quotes in one text: give one", len(quotes))
 }
 
 func readFile(command *cobra.Command, name string) ([]byte, error) {
@@ -70,21 +86,11 @@ func readFile(command *cobra.Command, name string) ([]byte, error) {
 	return data, nil
 }
 
-// writeFile writes data to a file, "-" being the standard output. The file is
-// there whole or not at all.
+// writeFile writes data to a file, "-" being the standard output.
 func writeFile(command *cobra.Command, name string, data []byte) error {
 	if name == "-" {
 		_, err := command.OutOrStdout().Write(data)
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it was renamed
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return os.Rename(f.Name(), name)
+	return os.WriteFile(name, data, 0o666) // less what the umask takes
 }

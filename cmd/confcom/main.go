@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -22,9 +20,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, newCommand(), os.Args[1:]))
+	os.Exit(run(context.Background(), newCommand(), os.Args[1:]))
 }
 
 // run executes the command line and returns the exit code.
@@ -53,6 +49,19 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	command.AddCommand(newQuoteCommand(), newSimulatedCommand(), newDemoCommand())
+	return command
+}
+
+// needsCommand makes a command of one that only groups others: calling it by
+// itself is an error, where cobra would print its help and succeed.
+func needsCommand(command *cobra.Command) *cobra.Command {
+	command.Args = cobra.ArbitraryArgs
+	command.RunE = func(command *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("'%s' needs one of its commands; '%[1]s --help' lists them", command.CommandPath())
+		}
+		return fmt.Errorf("unknown command %q for '%s'; '%[2]s --help' lists those that there are", args[0], command.CommandPath())
+	}
 	return command
 }
 

@@ -125,6 +125,9 @@ func TestBadInput(t *testing.T) {
 	truncated := file("truncated", []byte(whole)[:1000])
 	padded := file("padded", append([]byte(whole), 0, 0))
 	empty := file("empty", nil)
+	text := file("text", []byte("a log\nwithout a quote\n"))
+	_, block, _ := confcom(t, nil, "quote", "get", "--socket", serve(t), "--out", "-", "--pem")
+	twice := file("twice", []byte(block+block))
 
 	for _, c := range []struct {
 		args []string
@@ -138,7 +141,12 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "verify", truncated}, 2, "data ends here"},
 		{[]string{"quote", "inspect", truncated}, 2, "offset"},
 		{[]string{"quote", "verify", padded}, 2, "left over: 2"},
-		{[]string{"quote", "verify", good, "--root", empty}, 2, "no PEM certificate"},
+		{[]string{"quote", "verify", good, "--root", empty}, 2, "is empty"},
+		{[]string{"quote", "verify", good, "--root", text}, 2, "no PEM certificate"},
+		{[]string{"quote", "verify", good, "--root", ""}, 2, "--root"},
+		{[]string{"quote", "verify", good, "--at", ""}, 2, "--at"},
+		{[]string{"quote", "verify", text}, 2, "text without a PEM block"},
+		{[]string{"quote", "verify", twice}, 2, "2 quotes in one text"},
 		{[]string{"quote", "verify", good, "--root", filepath.Join(dir, "absent")}, 2, "--root"},
 		{[]string{"quote", "verify", good, "--at", "noon"}, 2, "2026-01-31T12:00:00Z"},
 		{[]string{"quote", "verify", good, "-o", "xml"}, 2, "neither text nor json"},
@@ -148,11 +156,36 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "get", "--out", "-", "--report-data", strings.Repeat("00", 65)}, 2, "65 bytes"},
 		{[]string{"simulated", "root", "--out", filepath.Join(dir, "absent", "root.pem")}, 1, "--out"},
 		{[]string{"nonsense"}, 2, "unknown command"},
+		{[]string{"quote"}, 2, "needs one of its commands"},
+		{[]string{"quote", "verfy", good}, 2, `unknown command "verfy"`},
+		{[]string{"simulated", "nonsense"}, 2, `unknown command "nonsense"`},
 	} {
 		exit, out, errs := confcom(t, nil, c.args...)
 		if exit != c.exit || !strings.Contains(errs, c.want) || out != "" {
 			t.Errorf("%q: exit %d, want %d and %q\n%s%s", c.args, exit, c.exit, c.want, out, errs)
 		}
+	}
+}
+
+// A file that is a quote is judged by its own bytes, whatever is inside it.
+func TestQuoteInsideAQuote(t *testing.T) {
+	socket := serve(t)
+	_, good, _ := confcom(t, nil, "quote", "get", "--socket", socket, "--out", "-", "--pem")
+	_, other, _ := confcom(t, nil, "quote", "get", "--socket", socket, "--out", "-")
+	q, err := quote.Parse([]byte(other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Enclave.MREnclave[0] ^= 1
+	q.Signature.CertificationData.Data = append(q.Signature.CertificationData.Data, "\n"+good...)
+	forged, err := q.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(t.TempDir(), "root.pem")
+	confcom(t, nil, "simulated", "root", "--out", root)
+	if exit, out, errs := confcom(t, forged, "quote", "verify", "-", "--root", root); exit == 0 {
+		t.Errorf("exit %d\n%s%s", exit, out, errs)
 	}
 }
 

@@ -8,10 +8,10 @@ import (
 )
 
 func newQuoteCommand() *cobra.Command {
-	command := &cobra.Command{
+	command := needsCommand(&cobra.Command{
 		Use:   "quote",
 		Short: "Get, show and verify quotes",
-	}
+	})
 	command.AddCommand(newInspectCommand(), newVerifyCommand(), newGetCommand(), newReportCommand())
 	return command
 }
@@ -32,9 +32,14 @@ such as the log of a pod; "-" reads the standard input.`,
 				return err
 			}
 			if output == formatJSON {
-				return writeJSON(command, q)
+				err = writeJSON(command, q)
+			} else {
+				err = showQuote(command.OutOrStdout(), q, len(data))
 			}
-			return showQuote(command.OutOrStdout(), q, len(data))
+			if err != nil {
+				return failed(err)
+			}
+			return nil
 		},
 	}
 	output.flag(command)

@@ -52,7 +52,7 @@ func showQuote(w io.Writer, q *quote.Quote, size int) error {
 	p.row("certification", "%s, %d bytes", s.CertificationData.Type, len(s.CertificationData.Data))
 	if chain, err := s.CertificationData.Certificates(); err == nil {
 		for _, c := range chain {
-			p.row("  certificate", "%s", c.Subject.CommonName)
+			p.row("  certificate", "%q", c.Subject.CommonName)
 		}
 	}
 	if id, err := s.CertificationData.PlatformID(); err == nil {
@@ -83,8 +83,8 @@ func showTD(p *page, td *quote.TDReport) {
 		p.row(fmt.Sprintf("  RTMR%d", i), "%s", m)
 	}
 	p.row("  MRSEAM", "%s", td.MRSEAM)
-	p.row("  TD attributes", "%#016x", td.TDAttributes)
-	p.row("  XFAM", "%#016x", td.XFAM)
+	p.row("  TD attributes", "%s", td.TDAttributes)
+	p.row("  XFAM", "%s", td.XFAM)
 	p.row("  TEE TCB SVN", "%s", td.TEETCBSVN)
 	p.row("  report data", "%s", td.ReportData)
 }

@@ -16,12 +16,12 @@ import (
 )
 
 func newSimulatedCommand() *cobra.Command {
-	command := &cobra.Command{
+	command := needsCommand(&cobra.Command{
 		Use:   "simulated",
 		Short: "What a verifier needs to judge quotes of simulated platforms",
 		Long: `What a verifier needs to judge quotes of simulated platforms. Anyone can make
 such quotes: give these files to verifiers in tests and demonstrations only.`,
-	}
+	})
 	command.AddCommand(newRootCommand(), newCollateralCommand())
 	return command
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,9 +30,10 @@ Exit codes: 0 trusted, 1 not trusted, 2 bad input.`,
   kubectl logs job/attested-job | confcom quote verify - --root simulated-root.pem`,
 		Args: oneFile,
 		RunE: func(command *cobra.Command, args []string) error {
-			options := attest.Options{At: time.Now(), AllowDebug: allowDebug}
-			if root != "" {
-				text, err := os.ReadFile(root)
+			options := attest.Options{At: time.Now(), Roots: []attest.Root{attest.IntelRoot()}, AllowDebug: allowDebug}
+			// An empty value is a mistake, such as a variable that is not set.
+			if command.Flags().Changed("root") {
+				text, err := readFile(command, root)
 				if err != nil {
 					return badInput(fmt.Errorf("--root: %w", err))
 				}
@@ -43,7 +43,7 @@ Exit codes: 0 trusted, 1 not trusted, 2 bad input.`,
 				}
 				options.Roots = []attest.Root{trusted}
 			}
-			if at != "" {
+			if command.Flags().Changed("at") {
 				var err error
 				if options.At, err = time.Parse(time.RFC3339, at); err != nil {
 					return badInput(fmt.Errorf("--at=%s: not a time such as 2026-01-31T12:00:00Z", at))
@@ -54,7 +54,7 @@ Exit codes: 0 trusted, 1 not trusted, 2 bad input.`,
 				return err
 			}
 			result, err := attest.Verify(q, options)
-			if err != nil {
+			if result == nil {
 				return badInput(fmt.Errorf("%s: %w", args[0], err))
 			}
 			if output == formatJSON {

@@ -19,7 +19,7 @@ import (
 )
 
 // Platform makes quotes with one attestation key. Its methods are called from
-// several goroutines at once.
+// several goroutines at once, and must return soon when ctx is done.
 type Platform interface {
 	// InitQuote makes the key ready.
 	InitQuote(ctx context.Context) (aesm.Initialized, error)
@@ -84,7 +84,7 @@ func inTime[T any](ctx context.Context, f func(context.Context) (T, error)) (T, 
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
 	v, err := f(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: no answer from the platform within %s: %w", aesm.CodeBusy, Deadline, err)
 	}
 	return v, err

@@ -52,6 +52,42 @@ func TestReportIsTheSDKs(t *testing.T) {
 	}
 }
 
+// A target with a value in each field that the key depends on, on each of the
+// processors. The MACs were computed with another implementation of CMAC from the
+// SDK's layout.
+func TestKeyDependsOnTheWholeTarget(t *testing.T) {
+	target := quotingEnclave()
+	target.Attributes = sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagMode64Bit | sgx.FlagKSS, XFRM: 0xe7}
+	target.MiscSelect = 0x01020304
+	target.ConfigSVN = 0x0506
+	for i := range target.ConfigID {
+		target.ConfigID[i] = byte(0x40 + i)
+	}
+	for svn, want := range map[string]string{
+		"4820f3376ae6b2f2034d3b7a4b48a778": "1b98c4bc7ead2a24d66e67632926f803",
+		"5339ae8c93ae8f3ce432db924d0f0733": "f19883933721a7ea935df0914c9886f0",
+		"64ea4f3fa0030c36383c322d4f3a8d4f": "97fb306ddc1e81bdc23e663677c63030",
+	} {
+		var body sgx.ReportBody
+		if err := body.CPUSVN.UnmarshalText([]byte(svn)); err != nil {
+			t.Fatal(err)
+		}
+		cpu, err := simulation.CPUOf(sgx.Report{Body: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := application()
+		app.Attributes.Flags &^= sgx.FlagInit // the processor sets it
+		report, err := cpu.Report(app, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.MAC.String() != want || report.Body.CPUSVN.String() != svn {
+			t.Errorf("CPUSVN %s: MAC %s on %s, want %s", svn, report.MAC, report.Body.CPUSVN, want)
+		}
+	}
+}
+
 func TestVerify(t *testing.T) {
 	genuine, err := simulation.DefaultCPU().Report(application(), quotingEnclave())
 	if err != nil {

@@ -77,15 +77,6 @@ func (c *Collateral) Files() map[string][]byte {
 	}
 }
 
-// RootPEM returns the root certificate of all simulated platforms, in PEM.
-func RootPEM() ([]byte, error) {
-	a, err := newAuthorities()
-	if err != nil {
-		return nil, err
-	}
-	return []byte(encodePEM(a.root.certificate)), nil
-}
-
 func encodePEM(certificates ...*x509.Certificate) string {
 	var text strings.Builder
 	for _, c := range certificates {
@@ -147,7 +138,7 @@ func newTCBInfo(issued time.Time) tcbInfo {
 	old.Components[0].SVN--
 	return tcbInfo{
 		ID: "SGX", Version: 3, IssueDate: issued, NextUpdate: issued.Add(collateralValidity),
-		FMSPC: fmspc, PCEID: pceID, TCBEvaluationDataNumber: tcbEvaluationDataNumber,
+		FMSPC: fmt.Sprintf("%X", fmspc), PCEID: fmt.Sprintf("%X", pceID), TCBEvaluationDataNumber: tcbEvaluationDataNumber,
 		TCBLevels: []tcbLevel{
 			{TCB: current, TCBDate: levelDate(2025), TCBStatus: "UpToDate"},
 			{TCB: old, TCBDate: levelDate(2024), TCBStatus: "OutOfDate", AdvisoryIDs: []string{"SIMULATED-SA-00001"}},

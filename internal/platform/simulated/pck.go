@@ -11,8 +11,8 @@ import (
 // What the platform is, as its PCK certificate and the collateral tell it. No
 // Intel platform has this FMSPC.
 const (
-	fmspc  = "005A1D000000"
-	pceID  = "0000"
+	fmspc  = "\x00\x5a\x1d\x00\x00\x00"
+	pceID  = "\x00\x00"
 	pceSVN = 13
 )
 
@@ -74,8 +74,8 @@ func sgxExtension(ppid []byte) (pkix.Extension, error) {
 	value, err := asn1.Marshal([]attribute{
 		{sgxOID(oidPPID), ppid},
 		{sgxOID(oidTCB), tcb},
-		{sgxOID(oidPCEID), []byte{0, 0}},
-		{sgxOID(oidFMSPC), []byte{0x00, 0x5a, 0x1d, 0x00, 0x00, 0x00}},
+		{sgxOID(oidPCEID), []byte(pceID)},
+		{sgxOID(oidFMSPC), []byte(fmspc)},
 		{sgxOID(oidSGXType), asn1.Enumerated(sgxTypeStd)},
 	})
 	if err != nil {

@@ -56,9 +56,7 @@ func New(node string) (*Platform, error) {
 	if signature.QEReportSignature, err = sign(pckKey, report); err != nil {
 		return nil, err
 	}
-	if signature.CertificationData, err = quote.NewPCKChain(pck, a.pck.certificate, a.root.certificate); err != nil {
-		return nil, err
-	}
+	signature.CertificationData = quote.NewPCKChain(pck, a.pck.certificate, a.root.certificate)
 
 	p.template.BodyType = quote.BodySGX
 	p.template.Header = quote.Header{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
@@ -137,11 +138,20 @@ func TestChallenge(t *testing.T) {
 
 // The root that programs are given is the one that quotes chain to.
 func TestRoot(t *testing.T) {
-	root, err := simulated.RootPEM()
+	p := newPlatform(t, "node-1")
+	quoted, err := p.Quote(t.Context(), newReport(t, p), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(root, simulation.RootPEM()) {
+	q, err := quote.Parse(quoted.Quote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := q.Signature.CertificationData.Certificates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[2].Raw}); !bytes.Equal(root, simulation.RootPEM()) {
 		t.Errorf("sgx/simulation/root.pem is another certificate than\n%s", root)
 	}
 }
