@@ -3,6 +3,9 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+# Where Debian keeps what installing packages needs; a user's PATH lacks it.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/confcom/Chart.yaml)
 PROGRAMS := confcom sgx-device-plugin sgx-quote-helper attested-job
@@ -18,11 +21,11 @@ help: ## Show this list
 # What cannot be installed from here is said in one line, before anything runs.
 .PHONY: go
 go:
-	@command -v go >/dev/null || { echo "missing: Go 1.26.6 or newer. Install it, put it on the PATH and try again." >&2; exit 1; }
+	@go version >/dev/null 2>&1 || { echo "missing: Go 1.26.6 or newer, or one that can fetch it (GOTOOLCHAIN=auto). Install it, put it on the PATH and try again." >&2; exit 1; }
 
 .PHONY: root
 root:
-	@[ "$$(id -u)" = 0 ] || { echo "this starts containers and must run as root: try 'sudo -E env PATH=\"\$$PATH\" make $(MAKECMDGOALS)'. Without root there are 'make check' and 'bin/confcom demo'." >&2; exit 1; }
+	@[ "$$(id -u)" = 0 ] || { echo "this starts containers and must run as root: try 'sudo env PATH=\"\$$PATH\" make $(MAKECMDGOALS)'. Without root there are 'make check' and 'bin/confcom demo'." >&2; exit 1; }
 
 .PHONY: demo
 demo: root images ## Bring up a Kubernetes node and run a confidential job on it (needs root)
@@ -41,7 +44,7 @@ test: root go ## Run everything that must hold: check, other verifiers, a real c
 .PHONY: check
 check: go ## Format, vet, lint and unit tests with the race detector: quick, no root
 	@echo "gofmt, vet, staticcheck"
-	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	@unformatted=$$(gofmt -l .); \
 		if [ -n "$$unformatted" ]; then echo "not gofmt-clean:"; echo "$$unformatted"; exit 1; fi
 	@go vet ./... && go tool staticcheck ./...
 	@go -C test/cluster vet ./...
@@ -50,18 +53,18 @@ check: go ## Format, vet, lint and unit tests with the race detector: quick, no 
 
 .PHONY: oracles
 oracles: go ## Have other people's verifiers judge our quotes
-	@CONFCOM_ORACLES="$$(test/oracles/install.sh)" go test -count=1 ./test/oracles
+	@modules="$$(test/oracles/install.sh)"; CONFCOM_ORACLES="$$modules" go test -count=1 ./test/oracles
 
 .PHONY: e2e
 e2e: root images ## Run what users do on a real cluster, and take it down (needs root)
 	@trap test/uninstall.sh EXIT; \
-		export CONFCOM_ORACLES="$$(test/oracles/install.sh)"; \
+		CONFCOM_ORACLES="$$(test/oracles/install.sh)"; export CONFCOM_ORACLES; \
 		test/install.sh && eval "$$(bin/cluster env)" && CONFCOM_E2E=1 go test -count=1 -v ./test/e2e
 
 .PHONY: bin
 bin: go ## Build the static programs into bin/
 	@echo "building $(PROGRAMS)"
-	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/... ./examples/...
+	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/confcom/confcom/internal/daemon.release=$(VERSION)' -o bin/ ./cmd/... ./examples/...
 
 .PHONY: images
 images: bin bin/cluster ## Build the container images into dist/, as tarballs

@@ -15,4 +15,8 @@ helm upgrade --install confcom charts/confcom \
 	--namespace confcom-system --create-namespace \
 	--set platform=simulated \
 	--set-string podAnnotations.images="$(cat dist/*.tar | sha256sum | cut -c1-16)" \
-	--wait --timeout 3m >/dev/null
+	--wait --timeout 3m >/dev/null || {
+	kubectl -n confcom-system get pods
+	kubectl -n confcom-system get events --field-selector type=Warning
+	exit 1
+} >&2

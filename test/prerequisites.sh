@@ -14,7 +14,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	echo "missing: ${missing[*]}. Install these packages (Debian: sudo apt-get install ${missing[*]}) and try again." >&2
 	exit 1
 fi
-echo "installing ${missing[*]}"
+echo "installing ${missing[*]} (this can take a few minutes)"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 if bin/cluster status >/dev/null 2>&1; then
 	eval "$(bin/cluster env)"
-	helm uninstall confcom --namespace confcom-system --wait --timeout 1m >/dev/null || true # the cluster goes anyway
+	helm uninstall confcom --namespace confcom-system --cascade foreground --wait --timeout 1m >/dev/null || true # the cluster goes anyway
 fi
 bin/cluster down
 rmdir /var/run/aesmd 2>/dev/null || true

@@ -62,6 +62,9 @@ func (p *Plugin) Run(ctx context.Context) error {
 	if path := filepath.Join(p.KubeletDir, newSocketName()); len(path) > maxSocketPath {
 		return fmt.Errorf("socket path %s has %d bytes, and Linux allows %d: use a shorter --kubelet-dir", path, len(path), maxSocketPath)
 	}
+	if !filepath.IsAbs(p.KubeletDir) {
+		return fmt.Errorf("kubelet directory %q is not an absolute path: give --kubelet-dir as one", p.KubeletDir)
+	}
 	if p.AESMDir != "" && !filepath.IsAbs(p.AESMDir) {
 		return fmt.Errorf("AESM directory %s is not an absolute path: give --aesm-dir as the path on the host", p.AESMDir)
 	}

@@ -40,7 +40,10 @@ func aptInstall(ctx context.Context, name string) error {
 }
 
 func apt(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet"}, args...)...)
+	// An installation is not cut short, not by Ctrl-C either: a half-configured
+	// package is worse than a short wait.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "apt-get", append([]string{"--quiet"}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, lastLines(output, 5))

@@ -91,12 +91,6 @@ func runJob(t *testing.T, namespace, manifest string) string {
 	kubectl(t, "delete", "-f", manifest, "--ignore-not-found")
 	kubectl(t, "apply", "-f", manifest)
 	t.Cleanup(func() {
-		if t.Failed() {
-			output, err := try(t, "", "kubectl", "-n", namespace, "describe", "pods", "-l", "app=attested-job")
-			t.Logf("%s%v", output, err)
-		}
-	})
-	t.Cleanup(func() {
 		command := exec.Command("kubectl", "delete", "-f", manifest, "--wait=false")
 		command.Dir = root
 		if output, err := command.CombinedOutput(); err != nil {
@@ -105,7 +99,8 @@ func runJob(t *testing.T, namespace, manifest string) string {
 	})
 	if _, err := try(t, "", "kubectl", "-n", namespace, "wait", "--for=condition=complete", "--timeout=60s", "job/attested-job"); err != nil {
 		log, _ := try(t, "", "kubectl", "-n", namespace, "logs", "-l", "app=attested-job")
-		t.Fatalf("%v\nlog: %s", err, log)
+		pods, _ := try(t, "", "kubectl", "-n", namespace, "describe", "pods", "-l", "app=attested-job")
+		t.Fatalf("%v\nlog: %s\n%s", err, log, pods)
 	}
 	return kubectl(t, "-n", namespace, "logs", "job/attested-job")
 }
