@@ -14,6 +14,7 @@ import (
 
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/sgx/simulation"
 )
 
 // sample returns a quote of the given kind with other bytes in every field.
@@ -138,6 +139,10 @@ func TestRefusals(t *testing.T) {
 		{"signature data too short", v3, put32(signatureLength, 600), quote.ErrTruncated, "certification data", certSize + 4},
 		{"authentication data too long", v3, put16(authSize, 2000), quote.ErrLength, "QE authentication data size", authSize},
 		{"certification data type 6", v3, put16(certType, 6), quote.ErrUnsupported, "certification data type", certType},
+		{"certification data type 0", v3, put16(certType, 0), quote.ErrUnsupported, "certification data type", certType},
+		{"certification data type 8", v3, put16(certType, 8), quote.ErrUnsupported, "certification data type", certType},
+		{"authentication data a byte too long", v3, put16(authSize, quote.MaxQEAuthData+1), quote.ErrLength, "QE authentication data size", authSize},
+		{"certification data a byte too long", v3, put32(certSize, quote.MaxCertificationData+1), quote.ErrLength, "certification data size", certSize},
 		{"certification data of 4 GiB", v3, put32(certSize, 0xffffffff), quote.ErrLength, "certification data size", certSize},
 		{"certification data too short", v3, put32(certSize, 35), quote.ErrTrailing, "signature data", end - 1},
 		{"a byte behind", v3, func(b []byte) []byte { return append(b, 0) }, quote.ErrTrailing, "quote", end},
@@ -147,6 +152,9 @@ func TestRefusals(t *testing.T) {
 		{"outer certification data too short", v4, put32(48+584+4+130, 100), quote.ErrTruncated, "QE report", 48 + 584 + 4 + 134},
 		{"body type", v5, put16(48, 9), quote.ErrUnsupported, "body type", 48},
 		{"body of the other TEE", v5, put16(48, 1), quote.ErrUnsupported, "body type", 48},
+		{"trust domain in a quote for SGX", v5, put32(4, 0), quote.ErrUnsupported, "body type", 48},
+		{"body size too small", v5, put32(50, 647), quote.ErrLength, "body size", 50},
+		{"inner certification data too short", v4, put32(48+584+4+134+384+64+2+4+2, 35), quote.ErrTrailing, "QE report certification data", 48 + 584 + 4 + 134 + 384 + 64 + 2 + 4 + 2 + 4 + 35},
 		{"body size", v5, put32(50, 584), quote.ErrLength, "body size", 50},
 	} {
 		_, err := quote.Parse(c.change(marshal(t, sample(c.kind.version, c.kind.body))))
@@ -154,6 +162,16 @@ func TestRefusals(t *testing.T) {
 		if !errors.As(err, &format) || !errors.Is(err, c.want) || format.Field != c.field || format.Offset != c.offset {
 			t.Errorf("%s: %v; want %q at %d in %s", c.name, err, c.want, c.offset, c.field)
 		}
+	}
+}
+
+// The longest parts that are allowed.
+func TestLongestParts(t *testing.T) {
+	q := sample(quote.Version3, quote.BodySGX)
+	q.Signature.QEAuthData = make([]byte, quote.MaxQEAuthData)
+	q.Signature.CertificationData = quote.CertificationData{Type: quote.PlatformManifest, Data: make([]byte, quote.MaxCertificationData)}
+	if _, err := quote.Parse(marshal(t, q)); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -321,6 +339,9 @@ func FuzzParse(f *testing.F) {
 	for _, k := range kinds {
 		f.Add(marshal(f, sample(k.version, k.body)))
 	}
+	chain := sample(quote.Version3, quote.BodySGX)
+	chain.Signature.CertificationData = quote.CertificationData{Type: quote.PCKChain, Data: append(simulation.RootPEM(), 0)}
+	f.Add(marshal(f, chain))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		q, rest, err := quote.ParsePrefix(data)
 		if err != nil {
