@@ -23,7 +23,7 @@ run "kubectl apply -f examples/attested-job/job.yaml"
 run "kubectl wait --for=condition=complete --timeout=60s job/attested-job"
 
 title "It got a quote, and says what it makes of it"
-run "kubectl logs job/attested-job | sed '/BEGIN/,/END/ {//! d}'    # without the quote's 70 lines"
+run "kubectl logs job/attested-job | sed '/-BEGIN/,/-END/ {//! d}'    # without the quote's 70 lines"
 
 title "What is in the quote"
 run "kubectl logs job/attested-job | bin/confcom quote inspect -"
