@@ -1,5 +1,5 @@
 // Package daemon is what every daemon of confcom shares: how it reads flags,
-// writes logs, reports its health, starts and stops.
+// writes logs, reports its health and its metrics, starts and stops.
 //
 // The main function of a daemon is one line. All that is its own is in one
 // function, which declares flags and returns what to run once they are parsed:
@@ -24,6 +24,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 )
 
@@ -41,8 +42,9 @@ type Run func(ctx context.Context, env *Environment) error
 
 // Environment is what a running daemon is given.
 type Environment struct {
-	Log    *slog.Logger
-	Health *Health
+	Log     *slog.Logger
+	Health  *Health
+	Metrics *prometheus.Registry
 }
 
 // Main runs a daemon and returns its exit code: 0 when it stopped as asked, 1
@@ -81,11 +83,12 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 	}
 
 	env := &Environment{
-		Log:    newLogger(d.stderr, shared.logLevel.value, shared.logFormat.value),
-		Health: new(Health),
+		Log:     newLogger(d.stderr, shared.logLevel.value, shared.logFormat.value),
+		Health:  new(Health),
+		Metrics: newMetrics(d.name),
 	}
 	env.Log.Info("starting", "daemon", d.name, "version", version())
-	if err := env.run(ctx, run, shared.healthAddress); err != nil {
+	if err := env.run(ctx, run, shared.httpAddress); err != nil {
 		env.Log.Error("cannot go on", "error", err)
 		return exitError
 	}
@@ -93,9 +96,9 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 	return exitOK
 }
 
-// run calls run beside the health endpoint, until it ends or a signal has
+// run calls run beside the HTTP endpoint, until it ends or a signal has
 // asked for the end.
-func (env *Environment) run(ctx context.Context, run Run, healthAddress string) error {
+func (env *Environment) run(ctx context.Context, run Run, httpAddress string) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 
@@ -114,7 +117,7 @@ func (env *Environment) run(ctx context.Context, run Run, healthAddress string) 
 		}
 	}()
 
-	return env.Health.serve(ctx, healthAddress, env.Log, func(ctx context.Context) error {
+	return env.serve(ctx, httpAddress, func(ctx context.Context) error {
 		err := recovered(ctx, env, run)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil // being asked to stop is no failure

@@ -198,7 +198,7 @@ func TestLog(t *testing.T) {
 	}
 }
 
-func TestHealth(t *testing.T) {
+func TestHTTP(t *testing.T) {
 	get := func(t *testing.T, url string) (int, string) {
 		t.Helper()
 		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -222,7 +222,7 @@ func TestHealth(t *testing.T) {
 	address := listener.Addr().String()
 	listener.Close()
 
-	code, _, errs := start([]string{"--health-address=" + address}, always(func(ctx context.Context, env *Environment) error {
+	code, _, errs := start([]string{"--http-address=" + address}, always(func(ctx context.Context, env *Environment) error {
 		check := func(step, path string, wantCode int, wantBody string) {
 			t.Helper()
 			if code, body := get(t, "http://"+address+path); code != wantCode || body != wantBody {
@@ -241,6 +241,11 @@ func TestHealth(t *testing.T) {
 		registered.Set(nil)
 		check("met", "/readyz", 200, "[+] running\n[+] registered\n")
 
+		if code, body := get(t, "http://"+address+"/metrics"); code != 200 ||
+			!strings.Contains(body, `confcom_build_info{daemon="sgx-example",version="`) || !strings.Contains(body, "\ngo_goroutines ") {
+			t.Errorf("/metrics: %d\n%s", code, body)
+		}
+
 		stopping := make(chan struct{})
 		context.AfterFunc(ctx, func() { close(stopping) })
 		terminate(t)
@@ -253,17 +258,17 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-func TestHealthAddressInUse(t *testing.T) {
+func TestHTTPAddressInUse(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	code, _, errs := start([]string{"--health-address=" + listener.Addr().String()}, always(func(context.Context, *Environment) error {
+	code, _, errs := start([]string{"--http-address=" + listener.Addr().String()}, always(func(context.Context, *Environment) error {
 		t.Error("it ran")
 		return nil
 	}))
-	if code != 1 || !strings.Contains(errs, "--health-address="+listener.Addr().String()) || !strings.Contains(errs, "address already in use") {
+	if code != 1 || !strings.Contains(errs, "--http-address="+listener.Addr().String()) || !strings.Contains(errs, "address already in use") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 }

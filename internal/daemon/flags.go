@@ -11,11 +11,11 @@ import (
 
 // settings are the values of the flags that every daemon has.
 type settings struct {
-	logLevel      choice
-	logFormat     choice
-	healthAddress string
-	version       bool
-	help          bool
+	logLevel    choice
+	logFormat   choice
+	httpAddress string
+	version     bool
+	help        bool
 }
 
 // declare adds the flags that every daemon has.
@@ -26,8 +26,8 @@ func declare(flags *pflag.FlagSet) *settings {
 	}
 	flags.Var(&s.logLevel, "log-level", "log lines of this importance and above")
 	flags.Var(&s.logFormat, "log-format", "how a log line looks; auto is text on a terminal and JSON otherwise")
-	flags.StringVar(&s.healthAddress, "health-address", "",
-		"serve /healthz and /readyz over HTTP on this `host:port`, for the probes of a pod; empty serves nothing")
+	flags.StringVar(&s.httpAddress, "http-address", "",
+		"serve /healthz, /readyz and /metrics over HTTP on this `host:port`; empty serves nothing")
 	flags.BoolVar(&s.version, "version", false, "print the version and exit")
 	flags.BoolVar(&s.help, "help", false, "print this help and exit")
 	return s

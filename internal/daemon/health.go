@@ -1,15 +1,10 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Health is what a daemon says about itself: the conditions that must all be
@@ -66,50 +61,4 @@ func (h *Health) report() (ready bool, text string) {
 		}
 	}
 	return ready, b.String()
-}
-
-// handler serves /healthz, which answers while the process lives, and /readyz.
-func (h *Health) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		ready, text := h.report()
-		if !ready {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		fmt.Fprint(w, text)
-	})
-	return mux
-}
-
-// serve answers over HTTP on address for as long as work runs, so that probes
-// still see a daemon that takes its time to stop. An empty address serves
-// nothing. When serving fails, work is asked to stop.
-func (h *Health) serve(ctx context.Context, address string, log *slog.Logger, work func(context.Context) error) error {
-	if address == "" {
-		return work(ctx)
-	}
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("--health-address=%s: %w", address, err)
-	}
-	log.Info("health is served", "address", listener.Addr().String())
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	server := &http.Server{Handler: h.handler(), ReadHeaderTimeout: 5 * time.Second}
-	served := make(chan error, 1)
-	go func() {
-		defer cancel()
-		served <- server.Serve(listener)
-	}()
-
-	err = work(ctx)
-	_ = server.Close() // its error is that of the listener, which Serve reports too
-	if failed := <-served; !errors.Is(failed, http.ErrServerClosed) {
-		return errors.Join(err, fmt.Errorf("health endpoint on %s: %w", listener.Addr(), failed))
-	}
-	return err
 }
