@@ -1,6 +1,6 @@
 // Confcom is the command for people who work with confidential computing on
-// SGX nodes: it gets, shows and verifies quotes, and runs the whole way of a
-// quote on any machine with a simulated SGX platform.
+// SGX nodes: it tells what SGX a machine has, gets, shows and verifies quotes,
+// and runs the whole way of a quote on any machine with a simulated SGX platform.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes of every command.
@@ -48,8 +49,17 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	command.AddCommand(newQuoteCommand(), newSimulatedCommand(), newDemoCommand())
+	command.AddCommand(newNodeCommand(), newQuoteCommand(), newSimulatedCommand(), newDemoCommand())
+	command.SetFlagErrorFunc(flagError)
 	return command
+}
+
+// flagError words an error of the command line for the person who wrote it.
+func flagError(_ *cobra.Command, err error) error {
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Errorf("--%s=%s: %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())
+	}
+	return err
 }
 
 // needsCommand makes a command of one that only groups others: calling it by

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/confcom/confcom/attest"
@@ -24,6 +25,20 @@ func (p *page) line(text string) {
 
 func (p *page) row(name, format string, args ...any) {
 	p.line(fmt.Sprintf("%-16s  ", name) + fmt.Sprintf(format, args...))
+}
+
+// text is a row whose value may be long: it goes on below itself.
+func (p *page) text(name, value string) {
+	const width = 62 // and the name make 80 columns
+	var line string
+	for word := range strings.FieldsSeq(value) {
+		if line != "" && len(line)+1+len(word) > width {
+			p.row(name, "%s", line)
+			name, line = "", ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	p.row(name, "%s", line)
 }
 
 // showQuote writes a quote for people.

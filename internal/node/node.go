@@ -1,12 +1,13 @@
-// Package node finds out what Intel SGX the machine has: how much Enclave Page
-// Cache (EPC), on which NUMA nodes, and the device through which enclaves are
-// made. The answer is an Inventory, a plain value. What a node offers to
-// Kubernetes is a translation of it, so that only this package has to look at
-// a machine, and only its tests need something that looks like one.
+// Package node finds out what Intel SGX the machine has: what the processor can
+// do, how much Enclave Page Cache (EPC) there is and on which NUMA nodes, and the
+// devices of the driver. The answer is an Inventory, a plain value. What a node
+// offers to Kubernetes is a translation of it, so that only this package has to
+// look at a machine, and only its tests need something that looks like one.
 package node
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,33 +15,34 @@ import (
 const UnknownNode = -1
 
 // Inventory is the SGX of a machine at one moment. The zero value is a machine
-// without any.
+// without any, whose processor is not known.
 type Inventory struct {
-	// Sections are the parts of the EPC. None of them is empty.
-	Sections []Section
-	// Device is the path on the host of the character device that enclaves are
-	// made through, or empty when there is none.
-	Device string
+	// Processor is what CPUID says, or nil where it cannot be asked: in a
+	// directory tree without a dump of it, and on a simulated machine.
+	Processor *Processor `json:"processor,omitempty"`
+	// Sections are the parts of the EPC, by NUMA node. None of them is empty.
+	Sections []Section `json:"sections,omitempty"`
+	// Driver is whose devices Enclave and Provision are.
+	Driver Driver `json:"driver,omitempty"`
+	// Enclave is the device that enclaves are made through.
+	Enclave *Device `json:"enclave,omitempty"`
+	// Provision is the device that lets an enclave have the provisioning key,
+	// which quoting enclaves need and no other should have.
+	Provision *Device `json:"provision,omitempty"`
 	// Simulated tells that no hardware stands behind the sections: containers
 	// are scheduled as if there were SGX, but can make no enclave.
-	Simulated bool
+	Simulated bool `json:"simulated"`
 	// Findings say in words what was looked at and what was there.
-	Findings []string
+	Findings []string `json:"findings"`
+	// Warnings say in words what is not as it should be, though it need not
+	// keep enclaves from running.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Section is the EPC of one NUMA node.
 type Section struct {
-	NUMANode int
-	Size     Size
-}
-
-// Simulated is the inventory of a machine that pretends to have EPC.
-func Simulated(epc Size) Inventory {
-	return Inventory{
-		Sections:  []Section{{NUMANode: 0, Size: epc}},
-		Simulated: true,
-		Findings:  []string{fmt.Sprintf("%s of EPC are simulated", epc)},
-	}
+	NUMANode int  `json:"numaNode"`
+	Size     Size `json:"bytes"`
 }
 
 // EPC is the size of all sections together.
@@ -52,10 +54,22 @@ func (inv Inventory) EPC() Size {
 	return sum
 }
 
+// NUMANodes are the numbers of the NUMA nodes with EPC, as far as they are
+// known, in order.
+func (inv Inventory) NUMANodes() []int {
+	var nodes []int
+	for _, section := range inv.Sections {
+		if section.NUMANode != UnknownNode && !slices.Contains(nodes, section.NUMANode) {
+			nodes = append(nodes, section.NUMANode)
+		}
+	}
+	return nodes
+}
+
 // Usable tells whether it makes sense to offer the EPC to containers: there is
 // some, and unless it is simulated also the device to make enclaves with.
 func (inv Inventory) Usable() bool {
-	return inv.EPC() > 0 && (inv.Simulated || inv.Device != "")
+	return inv.EPC() > 0 && (inv.Simulated || inv.Enclave != nil)
 }
 
 // Source is "hardware", "SIMULATED" or "none".
@@ -72,4 +86,14 @@ func (inv Inventory) Source() string {
 
 func (inv Inventory) String() string {
 	return fmt.Sprintf("%s of EPC (%s): %s", inv.EPC(), inv.Source(), strings.Join(inv.Findings, "; "))
+}
+
+// found adds a sentence to the findings.
+func (inv *Inventory) found(format string, args ...any) {
+	inv.Findings = append(inv.Findings, fmt.Sprintf(format, args...))
+}
+
+// warn adds a sentence to the warnings.
+func (inv *Inventory) warn(format string, args ...any) {
+	inv.Warnings = append(inv.Warnings, fmt.Sprintf(format, args...))
 }

@@ -2,41 +2,63 @@ package node
 
 import (
 	"errors"
-
-	"k8s.io/apimachinery/pkg/api/resource"
+	"strconv"
+	"strings"
 )
 
 // MiB is the unit in which EPC is handed out.
 const MiB Size = 1 << 20
 
-// Size is an amount of memory in bytes. As the value of a flag it is written
-// as Kubernetes writes quantities and is a positive whole number of MiB.
+// Size is an amount of memory in bytes. As the value of a flag it is a whole
+// number with a binary suffix of Kubernetes' quantities, and of whole MiB.
+// (Kubernetes' own type for quantities would make daemons on small nodes larger
+// by a twentieth.)
 type Size uint64
 
 // MiB is the number of whole MiB in the size.
-func (s Size) MiB() uint64 { return uint64(s / MiB) }
+func (s Size) MiB() int64 { return int64(s / MiB) }
 
-// String is the size as a Kubernetes quantity, such as 64Mi.
-func (s Size) String() string {
-	return resource.NewQuantity(int64(s), resource.BinarySI).String()
+// suffixes are those of quantities, the largest first.
+func suffixes() []struct {
+	suffix string
+	size   Size
+} {
+	return []struct {
+		suffix string
+		size   Size
+	}{{"Ti", MiB << 20}, {"Gi", MiB << 10}, {"Mi", MiB}, {"Ki", MiB >> 10}, {"", 1}}
 }
 
-// Set reads a quantity such as 64Mi or 1Gi.
+// String is the size as Kubernetes writes it, such as 64Mi.
+func (s Size) String() string {
+	for _, unit := range suffixes() {
+		if s >= unit.size && s%unit.size == 0 {
+			return strconv.FormatUint(uint64(s/unit.size), 10) + unit.suffix
+		}
+	}
+	return "0"
+}
+
+// Set reads a size such as 64Mi or 1Gi.
 func (s *Size) Set(text string) error {
-	quantity, err := resource.ParseQuantity(text)
-	if err != nil {
-		return errors.New("not a quantity such as 64Mi or 1Gi")
+	for _, unit := range suffixes() {
+		number, ok := strings.CutSuffix(text, unit.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(number, 10, 63)
+		size := Size(n) * unit.size
+		switch {
+		case err != nil || size/unit.size != Size(n) || size>>63 != 0:
+			return errors.New("not a size such as 64Mi or 1Gi")
+		case size%MiB != 0:
+			return errors.New("not a whole number of MiB, such as 64Mi or 1Gi")
+		}
+		*s = size
+		return nil
 	}
-	if quantity.Sign() <= 0 {
-		return errors.New("must be more than nothing, such as 64Mi or 1Gi")
-	}
-	bytes := quantity.Value() // rounded up
-	if quantity.CmpInt64(bytes) != 0 || Size(bytes)%MiB != 0 {
-		return errors.New("not a whole number of MiB, such as 64Mi or 1Gi")
-	}
-	*s = Size(bytes)
-	return nil
+	return nil // not reached: the last suffix is empty
 }
 
 // Type names the flag's value in a help text.
-func (s *Size) Type() string { return "quantity" }
+func (s *Size) Type() string { return "size" }

@@ -4,9 +4,8 @@ import "testing"
 
 func TestSizeSet(t *testing.T) {
 	const (
-		noQuantity = "not a quantity such as 64Mi or 1Gi"
-		nothing    = "must be more than nothing, such as 64Mi or 1Gi"
-		notWhole   = "not a whole number of MiB, such as 64Mi or 1Gi"
+		noSize   = "not a size such as 64Mi or 1Gi"
+		notWhole = "not a whole number of MiB, such as 64Mi or 1Gi"
 	)
 	tests := []struct {
 		text string
@@ -15,21 +14,26 @@ func TestSizeSet(t *testing.T) {
 	}{
 		{"64Mi", 64 * MiB, ""},
 		{"1Gi", 1024 * MiB, ""},
-		{"1.5Gi", 1536 * MiB, ""},
 		{"256Gi", 262144 * MiB, ""},
+		{"2Ti", 2 << 20 * MiB, ""},
 		{"1048576", MiB, ""},
 		{"2048Ki", 2 * MiB, ""},
-		{"64MB5", 0, noQuantity},
-		{"64MB", 0, noQuantity},
-		{"64 Mi", 0, noQuantity},
-		{"", 0, noQuantity},
-		{"0", 0, nothing},
-		{"-64Mi", 0, nothing},
-		{"64M", 0, notWhole},
+		{"0", 0, ""},
+		{"0Mi", 0, ""},
+		{"64MB5", 0, noSize},
+		{"64MB", 0, noSize},
+		{"64M", 0, noSize},
+		{"64 Mi", 0, noSize},
+		{"1.5Gi", 0, noSize},
+		{"0x40Mi", 0, noSize},
+		{"Mi", 0, noSize},
+		{"", 0, noSize},
+		{"-64Mi", 0, noSize},
+		{"1000000000Ti", 0, noSize},
+		{"16777216Ti", 0, noSize},
+		{"8388608Ti", 0, noSize},
 		{"64", 0, notWhole},
-		{"0.5Mi", 0, notWhole},
-		{"100m", 0, notWhole},
-		{"1000000Ei", 0, notWhole},
+		{"1000Ki", 0, notWhole},
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) {
@@ -46,11 +50,18 @@ func TestSizeSet(t *testing.T) {
 	}
 }
 
-func TestSizeUnits(t *testing.T) {
+func TestSizeString(t *testing.T) {
+	for size, want := range map[Size]string{
+		0: "0", 1: "1", MiB: "1Mi", 64 * MiB: "64Mi", 8192 * MiB: "8Gi", 1536 * MiB: "1536Mi", 2 << 20 * MiB: "2Ti", 93*MiB + 512<<10: "95744Ki",
+	} {
+		if got := size.String(); got != want {
+			t.Errorf("%d: %s, want %s", uint64(size), got, want)
+		}
+	}
+}
+
+func TestSizeMiB(t *testing.T) {
 	if got := (64*MiB + 1).MiB(); got != 64 {
 		t.Errorf("whole MiB: %d", got)
-	}
-	if got := (8192 * MiB).String(); got != "8Gi" {
-		t.Errorf("quantity: %s", got)
 	}
 }

@@ -1,0 +1,25 @@
+package node_test
+
+import (
+	"fmt"
+	"log"
+
+	"github.com/confcom/confcom/internal/node"
+)
+
+// All of it: where to look, what is there, and whether pods can use it.
+func Example() {
+	machine := node.Machine{SimulatedEPC: 64 * node.MiB} // or Sysroot: "/" to look at this one
+	inventory, err := machine.Discover()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(inventory.EPC(), "of EPC,", inventory.Source())
+	if verdict := inventory.Verdict(); !verdict.Ready {
+		log.Fatalf("no pod can use SGX: %s: %s", verdict.Problem, verdict.Advice)
+	}
+	fmt.Println("ready")
+	// Output:
+	// 64Mi of EPC, SIMULATED
+	// ready
+}

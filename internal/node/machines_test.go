@@ -1,0 +1,67 @@
+package node
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/confcom/confcom/internal/node/nodetest"
+)
+
+// Each archive in testdata/machines is a machine, and what is to be made of it.
+func TestMachines(t *testing.T) {
+	archives, err := filepath.Glob("testdata/machines/*.txtar")
+	if err != nil || len(archives) == 0 {
+		t.Fatalf("no machines: %v", err)
+	}
+	for _, archive := range archives {
+		t.Run(strings.TrimSuffix(filepath.Base(archive), ".txtar"), func(t *testing.T) {
+			tree, want := nodetest.Read(t, archive)
+			root := tree.Make(t)
+			inv, err := Machine{Sysroot: root}.Discover()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, strings.ReplaceAll(describe(inv), root, "")); diff != "" {
+				t.Errorf("%s\nfindings:\n%s", diff, strings.Join(inv.Findings, "\n"))
+			}
+		})
+	}
+}
+
+// describe writes what the archives want.
+func describe(inv Inventory) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if inv.Processor == nil {
+		line("processor: not known")
+	} else {
+		line("processor: %s", inv.Processor)
+	}
+	for _, section := range inv.Sections {
+		line("EPC: %d bytes on NUMA node %d", section.Size, section.NUMANode)
+	}
+	if inv.Driver != "" {
+		line("driver: %s", inv.Driver)
+	}
+	for _, device := range []struct {
+		name string
+		*Device
+	}{{"enclave", inv.Enclave}, {"provision", inv.Provision}} {
+		if device.Device != nil {
+			line("%s: %s -> %s", device.name, device.Path, device.Node)
+		}
+	}
+	for _, warning := range inv.Warnings {
+		line("warning: %s", warning)
+	}
+	if verdict := inv.Verdict(); verdict.Ready {
+		line("ready")
+	} else {
+		line("not ready: %s\nadvice: %s", verdict.Problem, verdict.Advice)
+	}
+	return b.String()
+}
