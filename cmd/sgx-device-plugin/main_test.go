@@ -27,25 +27,57 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
+// TestFlags: each flag says what is wrong with a nonsense value.
+func TestFlags(t *testing.T) {
+	for _, c := range []struct{ flag, want string }{
+		{"--advertise=maybe", "not one of auto, devices, node"},
+		{"--max-devices=-1", "not a number of devices"},
+		{"--max-devices=many", "not a number of devices"},
+		{"--max-devices=300000", "more than 262144 devices do not fit into the message that a kubelet accepts"},
+		{"--kubelet-version=new", "not a version such as 1.37 or v1.36.3"},
+		{"--reserve-epc=lots", "not a size such as 64Mi or 1Gi"},
+		{"--reserve-epc=-16Mi", "not a size such as 64Mi or 1Gi"},
+		{"--resources=all", `"all" is not one of epc, enclave, provision`},
+		{"--epc-resource=epc", "not the name of an extended resource, such as example.com/epc: it has no domain"},
+		{"--epc-resource=kubernetes.io/epc", "the domain kubernetes.io is Kubernetes' own"},
+		{"--enclave-resource=sgx.intel.com/", "not the name of an extended resource"},
+		{"--provision-resource=a b/c", "not the name of an extended resource"},
+		{"--slots=0", "not a number from 1 to 4096"},
+		{"--legacy-device-paths=maybe", "invalid syntax"},
+		{"--cdi=maybe", "invalid syntax"},
+		{"--simulate-epc=64MB5", "not a size such as 64Mi or 1Gi"},
+		{"--simulate-epc=1500Ki", "not a whole number of MiB, such as 64Mi or 1Gi"},
+		{"--log-level=loud", "not one of debug, info, warn, error"},
+		{"--log-format=xml", "not one of auto, text, json"},
+	} {
+		t.Run(c.flag, func(t *testing.T) {
+			output, err := command(t, c.flag).CombinedOutput()
+			exit, ok := err.(*exec.ExitError)
+			if !ok || exit.ExitCode() != 2 || !strings.Contains(string(output), c.flag+": ") || !strings.Contains(string(output), c.want) {
+				t.Errorf("%v; want exit status 2, %q and %q\n%s", err, c.flag, c.want, output)
+			}
+		})
+	}
+}
+
+// TestRefusals: values that are wrong on this machine alone are refused when the
+// plugin runs.
 func TestRefusals(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
 		name string
 		args []string
-		exit int
 		want string
 	}{
-		{"EPC size is no quantity", []string{"--simulate-epc=64MB5"}, 2, "--simulate-epc=64MB5: not a quantity such as 64Mi or 1Gi"},
-		{"EPC size is no whole MiB", []string{"--simulate-epc=1500Ki"}, 2, "--simulate-epc=1500Ki: "},
-		{"EPC size is negative", []string{"--simulate-epc=-1Mi"}, 2, "--simulate-epc=-1Mi: "},
-		{"no kubelet directory", []string{"--simulate-epc=64Mi", "--kubelet-dir=" + filepath.Join(dir, "absent")}, 1, "run this on a Kubernetes node"},
-		{"socket path too long", []string{"--simulate-epc=64Mi", "--kubelet-dir=" + filepath.Join(dir, strings.Repeat("x", 108))}, 1, "use a shorter --kubelet-dir"},
+		{"no kubelet directory", []string{"--kubelet-dir=" + filepath.Join(dir, "absent")}, "run this on a Kubernetes node"},
+		{"socket path too long", []string{"--kubelet-dir=" + filepath.Join(dir, strings.Repeat("x", 108))}, "use a shorter --kubelet-dir"},
+		{"address of nothing", []string{"--kubelet-dir=" + dir, "--http-address=nowhere"}, "--http-address=nowhere: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			output, err := command(t, c.args...).CombinedOutput()
+			output, err := command(t, append(c.args, "--simulate-epc=64Mi")...).CombinedOutput()
 			exit, ok := err.(*exec.ExitError)
-			if !ok || exit.ExitCode() != c.exit || !strings.Contains(string(output), c.want) {
-				t.Errorf("%v; want exit status %d and %q\n%s", err, c.exit, c.want, output)
+			if !ok || exit.ExitCode() != 1 || !strings.Contains(string(output), c.want) {
+				t.Errorf("%v; want exit status 1 and %q\n%s", err, c.want, output)
 			}
 		})
 	}
@@ -54,11 +86,26 @@ func TestRefusals(t *testing.T) {
 // TestWaits: the plugin says what it waits for, and ends when it is asked to.
 func TestWaits(t *testing.T) {
 	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad")
+	epc := filepath.Join(bad, "sys/devices/system/node/node0/x86/sgx_total_bytes")
+	if err := os.MkdirAll(filepath.Dir(epc), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(epc, []byte("plenty\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	unreadable := filepath.Join(dir, "unreadable")
+	if err := os.MkdirAll(filepath.Join(unreadable, "sys/devices/system/node/node0/x86/sgx_total_bytes"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
 		args []string
 		want string
 	}{
+		{"EPC size is no number", []string{"--sysroot=" + bad, "--kubelet-dir=" + dir}, epc + ": not a number of bytes"},
+		{"unreadable sysfs", []string{"--sysroot=" + unreadable, "--kubelet-dir=" + dir}, "read the EPC of NUMA node 0"},
+		{"no simulated device", []string{"--simulate-epc=64Mi", "--simulate-device=/nonexistent", "--kubelet-dir=" + dir}, "--simulate-device=/nonexistent: "},
 		{"no kubelet socket", []string{"--simulate-epc=64Mi", "--kubelet-dir=" + dir}, filepath.Join(dir, "kubelet.sock") + " is not there"},
 		{"no SGX", []string{"--sysroot=" + dir, "--kubelet-dir=" + dir}, "this node has no SGX that pods could use"},
 	} {

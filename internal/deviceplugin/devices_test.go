@@ -1,11 +1,14 @@
 package deviceplugin
 
 import (
-	"math"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
+
+	"github.com/confcom/confcom/internal/node"
+	"github.com/confcom/confcom/internal/offer"
 )
 
 func TestDeviceID(t *testing.T) {
@@ -35,27 +38,51 @@ func TestDeviceIndexOfNoDevice(t *testing.T) {
 	}
 }
 
-func TestCountFitting(t *testing.T) {
+// The largest number of devices that can be asked for fits into the message that
+// the kubelet accepts, and so does the largest one with NUMA nodes.
+func TestListFits(t *testing.T) {
 	tests := []struct {
-		mib     uint64
-		devices int
-		size    int // of the message in bytes
+		name   string
+		supply supply
+		size   int // of the message in bytes
 	}{
-		{0, 0, 0},
-		{1, 1, 14},
-		{168, 168, 64*14 + 104*15},
-		{8192, 8192, 64*14 + 4096*15 + 4032*16},
-		{262144, 262144, 4190080},
-		{262408, 262408, maxMessage},
-		{262409, 262408, maxMessage},
-		{300000, 262408, maxMessage},
-		{math.MaxUint64, 262408, maxMessage},
+		{"none", supply{}, 0},
+		{"one", supply{devices: 1}, 14},
+		{"168 MiB", supply{devices: 168}, 64*14 + 104*15},
+		{"8 GiB", supply{devices: 8192}, 64*14 + 4096*15 + 4032*16},
+		{"256 GiB", supply{devices: offer.MaxDevices}, 4190080},
+		{"NUMA nodes", supply{devices: maxTopology, numa: make([]int, maxTopology)}, 64*(14+4) + 4032*(15+4)},
 	}
 	for _, test := range tests {
-		devices := countFitting(test.mib)
-		size := proto.Size(&v1beta1.ListAndWatchResponse{Devices: listDevices(devices)})
-		if devices != test.devices || size != test.size {
-			t.Errorf("%d MiB: %d devices in %d bytes, want %d in %d", test.mib, devices, size, test.devices, test.size)
+		size := proto.Size(&v1beta1.ListAndWatchResponse{Devices: test.supply.list()})
+		if size != test.size || size > maxMessage {
+			t.Errorf("%s: %d bytes, want %d", test.name, size, test.size)
 		}
+	}
+}
+
+func TestNUMANodes(t *testing.T) {
+	const MiB = node.MiB
+	tests := []struct {
+		name     string
+		sections []node.Section
+		mib      int64
+		want     []int
+	}{
+		{"one node", []node.Section{{NUMANode: 0, Size: 4 * MiB}}, 4, nil},
+		{"unknown", []node.Section{{NUMANode: node.UnknownNode, Size: 4 * MiB}}, 4, nil},
+		{"two nodes", []node.Section{{NUMANode: 0, Size: 2 * MiB}, {NUMANode: 1, Size: 3 * MiB}}, 5, []int{0, 0, 1, 1, 1}},
+		{"the last are reserved", []node.Section{{NUMANode: 0, Size: 2 * MiB}, {NUMANode: 1, Size: 3 * MiB}}, 3, []int{0, 0, 1}},
+		{"halves of a MiB", []node.Section{{NUMANode: 0, Size: 3 * MiB / 2}, {NUMANode: 1, Size: 3 * MiB / 2}}, 3, []int{0, 1, 1}},
+		{"many", []node.Section{{NUMANode: 0, Size: 4096 * MiB}, {NUMANode: 1, Size: MiB}}, 4097, nil},
+	}
+	for _, test := range tests {
+		if got := numaNodes(node.Inventory{Sections: test.sections}, test.mib); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+	devices := (&supply{devices: 2, numa: []int{0, 1}}).list()
+	if got := devices[1].GetTopology().GetNodes(); len(got) != 1 || got[0].ID != 1 {
+		t.Errorf("topology: %v", got)
 	}
 }

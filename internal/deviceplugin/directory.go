@@ -1,13 +1,13 @@
 package deviceplugin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -18,67 +18,101 @@ import (
 // another one, which a container does not see before it is started again.
 var errDirectoryGone = errors.New("the kubelet's device plugin directory has been removed or replaced: restart this plugin once it is back")
 
-// directory is the kubelet's directory for sockets of device plugins. The
-// events of its watcher are taken as a sign that it is time to look; what there
-// is to see is in the file system.
-type directory struct {
-	*fsnotify.Watcher
+// checkInterval is the time between two looks at the sockets in the directory,
+// should events about them be lost.
+const checkInterval = time.Second
 
+// directory is the kubelet's directory for sockets of device plugins.
+type directory struct {
 	path  string
-	atRun fs.FileInfo // the directory itself when it was opened
+	atRun fs.FileInfo // the directory itself when it was found
 }
 
-// openDirectory begins to follow what happens in the directory at path.
-func openDirectory(path string) (*directory, error) {
-	path = filepath.Clean(path)
+// findDirectory makes sure that the directory is there.
+func findDirectory(path string) (directory, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("the kubelet's device plugin directory %s is not there: run this on a Kubernetes node, mount the directory into the container, or name it with --kubelet-dir", path)
+		return directory{}, fmt.Errorf("the kubelet's device plugin directory %s is not there: run this on a Kubernetes node, mount the directory into the container, or name it with --kubelet-dir", path)
 	case err != nil:
-		return nil, fmt.Errorf("look for the kubelet's device plugin directory: %w", err)
+		return directory{}, fmt.Errorf("look for the kubelet's device plugin directory: %w", err)
 	case !info.IsDir():
-		return nil, fmt.Errorf("%s is not a directory: name the kubelet's device plugin directory with --kubelet-dir", path)
+		return directory{}, fmt.Errorf("%s is not a directory: name the kubelet's device plugin directory with --kubelet-dir", path)
 	}
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("watch %s: %w", path, err)
-	}
-	if err := watcher.Add(path); err != nil {
-		return nil, errors.Join(fmt.Errorf("watch %s: %w", path, err), watcher.Close())
-	}
-	return &directory{Watcher: watcher, path: path, atRun: info}, nil
+	return directory{path: filepath.Clean(path), atRun: info}, nil
 }
 
 // kubeletSocket is the path of the socket that plugins register at.
-func (d *directory) kubeletSocket() string {
+func (d directory) kubeletSocket() string {
 	return filepath.Join(d.path, filepath.Base(v1beta1.KubeletSocket))
 }
 
-// gone tells whether the directory is not the one that was opened. Its watch
-// ends with it, except while a socket that was in it is still open.
-func (d *directory) gone() bool {
-	info, err := os.Stat(d.path)
-	return err != nil || !os.SameFile(info, d.atRun) || len(d.WatchList()) == 0
+// socketID tells one socket from another at the same path. File systems give
+// the number of a removed file to the next one, so its age counts as well. The
+// zero value is no socket.
+type socketID struct {
+	device, inode uint64
+	made          time.Time
 }
 
-// pause waits for the given time. It returns early when a kubelet makes its
-// socket or something befalls the directory itself, and tells so.
-func (d *directory) pause(ctx context.Context, duration time.Duration, log *slog.Logger) (early bool) {
-	timer := time.NewTimer(duration)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-timer.C:
-			return false
-		case event := <-d.Events:
-			if event.Name == d.kubeletSocket() && event.Has(fsnotify.Create) || event.Name == d.path {
-				return true
+// kubelet identifies the kubelet's socket that is there now.
+func (d directory) kubelet() socketID {
+	info, err := os.Lstat(d.kubeletSocket())
+	if err != nil {
+		return socketID{}
+	}
+	id := socketID{made: info.ModTime()}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		id.device, id.inode = stat.Dev, stat.Ino
+	}
+	return id
+}
+
+// gone tells whether the directory is not the one that was found.
+func (d directory) gone() bool {
+	info, err := os.Stat(d.path)
+	return err != nil || !os.SameFile(info, d.atRun)
+}
+
+// watch tells through the channel, until it is stopped, when it is time to look
+// at the directory again: whenever something happens in it, and every
+// checkInterval. What there is to see is in the file system, so it does not
+// matter which event it was, or if one was lost.
+func (d directory) watch(log *slog.Logger) (look <-chan struct{}, stop func()) {
+	var events <-chan fsnotify.Event
+	var lost <-chan error
+	watcher, err := fsnotify.NewWatcher()
+	if err == nil {
+		events, lost = watcher.Events, watcher.Errors
+		err = watcher.Add(d.path)
+	}
+	if err != nil { // a node can run out of watches
+		log.Warn("the kubelet's directory cannot be watched: it is looked at every second", "error", err)
+	}
+	looks, stopping, stopped := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(checkInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stopping:
+				return
+			case <-ticker.C:
+			case <-events:
+			case <-lost:
 			}
-		case err := <-d.Errors:
-			log.Warn("events of the kubelet's directory may be lost", "error", err)
+			select {
+			case looks <- struct{}{}:
+			default: // it is told already
+			}
+		}
+	}()
+	return looks, func() {
+		close(stopping)
+		<-stopped
+		if watcher != nil {
+			_ = watcher.Close() // nothing is written through it
 		}
 	}
 }

@@ -3,297 +3,75 @@ package deviceplugin
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
+	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
 )
 
+// What a kubelet makes of the plugin is tested with the kubelet's own device
+// manager, in test/cluster/kubelet.
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// running is a plugin that runs.
-type running struct {
-	states chan error // what Registered is told
-	done   chan error // what Run returns
-	stop   context.CancelFunc
-	log    *log
-}
-
-// log keeps what is logged.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// run runs a plugin that offers epc until the test ends.
-func run(t *testing.T, dir string, epc node.Size) *running {
+// newPlugin makes a plugin of command line arguments.
+func newPlugin(t *testing.T, args ...string) *Plugin {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{states: make(chan error, 64), done: make(chan error, 1), stop: cancel, log: new(log)}
-	p := &Plugin{
-		Inventory:  node.Simulated(epc),
-		KubeletDir: dir,
-		Log:        slog.New(slog.NewTextHandler(r.log, nil)),
-		Registered: func(unmet error) { r.states <- unmet },
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		r.done <- p.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-		if t.Failed() {
-			t.Logf("log of the plugin:\n%s", r.log)
-		}
-	})
-	return r
-}
-
-// finish stops the plugin and checks that it ended cleanly.
-func (r *running) finish(t *testing.T, dir string) {
-	t.Helper()
-	r.stop()
-	if err, _ := next(t, r.done, "the end of Run"); err != nil {
-		t.Errorf("Run: %v", err)
-	}
-	if left := sockets(t, dir); len(left) > 0 {
-		t.Errorf("sockets left behind: %v", left)
-	}
-}
-
-// state waits until Registered is told something that contains want, or that
-// all is well when want is empty.
-func (r *running) state(t *testing.T, want string) {
-	t.Helper()
-	for {
-		unmet, _ := next(t, r.states, "state "+strconv.Quote(want))
-		if unmet == nil && want == "" || unmet != nil && want != "" && strings.Contains(unmet.Error(), want) {
-			return
-		}
-	}
-}
-
-// sockets are the names of this plugin's sockets in dir.
-func sockets(t *testing.T, dir string) []string {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, socketPrefix+"*"))
-	if err != nil {
+	p := new(Plugin)
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	p.AddFlags(flags)
+	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return paths
+	return p
 }
 
-func TestRegister(t *testing.T) {
-	dir := socketDir(t)
-	k := startKubelet(t, dir, nil)
-	r := run(t, dir, 64*node.MiB)
-	p, devices := k.registered(t)
-	r.state(t, "")
-	if p.ResourceName != "kubernetes.azure.com/sgx_epc_mem_in_MiB" {
-		t.Errorf("resource %s", p.ResourceName)
-	}
-	if len(devices) != 64 {
-		t.Errorf("%d devices", len(devices))
-	}
-	for i, device := range devices {
-		if device.ID != deviceID(i) || device.Health != "Healthy" || device.Topology != nil {
-			t.Fatalf("device %d: %v", i, device)
-		}
-	}
-	if _, err := p.client.Allocate(t.Context(), &v1beta1.AllocateRequest{ContainerRequests: []*v1beta1.ContainerAllocateRequest{{DevicesIds: []string{"0", "_"}}}}); err != nil {
-		t.Errorf("Allocate: %v", err)
-	}
-	if !strings.Contains(r.log.String(), `msg="advertising EPC" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=64 source=SIMULATED device=none`) {
-		t.Errorf("log:\n%s", r.log)
-	}
-	r.finish(t, dir)
-	if _, open := <-p.lists; open {
-		t.Error("the stream of devices has not ended")
-	}
-}
-
-// Each way in which a kubelet lets go of a plugin must lead to a new
-// registration, with a new socket.
-func TestRegisterAgain(t *testing.T) {
-	tests := []struct {
-		name string
-		lose func(t *testing.T, k *kubelet, p *plugin) *kubelet
-	}{
-		{"kubelet restarts", func(t *testing.T, k *kubelet, _ *plugin) *kubelet {
-			k.kill()
-			return startKubelet(t, k.dir, nil)
-		}},
-		{"kubelet restarts before the old one is gone", func(t *testing.T, k *kubelet, _ *plugin) *kubelet {
-			return startKubelet(t, k.dir, nil)
-		}},
-		{"stream ends", func(_ *testing.T, k *kubelet, p *plugin) *kubelet {
-			p.hangUp()
-			return k
-		}},
-		{"plugin's socket is removed", func(t *testing.T, k *kubelet, p *plugin) *kubelet {
-			if err := os.Remove(filepath.Join(k.dir, p.Endpoint)); err != nil {
-				t.Fatal(err)
-			}
-			return k
-		}},
-		{"kubelet's socket is new", func(t *testing.T, k *kubelet, _ *plugin) *kubelet {
-			return serveKubelet(t, k.dir, nil)
-		}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			dir := socketDir(t)
-			k := startKubelet(t, dir, nil)
-			r := run(t, dir, 3*node.MiB)
-			before, _ := k.registered(t)
-			r.state(t, "")
-
-			k = test.lose(t, k, before)
-			after, devices := k.registered(t)
-			r.state(t, "")
-			if len(devices) != 3 {
-				t.Errorf("%d devices", len(devices))
-			}
-			if after.Endpoint == before.Endpoint {
-				t.Errorf("socket %s was used again", after.Endpoint)
-			}
-			if left := sockets(t, dir); len(left) != 1 {
-				t.Errorf("sockets: %v", left)
-			}
-			r.finish(t, dir)
-		})
-	}
-}
-
-func TestKubeletComesLater(t *testing.T) {
-	dir := socketDir(t)
-	r := run(t, dir, node.MiB)
-	reason := "kubelet socket " + filepath.Join(dir, "kubelet.sock") + " is not there: "
-	r.state(t, reason)
-	r.state(t, reason) // it has tried again
-	if lines := strings.Count(r.log.String(), "level=WARN"); lines != 1 {
-		t.Errorf("%d warnings:\n%s", lines, r.log)
-	}
-	k := startKubelet(t, dir, nil)
-	k.registered(t)
-	r.state(t, "")
-	r.finish(t, dir)
-}
-
-func TestKubeletDead(t *testing.T) {
-	dir := socketDir(t)
-	startKubelet(t, dir, nil).kill()
-	r := run(t, dir, node.MiB)
-	r.state(t, "connection refused")
-	k := startKubelet(t, dir, nil)
-	k.registered(t)
-	r.state(t, "")
-	r.finish(t, dir)
-}
-
-func TestKubeletRefuses(t *testing.T) {
-	dir := socketDir(t)
-	refusals := 2
-	k := startKubelet(t, dir, func() error {
-		if refusals == 0 {
-			return nil
-		}
-		refusals--
-		return errors.New("not now")
-	})
-	r := run(t, dir, node.MiB)
-	r.state(t, "not now")
-	r.state(t, "not now")
-	k.registered(t)
-	r.state(t, "")
-	r.finish(t, dir)
-}
-
-func TestStopWhileWaiting(t *testing.T) {
-	dir := socketDir(t)
-	r := run(t, dir, node.MiB)
-	r.state(t, "is not there")
-	r.finish(t, dir)
-}
-
-func TestDirectoryRemoved(t *testing.T) {
-	for _, with := range []string{"kubelet", "no kubelet"} {
-		t.Run("with "+with, func(t *testing.T) {
-			dir := filepath.Join(socketDir(t), "kubelet")
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if with == "kubelet" {
-				k := serveKubelet(t, dir, nil)
-				run := run(t, dir, node.MiB)
-				k.registered(t)
-				run.state(t, "")
-				removeAndExpectEnd(t, dir, run)
-			} else {
-				run := run(t, dir, node.MiB)
-				run.state(t, "is not there")
-				removeAndExpectEnd(t, dir, run)
-			}
-		})
-	}
-}
-
-func removeAndExpectEnd(t *testing.T, dir string, r *running) {
-	t.Helper()
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err, _ := next(t, r.done, "the end of Run"); !errors.Is(err, errDirectoryGone) {
-		t.Errorf("Run: %v", err)
-	}
+// environment is what a daemon runs in, and its log.
+func environment() (*daemon.Environment, *bytes.Buffer) {
+	log := new(bytes.Buffer)
+	return &daemon.Environment{
+		Log:     slog.New(slog.NewTextHandler(log, nil)),
+		Health:  new(daemon.Health),
+		Metrics: prometheus.NewRegistry(),
+	}, log
 }
 
 func TestCannotRun(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	long := "/" + strings.Repeat("d", 80)
+	here := "--kubelet-dir=" + dir
+	long := "/" + strings.Repeat("d", 84)
 	tests := []struct {
-		name   string
-		plugin Plugin
-		want   []string
+		name string
+		args []string
+		want []string
 	}{
-		{"path too long", Plugin{KubeletDir: long}, []string{long, "has 111 bytes, and Linux allows 107", "--kubelet-dir"}},
-		{"no directory", Plugin{KubeletDir: file + "s"}, []string{file + "s is not there", "Kubernetes node", "--kubelet-dir"}},
-		{"no directory but a file", Plugin{KubeletDir: file}, []string{file + " is not a directory", "--kubelet-dir"}},
-		{"relative AESM directory", Plugin{KubeletDir: t.TempDir(), AESMDir: "aesmd"}, []string{"aesmd is not an absolute path", "--aesm-dir"}},
+		{"path too long", []string{"--kubelet-dir=" + long}, []string{long, "has 111 bytes, and Linux allows 107", "--kubelet-dir"}},
+		{"relative path", []string{"--kubelet-dir=kubelet"}, []string{`"kubelet" is not an absolute path`, "--kubelet-dir"}},
+		{"no directory", []string{"--kubelet-dir=" + file + "s"}, []string{file + "s is not there", "Kubernetes node", "--kubelet-dir"}},
+		{"no directory but a file", []string{"--kubelet-dir=" + file}, []string{file + " is not a directory", "--kubelet-dir"}},
+		{"relative AESM directory", []string{here, "--aesm-dir=aesmd"}, []string{"aesmd is not an absolute path", "--aesm-dir"}},
+		{"one name for two resources", []string{here, "--epc-resource=sgx.intel.com/enclave"}, []string{"sgx.intel.com/enclave", "two have the same name", "--enclave-resource"}},
+		{"no directory for CDI", []string{here, "--cdi", "--cdi-dir=" + file + "/cdi", "--simulate-epc=1Mi", "--simulate-device=/dev/null"}, []string{file, "--cdi"}},
+		{"no directory for NFD", []string{here, "--nfd-features-dir=" + file + "s", "--simulate-epc=1Mi", "--advertise=node"}, []string{file, "--nfd-features-dir"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			test.plugin.Log = slog.New(slog.DiscardHandler)
-			err := test.plugin.Run(t.Context())
+			env, _ := environment()
+			err := newPlugin(t, test.args...).Run(t.Context(), env)
 			for _, want := range test.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("error %v, want %q in it", err, want)
@@ -303,20 +81,50 @@ func TestCannotRun(t *testing.T) {
 	}
 }
 
+// lines has each line that is logged.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+// On a node without SGX the plugin idles, and says why in one line.
+func TestNoSGX(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	env, _ := environment()
+	log := make(lines, 8)
+	env.Log = slog.New(slog.NewTextHandler(log, nil))
+	p := newPlugin(t, "--kubelet-dir="+t.TempDir(), "--sysroot="+t.TempDir())
+	done := make(chan error)
+	go func() { done <- p.Run(ctx, env) }()
+	first := <-log
+	if !strings.Contains(first, "this node has no SGX that pods could use") || !strings.Contains(first, "advice=") {
+		t.Errorf("log: %s", first)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if len(log) > 0 {
+		t.Errorf("log: %s", <-log)
+	}
+}
+
 // A plugin that was killed leaves its socket; one that still runs, as during a
 // rolling update, keeps it, and so does everybody else.
 func TestStaleSockets(t *testing.T) {
-	dir := socketDir(t)
+	dir := t.TempDir()
 	listen := func(name string) (*net.UnixListener, string) {
 		path := filepath.Join(dir, name)
-		listener, err := net.Listen("unix", path)
+		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 		if err != nil {
 			t.Fatal(err)
 		}
-		unix := listener.(*net.UnixListener)
-		unix.SetUnlinkOnClose(false)
-		t.Cleanup(func() { unix.Close() })
-		return unix, path
+		listener.SetUnlinkOnClose(false)
+		t.Cleanup(func() { listener.Close() })
+		return listener, path
 	}
 	dead, deadPath := listen(newSocketName())
 	dead.Close()
@@ -328,8 +136,7 @@ func TestStaleSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	r := run(t, dir, node.MiB)
-	r.state(t, "is not there")
+	removeStaleSockets(t.Context(), dir, slog.New(slog.DiscardHandler))
 	for path, want := range map[string]bool{deadPath: false, livePath: true, foreignPath: true, file: true} {
 		if _, err := os.Lstat(path); (err == nil) != want {
 			t.Errorf("%s: there should be %t: %v", path, want, err)
@@ -337,38 +144,176 @@ func TestStaleSockets(t *testing.T) {
 	}
 }
 
-// The list of 256 GiB goes through a real kubelet's limit, and one that is
-// longer is cut until it does.
-func TestManyDevices(t *testing.T) {
+func TestSay(t *testing.T) {
 	tests := []struct {
-		mib     int
-		devices int
-		warning string
+		name string
+		args []string
+		want []string
 	}{
-		{262144, 262144, ""},
-		{300000, 262408, "notAdvertisedMiB=37592 advertisedMiB=262408 epcMiB=300000"},
+		{"devices", []string{"--simulate-epc=64Mi", "--reserve-epc=16Mi"}, []string{
+			`level=INFO msg="EPC is offered as devices of the kubelet" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=48 way=devices reservedMiB=16 source=SIMULATED driver="" device=none`,
+		}},
+		{"too many devices", []string{"--simulate-epc=32Gi", "--advertise=devices", "--simulate-device=/dev/null"}, []string{
+			`level=WARN msg="NOT ALL EPC IS ADVERTISED" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=8192 withheldMiB=24576 reason="kubelets since 1.36`,
+			"device=/dev/sgx_enclave",
+		}},
+		{"node", []string{"--simulate-epc=512Gi"}, []string{
+			`level=INFO msg="EPC is for the status of the node`, "MiB=524288 way=node", "deviceResource=sgx.intel.com/enclave",
+		}},
 	}
 	for _, test := range tests {
-		dir := socketDir(t)
-		k := startKubelet(t, dir, nil)
-		r := run(t, dir, node.Size(test.mib)*node.MiB)
-		p, devices := k.registered(t)
-		r.state(t, "")
-		if len(devices) != test.devices {
-			t.Errorf("%d MiB: %d devices, want %d", test.mib, len(devices), test.devices)
+		t.Run(test.name, func(t *testing.T) {
+			env, log := environment()
+			p := newPlugin(t, test.args...)
+			inv, err := p.Machine.Discover()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.say(env.Log, inv, p.Policy.For(inv))
+			for _, want := range test.want {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("no %s in\n%s", want, log)
+				}
+			}
+		})
+	}
+	env, log := environment()
+	p := newPlugin(t)
+	p.say(env.Log, node.Inventory{Warnings: []string{"it smells"}}, p.Policy.For(node.Inventory{}))
+	if !strings.Contains(log.String(), `warning="it smells"`) {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+func TestResourceSet(t *testing.T) {
+	for text, want := range map[string]ResourceSet{
+		"epc":                   {EPC: true},
+		"epc,enclave":           {EPC: true, Enclave: true},
+		"provision,enclave,epc": {EPC: true, Enclave: true, Provision: true},
+	} {
+		if p := newPlugin(t, "--resources="+text); p.Resources != want {
+			t.Errorf("%s: %+v", text, p.Resources)
 		}
-		log := r.log.String()
-		if strings.Contains(log, "NOT ALL EPC IS ADVERTISED") != (test.warning != "") || !strings.Contains(log, test.warning) {
-			t.Errorf("%d MiB: log:\n%s", test.mib, log)
+	}
+	for text, want := range map[string]string{
+		"":         `"" is not one of epc, enclave, provision`,
+		"epc,":     `"" is not one of`,
+		"EPC":      `"EPC" is not one of`,
+		"epc,all":  `"all" is not one of`,
+		"epc, epc": `" epc" is not one of`,
+	} {
+		set := ResourceSet{EPC: true}
+		if err := set.Set(text); err == nil || !strings.Contains(err.Error(), want) || set != (ResourceSet{EPC: true}) {
+			t.Errorf("%q: %v, %+v", text, err, set)
 		}
-		last := &v1beta1.AllocateRequest{ContainerRequests: []*v1beta1.ContainerAllocateRequest{{DevicesIds: []string{devices[len(devices)-1].ID}}}}
-		if _, err := p.client.Allocate(t.Context(), last); err != nil {
-			t.Errorf("%d MiB: the last device: %v", test.mib, err)
+	}
+}
+
+func TestSlotCount(t *testing.T) {
+	for _, text := range []string{"0", "-1", "4097", "many", "", "1.5"} {
+		if err := new(SlotCount).Set(text); err == nil {
+			t.Errorf("%q is accepted", text)
 		}
-		last.ContainerRequests[0].DevicesIds[0] = deviceID(test.devices)
-		if _, err := p.client.Allocate(t.Context(), last); status.Code(err) != codes.NotFound {
-			t.Errorf("%d MiB: a device beyond the last: %v", test.mib, err)
+	}
+}
+
+// The names of metrics are an interface to dashboards and alerts.
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := newMetrics(registry)
+	m.collectAllocated(filepath.Join(t.TempDir(), "absent"), "example.com/epc")
+	r := m.of("example.com/epc")
+	r.registered.Set(1)
+	r.allocations.Inc()
+	p := newPlugin(t, "--simulate-epc=16Gi", "--advertise=devices", "--reserve-epc=1Mi", "--simulate-device=/dev/null")
+	inv, err := p.Machine.Discover()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.observe(inv, p.Policy.For(inv))
+	want := `
+# HELP sgx_epc_advertised_bytes EPC that pods can be given.
+# TYPE sgx_epc_advertised_bytes gauge
+sgx_epc_advertised_bytes 8.589934592e+09
+# HELP sgx_epc_capacity_bytes EPC that this node has.
+# TYPE sgx_epc_capacity_bytes gauge
+sgx_epc_capacity_bytes 1.7179869184e+10
+# HELP sgx_epc_reserved_bytes EPC that is kept back on request.
+# TYPE sgx_epc_reserved_bytes gauge
+sgx_epc_reserved_bytes 1.048576e+06
+# HELP sgx_epc_withheld_bytes EPC that is not advertised because of a limit on devices.
+# TYPE sgx_epc_withheld_bytes gauge
+sgx_epc_withheld_bytes 8.588886016e+09
+# HELP sgx_device_present 1 if the SGX device is there, else 0.
+# TYPE sgx_device_present gauge
+sgx_device_present{device="enclave"} 1
+sgx_device_present{device="provision"} 1
+# HELP sgx_device_plugin_registered 1 while the resource is registered with the kubelet, else 0.
+# TYPE sgx_device_plugin_registered gauge
+sgx_device_plugin_registered{resource="example.com/epc"} 1
+# HELP sgx_device_plugin_registrations_total Registrations with the kubelet that it accepted.
+# TYPE sgx_device_plugin_registrations_total counter
+sgx_device_plugin_registrations_total{resource="example.com/epc"} 0
+# HELP sgx_device_plugin_registration_failures_total Registrations with the kubelet that failed.
+# TYPE sgx_device_plugin_registration_failures_total counter
+sgx_device_plugin_registration_failures_total{resource="example.com/epc"} 0
+# HELP sgx_device_plugin_allocations_total Containers that were given the resource.
+# TYPE sgx_device_plugin_allocations_total counter
+sgx_device_plugin_allocations_total{resource="example.com/epc"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
+	}
+}
+
+// A kubelet that does not answer costs its metric and no other.
+func TestMetricsWithoutKubelet(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	listener.Close()
+	registry := prometheus.NewRegistry()
+	m := newMetrics(registry)
+	m.collectAllocated(socket, "example.com/epc")
+	families, err := registry.Gather()
+	if err == nil || !strings.Contains(err.Error(), socket) || len(families) == 0 {
+		t.Errorf("%d families, %v", len(families), err)
+	}
+}
+
+func TestTellNFD(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "confcom-sgx")
+	tell := func(args ...string) {
+		t.Helper()
+		p := newPlugin(t, append(args, "--nfd-features-dir="+dir)...)
+		inv, err := p.Machine.Discover()
+		if err != nil {
+			t.Fatal(err)
 		}
-		r.finish(t, dir)
+		if err := tellNFD(p.NFDDir, p.Policy.For(inv)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell("--simulate-epc=512Gi")
+	text, err := os.ReadFile(path)
+	if err != nil || string(text) != "sgx.epc-mib=524288\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	for range 2 {
+		tell("--simulate-epc=64Mi")
+		if _, err := os.Stat(path); err == nil {
+			t.Error("the file is still there")
+		}
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		t.Errorf("left: %v", entries)
 	}
 }

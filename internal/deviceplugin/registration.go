@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,38 +22,33 @@ const (
 	stopTimeout = 5 * time.Second
 )
 
-// registration makes a new socket, registers it with the kubelet and stays
-// until ctx is done or the kubelet does not use the socket any more. It tells
-// whether it was registered, and the error says why it ended or did not begin.
-func (p *Plugin) registration(ctx context.Context, dir *directory, devices int) (registered bool, err error) {
-	if dir.gone() {
-		return false, errDirectoryGone
-	}
-	kubelet, err := os.Lstat(dir.kubeletSocket())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("kubelet socket %s is not there: the kubelet is not running or uses another directory (see --kubelet-dir): waiting", dir.kubeletSocket())
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for the kubelet's socket: %w", err)
-	}
+// errNewKubelet ends a registration with a kubelet that is no more.
+var errNewKubelet = errors.New("the kubelet has started anew")
 
-	path := filepath.Join(dir.path, newSocketName())
+// registration makes a new socket, registers it with the kubelet behind the
+// given socket and stays until ctx is done, the resource is no longer offered,
+// or the kubelet does not use the plugin's socket any more. It tells how long it
+// was registered, and the error says why it ended or did not begin; it is nil
+// when the resource is no longer offered.
+func (e *endpoint) registration(ctx context.Context, kubelet socketID, look <-chan struct{}) (lasted time.Duration, err error) {
+	if e.dir.gone() {
+		return 0, errDirectoryGone
+	}
+	if kubelet == (socketID{}) {
+		return 0, fmt.Errorf("kubelet socket %s is not there: the kubelet is not running or uses another directory (see --kubelet-dir): waiting", e.dir.kubeletSocket())
+	}
+	path := filepath.Join(e.dir.path, newSocketName())
 	listener, err := net.Listen("unix", path)
 	if err != nil {
-		return false, fmt.Errorf("make the plugin's socket: %w", err)
+		return 0, fmt.Errorf("make the plugin's socket: %w: this process must be allowed to write to the kubelet's directory, which belongs to root", err)
 	}
 	server := grpc.NewServer()
-	calls := &service{
-		devices:  devices,
-		grant:    p.grant(),
-		log:      p.Log,
-		stopping: make(chan struct{}),
-		ended:    make(chan struct{}, 1),
-	}
+	calls := &service{endpoint: e, stopping: make(chan struct{}), ended: make(chan struct{}, 1)}
 	v1beta1.RegisterDevicePluginServer(server, calls)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	defer func() {
+		e.metrics.registered.Set(0)
 		close(calls.stopping)
 		impatient := time.AfterFunc(stopTimeout, server.Stop)
 		server.GracefulStop() // removes the socket, too
@@ -63,39 +57,40 @@ func (p *Plugin) registration(ctx context.Context, dir *directory, devices int) 
 	}()
 
 	// The kubelet calls back before it answers, so it is told only now.
-	if err := register(ctx, dir.kubeletSocket(), filepath.Base(path)); err != nil {
-		return false, err
+	if err := register(ctx, e.dir.kubeletSocket(), filepath.Base(path), e.resource); err != nil {
+		e.metrics.failures.Inc()
+		return 0, err
 	}
-	p.report(nil)
-	p.Log.Info("registered with the kubelet", "socket", path)
+	began := time.Now()
+	e.registered.Set(nil)
+	e.metrics.registered.Set(1)
+	e.metrics.registrations.Inc()
+	e.log.Info("registered with the kubelet", "socket", path)
 
 	for {
+		offered, changed := e.current()
+		if offered == nil {
+			return time.Since(began), nil
+		}
 		select {
 		case <-ctx.Done():
-			return true, ctx.Err()
+			return time.Since(began), ctx.Err()
 		case <-calls.ended:
-			return true, errors.New("the kubelet has ended the stream of devices")
-		case <-dir.Events:
-		case err := <-dir.Errors:
-			p.Log.Warn("events of the kubelet's directory may be lost", "error", err)
+			return time.Since(began), errors.New("the kubelet has ended the stream of devices; if this happens again and again, another plugin offers the same resource")
+		case <-changed:
+		case <-look:
 		}
 		if _, err := os.Lstat(path); err != nil {
-			return true, errors.New("the plugin's socket has been removed, as a kubelet does when it starts")
+			return time.Since(began), fmt.Errorf("%w: the plugin's socket has been removed", errNewKubelet)
 		}
-		if now, err := os.Lstat(dir.kubeletSocket()); err == nil && !sameSocket(kubelet, now) {
-			return true, errors.New("the kubelet has a new socket")
+		if now := e.dir.kubelet(); now != (socketID{}) && now != kubelet {
+			return time.Since(began), fmt.Errorf("%w: its socket is another", errNewKubelet)
 		}
 	}
-}
-
-// sameSocket tells whether both are the same file. File systems give the number
-// of a removed file to the next one, so its age counts as well.
-func sameSocket(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime())
 }
 
 // register tells the kubelet behind socket the name of the plugin's own.
-func register(ctx context.Context, socket, endpoint string) error {
+func register(ctx context.Context, socket, endpoint, resource string) error {
 	dial := func(ctx context.Context, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
@@ -112,7 +107,7 @@ func register(ctx context.Context, socket, endpoint string) error {
 	_, err = v1beta1.NewRegistrationClient(conn).Register(ctx, &v1beta1.RegisterRequest{
 		Version:      v1beta1.Version,
 		Endpoint:     endpoint,
-		ResourceName: Resource,
+		ResourceName: resource,
 		Options:      &v1beta1.DevicePluginOptions{},
 	})
 	if err != nil {

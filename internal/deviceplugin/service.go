@@ -2,16 +2,14 @@ package deviceplugin
 
 import (
 	"context"
-	"log/slog"
+	"runtime/debug"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
-
-// containerDevice is where enclaves look for the device in their container.
-const containerDevice = "/dev/sgx_enclave"
 
 // service answers the kubelet during one registration. It has neither
 // GetPreferredAllocation, for which the kubelet would send the ID of every free
@@ -19,33 +17,9 @@ const containerDevice = "/dev/sgx_enclave"
 type service struct {
 	v1beta1.UnimplementedDevicePluginServer
 
-	devices  int
-	grant    *v1beta1.ContainerAllocateResponse
-	log      *slog.Logger
+	*endpoint
 	stopping chan struct{} // closed when the registration is to end
 	ended    chan struct{} // told when the kubelet ends the stream of devices
-}
-
-// grant is what a container with some EPC gets, whatever the amount. The AESM
-// directory is mounted rather than the socket in it, since a mounted socket
-// would be a dead one after the daemon behind it has restarted.
-func (p *Plugin) grant() *v1beta1.ContainerAllocateResponse {
-	grant := new(v1beta1.ContainerAllocateResponse)
-	if p.Inventory.Device != "" {
-		grant.Devices = []*v1beta1.DeviceSpec{{
-			HostPath:      p.Inventory.Device,
-			ContainerPath: containerDevice,
-			Permissions:   "rw",
-		}}
-	}
-	if p.AESMDir != "" {
-		grant.Mounts = []*v1beta1.Mount{{
-			HostPath:      p.AESMDir,
-			ContainerPath: DefaultAESMDir,
-			ReadOnly:      true,
-		}}
-	}
-	return grant
 }
 
 // GetDevicePluginOptions says that no optional call is there.
@@ -53,35 +27,72 @@ func (s *service) GetDevicePluginOptions(context.Context, *v1beta1.Empty) (*v1be
 	return &v1beta1.DevicePluginOptions{}, nil
 }
 
-// ListAndWatch sends the devices once: they do not change.
+// ListAndWatch sends the devices, and again when there are others.
 func (s *service) ListAndWatch(_ *v1beta1.Empty, stream grpc.ServerStreamingServer[v1beta1.ListAndWatchResponse]) error {
-	err := stream.Send(&v1beta1.ListAndWatchResponse{Devices: listDevices(s.devices)})
-	if err == nil {
-		select {
-		case <-s.stopping:
-			return nil
-		case <-stream.Context().Done():
+	for {
+		offered, changed := s.current()
+		if offered == nil {
+			offered = new(supply) // the registration ends
 		}
+		err := send(stream, offered)
+		if err != nil {
+			s.log.Error("cannot tell the kubelet of the devices", "error", err)
+		} else {
+			s.log.Info("devices advertised", "devices", offered.devices)
+			select {
+			case <-s.stopping:
+				return nil
+			case <-changed:
+				continue
+			case <-stream.Context().Done():
+			}
+		}
+		select {
+		case s.ended <- struct{}{}:
+		default: // it is known already
+		}
+		return err
 	}
-	select {
-	case s.ended <- struct{}{}:
-	default: // it is known already
+}
+
+// send sends one list of devices.
+func send(stream grpc.ServerStreamingServer[v1beta1.ListAndWatchResponse], s *supply) error {
+	response := &v1beta1.ListAndWatchResponse{Devices: s.list()}
+	if size := proto.Size(response); size > maxMessage {
+		return status.Errorf(codes.ResourceExhausted, "a list of %d devices has %d bytes, and the kubelet accepts %d: use a smaller --max-devices", s.devices, size, maxMessage)
+	}
+	err := stream.Send(response)
+	if s.devices > 64<<10 {
+		// Nothing after this needs as much memory for as long as the plugin runs.
+		response = nil
+		debug.FreeOSMemory()
 	}
 	return err
 }
 
-// Allocate gives each container the device and the AESM directory. The kubelet
-// starts no pod while it waits for the answer, so nothing here may block.
+// Allocate gives each container the same. The kubelet starts no pod while it
+// waits for the answer, so nothing here may block.
 func (s *service) Allocate(ctx context.Context, request *v1beta1.AllocateRequest) (*v1beta1.AllocateResponse, error) {
+	offered, _ := s.current()
+	if offered == nil || offered.devices == 0 {
+		return nil, status.Errorf(codes.Unavailable, "%s is not offered at the moment: the SGX device or the EPC is gone", s.resource)
+	}
 	response := new(v1beta1.AllocateResponse)
+	taken := make([]bool, offered.devices)
 	for _, container := range request.ContainerRequests {
 		for _, id := range container.DevicesIds {
-			if i, ok := deviceIndex(id); !ok || i >= s.devices {
-				return nil, status.Errorf(codes.NotFound, "device %q is not one of the %d MiB of EPC on this node", id, s.devices)
+			i, ok := deviceIndex(id)
+			if !ok || i >= offered.devices {
+				return nil, status.Errorf(codes.NotFound, "device %q is not one of the %d devices of %s on this node", id, offered.devices, s.resource)
 			}
+			if taken[i] {
+				return nil, status.Errorf(codes.InvalidArgument, "device %q of %s is asked for twice", id, s.resource)
+			}
+			taken[i] = true
 		}
-		s.log.DebugContext(ctx, "EPC allocated to a container", "MiB", len(container.DevicesIds))
-		response.ContainerResponses = append(response.ContainerResponses, s.grant)
+		s.log.DebugContext(ctx, "allocated to a container", "devices", len(container.DevicesIds))
+		s.metrics.allocations.Inc()
+		response.ContainerResponses = append(response.ContainerResponses, offered.grant)
 	}
 	return response, nil
 }

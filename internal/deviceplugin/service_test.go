@@ -1,93 +1,88 @@
 package deviceplugin
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/testing/protocmp"
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
-
-	"github.com/confcom/confcom/internal/node"
 )
 
-func TestAllocate(t *testing.T) {
-	hardware := node.Inventory{Sections: []node.Section{{Size: 64 * node.MiB}}, Device: "/dev/sgx_enclave"}
-	device := []*v1beta1.DeviceSpec{{HostPath: "/dev/sgx_enclave", ContainerPath: "/dev/sgx_enclave", Permissions: "rw"}}
-	mount := func(host string) []*v1beta1.Mount {
-		return []*v1beta1.Mount{{HostPath: host, ContainerPath: "/var/run/aesmd", ReadOnly: true}}
+// newService answers for a resource of which there is the given supply.
+func newService(offered *supply) *service {
+	env, _ := environment()
+	e := newEndpoint("example.com/epc", directory{}, env, newMetrics(env.Metrics))
+	e.supply(offered != nil, deref(offered))
+	return &service{endpoint: e}
+}
+
+func deref(s *supply) supply {
+	if s == nil {
+		return supply{}
 	}
+	return *s
+}
+
+func TestAllocate(t *testing.T) {
+	grant := &v1beta1.ContainerAllocateResponse{Mounts: []*v1beta1.Mount{{HostPath: "/host"}}}
+	full := &supply{devices: 64, grant: grant}
 	tests := []struct {
 		name       string
-		inventory  node.Inventory
-		aesmDir    string
+		offered    *supply
 		containers [][]string
-		want       []*v1beta1.ContainerAllocateResponse
 		code       codes.Code
 		message    string
 	}{
+		{name: "one container", offered: full, containers: [][]string{{"0", "1"}}},
+		{name: "the last device", offered: full, containers: [][]string{{"_"}}},
+		{name: "several containers", offered: full, containers: [][]string{{"0"}, {}, {"1"}}},
+		{name: "no container", offered: full},
 		{
-			name:       "hardware",
-			inventory:  hardware,
-			aesmDir:    "/var/run/aesmd",
-			containers: [][]string{{"0", "1"}},
-			want:       []*v1beta1.ContainerAllocateResponse{{Devices: device, Mounts: mount("/var/run/aesmd")}},
+			name: "a device beyond the last", offered: full, containers: [][]string{{"0"}, {"_", "00"}},
+			code: codes.NotFound, message: `device "00" is not one of the 64 devices of example.com/epc on this node`,
 		},
 		{
-			name:       "without AESM",
-			inventory:  hardware,
-			containers: [][]string{{"_"}},
-			want:       []*v1beta1.ContainerAllocateResponse{{Devices: device}},
+			name: "no device of ours", offered: full, containers: [][]string{{"sgx-epc-1"}},
+			code: codes.NotFound, message: `device "sgx-epc-1" is not one of`,
 		},
 		{
-			name:       "simulated, AESM elsewhere",
-			inventory:  node.Simulated(64 * node.MiB),
-			aesmDir:    "/run/confcom/aesmd",
-			containers: [][]string{{"0"}},
-			want:       []*v1beta1.ContainerAllocateResponse{{Mounts: mount("/run/confcom/aesmd")}},
+			name: "a device twice", offered: full, containers: [][]string{{"1", "0", "1"}},
+			code: codes.InvalidArgument, message: `device "1" of example.com/epc is asked for twice`,
 		},
 		{
-			name:       "several containers",
-			inventory:  hardware,
-			containers: [][]string{{"0"}, {}, {"1"}},
-			want:       []*v1beta1.ContainerAllocateResponse{{Devices: device}, {Devices: device}, {Devices: device}},
+			name: "a device for two containers", offered: full, containers: [][]string{{"1"}, {"1"}},
+			code: codes.InvalidArgument, message: `device "1" of example.com/epc is asked for twice`,
 		},
 		{
-			name:      "no container",
-			inventory: hardware,
+			name: "withdrawn", offered: &supply{}, containers: [][]string{{"0"}},
+			code: codes.Unavailable, message: "example.com/epc is not offered at the moment",
 		},
 		{
-			name:       "a device beyond the last",
-			inventory:  hardware,
-			containers: [][]string{{"0"}, {"_", "00"}},
-			code:       codes.NotFound,
-			message:    `device "00" is not one of the 64 MiB of EPC on this node`,
-		},
-		{
-			name:       "no device of ours",
-			inventory:  hardware,
-			containers: [][]string{{"sgx-epc-1"}},
-			code:       codes.NotFound,
-			message:    `device "sgx-epc-1" is not one of`,
+			name: "never offered", containers: [][]string{{"0"}},
+			code: codes.Unavailable, message: "is not offered at the moment",
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			p := Plugin{Inventory: test.inventory, AESMDir: test.aesmDir}
-			s := service{devices: 64, grant: p.grant(), log: slog.New(slog.DiscardHandler)}
 			request := new(v1beta1.AllocateRequest)
 			for _, ids := range test.containers {
 				request.ContainerRequests = append(request.ContainerRequests, &v1beta1.ContainerAllocateRequest{DevicesIds: ids})
 			}
-			response, err := s.Allocate(t.Context(), request)
+			response, err := newService(test.offered).Allocate(t.Context(), request)
 			if status.Code(err) != test.code || !strings.Contains(status.Convert(err).Message(), test.message) {
 				t.Fatalf("error %v", err)
 			}
-			if diff := cmp.Diff(test.want, response.GetContainerResponses(), protocmp.Transform()); diff != "" {
-				t.Error(diff)
+			if err != nil {
+				return
+			}
+			if len(response.ContainerResponses) != len(test.containers) {
+				t.Errorf("%d containers", len(response.ContainerResponses))
+			}
+			for _, got := range response.ContainerResponses {
+				if got != grant {
+					t.Errorf("granted %v", got)
+				}
 			}
 		})
 	}
@@ -97,5 +92,57 @@ func TestOptions(t *testing.T) {
 	options, err := new(service).GetDevicePluginOptions(t.Context(), nil)
 	if err != nil || options.PreStartRequired || options.GetPreferredAllocationAvailable {
 		t.Errorf("%v, %v", options, err)
+	}
+}
+
+// A list that the kubelet would not accept is not sent: it drops a plugin that
+// tries.
+func TestSendTooMany(t *testing.T) {
+	err := send(nil, &supply{devices: 300000})
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "a list of 300000 devices has 4829472 bytes") || !strings.Contains(err.Error(), "--max-devices") {
+		t.Error(err)
+	}
+}
+
+// A change is told, what is the same again is not.
+func TestSupply(t *testing.T) {
+	e := newService(nil).endpoint
+	grant := func() *v1beta1.ContainerAllocateResponse {
+		return &v1beta1.ContainerAllocateResponse{Mounts: []*v1beta1.Mount{{HostPath: "/host"}}}
+	}
+	steps := []struct {
+		name    string
+		step    func()
+		changes bool
+		devices int // -1 for not offered
+	}{
+		{"withdraw what was never offered", e.withdraw, false, -1},
+		{"still not offered", func() { e.supply(false, supply{devices: 8}) }, false, -1},
+		{"offer", func() { e.supply(true, supply{devices: 8, grant: grant()}) }, true, 8},
+		{"the same again", func() { e.supply(true, supply{devices: 8, grant: grant()}) }, false, 8},
+		{"fewer", func() { e.supply(true, supply{devices: 4, grant: grant()}) }, true, 4},
+		{"other NUMA nodes", func() { e.supply(true, supply{devices: 4, numa: []int{0, 0, 1, 1}, grant: grant()}) }, true, 4},
+		{"withdraw", e.withdraw, true, 0},
+		{"withdraw again", e.withdraw, false, 0},
+		{"back", func() { e.supply(true, supply{devices: 4, grant: grant()}) }, true, 4},
+		{"another's to offer", func() { e.supply(false, supply{}) }, true, -1},
+	}
+	for _, step := range steps {
+		_, changed := e.current()
+		step.step()
+		told := false
+		select {
+		case <-changed:
+			told = true
+		default:
+		}
+		offered, _ := e.current()
+		devices := -1
+		if offered != nil {
+			devices = offered.devices
+		}
+		if told != step.changes || devices != step.devices {
+			t.Errorf("%s: told %t, %d devices", step.name, told, devices)
+		}
 	}
 }

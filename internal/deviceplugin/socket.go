@@ -19,7 +19,7 @@ import (
 const maxSocketPath = 107
 
 // socketPrefix begins the names of all sockets of this plugin.
-const socketPrefix = "confcom-sgx-epc-"
+const socketPrefix = "confcom-sgx-"
 
 // newSocketName is a name that no socket has had before. The kubelet takes a
 // plugin for the same one when the path is the same.

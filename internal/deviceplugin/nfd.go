@@ -1,0 +1,40 @@
+package deviceplugin
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/confcom/confcom/internal/offer"
+)
+
+// nfdFile is the name of the feature file of Node Feature Discovery.
+const nfdFile = "confcom-sgx"
+
+// tellNFD has Node Feature Discovery write the EPC into the status of the node,
+// where it is offered in this way: a rule makes a resource of the feature
+// local.feature sgx.epc-mib. The file stays when the plugin stops, so that pods
+// keep what they count on while it starts again.
+func tellNFD(dir string, o offer.Offer) error {
+	if dir == "" {
+		return nil
+	}
+	path := filepath.Join(dir, nfdFile)
+	var err error
+	if o.Way == offer.Node {
+		// Files with a name of this kind are not read.
+		next := filepath.Join(dir, "."+nfdFile)
+		err = errors.Join(
+			os.WriteFile(next, fmt.Appendf(nil, "sgx.epc-mib=%d\n", o.MiB), 0o644),
+			os.Rename(next, path),
+		)
+	} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("tell Node Feature Discovery of the EPC (--nfd-features-dir): %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,35 @@
+package deviceplugin
+
+import (
+	"log/slog"
+
+	"github.com/confcom/confcom/internal/node"
+	"github.com/confcom/confcom/internal/offer"
+)
+
+// say logs what there is and what becomes of it.
+func (p *Plugin) say(log *slog.Logger, inv node.Inventory, o offer.Offer) {
+	for _, warning := range inv.Warnings {
+		log.Warn("the SGX of this node is not as it should be", "warning", warning)
+	}
+	if !inv.Usable() {
+		verdict := inv.Verdict()
+		log.Warn("this node has no SGX that pods could use: nothing is advertised until it has",
+			"problem", verdict.Problem, "advice", verdict.Advice, "findings", inv.Findings)
+		return
+	}
+	device := "none"
+	if inv.Enclave != nil {
+		device = inv.Enclave.Path
+	}
+	log = log.With("resource", p.Policy.Resource, "MiB", o.MiB)
+	if o.WithheldMiB > 0 {
+		log.Warn("NOT ALL EPC IS ADVERTISED", "withheldMiB", o.WithheldMiB, "reason", o.Why)
+	}
+	log = log.With("way", o.Way, "reservedMiB", o.ReservedMiB, "source", inv.Source(), "driver", inv.Driver, "device", device)
+	if o.Way == offer.Node {
+		log.Info("EPC is for the status of the node, which sgx-node-resource or Node Feature Discovery writes; the device comes with another resource", "deviceResource", p.Enclave)
+		return
+	}
+	log.Info("EPC is offered as devices of the kubelet")
+}
