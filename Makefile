@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(PATH):/usr/sbin:/sbin
 
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/confcom/Chart.yaml)
-PROGRAMS := confcom sgx-device-plugin sgx-quote-helper attested-job
-IMAGES := sgx-device-plugin sgx-quote-helper attested-job
+PROGRAMS := confcom sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job
+IMAGES := sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job
 GENERATED := aesm/internal/message/message.pb.go
 
 .DEFAULT_GOAL := help
@@ -64,7 +64,7 @@ e2e: root images ## Run what users do on a real cluster, and take it down (needs
 .PHONY: bin
 bin: go ## Build the static programs into bin/
 	@echo "building $(PROGRAMS)"
-	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/confcom/confcom/internal/daemon.release=$(VERSION)' -o bin/ ./cmd/... ./examples/...
+	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags '-s -w -X github.com/confcom/confcom/internal/daemon.release=$(VERSION)' -o bin/ ./cmd/... ./examples/...
 
 .PHONY: images
 images: bin bin/cluster ## Build the container images into dist/, as tarballs

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// runMainEnv makes the test binary the program itself.
+const runMainEnv = "SGX_NODE_RESOURCE_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMainEnv) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		exit int
+		want string
+	}{
+		{"no node name", nil, 1, "set NODE_NAME in the environment"},
+		{"no API server", []string{"--node-name=node-1"}, 1, "run this in a pod with a service account, or give --kubeconfig"},
+		{"no such way", []string{"--advertise=both"}, 2, "--advertise=both: not one of auto, devices, node"},
+		{"no such resource", []string{"--epc-resource=epc"}, 2, "--epc-resource=epc: not the name of an extended resource"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			command := exec.CommandContext(t.Context(), os.Args[0], c.args...)
+			command.Env = []string{runMainEnv + "=1"}
+			output, err := command.CombinedOutput()
+			exit, ok := err.(*exec.ExitError)
+			if !ok || exit.ExitCode() != c.exit || !strings.Contains(string(output), c.want) {
+				t.Errorf("%v; want exit status %d and %q\n%s", err, c.exit, c.want, output)
+			}
+		})
+	}
+}
