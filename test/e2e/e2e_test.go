@@ -3,13 +3,10 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,7 +20,9 @@ import (
 const (
 	root     = "../.." // the checkout
 	resource = "kubernetes.azure.com/sgx_epc_mem_in_MiB"
-	epc      = "64" // what the nodes advertise
+	enclave  = "sgx.intel.com/enclave"
+	epc      = "64"  // MiB of EPC that the nodes advertise
+	slots    = "256" // containers of a node that can have the SGX device
 )
 
 func TestMain(m *testing.M) {
@@ -34,69 +33,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// run runs a command in the checkout and returns its standard output. It ends
-// the test when the command fails.
-func run(t *testing.T, stdin, name string, args ...string) string {
-	t.Helper()
-	output, err := try(t, stdin, name, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return output
-}
-
-// try runs a command in the checkout and returns its standard output.
-func try(t *testing.T, stdin, name string, args ...string) (string, error) {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), name, args...)
-	command.Dir = root
-	command.Stdin = strings.NewReader(stdin)
-	var stderr bytes.Buffer
-	command.Stderr = &stderr
-	output, err := command.Output()
-	if err != nil {
-		err = fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, output, &stderr)
-	}
-	return string(output), err
-}
-
-func kubectl(t *testing.T, args ...string) string {
-	t.Helper()
-	return run(t, "", "kubectl", args...)
-}
-
-// exitCode returns the exit code behind an error of try.
-func exitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exit.ExitCode()
-	}
-	return -1
-}
-
-// allocatable waits until each node has this much EPC to give, in MiB.
-func waitAllocatable(t *testing.T, want string) {
-	t.Helper()
-	path := `{.status.allocatable.kubernetes\.azure\.com/sgx_epc_mem_in_MiB}=` + want
-	kubectl(t, "wait", "node", "--all", "--for=jsonpath="+path, "--timeout=60s")
-}
-
 // runJob applies a manifest with the job attested-job, waits until it is
 // complete and returns its log. The job is deleted after the test.
 func runJob(t *testing.T, namespace, manifest string) string {
 	t.Helper()
 	kubectl(t, "delete", "-f", manifest, "--ignore-not-found")
 	kubectl(t, "apply", "-f", manifest)
-	t.Cleanup(func() {
-		command := exec.Command("kubectl", "delete", "-f", manifest, "--wait=false")
-		command.Dir = root
-		if output, err := command.CombinedOutput(); err != nil {
-			t.Errorf("clean up: %v: %s", err, output)
-		}
-	})
+	t.Cleanup(func() { kubectl(t, "delete", "-f", manifest, "--wait=false") })
 	if _, err := try(t, "", "kubectl", "-n", namespace, "wait", "--for=condition=complete", "--timeout=60s", "job/attested-job"); err != nil {
 		log, _ := try(t, "", "kubectl", "-n", namespace, "logs", "-l", "app=attested-job")
 		pods, _ := try(t, "", "kubectl", "-n", namespace, "describe", "pods", "-l", "app=attested-job")
@@ -106,7 +49,8 @@ func runJob(t *testing.T, namespace, manifest string) string {
 }
 
 func TestNodeAdvertisesEPC(t *testing.T) {
-	waitAllocatable(t, epc)
+	waitAllocatable(t, resource, epc)
+	waitAllocatable(t, enclave, slots)
 }
 
 // TestAttestedJob is the main job: EPC, scheduling, a quote over AESM, and its
@@ -165,52 +109,34 @@ func TestRestrictedJob(t *testing.T) {
 
 // TestEPCIsCounted: more than the node has is never scheduled.
 func TestEPCIsCounted(t *testing.T) {
-	const pod = `
-apiVersion: v1
-kind: Pod
-metadata: {name: too-large}
-spec:
-  containers:
-  - name: main
-    image: localhost/confcom/attested-job:0.1.0
-    resources: {limits: {` + resource + `: 65}}
-`
-	t.Cleanup(func() {
-		_ = exec.Command("kubectl", "delete", "pod", "too-large", "--wait=false", "--ignore-not-found").Run()
-	})
-	run(t, pod, "kubectl", "apply", "-f", "-")
-	kubectl(t, "wait", "pod/too-large", "--for=condition=PodScheduled=false", "--timeout=30s")
-	message := kubectl(t, "get", "pod/too-large", "-o", `jsonpath={.status.conditions[?(@.type=="PodScheduled")].message}`)
-	if !strings.Contains(message, "Insufficient "+resource) {
-		t.Errorf("unschedulable because of %q", message)
-	}
+	newPod(t, "default", "too-large", limits{resource: "65"}).waitUnschedulable(t, "Insufficient "+resource)
 }
 
 // TestKubeletRestart: the same plugin registers again, and jobs run as before.
 func TestKubeletRestart(t *testing.T) {
 	registrations := func() int {
-		return strings.Count(kubectl(t, "-n", "confcom-system", "logs", "daemonset/sgx-device-plugin"), `"msg":"registered with the kubelet"`)
+		return int(metrics(t, "sgx-device-plugin")[`sgx_device_plugin_registrations_total{resource="`+resource+`"}`])
 	}
 	before := registrations()
 	run(t, "", "bin/cluster", "restart", "kubelet")
 	runJob(t, "default", "examples/attested-job/job.yaml")
+	waitAllocatable(t, resource, epc)
 	if after := registrations(); after != before+1 {
 		t.Errorf("the plugin registered %d times before and %d times after", before, after)
 	}
-	waitAllocatable(t, epc)
 }
 
 // TestPluginRestart: a new plugin takes over what the old one advertised.
 func TestPluginRestart(t *testing.T) {
-	kubectl(t, "-n", "confcom-system", "rollout", "restart", "daemonset/sgx-device-plugin")
-	kubectl(t, "-n", "confcom-system", "rollout", "status", "daemonset/sgx-device-plugin", "--timeout=60s")
-	waitAllocatable(t, epc)
+	kubectl(t, "-n", namespace, "rollout", "restart", "daemonset/sgx-device-plugin")
+	waitRollout(t, "sgx-device-plugin")
+	waitAllocatable(t, resource, epc)
 	runJob(t, "default", "examples/attested-job/job.yaml")
 }
 
 // TestQuoteHelperRestart: a job after it gets its quote from the new helper.
 func TestQuoteHelperRestart(t *testing.T) {
-	kubectl(t, "-n", "confcom-system", "rollout", "restart", "daemonset/sgx-quote-helper")
-	kubectl(t, "-n", "confcom-system", "rollout", "status", "daemonset/sgx-quote-helper", "--timeout=60s")
+	kubectl(t, "-n", namespace, "rollout", "restart", "daemonset/sgx-quote-helper")
+	waitRollout(t, "sgx-quote-helper")
 	runJob(t, "default", "examples/attested-job/job.yaml")
 }

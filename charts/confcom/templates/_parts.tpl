@@ -1,4 +1,4 @@
-{{/* What both DaemonSets share. */}}
+{{/* What the DaemonSets share. */}}
 
 {{- define "confcom.labels" -}}
 app.kubernetes.io/name: {{ .name }}
@@ -19,9 +19,34 @@ image: {{ printf "%s:%s" .image.repository (.image.tag | default .root.Chart.App
 imagePullPolicy: {{ .image.pullPolicy }}
 {{- end }}
 
+{{/* Whether nodes can offer EPC in their status: "true" or nothing. It takes a
+MutatingAdmissionPolicy, which is there since Kubernetes 1.36. */}}
+{{- define "confcom.nodeWay" -}}
+{{- $version := .Capabilities.KubeVersion.Version }}
+{{- $possible := semverCompare ">=1.36.0-0" $version }}
+{{- if and (eq .Values.epc.advertise "node") (not $possible) }}
+{{- fail (printf "\n\nepc.advertise=node needs Kubernetes 1.36 or newer, which adds the device to pods with EPC by an admission policy; this is %s.\n  --set epc.advertise=devices   offers up to 256 GiB of each node here\n" $version) }}
+{{- end }}
+{{- if and $possible (ne .Values.epc.advertise "devices") }}true{{ end }}
+{{- end }}
+
+{{/* What all programs that decide about EPC are told, so that they agree. */}}
+{{- define "confcom.offer" -}}
+- --advertise={{ if include "confcom.nodeWay" . }}{{ .Values.epc.advertise }}{{ else }}devices{{ end }}
+# Kubelets are not newer than the API server.
+- --kubelet-version={{ .Capabilities.KubeVersion.Version }}
+- --max-devices={{ .Values.epc.maxDevices }}
+{{- with .Values.epc.reserve }}
+- --reserve-epc={{ . }}
+{{- end }}
+- --epc-resource={{ .Values.epc.resource }}
+{{- if eq .Values.platform "simulated" }}
+- --simulate-epc={{ .Values.simulatedEPC }}
+{{- end }}
+{{- end }}
+
 {{/* How the pods are placed and what they may do: next to nothing. */}}
 {{- define "confcom.pod" -}}
-automountServiceAccountToken: false
 enableServiceLinks: false
 priorityClassName: system-node-critical
 {{- with .Values.imagePullSecrets }}
@@ -34,10 +59,14 @@ tolerations:
 {{- end }}
 affinity:
   {{- .Values.affinity | default (include "confcom.affinity" . | fromYaml) | toYaml | nindent 2 }}
+{{- end }}
+
+{{/* Of those that use directories of the kubelet, or serve the whole node. */}}
+{{- define "confcom.nodeUser" -}}
+automountServiceAccountToken: false
 securityContext:
-  # The kubelet's and the helper's directories belong to root.
-  runAsUser: 0
-  runAsGroup: 0
+  runAsUser: {{ .Values.runAsUser | int }}
+  runAsGroup: {{ .Values.runAsUser | int }}
   seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
@@ -45,7 +74,7 @@ securityContext:
 nodeAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:
     nodeSelectorTerms:
-    {{- if eq .Values.platform "simulated" }}
+    {{- if or (eq .Values.nodes "all") (eq .Values.platform "simulated") }}
     - matchExpressions:
       - {key: kubernetes.io/os, operator: In, values: [linux]}
       - {key: kubernetes.io/arch, operator: In, values: [amd64]}
@@ -76,15 +105,15 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: {drop: ["ALL"]}
 ports:
-- {name: health, containerPort: 8080}
+- {name: http, containerPort: 8080} # health and metrics
 livenessProbe:
-  httpGet: {path: /healthz, port: health}
+  httpGet: {path: /healthz, port: http}
   periodSeconds: 20
 readinessProbe:
-  httpGet: {path: /readyz, port: health}
+  httpGet: {path: /readyz, port: http}
   periodSeconds: 5
 startupProbe:
-  httpGet: {path: /healthz, port: health}
+  httpGet: {path: /healthz, port: http}
   periodSeconds: 1
   failureThreshold: 30
 {{- end }}

@@ -1,0 +1,89 @@
+//go:build kubelet
+
+package kubelet
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// forwarder stands in front of the kubelet's socket and passes on all bytes as
+// they are, to and fro. What it changes is the socket, which is another one, and
+// the time that things take.
+type forwarder struct {
+	listener *net.UnixListener
+	behind   string                    // where the kubelet's own socket is now
+	delay    func(n int) time.Duration // before connection n is passed on
+	work     sync.WaitGroup
+}
+
+// putForwarder puts a forwarder in the place of the kubelet's socket, in one
+// step, until the test ends.
+func putForwarder(t *testing.T, delay func(n int) time.Duration) {
+	t.Helper()
+	f := &forwarder{behind: filepath.Join(kubeletRoot, "behind-forwarder.sock"), delay: delay}
+	front := filepath.Join(kubeletRoot, "forwarder.sock")
+	var err error
+	if f.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: front, Net: "unix"}); err != nil {
+		t.Fatal(err)
+	}
+	f.listener.SetUnlinkOnClose(false) // by then it has another name
+	if err := os.Link(kubeletSocket, f.behind); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(front, kubeletSocket); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	f.work.Go(func() { f.serve(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		f.listener.Close()
+		f.work.Wait()
+		os.Remove(f.behind)
+	})
+}
+
+func (f *forwarder) serve(ctx context.Context) {
+	for n := 0; ; n++ {
+		plugin, err := f.listener.AcceptUnix()
+		if err != nil {
+			return
+		}
+		f.work.Go(func() { f.forward(ctx, plugin, f.delay(n)) })
+	}
+}
+
+func (f *forwarder) forward(ctx context.Context, plugin *net.UnixConn, delay time.Duration) {
+	defer plugin.Close()
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+		return
+	}
+	kubelet, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: f.behind, Net: "unix"})
+	if err != nil {
+		return // the plugin sees that its connection ends
+	}
+	defer kubelet.Close()
+	defer context.AfterFunc(ctx, func() {
+		plugin.Close()
+		kubelet.Close()
+	})()
+
+	var both sync.WaitGroup
+	for _, way := range []struct{ from, to *net.UnixConn }{{plugin, kubelet}, {kubelet, plugin}} {
+		both.Go(func() {
+			_, _ = io.Copy(way.to, way.from)
+			_ = way.to.CloseWrite()
+		})
+	}
+	both.Wait()
+}

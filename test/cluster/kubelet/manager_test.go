@@ -1,0 +1,330 @@
+//go:build kubelet
+
+package kubelet
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/klog/v2"
+	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
+	"k8s.io/kubernetes/pkg/kubelet/cm/containermap"
+	"k8s.io/kubernetes/pkg/kubelet/cm/devicemanager"
+	"k8s.io/kubernetes/pkg/kubelet/cm/topologymanager"
+	"k8s.io/kubernetes/pkg/kubelet/lifecycle"
+)
+
+// Where plugins meet the kubelet; constants of the kubelet.
+const (
+	dir           = v1beta1.DevicePluginPath
+	kubeletSocket = v1beta1.KubeletSocket
+)
+
+// patience is longer than anything takes that is waited for.
+const patience = 60 * time.Second
+
+// kubelet is the device manager of the kubelet, with what the rest of a kubelet
+// tells it.
+type kubelet struct {
+	t       testing.TB
+	manager *devicemanager.ManagerImpl // nil while it is stopped
+
+	mu   sync.Mutex
+	pods []*v1.Pod
+}
+
+// startKubelet starts the kubelet of a node that has never had one. It is
+// stopped when the test ends.
+func startKubelet(t testing.TB) *kubelet {
+	t.Helper()
+	kubeletLog.clear()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := &kubelet{t: t}
+	k.start()
+	t.Cleanup(func() {
+		k.stop()
+		if t.Failed() {
+			t.Logf("log of the kubelet:\n%s", kubeletLog)
+		}
+	})
+	return k
+}
+
+// start starts a kubelet: it removes all sockets and makes its own.
+func (k *kubelet) start() {
+	k.t.Helper()
+	manager, err := newManager(k.activePods)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.manager = manager
+}
+
+// stop ends the kubelet in good order, which removes its socket.
+func (k *kubelet) stop() {
+	if k.manager != nil {
+		_ = k.manager.Stop(klog.Background()) // it returns nil, always
+		k.manager = nil
+	}
+}
+
+func (k *kubelet) restart() {
+	k.t.Helper()
+	k.stop()
+	k.start()
+}
+
+// newManager starts a device manager in the way of a kubelet whose other parts
+// are ready.
+func newManager(pods devicemanager.ActivePodsFunc) (*devicemanager.ManagerImpl, error) {
+	logger := klog.Background()
+	manager, err := devicemanager.NewManagerImpl(logger, nil, topologymanager.NewFakeManager(logger))
+	if err != nil {
+		return nil, fmt.Errorf("make a device manager: %w", err)
+	}
+	if err := manager.Start(logger, pods, sourcesReady{}, containermap.NewContainerMap(), sets.New[string]()); err != nil {
+		return nil, fmt.Errorf("start the device manager: %w", err)
+	}
+	return manager, nil
+}
+
+// sourcesReady says that all pods are known.
+type sourcesReady struct{}
+
+func (sourcesReady) AddSource(string) {}
+func (sourcesReady) AllReady() bool   { return true }
+
+func (k *kubelet) activePods() []*v1.Pod {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.pods)
+}
+
+// count is what the kubelet would write into the status of its node.
+type count struct{ capacity, allocatable int64 }
+
+// all is the count when all of n can be had.
+func all(n int64) count { return count{n, n} }
+
+// has is the node's count of a resource.
+func (k *kubelet) has(name string) count {
+	capacity, allocatable, _ := k.manager.GetCapacity(klog.Background())
+	c, a := capacity[v1.ResourceName(name)], allocatable[v1.ResourceName(name)]
+	return count{c.Value(), a.Value()}
+}
+
+// resources are the names of what the node has.
+func (k *kubelet) resources() []string {
+	capacity, _, _ := k.manager.GetCapacity(klog.Background())
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(capacity)) {
+		names = append(names, string(name))
+	}
+	return names
+}
+
+// await waits until the node has this much of a resource. The device manager
+// has no events, so it is asked again and again.
+func (k *kubelet) await(name string, want count) {
+	k.t.Helper()
+	var is count
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		if is = k.has(name); is == want {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	k.t.Fatalf("%s is %+v after %v, want %+v", name, is, patience, want)
+}
+
+// watch collects all counts of a resource until it is called off.
+func (k *kubelet) watch(name string) (off func() []count) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	seen := sets.New[count]()
+	go func() {
+		defer close(stopped)
+		for {
+			seen.Insert(k.has(name))
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	off = sync.OnceValue(func() []count {
+		close(stop)
+		<-stopped
+		return seen.UnsortedList()
+	})
+	k.t.Cleanup(func() { off() })
+	return off
+}
+
+// admit makes a pod with one container that has n of each resource, and returns
+// what the kubelet tells the container runtime about its devices.
+func (k *kubelet) admit(name string, n int64, resources ...string) (*devicemanager.DeviceRunContainerOptions, error) {
+	limits := v1.ResourceList{}
+	for _, name := range resources {
+		limits[v1.ResourceName(name)] = *resource.NewQuantity(n, resource.DecimalSI)
+	}
+	pod := &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: types.UID(name)},
+		Spec: v1.PodSpec{Containers: []v1.Container{{
+			Name:      "container",
+			Resources: v1.ResourceRequirements{Limits: limits, Requests: limits},
+		}}},
+	}
+	k.mu.Lock()
+	k.pods = append(k.pods, pod)
+	k.mu.Unlock()
+	container := &pod.Spec.Containers[0]
+	if err := k.manager.Allocate(k.t.Context(), pod, container, lifecycle.AddOperation); err != nil {
+		return nil, err
+	}
+	return k.manager.GetDeviceRunContainerOptions(k.t.Context(), pod, container)
+}
+
+// forget ends all pods.
+func (k *kubelet) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pods = nil
+}
+
+// disconnect makes the kubelet end its connection to a plugin, and nothing else.
+func (k *kubelet) disconnect(name, socket string) {
+	k.manager.GetWatcherHandler().DeRegisterPlugin(k.t.Context(), name, socket)
+}
+
+// socketTime is when the kubelet's socket was made.
+func socketTime(t testing.TB) time.Time {
+	t.Helper()
+	info, err := os.Lstat(kubeletSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.ModTime()
+}
+
+// pluginSockets are the paths of the sockets of plugins.
+func pluginSockets(t testing.TB) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, entry := range entries {
+		if path := filepath.Join(dir, entry.Name()); entry.Type() == fs.ModeSocket && path != kubeletSocket {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// startKubeletProcess starts a kubelet in a process of its own and returns how
+// to kill it. As with any that is killed, its socket remains.
+func startKubeletProcess(t *testing.T) (kill func()) {
+	t.Helper()
+	process := exec.Command("/proc/self/exe")
+	process.Env = append(os.Environ(), kubeletEnv+"=1")
+	process.Stderr = t.Output()
+	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process.StdinPipe(); err != nil { // open until it is killed
+		t.Fatal(err)
+	}
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		_ = process.Process.Kill()
+		_ = process.Wait() // it says that it was killed
+	})
+	t.Cleanup(kill)
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "serving\n" {
+		t.Fatalf("the kubelet said %q: %v", line, errors.Join(err, process.Err))
+	}
+	return kill
+}
+
+// kubeletLog is what the kubelet has logged since its start. Klog is one for
+// the whole process.
+var kubeletLog = new(journal)
+
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// maxJournal bounds what is kept for the eyes of whoever finds out why a test
+// failed, and for registrations.
+const maxJournal = 2000
+
+func (j *journal) logger() logr.Logger {
+	return funcr.New(func(prefix, args string) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if len(j.lines) == maxJournal {
+			j.lines = slices.Delete(j.lines, 0, maxJournal/2)
+		}
+		j.lines = append(j.lines, prefix+args)
+	}, funcr.Options{LogTimestamp: true, TimestampFormat: "15:04:05.000", Verbosity: 2})
+}
+
+func (j *journal) clear() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = nil
+}
+
+// registrations is how often plugins have registered a resource, or tried to.
+func (j *journal) registrations(name string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := 0
+	for _, line := range j.lines {
+		if strings.Contains(line, "Got registration request") && strings.Contains(line, `"`+name+`"`) {
+			n++
+		}
+	}
+	return n
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Join(j.lines, "\n")
+}

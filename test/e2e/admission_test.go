@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestEnclaveIsAddedToEPC: who asks for EPC gets the device, too, and nobody
+// else's pod is touched.
+func TestEnclaveIsAddedToEPC(t *testing.T) {
+	const epcKey, enclaveKey = `"` + resource + `"`, `"` + enclave + `"`
+	tests := []struct {
+		name string
+		spec string
+		want map[string]string // limits and requests on the enclave resource by container
+		err  string
+	}{
+		{name: "a number", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + epcKey + `: 10}}}]}`,
+			want: map[string]string{"a": "1"}},
+		{name: "a string", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + epcKey + `: "10"}}}]}`,
+			want: map[string]string{"a": "1"}},
+		{name: "with requests", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + epcKey + `: 10, "memory": "1Gi"}, "requests": {` + epcKey + `: 10}}}]}`,
+			want: map[string]string{"a": "1"}},
+		{name: "one of two containers", spec: `{"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "x", "resources": {"limits": {` + epcKey + `: 10}}}]}`,
+			want: map[string]string{"b": "1"}},
+		{name: "all kinds of containers", spec: `{
+			"initContainers": [
+				{"name": "i", "image": "x", "resources": {"limits": {` + epcKey + `: 1}}},
+				{"name": "none", "image": "x"},
+				{"name": "s", "image": "x", "restartPolicy": "Always", "resources": {"limits": {` + epcKey + `: 2}}}],
+			"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + epcKey + `: 3}}}]}`,
+			want: map[string]string{"i": "1", "s": "1", "a": "1"}},
+		{name: "only an init container", spec: `{
+			"initContainers": [{"name": "i", "image": "x", "resources": {"limits": {` + epcKey + `: 1}}}],
+			"containers": [{"name": "a", "image": "x"}]}`,
+			want: map[string]string{"i": "1"}},
+		{name: "with the device already", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + epcKey + `: 10, ` + enclaveKey + `: 2}}}]}`,
+			want: map[string]string{"a": "2"}},
+		{name: "the same environment variable twice", spec: `{"containers": [{"name": "a", "image": "x", "env": [{"name": "E", "value": "1"}, {"name": "E", "value": "2"}], "resources": {"limits": {` + epcKey + `: 10}}}]}`,
+			want: map[string]string{"a": "1"}},
+
+		{name: "no resources", spec: `{"containers": [{"name": "a", "image": "x"}]}`},
+		{name: "null resources", spec: `{"containers": [{"name": "a", "image": "x", "resources": null}]}`},
+		{name: "empty resources", spec: `{"containers": [{"name": "a", "image": "x", "resources": {}}]}`},
+		{name: "null limits", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": null}}]}`},
+		{name: "other limits", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {"memory": "1Gi"}}}]}`},
+		{name: "only requests", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"requests": {"cpu": "10m"}}}]}`},
+		{name: "no EPC", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + epcKey + `: 0}}}]}`},
+		{name: "only the device", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + enclaveKey + `: 1}}}]}`,
+			want: map[string]string{"a": "1"}},
+
+		// What the API server refuses by itself, it refuses for its own reason.
+		{name: "only requests of EPC", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"requests": {` + epcKey + `: 1}}}]}`,
+			err: "Limit must be set"},
+		{name: "half a MiB", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + epcKey + `: "500m"}}}]}`,
+			err: "must be an integer"},
+		{name: "no containers", spec: `{}`, err: "spec.containers: Required value"},
+		{name: "null containers", spec: `{"containers": null}`, err: "spec.containers: Required value"},
+		{name: "null containers, init container with EPC", spec: `{"containers": null, "initContainers": [{"name": "i", "image": "x", "resources": {"limits": {` + epcKey + `: 1}}}]}`,
+			err: "spec.containers: Required value"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			manifest := `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "e2e-admission"}, "spec": ` + tt.spec + `}`
+			output, err := try(t, manifest, "kubectl", "create", "--dry-run=server", "--validate=false", "-o", "json", "-f", "-")
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("got error %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var pod struct {
+				Spec struct {
+					InitContainers, Containers []struct {
+						Name      string
+						Resources struct{ Limits, Requests map[string]string }
+					}
+				}
+			}
+			if err := json.Unmarshal([]byte(output), &pod); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+				if limit, request, want := c.Resources.Limits[enclave], c.Resources.Requests[enclave], tt.want[c.Name]; limit != want || request != want {
+					t.Errorf("container %s: limit %q, request %q, want %q", c.Name, limit, request, want)
+				}
+			}
+		})
+	}
+}
+
+// TestNodeStatusIsGuarded: the right to patch the status of nodes is one to
+// write the EPC of one's own node.
+func TestNodeStatusIsGuarded(t *testing.T) {
+	own := nodeName(t)
+	const other = "e2e-other-node"
+	kubectl(t, "delete", "node", other, "--ignore-not-found")
+	t.Cleanup(func() { kubectl(t, "delete", "node", other) })
+	run(t, `{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "`+other+`"}}`, "kubectl", "create", "-f", "-")
+
+	writer := newAPIClient(t, "--bound-object-kind=Pod", "--bound-object-name="+daemon(t, "sgx-node-resource"))
+	unbound := newAPIClient(t)
+	const epc = `{"status": {"capacity": {"` + resource + `": "7"}, "allocatable": {"` + resource + `": "7"}}}`
+
+	tests := []struct {
+		name   string
+		client apiClient
+		method string
+		path   string
+		patch  string
+		status int
+		want   string // in the answer
+	}{
+		{"EPC of its node", writer, http.MethodPatch, own + "/status", epc, http.StatusOK, `"` + resource + `":"7"`},
+		{"EPC away", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + resource + `": null}}}`, http.StatusOK, ""},
+		{"EPC of another node", writer, http.MethodPatch, other + "/status", epc, http.StatusForbidden,
+			"the node that it runs on and of no other: this is node " + other + ", and its token is bound to " + own},
+		{"with a token without a node", unbound, http.MethodPatch, own + "/status", epc, http.StatusForbidden, "its token is bound to none"},
+
+		{"another resource", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + enclave + `": "7"}}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"one more resource", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + resource + `": "7", "example.com/other": "7"}}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"another resource away", writer, http.MethodPatch, own + "/status", `{"status": {"allocatable": {"memory": null}}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"a condition", writer, http.MethodPatch, own + "/status", `{"status": {"conditions": []}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"an address", writer, http.MethodPatch, own + "/status", `{"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"a new part of the status", writer, http.MethodPatch, own + "/status", `{"status": {"volumesInUse": ["v"]}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"a label", writer, http.MethodPatch, own + "/status", `{"metadata": {"labels": {"a": "b"}}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"a label away", writer, http.MethodPatch, own + "/status", `{"metadata": {"labels": null}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"an annotation", writer, http.MethodPatch, own + "/status", `{"metadata": {"annotations": {"a": "b"}}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"a finalizer", writer, http.MethodPatch, own + "/status", `{"metadata": {"finalizers": ["example.com/f"]}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"an owner", writer, http.MethodPatch, own + "/status", `{"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]}}`, http.StatusForbidden, "may change nothing of a node but"},
+
+		// By RBAC.
+		{"the node itself", writer, http.MethodPatch, own, `{"spec": {"unschedulable": true}}`, http.StatusForbidden, "cannot patch resource"},
+		{"to read", writer, http.MethodGet, own, "", http.StatusForbidden, "cannot get resource"},
+		{"to replace", writer, http.MethodPut, own + "/status", `{"apiVersion": "v1", "kind": "Node"}`, http.StatusForbidden, "cannot update resource"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			status, answer := tt.client.do(t, tt.method, "/api/v1/nodes/"+tt.path+"?dryRun=All", tt.patch)
+			if status != tt.status || !strings.Contains(answer, tt.want) {
+				t.Errorf("%d, want %d with %q: %s", status, tt.status, tt.want, answer)
+			}
+		})
+	}
+	t.Run("others are not concerned", func(t *testing.T) {
+		kubectl(t, "patch", "node", other, "--subresource=status", "--dry-run=server", "--type=merge", "--patch",
+			`{"metadata": {"labels": {"a": "b"}}, "status": {"capacity": {"example.com/other": "7"}}}`)
+	})
+}
+
+// apiClient speaks to the API server as the service account of
+// sgx-node-resource.
+type apiClient struct {
+	http   *http.Client
+	server string
+	token  string
+}
+
+func newAPIClient(t *testing.T, tokenOptions ...string) apiClient {
+	t.Helper()
+	var cluster struct {
+		Server string
+		CA     []byte `json:"certificate-authority-data"`
+	}
+	if err := json.Unmarshal([]byte(kubectl(t, "config", "view", "--minify", "--raw", "-o", "jsonpath={.clusters[0].cluster}")), &cluster); err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cluster.CA)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	t.Cleanup(transport.CloseIdleConnections)
+	token := kubectl(t, append([]string{"-n", namespace, "create", "token", "sgx-node-resource"}, tokenOptions...)...)
+	return apiClient{http: &http.Client{Transport: transport}, server: cluster.Server, token: strings.TrimSpace(token)}
+}
+
+// do makes a request and returns its HTTP status and the answer without spaces
+// between JSON tokens.
+func (c apiClient) do(t *testing.T, method, path, body string) (status int, answer string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, c.server+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		request.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, data); err != nil {
+		t.Fatalf("%v: %s", err, data)
+	}
+	return response.StatusCode, compact.String()
+}

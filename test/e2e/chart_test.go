@@ -1,0 +1,139 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// render renders the chart, as it would be installed on a Kubernetes of that
+// version.
+func render(t *testing.T, version string, values ...string) (string, error) {
+	t.Helper()
+	args := []string{"-n", namespace, "template", "confcom", "charts/confcom", "--kube-version", version}
+	for _, value := range values {
+		args = append(args, "--set", value)
+	}
+	return try(t, "", "helm", args...)
+}
+
+// TestChart: what the chart makes of its values, all of which the API server
+// must accept.
+func TestChart(t *testing.T) {
+	const (
+		plain      = "quoteHelper.enabled=false"
+		simulated  = "platform=simulated"
+		nodeWriter = "kind: DaemonSet\nmetadata:\n  name: sgx-node-resource"
+		mutating   = "kind: MutatingAdmissionPolicy\n"
+		validating = "kind: ValidatingAdmissionPolicy\n"
+		rule       = "kind: NodeFeatureRule\n"
+		surge      = "{maxSurge: 1, maxUnavailable: 0}"
+		helper     = "name: sgx-quote-helper"
+	)
+	tests := []struct {
+		name    string
+		version string
+		values  []string
+		want    []string
+		not     []string
+	}{
+		{"default", "1.37.2", []string{plain},
+			[]string{nodeWriter, mutating, validating, surge, "--advertise=auto", "--resources=epc,enclave\n", "--kubelet-version=v1.37.2",
+				"--epc-resource=" + resource, "--enclave-resource=" + enclave, "--slots=256", "feature.node.kubernetes.io/cpu-security.sgx.enabled"},
+			[]string{rule, helper, "--simulate", "--reserve-epc", "--cdi", "--legacy", "--nfd", "CharDevice"}},
+		{"simulated", "1.37", []string{simulated, "simulatedEPC=512Gi", "simulatedDevice=/dev/null"},
+			[]string{helper, "--platform=simulated", "--simulate-epc=512Gi", "--simulate-device=/dev/null", enclave + ": 1"},
+			[]string{"feature.node.kubernetes.io"}},
+		{"before 1.37", "1.36", []string{plain},
+			[]string{nodeWriter, mutating, "{maxSurge: 0, maxUnavailable: 1}", "--advertise=auto"},
+			[]string{surge}},
+		{"a vendor's 1.36", "1.36.0-gke.100", []string{plain},
+			[]string{nodeWriter, mutating, "--advertise=auto", "--kubelet-version=v1.36.0-gke.100"}, nil},
+		{"before 1.36", "1.35.4", []string{simulated},
+			[]string{"--advertise=devices", "--resources=epc\n", "--kubelet-version=v1.35.4"},
+			[]string{nodeWriter, mutating, validating, rule, "kind: ClusterRole", "kind: ServiceAccount", enclave + ": 1", surge}},
+		{"devices", "1.37", []string{plain, "epc.advertise=devices", "epc.maxDevices=1024", "epc.reserve=16Mi"},
+			[]string{"--advertise=devices", "--resources=epc\n", "--max-devices=1024", "--reserve-epc=16Mi"},
+			[]string{nodeWriter, mutating, validating, "kind: ServiceAccount"}},
+		{"node", "1.37", []string{plain, "epc.advertise=node"},
+			[]string{nodeWriter, mutating, validating, "--advertise=node"}, nil},
+		{"by Node Feature Discovery", "1.37", []string{plain, "epc.writer=nfd"},
+			[]string{rule, resource + `: "@local.feature.sgx.epc-mib"`, "--nfd-features-dir=", mutating},
+			[]string{nodeWriter, validating, "kind: ClusterRole", "kind: ServiceAccount"}},
+		{"Node Feature Discovery without need", "1.35.0", []string{plain, "epc.writer=nfd"},
+			nil, []string{rule, "--nfd-features-dir="}},
+		{"all resources", "1.37", []string{plain, "epc.advertise=devices", "enclave.enabled=true", "provision.enabled=true", "slots=10"},
+			[]string{"--resources=epc,enclave,provision\n", "--slots=10"}, []string{mutating}},
+		{"other names", "1.37", []string{plain, "epc.resource=example.com/epc", "enclave.resource=example.com/enclave", "provision.enabled=true", "provision.resource=example.com/provision"},
+			[]string{"'example.com/epc' in c.resources.limits", "jsonpatch.escapeKey('example.com/enclave')", "k != 'example.com/epc'",
+				"--epc-resource=example.com/epc", "--enclave-resource=example.com/enclave", "--provision-resource=example.com/provision"},
+			[]string{enclave, "sgx.intel.com/provision"}},
+		{"older images, newer runtimes", "1.37", []string{plain, "devicePlugin.legacyDevicePaths=true", "devicePlugin.cdi=true"},
+			[]string{"--legacy-device-paths", "--cdi\n", "{path: /var/run/cdi, type: DirectoryOrCreate}"}, nil},
+		{"other kubelets", "1.37", []string{plain, "kubeletDir=/var/lib/k0s/kubelet", "devicePluginDir=/opt/kubelet/device-plugins", "runAsUser=1000"},
+			[]string{"{path: /var/lib/k0s/kubelet/pod-resources,", "{path: /opt/kubelet/device-plugins,", "runAsUser: 1000"}, nil},
+		{"all nodes", "1.37", []string{plain, "nodes=all"},
+			[]string{"kubernetes.io/arch"}, []string{"feature.node.kubernetes.io", "instance-type"}},
+		{"some nodes", "1.37", []string{plain, "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=pool",
+			"affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists"},
+			[]string{"key: pool"}, []string{"feature.node.kubernetes.io", "kubernetes.io/arch"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			manifests, err := render(t, tt.version, tt.values...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(manifests, want) {
+					t.Errorf("missing: %s", want)
+				}
+			}
+			for _, not := range tt.not {
+				if strings.Contains(manifests, not) {
+					t.Errorf("not to be there: %s", not)
+				}
+			}
+			// The API server does not know what Node Feature Discovery brings.
+			manifests = regexp.MustCompile(`(?s)---\n[^\n]*node-feature-rule.yaml\n.*?(\n---|$)`).ReplaceAllString(manifests, "$1")
+			run(t, manifests, "kubectl", "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-")
+		})
+	}
+}
+
+// TestChartRefuses: values that cannot work, and why.
+func TestChartRefuses(t *testing.T) {
+	const plain = "quoteHelper.enabled=false"
+	tests := []struct {
+		name    string
+		version string
+		values  []string
+		want    string
+	}{
+		{"no platform", "1.37", nil, "platform is not set: what shall make the quotes?"},
+		{"node too early", "1.35.4", []string{plain, "epc.advertise=node"}, "epc.advertise=node needs Kubernetes 1.36 or newer"},
+		{"much too early", "1.29.0", []string{plain}, "requires kubeVersion"},
+		{"unknown way", "1.37", []string{plain, "epc.advertise=maybe"}, "/epc/advertise"},
+		{"unknown writer", "1.37", []string{plain, "epc.writer=me"}, "/epc/writer"},
+		{"too many devices", "1.37", []string{plain, "epc.maxDevices=262145"}, "/epc/maxDevices"},
+		{"half a MiB", "1.37", []string{plain, "epc.reserve=512Ki"}, "/epc/reserve"},
+		{"no slots", "1.37", []string{plain, "slots=0"}, "/slots"},
+		{"a name without a domain", "1.37", []string{plain, "epc.resource=epc"}, "/epc/resource"},
+		{"a name with a quote", "1.37", []string{plain, "enclave.resource=example.com/a'b"}, "/enclave/resource"},
+		{"a relative directory", "1.37", []string{plain, "kubeletDir=kubelet"}, "/kubeletDir"},
+		{"a misspelt value", "1.37", []string{plain, "epc.advertize=node"}, "advertize"},
+		{"a misspelt value of the plugin", "1.37", []string{plain, "devicePlugin.CDI=true"}, "CDI"},
+		{"a misspelt value of all", "1.37", []string{plain, "node=all"}, "node"},
+		{"a misspelt limit", "1.37", []string{plain, "devicePlugin.resources.limit.memory=1Gi"}, "limit"},
+		{"a misspelt affinity", "1.37", []string{plain, "affinity.nodeaffinity.a=b"}, "nodeaffinity"},
+		{"a misspelt toleration", "1.37", []string{plain, "tolerations[0].name=a"}, "tolerations"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := render(t, tt.version, tt.values...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error about %q", err, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+// TestLargeEPC: a node with 512 GiB of EPC, which is in the status of the node.
+// Pods say what they say on any other node.
+func TestLargeEPC(t *testing.T) {
+	const all = "524288"
+	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null")
+	forgetDevices(t)
+	waitAllocatable(t, resource, all)
+	waitAllocatable(t, enclave, slots)
+	waitRollout(t, "sgx-quote-helper")
+
+	small := newPod(t, "default", "epc-56000", limits{resource: "56000"})
+	large := newPod(t, "default", "epc-200000", limits{resource: "200000"})
+	small.waitReady(t)
+	large.waitReady(t)
+	t.Run("pods stay small", func(t *testing.T) {
+		for _, p := range []pod{small, large} {
+			size := len(kubectl(t, "get", "pod", p.name, "-o", "json"))
+			t.Logf("%s: %d bytes", p.name, size)
+			if size > 20_000 {
+				t.Errorf("the object of %s has %d bytes", p.name, size)
+			}
+		}
+	})
+	t.Run("EPC is counted", func(t *testing.T) {
+		larger := newPod(t, "default", "epc-300000", limits{resource: "300000"})
+		larger.waitUnschedulable(t, "Insufficient "+resource)
+		large.delete(t)
+		larger.waitReady(t)
+	})
+	t.Run("restricted pods get the device and the AESM directory", func(t *testing.T) {
+		p := newPod(t, restricted(t), "epc", limits{resource: "10"})
+		p.waitReady(t)
+		p.checkDevice(t, "/dev/sgx_enclave", true)
+		if info, err := os.Stat(p.path(t, "/var/run/aesmd")); err != nil || !info.IsDir() {
+			t.Errorf("the AESM directory: %v", err)
+		}
+	})
+	t.Run("pods outlive the kubelet", func(t *testing.T) {
+		before := small.container(t)
+		start := time.Now()
+		run(t, "", "bin/cluster", "restart", "kubelet")
+		up := time.Since(start)
+		newPod(t, "default", "epc-1000", limits{resource: "1000"}).waitReady(t)
+		t.Logf("the kubelet was up after %s, and a new pod with EPC after %s", up.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
+		if after := small.container(t); after != before {
+			t.Errorf("container %s before and %s after", before, after)
+		}
+	})
+	t.Run("the API server goes away", func(t *testing.T) {
+		state := func() string {
+			plugin := pod{namespace, daemon(t, "sgx-device-plugin")}
+			return fmt.Sprintf("%s %s registrations=%v", plugin.name, plugin.container(t),
+				metrics(t, "sgx-device-plugin")[`sgx_device_plugin_registrations_total{resource="`+enclave+`"}`])
+		}
+		before := state()
+		run(t, "", "bin/cluster", "restart", "kube-apiserver")
+		if after := state(); after != before {
+			t.Errorf("plugin %s before and %s after", before, after)
+		}
+		zero(t)
+		waitAllocatable(t, resource, all)
+	})
+	t.Run("the number is kept", func(t *testing.T) {
+		zero(t)
+		start := time.Now()
+		waitAllocatable(t, resource, all)
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("written again after %s", took)
+		} else {
+			t.Logf("written again after %s", took.Round(time.Millisecond))
+		}
+	})
+}
+
+// zero takes the EPC out of the node's status.
+func zero(t *testing.T) {
+	t.Helper()
+	none := `{"` + resource + `": "0"}`
+	kubectl(t, "patch", "node", nodeName(t), "--subresource=status", "--type=merge", "--patch",
+		`{"status": {"capacity": `+none+`, "allocatable": `+none+`}}`)
+}
+
+// forgetDevices starts the kubelet without its memory of devices, as on a new
+// node. With it, it writes its own number into the status of the node, 0, for 5
+// minutes after the last pod with EPC as a device is gone.
+func forgetDevices(t *testing.T) {
+	t.Helper()
+	if err := os.Remove("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "bin/cluster", "restart", "kubelet")
+}
+
+// restricted makes a namespace with the Pod Security Standard of this name,
+// which is deleted after the test, and returns its name.
+func restricted(t *testing.T) string {
+	t.Helper()
+	const name = "e2e-restricted"
+	kubectl(t, "delete", "namespace", name, "--ignore-not-found")
+	run(t, `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "`+name+`", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}`,
+		"kubectl", "create", "-f", "-")
+	t.Cleanup(func() { kubectl(t, "delete", "namespace", name, "--wait=false") })
+	return name
+}
