@@ -102,10 +102,7 @@ func (d directory) watch(log *slog.Logger) (look <-chan struct{}, stop func()) {
 			case <-events:
 			case <-lost:
 			}
-			select {
-			case looks <- struct{}{}:
-			default: // it is told already
-			}
+			tell(looks)
 		}
 	}()
 	return looks, func() {

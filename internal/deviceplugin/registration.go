@@ -20,6 +20,10 @@ const (
 	registerTimeout = 15 * time.Second
 	// stopTimeout bounds the wait for calls in progress at the end.
 	stopTimeout = 5 * time.Second
+	// watchTimeout is how long a kubelet that has accepted a registration may
+	// take to ask for the devices. It does so at once, unless it has let go of
+	// the plugin meanwhile, and then it says nothing.
+	watchTimeout = 15 * time.Second
 )
 
 // errNewKubelet ends a registration with a kubelet that is no more.
@@ -43,7 +47,7 @@ func (e *endpoint) registration(ctx context.Context, kubelet socketID, look <-ch
 		return 0, fmt.Errorf("make the plugin's socket: %w: this process must be allowed to write to the kubelet's directory, which belongs to root", err)
 	}
 	server := grpc.NewServer()
-	calls := &service{endpoint: e, stopping: make(chan struct{}), ended: make(chan struct{}, 1)}
+	calls := newService(e)
 	v1beta1.RegisterDevicePluginServer(server, calls)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -60,6 +64,16 @@ func (e *endpoint) registration(ctx context.Context, kubelet socketID, look <-ch
 	if err := register(ctx, e.dir.kubeletSocket(), filepath.Base(path), e.resource); err != nil {
 		e.metrics.failures.Inc()
 		return 0, err
+	}
+	unwatched := time.NewTimer(watchTimeout)
+	defer unwatched.Stop()
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-calls.watched:
+	case <-unwatched.C:
+		e.metrics.failures.Inc()
+		return 0, fmt.Errorf("the kubelet has accepted the registration, but not asked for the devices in %s", watchTimeout)
 	}
 	began := time.Now()
 	e.registered.Set(nil)

@@ -19,7 +19,20 @@ type service struct {
 
 	*endpoint
 	stopping chan struct{} // closed when the registration is to end
-	ended    chan struct{} // told when the kubelet ends the stream of devices
+	watched  chan struct{} // told when the kubelet asks for the stream of devices
+	ended    chan struct{} // told when it ends the stream
+}
+
+func newService(e *endpoint) *service {
+	return &service{endpoint: e, stopping: make(chan struct{}), watched: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
+}
+
+// tell tells that something has happened, unless it is told already.
+func tell(news chan<- struct{}) {
+	select {
+	case news <- struct{}{}:
+	default:
+	}
 }
 
 // GetDevicePluginOptions says that no optional call is there.
@@ -29,6 +42,7 @@ func (s *service) GetDevicePluginOptions(context.Context, *v1beta1.Empty) (*v1be
 
 // ListAndWatch sends the devices, and again when there are others.
 func (s *service) ListAndWatch(_ *v1beta1.Empty, stream grpc.ServerStreamingServer[v1beta1.ListAndWatchResponse]) error {
+	tell(s.watched)
 	for {
 		offered, changed := s.current()
 		if offered == nil {
@@ -47,10 +61,7 @@ func (s *service) ListAndWatch(_ *v1beta1.Empty, stream grpc.ServerStreamingServ
 			case <-stream.Context().Done():
 			}
 		}
-		select {
-		case s.ended <- struct{}{}:
-		default: // it is known already
-		}
+		tell(s.ended)
 		return err
 	}
 }

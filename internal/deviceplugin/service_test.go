@@ -9,12 +9,12 @@ import (
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
 
-// newService answers for a resource of which there is the given supply.
-func newService(offered *supply) *service {
+// serviceOf answers for a resource of which there is the given supply.
+func serviceOf(offered *supply) *service {
 	env, _ := environment()
 	e := newEndpoint("example.com/epc", directory{}, env, newMetrics(env.Metrics))
 	e.supply(offered != nil, deref(offered))
-	return &service{endpoint: e}
+	return newService(e)
 }
 
 func deref(s *supply) supply {
@@ -69,7 +69,7 @@ func TestAllocate(t *testing.T) {
 			for _, ids := range test.containers {
 				request.ContainerRequests = append(request.ContainerRequests, &v1beta1.ContainerAllocateRequest{DevicesIds: ids})
 			}
-			response, err := newService(test.offered).Allocate(t.Context(), request)
+			response, err := serviceOf(test.offered).Allocate(t.Context(), request)
 			if status.Code(err) != test.code || !strings.Contains(status.Convert(err).Message(), test.message) {
 				t.Fatalf("error %v", err)
 			}
@@ -106,7 +106,7 @@ func TestSendTooMany(t *testing.T) {
 
 // A change is told, what is the same again is not.
 func TestSupply(t *testing.T) {
-	e := newService(nil).endpoint
+	e := serviceOf(nil).endpoint
 	grant := func() *v1beta1.ContainerAllocateResponse {
 		return &v1beta1.ContainerAllocateResponse{Mounts: []*v1beta1.Mount{{HostPath: "/host"}}}
 	}
