@@ -16,7 +16,7 @@ GENERATED := aesm/internal/message/message.pb.go
 
 .PHONY: help
 help: ## Show this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 21
 
 # What cannot be installed from here is said in one line, before anything runs.
 .PHONY: go
@@ -39,7 +39,7 @@ demo-down: bin/cluster ## Take the demo's Kubernetes down again
 .PHONY: test
 test: root go ## Run everything that must hold: check, other verifiers, a real cluster (needs root)
 	@test/prerequisites.sh
-	@$(MAKE) generated check oracles e2e
+	@$(MAKE) generated check oracles kubelet e2e
 
 .PHONY: check
 check: go ## Format, vet, lint and unit tests with the race detector: quick, no root
@@ -61,6 +61,27 @@ e2e: root images ## Run what users do on a real cluster, and take it down (needs
 		CONFCOM_ORACLES="$$(test/oracles/install.sh)"; export CONFCOM_ORACLES; \
 		test/install.sh && eval "$$(bin/cluster env)" && CONFCOM_E2E=1 go test -count=1 -v ./test/e2e
 
+# The flags with which the test cluster's kubelet is built: so most of it is
+# compiled already.
+KUBELET_TEST := CONFCOM_DEVICE_PLUGIN=$(CURDIR)/bin/sgx-device-plugin CGO_ENABLED=0 \
+	go -C test/cluster test -trimpath -tags no_btrfs,no_devmapper,no_zfs,kubelet -count=1
+
+.PHONY: kubelet
+kubelet: root bin bin/cluster ## Run the device plugin against the kubelet's own device manager (needs root)
+	@bin/cluster build
+	@$(KUBELET_TEST) ./kubelet
+
+.PHONY: bench-device-plugin
+bench-device-plugin: root images ## Measure the device plugin, on the kubelet's device manager and a real cluster (needs root)
+	@ls -l bin/sgx-device-plugin bin/sgx-node-resource
+	@bin/cluster build
+	@$(KUBELET_TEST) -timeout 1h -run '^$$' -bench . -benchtime 1x -count 5 ./kubelet
+	@trap test/uninstall.sh EXIT; \
+		test/install.sh && eval "$$(bin/cluster env)" && \
+		CONFCOM_E2E=1 go test -timeout 2h -run '^$$' -bench . -benchtime 1x -count 3 ./test/e2e
+
+# Without the tag gRPC would bring a template engine into each program, 3 MB of
+# it, for pages that nothing serves.
 .PHONY: bin
 bin: go ## Build the static programs into bin/
 	@echo "building $(PROGRAMS)"

@@ -27,7 +27,7 @@ func tellNFD(dir string, o offer.Offer) error {
 		// Files with a name of this kind are not read.
 		next := filepath.Join(dir, "."+nfdFile)
 		err = errors.Join(
-			os.WriteFile(next, fmt.Appendf(nil, "sgx.epc-mib=%d\n", o.MiB), 0o644),
+			os.WriteFile(next, fmt.Appendf(nil, "# +no-label\nsgx.epc-mib=%d\n", o.MiB), 0o644),
 			os.Rename(next, path),
 		)
 	} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {

@@ -304,7 +304,7 @@ func TestTellNFD(t *testing.T) {
 	}
 	tell("--simulate-epc=512Gi")
 	text, err := os.ReadFile(path)
-	if err != nil || string(text) != "sgx.epc-mib=524288\n" {
+	if err != nil || string(text) != "# +no-label\nsgx.epc-mib=524288\n" {
 		t.Errorf("%q, %v", text, err)
 	}
 	for range 2 {

@@ -18,7 +18,7 @@ const namespace = "confcom-system"
 
 // run runs a command in the checkout and returns its standard output. It ends
 // the test when the command fails.
-func run(t *testing.T, stdin, name string, args ...string) string {
+func run(t testing.TB, stdin, name string, args ...string) string {
 	t.Helper()
 	output, err := try(t, stdin, name, args...)
 	if err != nil {
@@ -28,7 +28,7 @@ func run(t *testing.T, stdin, name string, args ...string) string {
 }
 
 // try runs a command in the checkout and returns its standard output.
-func try(t *testing.T, stdin, name string, args ...string) (string, error) {
+func try(t testing.TB, stdin, name string, args ...string) (string, error) {
 	t.Helper()
 	command := exec.Command(name, args...) // not with the test's context: Cleanup uses it, too
 	command.Dir = root
@@ -42,7 +42,7 @@ func try(t *testing.T, stdin, name string, args ...string) (string, error) {
 	return string(output), err
 }
 
-func kubectl(t *testing.T, args ...string) string {
+func kubectl(t testing.TB, args ...string) string {
 	t.Helper()
 	return run(t, "", "kubectl", args...)
 }
@@ -65,7 +65,7 @@ func allocatable(resource string) string {
 }
 
 // waitAllocatable waits until each node has this much of a resource to give.
-func waitAllocatable(t *testing.T, resource, want string) {
+func waitAllocatable(t testing.TB, resource, want string) {
 	t.Helper()
 	if _, err := try(t, "", "kubectl", "wait", "node", "--all", "--for=jsonpath="+allocatable(resource)+"="+want, "--timeout=60s"); err != nil {
 		t.Fatalf("%v\nallocatable: %s", err, kubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].status.allocatable}"))
@@ -73,30 +73,43 @@ func waitAllocatable(t *testing.T, resource, want string) {
 }
 
 // nodeName is the name of the cluster's one node.
-func nodeName(t *testing.T) string {
+func nodeName(t testing.TB) string {
 	t.Helper()
 	return kubectl(t, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
 }
 
-// upgrade installs the chart with other values, on top of those it has, and
-// waits for the plugin. It is with those again after the test.
-func upgrade(t *testing.T, values ...string) {
+// upgrade installs the chart with other values, on top of those it has. It is
+// with those again after the test.
+func upgrade(t testing.TB, values ...string) {
 	t.Helper()
-	before := run(t, "", "helm", "-n", namespace, "get", "values", "confcom", "-o", "json")
-	apply := func(args ...string) {
-		run(t, before, "helm", append([]string{"-n", namespace, "upgrade", "confcom", "charts/confcom", "--reset-values", "--values", "-"}, args...)...)
-		waitRollout(t, "sgx-device-plugin")
-	}
+	before := chartValues(t)
 	t.Cleanup(func() {
-		apply()
+		install(t, before)
 		waitAllocatable(t, resource, epc)
 		waitRollout(t, "sgx-quote-helper")
 	})
-	apply("--set", strings.Join(values, ","))
+	install(t, before, values...)
+}
+
+// chartValues are the values that the chart is installed with, as JSON.
+func chartValues(t testing.TB) string {
+	t.Helper()
+	return run(t, "", "helm", "-n", namespace, "get", "values", "confcom", "-o", "json")
+}
+
+// install installs the chart with values as JSON and others on top of them.
+func install(t testing.TB, base string, values ...string) {
+	t.Helper()
+	args := []string{"-n", namespace, "upgrade", "confcom", "charts/confcom", "--reset-values", "--values", "-"}
+	if len(values) > 0 {
+		args = append(args, "--set", strings.Join(values, ","))
+	}
+	run(t, base, "helm", args...)
+	waitRollout(t, "sgx-device-plugin")
 }
 
 // waitRollout waits until all pods of a DaemonSet of the chart are as it is.
-func waitRollout(t *testing.T, daemonSet string) {
+func waitRollout(t testing.TB, daemonSet string) {
 	t.Helper()
 	if _, err := try(t, "", "kubectl", "-n", namespace, "rollout", "status", "daemonset/"+daemonSet, "--timeout=60s"); err != nil {
 		t.Fatalf("%v\n%s", err, kubectl(t, "-n", namespace, "describe", "pods", "-l", "app.kubernetes.io/name="+daemonSet))
@@ -104,7 +117,7 @@ func waitRollout(t *testing.T, daemonSet string) {
 }
 
 // daemon returns the name of the one pod of a DaemonSet of the chart.
-func daemon(t *testing.T, name string) string {
+func daemon(t testing.TB, name string) string {
 	t.Helper()
 	waitRollout(t, name)
 	return kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name="+name,
@@ -112,7 +125,7 @@ func daemon(t *testing.T, name string) string {
 }
 
 // metrics returns what a DaemonSet's pod tells Prometheus, by name and labels.
-func metrics(t *testing.T, name string) map[string]float64 {
+func metrics(t testing.TB, name string) map[string]float64 {
 	t.Helper()
 	text := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+daemon(t, name)+":8080/proxy/metrics")
 	samples := make(map[string]float64)
@@ -139,7 +152,7 @@ type pod struct{ namespace, name string }
 
 // newPod creates a pod, which is deleted after the test. It is one that the Pod
 // Security Standard "restricted" allows.
-func newPod(t *testing.T, namespace, name string, limits limits) pod {
+func newPod(t testing.TB, namespace, name string, limits limits) pod {
 	t.Helper()
 	container := map[string]any{
 		"name":            "main",
@@ -169,18 +182,18 @@ func newPod(t *testing.T, namespace, name string, limits limits) pod {
 	return p
 }
 
-func (p pod) delete(t *testing.T) {
+func (p pod) delete(t testing.TB) {
 	t.Helper()
 	kubectl(t, "-n", p.namespace, "delete", "pod", p.name, "--ignore-not-found", "--timeout=30s")
 }
 
 // get returns a part of the pod object, all of it with "{}".
-func (p pod) get(t *testing.T, path string) string {
+func (p pod) get(t testing.TB, path string) string {
 	t.Helper()
 	return kubectl(t, "-n", p.namespace, "get", "pod", p.name, "-o", "jsonpath="+path)
 }
 
-func (p pod) waitReady(t *testing.T) {
+func (p pod) waitReady(t testing.TB) {
 	t.Helper()
 	if _, err := try(t, "", "kubectl", "-n", p.namespace, "wait", "pod/"+p.name, "--for=condition=Ready", "--timeout=30s"); err != nil {
 		t.Fatalf("%v\n%s", err, kubectl(t, "-n", p.namespace, "describe", "pod", p.name))
@@ -189,7 +202,7 @@ func (p pod) waitReady(t *testing.T) {
 
 // waitUnschedulable waits until the scheduler says why it has no node for the
 // pod.
-func (p pod) waitUnschedulable(t *testing.T, why string) {
+func (p pod) waitUnschedulable(t testing.TB, why string) {
 	t.Helper()
 	kubectl(t, "-n", p.namespace, "wait", "pod/"+p.name, "--for=condition=PodScheduled=false", "--timeout=30s")
 	if message := p.get(t, `{.status.conditions[?(@.type=="PodScheduled")].message}`); !strings.Contains(message, why) {
@@ -199,13 +212,13 @@ func (p pod) waitUnschedulable(t *testing.T, why string) {
 
 // container says which container of the pod runs, and how often there was
 // another before it.
-func (p pod) container(t *testing.T) string {
+func (p pod) container(t testing.TB) string {
 	t.Helper()
 	return p.get(t, "{.status.containerStatuses[0].containerID} restarts={.status.containerStatuses[0].restartCount}")
 }
 
 // path is where this machine sees a file of the pod's running container.
-func (p pod) path(t *testing.T, path string) string {
+func (p pod) path(t testing.TB, path string) string {
 	t.Helper()
 	id := strings.TrimPrefix(p.get(t, "{.status.containerStatuses[0].containerID}"), "containerd://")
 	files, err := filepath.Glob("/proc/[0-9]*/cgroup")
@@ -224,7 +237,7 @@ func (p pod) path(t *testing.T, path string) string {
 
 // checkDevice checks that the pod's container has a character device, or
 // nothing, at a path.
-func (p pod) checkDevice(t *testing.T, path string, want bool) {
+func (p pod) checkDevice(t testing.TB, path string, want bool) {
 	t.Helper()
 	info, err := os.Lstat(p.path(t, path))
 	if got := err == nil && info.Mode()&os.ModeCharDevice != 0; got != want {

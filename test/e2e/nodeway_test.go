@@ -90,7 +90,7 @@ func zero(t *testing.T) {
 // forgetDevices starts the kubelet without its memory of devices, as on a new
 // node. With it, it writes its own number into the status of the node, 0, for 5
 // minutes after the last pod with EPC as a device is gone.
-func forgetDevices(t *testing.T) {
+func forgetDevices(t testing.TB) {
 	t.Helper()
 	if err := os.Remove("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"); err != nil {
 		t.Fatal(err)
