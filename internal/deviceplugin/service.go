@@ -73,11 +73,10 @@ func send(stream grpc.ServerStreamingServer[v1beta1.ListAndWatchResponse], s *su
 		return status.Errorf(codes.ResourceExhausted, "a list of %d devices has %d bytes, and the kubelet accepts %d: use a smaller --max-devices", s.devices, size, maxMessage)
 	}
 	err := stream.Send(response)
-	if s.devices > 64<<10 {
-		// Nothing after this needs as much memory for as long as the plugin runs.
-		response = nil
-		debug.FreeOSMemory()
-	}
+	// Nothing that comes later needs as much memory, for as long as the plugin
+	// runs.
+	response = nil
+	debug.FreeOSMemory()
 	return err
 }
 
