@@ -4,6 +4,7 @@ package kubelet
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -222,7 +223,7 @@ func (k *kubelet) forget() {
 
 // disconnect makes the kubelet end its connection to a plugin, and nothing else.
 func (k *kubelet) disconnect(name, socket string) {
-	k.manager.GetWatcherHandler().DeRegisterPlugin(k.t.Context(), name, socket)
+	k.manager.GetWatcherHandler().DeRegisterPlugin(context.Background(), name, socket)
 }
 
 // socketTime is when the kubelet's socket was made.
@@ -238,17 +239,24 @@ func socketTime(t testing.TB) time.Time {
 // pluginSockets are the paths of the sockets of plugins.
 func pluginSockets(t testing.TB) []string {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
+	paths, err := findPluginSockets()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var paths []string
+	return paths
+}
+
+func findPluginSockets() (paths []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
 	for _, entry := range entries {
 		if path := filepath.Join(dir, entry.Name()); entry.Type() == fs.ModeSocket && path != kubeletSocket {
 			paths = append(paths, path)
 		}
 	}
-	return paths
+	return paths, nil
 }
 
 // startKubeletProcess starts a kubelet in a process of its own and returns how
@@ -287,6 +295,9 @@ var kubeletLog = new(journal)
 type journal struct {
 	mu    sync.Mutex
 	lines []string
+
+	at string // the message to intercept
+	do func()
 }
 
 // maxJournal bounds what is kept for the eyes of whoever finds out why a test
@@ -296,18 +307,35 @@ const maxJournal = 2000
 func (j *journal) logger() logr.Logger {
 	return funcr.New(func(prefix, args string) {
 		j.mu.Lock()
-		defer j.mu.Unlock()
 		if len(j.lines) == maxJournal {
 			j.lines = slices.Delete(j.lines, 0, maxJournal/2)
 		}
 		j.lines = append(j.lines, prefix+args)
+		do := j.do
+		if do != nil && strings.Contains(args, `"msg"="`+j.at+`"`) {
+			j.do = nil
+		} else {
+			do = nil
+		}
+		j.mu.Unlock()
+		if do != nil {
+			do()
+		}
 	}, funcr.Options{LogTimestamp: true, TimestampFormat: "15:04:05.000", Verbosity: 2})
 }
 
 func (j *journal) clear() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.lines = nil
+	j.lines, j.do = nil, nil
+}
+
+// intercept runs do in the place in which the kubelet logs a message for the
+// next time.
+func (j *journal) intercept(message string, do func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.at, j.do = message, do
 }
 
 // registrations is how often plugins have registered a resource, or tried to.

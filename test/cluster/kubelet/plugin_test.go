@@ -62,6 +62,9 @@ type line struct {
 	text    string
 }
 
+// simulate is the flag for this much simulated EPC.
+func simulate(mib int) string { return fmt.Sprintf("--simulate-epc=%dMi", mib) }
+
 // startPlugin starts the plugin. It is killed when the test ends.
 func startPlugin(t testing.TB, args ...string) *plugin {
 	t.Helper()
@@ -188,10 +191,18 @@ func (p *plugin) signal(s syscall.Signal) {
 	}
 }
 
-// stop ends the plugin in good order.
+// stop ends the plugin in good order. One that does not end has to tell what
+// its goroutines do.
 func (p *plugin) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
+	select {
+	case <-p.read:
+	case <-time.After(patience):
+		p.signal(syscall.SIGQUIT)
+		_ = p.ended()
+		p.t.Fatalf("it goes on %v after SIGTERM", patience)
+	}
 	if err := p.ended(); err != nil {
 		p.t.Errorf("after SIGTERM: %v", err)
 	}

@@ -180,7 +180,7 @@ func TestCDI(t *testing.T) {
 				t.Errorf("devices beside those of CDI: %+v", got.Devices)
 			}
 			// This is how containerd does it.
-			runtime, err := cdi.NewCache(cdi.WithSpecDirs(specDir))
+			runtime, err := cdi.NewCache(cdi.WithSpecDirs(specDir), cdi.WithAutoRefresh(false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -265,7 +265,7 @@ func TestSizes(t *testing.T) {
 // requests that a kubelet would not make. None of them harms the plugin.
 func TestAllocate(t *testing.T) {
 	k := startKubelet(t)
-	p := startPlugin(t, "--simulate-epc=64Mi")
+	p := startPlugin(t, simulate(64))
 	k.await(epc, all(64))
 	socket := onlySocket(t)
 	client := dial(t, socket)
