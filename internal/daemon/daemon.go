@@ -87,8 +87,11 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 		Health:  new(Health),
 		Metrics: newMetrics(d.name),
 	}
+	// From the first line on that it logs, a daemon can be asked to stop.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	env.Log.Info("starting", "daemon", d.name, "version", version())
-	if err := env.run(ctx, run, shared.httpAddress); err != nil {
+	if err := env.run(ctx, stop, run, shared.httpAddress); err != nil {
 		env.Log.Error("cannot go on", "error", err)
 		return exitError
 	}
@@ -97,11 +100,8 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 }
 
 // run calls run beside the HTTP endpoint, until it ends or a signal has
-// asked for the end.
-func (env *Environment) run(ctx context.Context, run Run, httpAddress string) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-
+// asked for the end, by which ctx is done. It calls stop then.
+func (env *Environment) run(ctx context.Context, stop func(), run Run, httpAddress string) error {
 	running := env.Health.Condition("running")
 	running.Set(nil)
 	stopping := sync.OnceFunc(func() {

@@ -152,8 +152,14 @@ func killKubelet(b *testing.B) {
 
 // watch is what kubectl says of an object, with each change of it.
 type watch struct {
-	b     *testing.B
-	lines chan string
+	b      *testing.B
+	states chan state
+}
+
+// state is what was said of an object, and when.
+type state struct {
+	text string
+	at   time.Time
 }
 
 // follow begins to watch a part of an object.
@@ -168,12 +174,12 @@ func follow(b *testing.B, object, path string) *watch {
 	if err := command.Start(); err != nil {
 		b.Fatal(err)
 	}
-	w := &watch{b: b, lines: make(chan string, 1000)} // more than there are changes
+	w := &watch{b: b, states: make(chan state, 1000)} // more than there are changes
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			w.lines <- lines.Text()
+			w.states <- state{lines.Text(), time.Now()}
 		}
 	}()
 	b.Cleanup(func() {
@@ -190,9 +196,9 @@ func (w *watch) await(want string) time.Time {
 	timeout := time.After(10 * time.Minute)
 	for {
 		select {
-		case line := <-w.lines:
-			if line == want {
-				return time.Now()
+		case now := <-w.states:
+			if now.text == want {
+				return now.at
 			}
 		case <-timeout:
 			w.b.Fatalf("waited in vain for %q", want)
