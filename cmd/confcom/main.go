@@ -15,9 +15,9 @@ import (
 
 // The exit codes of every command.
 const (
-	exitOK         = 0
-	exitNotTrusted = 1 // a quote was judged and refused; or a command failed
-	exitBadInput   = 2 // the command line or a file cannot be used: nothing was judged
+	exitOK       = 0
+	exitFailed   = 1 // the answer is no: a quote is refused, a node not ready; or a command failed
+	exitBadInput = 2 // the command line or a file cannot be used: nothing was judged
 )
 
 func main() {
@@ -87,4 +87,4 @@ func (f *failure) Unwrap() error { return f.err }
 
 func badInput(err error) error { return &failure{exitBadInput, err} }
 
-func failed(err error) error { return &failure{exitNotTrusted, err} }
+func failed(err error) error { return &failure{exitFailed, err} }

@@ -56,8 +56,9 @@ provision device  /dev/sgx_provision -> /dev/null
 offer             8192 MiB, as devices of the kubelet
   reserved        40 MiB
   withheld        122808 MiB: kubelets since 1.36 stand still for long after
-                  their start with more than 8192 devices; with --advertise=node
-                  all of it can be offered
+                  their start with more than 8192 devices; with
+                  --advertise=node, which takes Kubernetes 1.36, all of it can
+                  be offered
   resource        example.com/epc
 
 ready
@@ -189,7 +190,7 @@ func TestNodeJSON(t *testing.T) {
 		"enclave": {"path": "/dev/isgx", "node": "/dev/null"},
 		"simulated": false,
 		"epcBytes": 98041856,
-		"offer": {"way": "devices", "mib": 50, "reservedMiB": 0, "withheldMiB": 43, "why": "--max-devices=50; with --advertise=node all of it can be offered"},
+		"offer": {"way": "devices", "mib": 50, "reservedMiB": 0, "withheldMiB": 43, "why": "--max-devices=50; with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"},
 		"verdict": {"ready": true}
 	}`), &want); err != nil {
 		t.Fatal(err)

@@ -69,9 +69,9 @@ func TestRefusals(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"no kubelet directory", []string{"--kubelet-dir=" + filepath.Join(dir, "absent")}, "run this on a Kubernetes node"},
-		{"socket path too long", []string{"--kubelet-dir=" + filepath.Join(dir, strings.Repeat("x", 108))}, "use a shorter --kubelet-dir"},
-		{"address of nothing", []string{"--kubelet-dir=" + dir, "--http-address=nowhere"}, "--http-address=nowhere: "},
+		{"no kubelet directory", []string{"--device-plugin-dir=" + filepath.Join(dir, "absent")}, "run this on a Kubernetes node"},
+		{"socket path too long", []string{"--device-plugin-dir=" + filepath.Join(dir, strings.Repeat("x", 108))}, "use a shorter --device-plugin-dir"},
+		{"address of nothing", []string{"--device-plugin-dir=" + dir, "--http-address=nowhere"}, "--http-address=nowhere: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			output, err := command(t, append(c.args, "--simulate-epc=64Mi")...).CombinedOutput()
@@ -103,11 +103,11 @@ func TestWaits(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"EPC size is no number", []string{"--sysroot=" + bad, "--kubelet-dir=" + dir}, epc + ": not a number of bytes"},
-		{"unreadable sysfs", []string{"--sysroot=" + unreadable, "--kubelet-dir=" + dir}, "read the EPC of NUMA node 0"},
-		{"no simulated device", []string{"--simulate-epc=64Mi", "--simulate-device=/nonexistent", "--kubelet-dir=" + dir}, "--simulate-device=/nonexistent: "},
-		{"no kubelet socket", []string{"--simulate-epc=64Mi", "--kubelet-dir=" + dir}, filepath.Join(dir, "kubelet.sock") + " is not there"},
-		{"no SGX", []string{"--sysroot=" + dir, "--kubelet-dir=" + dir}, "this node has no SGX that pods could use"},
+		{"EPC size is no number", []string{"--sysroot=" + bad, "--device-plugin-dir=" + dir}, epc + ": not a number of bytes"},
+		{"unreadable sysfs", []string{"--sysroot=" + unreadable, "--device-plugin-dir=" + dir}, "read the EPC of NUMA node 0"},
+		{"no simulated device", []string{"--simulate-epc=64Mi", "--simulate-device=/nonexistent", "--device-plugin-dir=" + dir}, "--simulate-device=/nonexistent: "},
+		{"no kubelet socket", []string{"--simulate-epc=64Mi", "--device-plugin-dir=" + dir}, filepath.Join(dir, "kubelet.sock") + " is not there"},
+		{"no SGX", []string{"--sysroot=" + dir, "--device-plugin-dir=" + dir}, "this node has no SGX that pods could use"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plugin := command(t, append(c.args, "--log-format=text")...)

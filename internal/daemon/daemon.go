@@ -35,6 +35,9 @@ const (
 	exitUsage = 2 // the flags or arguments are wrong
 )
 
+// helpWidth is how wide a help text is, in characters.
+const helpWidth = 100
+
 // Run is the work of a daemon. It returns nil once ctx is done and everything
 // it started has ended, or an error that says why it could not go on: what
 // happened, where, and what to do about it.
@@ -72,7 +75,7 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 	err := parse(flags, args)
 	switch {
 	case errors.Is(err, pflag.ErrHelp) || shared.help:
-		fmt.Fprintf(d.stdout, "%s\n\nUsage:\n  %s [flags]\n\nFlags:\n%s", d.about, d.name, flags.FlagUsages())
+		fmt.Fprintf(d.stdout, "%s\n\nUsage:\n  %s [flags]\n\nFlags:\n%s", d.about, d.name, flags.FlagUsagesWrapped(helpWidth))
 		return exitOK
 	case err != nil:
 		fmt.Fprintf(d.stderr, "%s: %v\nTry '%[1]s --help'.\n", d.name, err)

@@ -33,11 +33,11 @@ func findDirectory(path string) (directory, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return directory{}, fmt.Errorf("the kubelet's device plugin directory %s is not there: run this on a Kubernetes node, mount the directory into the container, or name it with --kubelet-dir", path)
+		return directory{}, fmt.Errorf("the kubelet's device plugin directory %s is not there: run this on a Kubernetes node, mount the directory into the container, or name it with --device-plugin-dir", path)
 	case err != nil:
 		return directory{}, fmt.Errorf("look for the kubelet's device plugin directory: %w", err)
 	case !info.IsDir():
-		return directory{}, fmt.Errorf("%s is not a directory: name the kubelet's device plugin directory with --kubelet-dir", path)
+		return directory{}, fmt.Errorf("%s is not a directory: name the kubelet's device plugin directory with --device-plugin-dir", path)
 	}
 	return directory{path: filepath.Clean(path), atRun: info}, nil
 }
@@ -55,17 +55,23 @@ type socketID struct {
 	made          time.Time
 }
 
-// kubelet identifies the kubelet's socket that is there now.
-func (d directory) kubelet() socketID {
+// kubelet identifies the kubelet's socket that is there now. The error says why
+// that is not possible.
+func (d directory) kubelet() (socketID, error) {
 	info, err := os.Lstat(d.kubeletSocket())
-	if err != nil {
-		return socketID{}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return socketID{}, fmt.Errorf("kubelet socket %s is not there: the kubelet is not running or uses another directory (see --device-plugin-dir): waiting", d.kubeletSocket())
+	case errors.Is(err, fs.ErrPermission):
+		return socketID{}, fmt.Errorf("look for the kubelet's socket: %w: user %d may not search the directory, which belongs to root on most nodes", err, os.Geteuid())
+	case err != nil:
+		return socketID{}, fmt.Errorf("look for the kubelet's socket: %w", err)
 	}
 	id := socketID{made: info.ModTime()}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		id.device, id.inode = stat.Dev, stat.Ino
 	}
-	return id
+	return id, nil
 }
 
 // gone tells whether the directory is not the one that was found.
@@ -102,7 +108,7 @@ func (d directory) watch(log *slog.Logger) (look <-chan struct{}, stop func()) {
 			case <-events:
 			case <-lost:
 			}
-			tell(looks)
+			tell(looks, struct{}{})
 		}
 	}()
 	return looks, func() {

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"reflect"
+	"slices"
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
 	"github.com/confcom/confcom/internal/daemon"
@@ -23,6 +24,9 @@ const (
 	settled  = 10 * time.Second
 )
 
+// errNotYet is why a resource is not registered that is offered since a moment.
+var errNotYet = errors.New("about to register with the kubelet")
+
 // supply is what there is of a resource at a moment.
 type supply struct {
 	devices int
@@ -30,30 +34,36 @@ type supply struct {
 	grant   *v1beta1.ContainerAllocateResponse
 }
 
+func (s *supply) equal(other *supply) bool {
+	if s == nil || other == nil {
+		return s == other
+	}
+	return s.devices == other.devices && slices.Equal(s.numa, other.numa) && proto.Equal(s.grant, other.grant)
+}
+
 // endpoint offers one resource to the kubelet.
 type endpoint struct {
-	resource   string
-	dir        directory
-	log        *slog.Logger
-	metrics    resourceMetrics
-	registered *daemon.Condition
+	resource string
+	dir      directory
+	log      *slog.Logger
+	health   *daemon.Health
+	metrics  *metrics
 
-	mu      sync.Mutex
-	offered *supply       // nil while the resource is not this plugin's to offer
-	changed chan struct{} // closed when offered is no longer what it was
+	mu         sync.Mutex
+	offered    *supply           // nil while the resource is not this plugin's to offer
+	changed    chan struct{}     // closed when offered is no longer what it was
+	registered *daemon.Condition // nil until the resource is offered for the first time
 }
 
 func newEndpoint(resource offer.ResourceName, dir directory, env *daemon.Environment, m *metrics) *endpoint {
-	e := &endpoint{
-		resource:   string(resource),
-		dir:        dir,
-		log:        env.Log.With("resource", resource),
-		metrics:    m.of(string(resource)),
-		registered: env.Health.Condition(string(resource)),
-		changed:    make(chan struct{}),
+	return &endpoint{
+		resource: string(resource),
+		dir:      dir,
+		log:      env.Log.With("resource", resource),
+		health:   env.Health,
+		metrics:  m,
+		changed:  make(chan struct{}),
 	}
-	e.registered.Set(nil) // nothing is offered yet
-	return e
 }
 
 // current is what is offered now, and a channel that is closed when it changes.
@@ -63,18 +73,26 @@ func (e *endpoint) current() (*supply, <-chan struct{}) {
 	return e.offered, e.changed
 }
 
+// set changes what is offered; mu is held.
 func (e *endpoint) set(s *supply) {
-	if reflect.DeepEqual(e.offered, s) {
+	if e.offered.equal(s) {
 		return
+	}
+	if e.offered == nil {
+		// Whoever waits for the plugin to be ready waits for this, too.
+		if e.registered == nil {
+			e.registered = e.health.Condition(e.resource)
+		}
+		e.registered.Set(errNotYet)
 	}
 	e.offered = s
 	close(e.changed)
 	e.changed = make(chan struct{})
 }
 
-// supply offers what there is, or nothing where the resource is not to be
+// offer offers what there is, or nothing where the resource is not to be
 // offered by this plugin, as another may then offer it.
-func (e *endpoint) supply(offered bool, s supply) {
+func (e *endpoint) offer(offered bool, s supply) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !offered {
@@ -106,7 +124,6 @@ func (e *endpoint) run(ctx context.Context) error {
 			}
 			continue
 		}
-		e.registered.Set(nil)
 		select {
 		case <-ctx.Done():
 		case <-changed:
@@ -122,14 +139,18 @@ func (e *endpoint) keepRegistered(ctx context.Context) error {
 	// directory goes unnoticed.
 	look, stop := e.dir.watch(e.log)
 	defer stop()
+	e.registered.Set(errNotYet)
+	m := e.metrics.of(e.resource)
+	defer e.metrics.forget(e.resource)
 	retry, said := minRetry, ""
 	for {
-		kubelet := e.dir.kubelet()
-		lasted, err := e.registration(ctx, kubelet, look)
+		kubelet, _ := e.dir.kubelet() // registration says why it can't be told
+		lasted, err := e.registration(ctx, look, m)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
+			e.registered.Set(nil)
 			e.log.Info("no longer offered")
 			return nil
 		}
@@ -162,7 +183,7 @@ func (e *endpoint) pause(ctx context.Context, duration time.Duration, kubelet so
 	timer := time.NewTimer(duration)
 	defer timer.Stop()
 	for {
-		if now := e.dir.kubelet(); now != (socketID{}) && now != kubelet || e.dir.gone() {
+		if now, err := e.dir.kubelet(); err == nil && now != kubelet || e.dir.gone() {
 			return true
 		}
 		select {

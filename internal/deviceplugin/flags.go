@@ -15,20 +15,20 @@ func (p *Plugin) AddFlags(flags *pflag.FlagSet) {
 	p.Enclave, p.Provision = "sgx.intel.com/enclave", "sgx.intel.com/provision"
 
 	p.Policy.AddFlags(flags)
-	flags.Var(&p.Resources, "resources", "what is offered: EPC, use of the enclave device, and use of the provision device, which quoting in process needs; with EPC in the status of the node, epc stands for enclave")
+	flags.Var(&p.Resources, "resources", "what is offered: EPC, use of the enclave device, and use of the provision device, which quoting in process needs; where the EPC is in the status of the node, enclave is always among them")
 	flags.Var(&p.Enclave, "enclave-resource", "the name of the resource that counts users of the enclave device")
 	flags.Var(&p.Provision, "provision-resource", "the name of the resource that counts users of the provision device")
 	flags.Var(&p.Slots, "slots", "how many containers can have the enclave device, and how many the provision device, through these two resources")
 	p.Grant.AddFlags(flags)
-	flags.StringVar(&p.KubeletDir, "kubelet-dir", DefaultKubeletDir, "the kubelet's `directory` for sockets of device plugins")
+	flags.StringVar(&p.DevicePluginDir, "device-plugin-dir", DefaultDevicePluginDir, "the kubelet's `directory` for sockets of device plugins")
 	flags.StringVar(&p.PodResourcesSocket, "pod-resources-socket", "/var/lib/kubelet/pod-resources/kubelet.sock", "the kubelet's `socket` that tells for the metrics which pods have EPC; not needed otherwise")
 	flags.StringVar(&p.NFDDir, "nfd-features-dir", "", "with EPC in the status of the node, have Node Feature Discovery write it, by a file in this `directory` for its local features; empty where sgx-node-resource writes it")
 	p.Machine.AddFlags(flags)
 }
 
-// DefaultKubeletDir is where the kubelet expects the sockets of device plugins.
-// It is a constant of the kubelet, whatever its --root-dir.
-const DefaultKubeletDir = "/var/lib/kubelet/device-plugins"
+// DefaultDevicePluginDir is where the kubelet expects the sockets of device
+// plugins. It is a constant of the kubelet, whatever its --root-dir.
+const DefaultDevicePluginDir = "/var/lib/kubelet/device-plugins"
 
 // ResourceSet says which resources are offered, as the value of a flag.
 type ResourceSet struct{ EPC, Enclave, Provision bool }

@@ -2,7 +2,6 @@ package deviceplugin
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/pflag"
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
@@ -36,14 +35,6 @@ func (g *Grant) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&g.CDIDir, "cdi-dir", "/var/run/cdi", "with --cdi, the `directory` in which the container runtime looks for descriptions of devices")
 }
 
-// check refuses settings that cannot work.
-func (g *Grant) check() error {
-	if g.AESMDir != "" && !filepath.IsAbs(g.AESMDir) {
-		return fmt.Errorf("AESM directory %s is not an absolute path: give --aesm-dir as the path on the host", g.AESMDir)
-	}
-	return nil
-}
-
 // grants are what a container gets for each resource, whatever the amount.
 type grants struct {
 	enclave   *v1beta1.ContainerAllocateResponse // for EPC, too
@@ -53,8 +44,8 @@ type grants struct {
 // For is what containers get on a machine. With CDI it writes the description
 // of the devices first.
 func (g *Grant) For(inv node.Inventory) (grants, error) {
-	enclave := g.paths(inv.Enclave, "/dev/sgx/enclave")
-	provision := g.paths(inv.Provision, "/dev/sgx/provision")
+	enclave := g.paths(inv.Enclave, node.DCAPEnclave)
+	provision := g.paths(inv.Provision, node.DCAPProvision)
 	out := grants{enclave: new(v1beta1.ContainerAllocateResponse), provision: new(v1beta1.ContainerAllocateResponse)}
 	if g.CDI {
 		names, err := describeDevices(g.CDIDir, map[string][]*v1beta1.DeviceSpec{"enclave": enclave, "provision": provision})

@@ -54,7 +54,13 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}
 }
 
-// of are the metrics of one resource.
+// forget takes back what is said of a resource that is no longer offered. What
+// was counted stays.
+func (m *metrics) forget(resource string) {
+	m.registered.DeleteLabelValues(resource)
+}
+
+// of are the metrics of one resource, from the time on that it is offered.
 func (m *metrics) of(resource string) resourceMetrics {
 	return resourceMetrics{
 		registered:    m.registered.WithLabelValues(resource),

@@ -24,17 +24,29 @@ func tellNFD(dir string, o offer.Offer) error {
 	path := filepath.Join(dir, nfdFile)
 	var err error
 	if o.Way == offer.Node {
-		// Files with a name of this kind are not read.
-		next := filepath.Join(dir, "."+nfdFile)
-		err = errors.Join(
-			os.WriteFile(next, fmt.Appendf(nil, "# +no-label\nsgx.epc-mib=%d\n", o.MiB), 0o644),
-			os.Rename(next, path),
-		)
+		err = replaceFile(path, fmt.Appendf(nil, "# +no-label\nsgx.epc-mib=%d\n", o.MiB))
 	} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("tell Node Feature Discovery of the EPC (--nfd-features-dir): %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a file that all may read, in one step for those who do.
+func replaceFile(path string, content []byte) error {
+	// Node Feature Discovery reads no file whose name begins with a dot.
+	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(content)
+	if err = errors.Join(err, next.Chmod(0o644), next.Close()); err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(next.Name()))
 	}
 	return nil
 }

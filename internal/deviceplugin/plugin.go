@@ -42,8 +42,8 @@ type Plugin struct {
 	Slots              SlotCount
 	// Grant is what containers get.
 	Grant Grant
-	// KubeletDir is the kubelet's directory for sockets of device plugins.
-	KubeletDir string
+	// DevicePluginDir is the kubelet's directory for sockets of device plugins.
+	DevicePluginDir string
 	// PodResourcesSocket is where the kubelet tells what pods have been given.
 	PodResourcesSocket string
 	// NFDDir is the directory for feature files of Node Feature Discovery, where
@@ -53,19 +53,21 @@ type Plugin struct {
 
 // Run offers what there is until ctx is done, and returns nil then. Its sockets
 // are removed and everything has ended when it returns. While the kubelet or SGX
-// is not there, Run waits for it. It returns an error when the kubelet's
-// directory is not there, or has a path that is too long for sockets.
+// is not there, Run waits for it, and what cannot be done it tries again. It
+// returns an error when settings contradict each other or are not absolute paths,
+// and when the kubelet's directory is not there, has a path that is too long for
+// sockets, or is removed.
 func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	dir, err := findDirectory(p.KubeletDir)
+	dir, err := findDirectory(p.DevicePluginDir)
 	if err != nil {
 		return err
 	}
 	m := newMetrics(env.Metrics)
 	m.collectAllocated(p.PodResourcesSocket, p.Policy.Resource)
-	looking := env.Health.Condition("machine")
+	looking := env.Health.Condition("machine") // met once what there is has been offered
 	epc := newEndpoint(p.Policy.Resource, dir, env, m)
 	enclave := newEndpoint(p.Enclave, dir, env, m)
 	provision := newEndpoint(p.Provision, dir, env, m)
@@ -77,52 +79,58 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		group.Go(func() error { return e.run(ctx) })
 	}
 	group.Go(func() error {
-		return p.Policy.Watch(ctx, p.Machine, env.Log, looking.Set, func(inv node.Inventory, o offer.Offer) error {
+		p.Policy.Watch(ctx, p.Machine, env.Log, looking.Set, func(inv node.Inventory, o offer.Offer) error {
+			if !p.Resources.EPC && o.Way == offer.Devices {
+				o = offer.Offer{ReservedMiB: o.ReservedMiB + o.MiB + o.WithheldMiB} // none of it, on request
+			}
 			m.observe(inv, o)
 			p.say(env.Log, inv, o)
-			if err := tellNFD(p.NFDDir, o); err != nil {
-				return err
-			}
 			if !inv.Usable() {
 				for _, e := range endpoints {
 					e.withdraw()
 				}
-				return nil
+				return tellNFD(p.NFDDir, o)
 			}
 			grants, err := p.Grant.For(inv)
 			if err != nil {
 				return err
 			}
-			epc.supply(p.offersEPC(o), supply{devices: int(o.MiB), numa: numaNodes(inv, o.MiB), grant: grants.enclave})
-			enclave.supply(p.offersEnclave(o), supply{devices: int(p.Slots), grant: grants.enclave})
+			epc.offer(o.Way == offer.Devices, supply{devices: int(o.MiB), numa: numaNodes(inv, o.MiB), grant: grants.enclave})
+			enclave.offer(o.Way == offer.Node || p.Resources.Enclave, supply{devices: int(p.Slots), grant: grants.enclave})
 			if inv.Provision != nil {
-				provision.supply(p.Resources.Provision, supply{devices: int(p.Slots), grant: grants.provision})
+				provision.offer(p.Resources.Provision, supply{devices: int(p.Slots), grant: grants.provision})
 			} else {
 				provision.withdraw()
 			}
-			return nil
+			return tellNFD(p.NFDDir, o)
 		})
+		return nil
 	})
 	return group.Wait()
 }
 
-func (p *Plugin) offersEPC(o offer.Offer) bool { return o.Way == offer.Devices && p.Resources.EPC }
-
-func (p *Plugin) offersEnclave(o offer.Offer) bool {
-	return o.Way == offer.Node || p.Resources.Enclave
-}
-
 // check refuses settings that cannot work.
 func (p *Plugin) check() error {
-	if !filepath.IsAbs(p.KubeletDir) {
-		return fmt.Errorf("kubelet directory %q is not an absolute path: give --kubelet-dir as one", p.KubeletDir)
+	for _, setting := range []struct {
+		flag, path string
+		optional   bool
+	}{
+		{"device-plugin-dir", p.DevicePluginDir, false},
+		{"pod-resources-socket", p.PodResourcesSocket, true},
+		{"nfd-features-dir", p.NFDDir, true},
+		{"aesm-dir", p.Grant.AESMDir, true},
+		{"cdi-dir", p.Grant.CDIDir, false},
+	} {
+		if !filepath.IsAbs(setting.path) && (setting.path != "" || !setting.optional) {
+			return fmt.Errorf("--%s=%s: not an absolute path, as on the host", setting.flag, setting.path)
+		}
 	}
-	if path := filepath.Join(p.KubeletDir, newSocketName()); len(path) > maxSocketPath {
-		return fmt.Errorf("socket path %s has %d bytes, and Linux allows %d: use a shorter --kubelet-dir", path, len(path), maxSocketPath)
+	if path := filepath.Join(p.DevicePluginDir, newSocketName()); len(path) > maxSocketPath {
+		return fmt.Errorf("socket path %s has %d bytes, and Linux allows %d: use a shorter --device-plugin-dir", path, len(path), maxSocketPath)
 	}
 	if p.Policy.Resource == p.Enclave || p.Policy.Resource == p.Provision || p.Enclave == p.Provision {
 		return fmt.Errorf("of the resources %s two have the same name: give --epc-resource, --enclave-resource and --provision-resource different ones",
 			strings.Join([]string{string(p.Policy.Resource), string(p.Enclave), string(p.Provision)}, ", "))
 	}
-	return p.Grant.check()
+	return nil
 }

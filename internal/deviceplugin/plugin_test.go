@@ -52,21 +52,23 @@ func TestCannotRun(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	here := "--kubelet-dir=" + dir
+	here := "--device-plugin-dir=" + dir
 	long := "/" + strings.Repeat("d", 84)
 	tests := []struct {
 		name string
 		args []string
 		want []string
 	}{
-		{"path too long", []string{"--kubelet-dir=" + long}, []string{long, "has 111 bytes, and Linux allows 107", "--kubelet-dir"}},
-		{"relative path", []string{"--kubelet-dir=kubelet"}, []string{`"kubelet" is not an absolute path`, "--kubelet-dir"}},
-		{"no directory", []string{"--kubelet-dir=" + file + "s"}, []string{file + "s is not there", "Kubernetes node", "--kubelet-dir"}},
-		{"no directory but a file", []string{"--kubelet-dir=" + file}, []string{file + " is not a directory", "--kubelet-dir"}},
-		{"relative AESM directory", []string{here, "--aesm-dir=aesmd"}, []string{"aesmd is not an absolute path", "--aesm-dir"}},
+		{"path too long", []string{"--device-plugin-dir=" + long}, []string{long, "has 111 bytes, and Linux allows 107", "--device-plugin-dir"}},
+		{"relative path", []string{"--device-plugin-dir=kubelet"}, []string{"--device-plugin-dir=kubelet: not an absolute path"}},
+		{"no path", []string{"--device-plugin-dir="}, []string{"--device-plugin-dir=: not an absolute path"}},
+		{"relative socket", []string{here, "--pod-resources-socket=x"}, []string{"--pod-resources-socket=x: not an absolute path"}},
+		{"relative directory for CDI", []string{here, "--cdi-dir=cdi"}, []string{"--cdi-dir=cdi: not an absolute path"}},
+		{"relative directory for NFD", []string{here, "--nfd-features-dir=nfd"}, []string{"--nfd-features-dir=nfd: not an absolute path"}},
+		{"no directory", []string{"--device-plugin-dir=" + file + "s"}, []string{file + "s is not there", "Kubernetes node", "--device-plugin-dir"}},
+		{"no directory but a file", []string{"--device-plugin-dir=" + file}, []string{file + " is not a directory", "--device-plugin-dir"}},
+		{"relative AESM directory", []string{here, "--aesm-dir=aesmd"}, []string{"--aesm-dir=aesmd: not an absolute path"}},
 		{"one name for two resources", []string{here, "--epc-resource=sgx.intel.com/enclave"}, []string{"sgx.intel.com/enclave", "two have the same name", "--enclave-resource"}},
-		{"no directory for CDI", []string{here, "--cdi", "--cdi-dir=" + file + "/cdi", "--simulate-epc=1Mi", "--simulate-device=/dev/null"}, []string{file, "--cdi"}},
-		{"no directory for NFD", []string{here, "--nfd-features-dir=" + file + "s", "--simulate-epc=1Mi", "--advertise=node"}, []string{file, "--nfd-features-dir"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -78,6 +80,35 @@ func TestCannotRun(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What cannot be written keeps the plugin from being ready, and is tried again;
+// it costs no more than what depends on it.
+func TestCannotWrite(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	below := filepath.Join(file, "dir")
+	for _, args := range [][]string{
+		{"--cdi", "--cdi-dir=" + below, "--simulate-epc=1Mi", "--simulate-device=/dev/null"},
+		{"--nfd-features-dir=" + below, "--simulate-epc=1Mi", "--advertise=node"},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		env, _ := environment()
+		log := make(lines, 8)
+		env.Log = slog.New(slog.NewTextHandler(log, nil))
+		p := newPlugin(t, append(args, "--device-plugin-dir="+t.TempDir())...)
+		done := make(chan error)
+		go func() { done <- p.Run(ctx, env) }()
+		for line := ""; !strings.Contains(line, "cannot offer the SGX of this node: it is tried again") || !strings.Contains(line, file); {
+			line = <-log
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -96,7 +127,7 @@ func TestNoSGX(t *testing.T) {
 	env, _ := environment()
 	log := make(lines, 8)
 	env.Log = slog.New(slog.NewTextHandler(log, nil))
-	p := newPlugin(t, "--kubelet-dir="+t.TempDir(), "--sysroot="+t.TempDir())
+	p := newPlugin(t, "--device-plugin-dir="+t.TempDir(), "--sysroot="+t.TempDir())
 	done := make(chan error)
 	go func() { done <- p.Run(ctx, env) }()
 	first := <-log
@@ -267,6 +298,10 @@ sgx_device_plugin_allocations_total{resource="example.com/epc"} 1
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v, %v", problems, err)
+	}
+	m.forget("example.com/epc")
+	if n, err := testutil.GatherAndCount(registry, "sgx_device_plugin_registered"); n != 0 || err != nil {
+		t.Errorf("%d resources are said to be registered or not, %v", n, err)
 	}
 }
 

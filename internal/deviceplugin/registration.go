@@ -1,12 +1,15 @@
 package deviceplugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,30 +32,33 @@ const (
 // errNewKubelet ends a registration with a kubelet that is no more.
 var errNewKubelet = errors.New("the kubelet has started anew")
 
-// registration makes a new socket, registers it with the kubelet behind the
-// given socket and stays until ctx is done, the resource is no longer offered,
-// or the kubelet does not use the plugin's socket any more. It tells how long it
-// was registered, and the error says why it ended or did not begin; it is nil
-// when the resource is no longer offered.
-func (e *endpoint) registration(ctx context.Context, kubelet socketID, look <-chan struct{}) (lasted time.Duration, err error) {
+// registration makes a new socket, registers it with the kubelet and stays until
+// ctx is done, the resource is no longer offered, or the kubelet does not use the
+// plugin's socket any more. It tells how long it was registered, and the error
+// says why it ended or did not begin; it is nil when the resource is no longer
+// offered.
+func (e *endpoint) registration(ctx context.Context, look <-chan struct{}, m resourceMetrics) (lasted time.Duration, err error) {
 	if e.dir.gone() {
 		return 0, errDirectoryGone
 	}
-	if kubelet == (socketID{}) {
-		return 0, fmt.Errorf("kubelet socket %s is not there: the kubelet is not running or uses another directory (see --kubelet-dir): waiting", e.dir.kubeletSocket())
+	kubelet, err := e.dir.kubelet()
+	if err != nil {
+		return 0, err
 	}
 	path := filepath.Join(e.dir.path, newSocketName())
 	listener, err := net.Listen("unix", path)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: user %d may not write to the directory, which belongs to root on most nodes", err, os.Geteuid())
+	}
 	if err != nil {
-		return 0, fmt.Errorf("make the plugin's socket: %w: this process must be allowed to write to the kubelet's directory, which belongs to root", err)
+		return 0, fmt.Errorf("make the plugin's socket: %w", err)
 	}
 	server := grpc.NewServer()
-	calls := newService(e)
+	calls := newService(e, m)
 	v1beta1.RegisterDevicePluginServer(server, calls)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	defer func() {
-		e.metrics.registered.Set(0)
 		close(calls.stopping)
 		impatient := time.AfterFunc(stopTimeout, server.Stop)
 		server.GracefulStop() // removes the socket, too
@@ -60,25 +66,34 @@ func (e *endpoint) registration(ctx context.Context, kubelet socketID, look <-ch
 		<-served
 	}()
 
+	// A kubelet that starts while this one is waited for ends the wait.
+	ctx, end := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { end(e.lost(ctx, path, kubelet, look)) })
+	defer watching.Wait()
+	defer end(nil)
+
 	// The kubelet calls back before it answers, so it is told only now.
 	if err := register(ctx, e.dir.kubeletSocket(), filepath.Base(path), e.resource); err != nil {
-		e.metrics.failures.Inc()
-		return 0, err
+		m.failures.Inc()
+		return 0, cmp.Or(context.Cause(ctx), err)
 	}
 	unwatched := time.NewTimer(watchTimeout)
 	defer unwatched.Stop()
 	select {
 	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-calls.watched:
+		m.failures.Inc()
+		return 0, context.Cause(ctx)
 	case <-unwatched.C:
-		e.metrics.failures.Inc()
+		m.failures.Inc()
 		return 0, fmt.Errorf("the kubelet has accepted the registration, but not asked for the devices in %s", watchTimeout)
+	case <-calls.watched:
 	}
 	began := time.Now()
 	e.registered.Set(nil)
-	e.metrics.registered.Set(1)
-	e.metrics.registrations.Inc()
+	m.registered.Set(1)
+	defer m.registered.Set(0)
+	m.registrations.Inc()
 	e.log.Info("registered with the kubelet", "socket", path)
 
 	for {
@@ -88,17 +103,29 @@ func (e *endpoint) registration(ctx context.Context, kubelet socketID, look <-ch
 		}
 		select {
 		case <-ctx.Done():
-			return time.Since(began), ctx.Err()
-		case <-calls.ended:
-			return time.Since(began), errors.New("the kubelet has ended the stream of devices; if this happens again and again, another plugin offers the same resource")
+			return time.Since(began), context.Cause(ctx)
+		case err := <-calls.ended:
+			return time.Since(began), err
 		case <-changed:
+		}
+	}
+}
+
+// lost waits until the kubelet can no longer know of the plugin's socket at path,
+// since it is removed or the kubelet is another than the given one, and says so.
+// It returns nil when ctx is done before.
+func (e *endpoint) lost(ctx context.Context, path string, kubelet socketID, look <-chan struct{}) error {
+	for {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: the plugin's socket has been removed", errNewKubelet)
+		}
+		if now, err := e.dir.kubelet(); err == nil && now != kubelet {
+			return fmt.Errorf("%w: its socket is another", errNewKubelet)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
 		case <-look:
-		}
-		if _, err := os.Lstat(path); err != nil {
-			return time.Since(began), fmt.Errorf("%w: the plugin's socket has been removed", errNewKubelet)
-		}
-		if now := e.dir.kubelet(); now != (socketID{}) && now != kubelet {
-			return time.Since(began), fmt.Errorf("%w: its socket is another", errNewKubelet)
 		}
 	}
 }

@@ -27,9 +27,12 @@ func (p *Plugin) say(log *slog.Logger, inv node.Inventory, o offer.Offer) {
 		log.Warn("NOT ALL EPC IS ADVERTISED", "withheldMiB", o.WithheldMiB, "reason", o.Why)
 	}
 	log = log.With("way", o.Way, "reservedMiB", o.ReservedMiB, "source", inv.Source(), "driver", inv.Driver, "device", device)
-	if o.Way == offer.Node {
+	switch o.Way {
+	case "":
+		log.Info("EPC is not offered: --resources does not name it")
+	case offer.Devices:
+		log.Info("EPC is offered as devices of the kubelet")
+	case offer.Node:
 		log.Info("EPC is for the status of the node, which sgx-node-resource or Node Feature Discovery writes; the device comes with another resource", "deviceResource", p.Enclave)
-		return
 	}
-	log.Info("EPC is offered as devices of the kubelet")
 }

@@ -2,6 +2,8 @@ package deviceplugin
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime/debug"
 
 	"google.golang.org/grpc"
@@ -18,19 +20,20 @@ type service struct {
 	v1beta1.UnimplementedDevicePluginServer
 
 	*endpoint
+	metrics  resourceMetrics
 	stopping chan struct{} // closed when the registration is to end
 	watched  chan struct{} // told when the kubelet asks for the stream of devices
-	ended    chan struct{} // told when it ends the stream
+	ended    chan error    // told why the stream has ended
 }
 
-func newService(e *endpoint) *service {
-	return &service{endpoint: e, stopping: make(chan struct{}), watched: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
+func newService(e *endpoint, m resourceMetrics) *service {
+	return &service{endpoint: e, metrics: m, stopping: make(chan struct{}), watched: make(chan struct{}, 1), ended: make(chan error, 1)}
 }
 
-// tell tells that something has happened, unless it is told already.
-func tell(news chan<- struct{}) {
+// tell tells what has happened, unless something is told already.
+func tell[T any](news chan<- T, what T) {
 	select {
-	case news <- struct{}{}:
+	case news <- what:
 	default:
 	}
 }
@@ -42,27 +45,25 @@ func (s *service) GetDevicePluginOptions(context.Context, *v1beta1.Empty) (*v1be
 
 // ListAndWatch sends the devices, and again when there are others.
 func (s *service) ListAndWatch(_ *v1beta1.Empty, stream grpc.ServerStreamingServer[v1beta1.ListAndWatchResponse]) error {
-	tell(s.watched)
+	tell(s.watched, struct{}{})
 	for {
 		offered, changed := s.current()
 		if offered == nil {
 			offered = new(supply) // the registration ends
 		}
-		err := send(stream, offered)
-		if err != nil {
-			s.log.Error("cannot tell the kubelet of the devices", "error", err)
-		} else {
-			s.log.Info("devices advertised", "devices", offered.devices)
-			select {
-			case <-s.stopping:
-				return nil
-			case <-changed:
-				continue
-			case <-stream.Context().Done():
-			}
+		if err := send(stream, offered); err != nil {
+			tell(s.ended, fmt.Errorf("tell the kubelet of the devices: %w", err))
+			return err
 		}
-		tell(s.ended)
-		return err
+		s.log.Info("devices advertised", "devices", offered.devices)
+		select {
+		case <-s.stopping:
+			return nil
+		case <-changed:
+		case <-stream.Context().Done():
+			tell(s.ended, errors.New("the kubelet has ended the stream of devices; if this happens again and again, another plugin offers the same resource"))
+			return nil
+		}
 	}
 }
 
@@ -73,10 +74,7 @@ func send(stream grpc.ServerStreamingServer[v1beta1.ListAndWatchResponse], s *su
 		return status.Errorf(codes.ResourceExhausted, "a list of %d devices has %d bytes, and the kubelet accepts %d: use a smaller --max-devices", s.devices, size, maxMessage)
 	}
 	err := stream.Send(response)
-	// Nothing that comes later needs as much memory, for as long as the plugin
-	// runs.
-	response = nil
-	debug.FreeOSMemory()
+	debug.FreeOSMemory() // nothing that comes later needs as much, for days
 	return err
 }
 
@@ -85,7 +83,7 @@ func send(stream grpc.ServerStreamingServer[v1beta1.ListAndWatchResponse], s *su
 func (s *service) Allocate(ctx context.Context, request *v1beta1.AllocateRequest) (*v1beta1.AllocateResponse, error) {
 	offered, _ := s.current()
 	if offered == nil || offered.devices == 0 {
-		return nil, status.Errorf(codes.Unavailable, "%s is not offered at the moment: the SGX device or the EPC is gone", s.resource)
+		return nil, status.Errorf(codes.Unavailable, "%s is not offered at the moment: there is no device of it", s.resource)
 	}
 	response := new(v1beta1.AllocateResponse)
 	taken := make([]bool, offered.devices)

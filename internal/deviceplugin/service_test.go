@@ -6,22 +6,19 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
 
 // serviceOf answers for a resource of which there is the given supply.
 func serviceOf(offered *supply) *service {
 	env, _ := environment()
-	e := newEndpoint("example.com/epc", directory{}, env, newMetrics(env.Metrics))
-	e.supply(offered != nil, deref(offered))
-	return newService(e)
-}
-
-func deref(s *supply) supply {
-	if s == nil {
-		return supply{}
+	m := newMetrics(env.Metrics)
+	e := newEndpoint("example.com/epc", directory{}, env, m)
+	if offered != nil {
+		e.offer(true, *offered)
 	}
-	return *s
+	return newService(e, m.of(e.resource))
 }
 
 func TestAllocate(t *testing.T) {
@@ -105,7 +102,7 @@ func TestSendTooMany(t *testing.T) {
 }
 
 // A change is told, what is the same again is not.
-func TestSupply(t *testing.T) {
+func TestOffer(t *testing.T) {
 	e := serviceOf(nil).endpoint
 	grant := func() *v1beta1.ContainerAllocateResponse {
 		return &v1beta1.ContainerAllocateResponse{Mounts: []*v1beta1.Mount{{HostPath: "/host"}}}
@@ -117,15 +114,22 @@ func TestSupply(t *testing.T) {
 		devices int // -1 for not offered
 	}{
 		{"withdraw what was never offered", e.withdraw, false, -1},
-		{"still not offered", func() { e.supply(false, supply{devices: 8}) }, false, -1},
-		{"offer", func() { e.supply(true, supply{devices: 8, grant: grant()}) }, true, 8},
-		{"the same again", func() { e.supply(true, supply{devices: 8, grant: grant()}) }, false, 8},
-		{"fewer", func() { e.supply(true, supply{devices: 4, grant: grant()}) }, true, 4},
-		{"other NUMA nodes", func() { e.supply(true, supply{devices: 4, numa: []int{0, 0, 1, 1}, grant: grant()}) }, true, 4},
+		{"still not offered", func() { e.offer(false, supply{devices: 8}) }, false, -1},
+		{"offer", func() { e.offer(true, supply{devices: 8, grant: grant()}) }, true, 8},
+		{"the same again, after it was sent", func() {
+			offered, _ := e.current()
+			if _, err := proto.Marshal(offered.grant); err != nil {
+				t.Fatal(err)
+			}
+			e.offer(true, supply{devices: 8, grant: grant()})
+		}, false, 8},
+		{"the same again", func() { e.offer(true, supply{devices: 8, grant: grant()}) }, false, 8},
+		{"fewer", func() { e.offer(true, supply{devices: 4, grant: grant()}) }, true, 4},
+		{"other NUMA nodes", func() { e.offer(true, supply{devices: 4, numa: []int{0, 0, 1, 1}, grant: grant()}) }, true, 4},
 		{"withdraw", e.withdraw, true, 0},
 		{"withdraw again", e.withdraw, false, 0},
-		{"back", func() { e.supply(true, supply{devices: 4, grant: grant()}) }, true, 4},
-		{"another's to offer", func() { e.supply(false, supply{}) }, true, -1},
+		{"back", func() { e.offer(true, supply{devices: 4, grant: grant()}) }, true, 4},
+		{"another's to offer", func() { e.offer(false, supply{}) }, true, -1},
 	}
 	for _, step := range steps {
 		_, changed := e.current()

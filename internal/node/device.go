@@ -34,6 +34,13 @@ type Device struct {
 	Node string `json:"node"`
 }
 
+// The names of the devices with Intel's DCAP driver. Images with an SGX runtime
+// from before Linux had a driver know no other.
+const (
+	DCAPEnclave   = "/dev/sgx/enclave"
+	DCAPProvision = "/dev/sgx/provision"
+)
+
 // driverDevices are the names of a driver's devices.
 type driverDevices struct {
 	name               Driver
@@ -45,7 +52,7 @@ type driverDevices struct {
 func drivers() []driverDevices {
 	return []driverDevices{
 		{DriverInKernel, "/dev/sgx_enclave", "/dev/sgx_provision"},
-		{DriverDCAP, "/dev/sgx/enclave", "/dev/sgx/provision"},
+		{DriverDCAP, DCAPEnclave, DCAPProvision},
 		{DriverLegacy, "/dev/isgx", ""},
 	}
 }

@@ -100,22 +100,22 @@ func (m Machine) simulate() (Inventory, error) {
 
 // Watch looks at the machine now and then at the given interval, until ctx is
 // done: drivers are loaded and unloaded, and machines resized. It calls changed
-// at first, and again whenever what it finds, or the error, is not what it was.
-// It ends with the error that changed returns, if any.
-func (m Machine) Watch(ctx context.Context, every time.Duration, changed func(Inventory, error) error) error {
+// at first, again whenever what it finds, or the error, is not what it was, and
+// after the next look when it returned false, as what it had to do with it failed.
+func (m Machine) Watch(ctx context.Context, every time.Duration, changed func(Inventory, error) (done bool)) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	for inv, failure, first := (Inventory{}), error(nil), true; ; first = false {
-		now, err := m.Discover()
-		if first || !reflect.DeepEqual(now, inv) || fmt.Sprint(err) != fmt.Sprint(failure) {
-			inv, failure = now, err
-			if err := changed(now, err); err != nil {
-				return err
-			}
+	var known Inventory
+	var failure error
+	for done := false; ; {
+		inv, err := m.Discover()
+		if !done || !reflect.DeepEqual(inv, known) || fmt.Sprint(err) != fmt.Sprint(failure) {
+			known, failure = inv, err
+			done = changed(inv, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-ticker.C:
 		}
 	}

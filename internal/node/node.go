@@ -8,7 +8,6 @@ package node
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // UnknownNode is the NUMA node of a Section whose place is not known.
@@ -82,10 +81,6 @@ func (inv Inventory) Source() string {
 	default:
 		return "none"
 	}
-}
-
-func (inv Inventory) String() string {
-	return fmt.Sprintf("%s of EPC (%s): %s", inv.EPC(), inv.Source(), strings.Join(inv.Findings, "; "))
 }
 
 // found adds a sentence to the findings.

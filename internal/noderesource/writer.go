@@ -98,13 +98,14 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return k.keep(ctx, offers) })
 	group.Go(func() error {
-		return w.Policy.Watch(ctx, w.Machine, env.Log, looking.Set, func(_ node.Inventory, o offer.Offer) error {
+		w.Policy.Watch(ctx, w.Machine, env.Log, looking.Set, func(_ node.Inventory, o offer.Offer) error {
 			select {
 			case offers <- o:
 			case <-ctx.Done():
 			}
 			return nil
 		})
+		return nil
 	})
 	return group.Wait()
 }

@@ -24,7 +24,9 @@ type Way string
 
 // The ways.
 const (
-	Auto    Way = "auto" // Devices where they can carry all EPC, else Node
+	// Auto is Devices where they can carry all EPC, and with kubelets before
+	// 1.36, whose API servers may lack admission policies; else Node.
+	Auto    Way = "auto"
 	Devices Way = "devices"
 	Node    Way = "node"
 )
@@ -67,7 +69,7 @@ func (p Policy) For(inv node.Inventory) Offer {
 	o := Offer{Way: p.Way, MiB: available, ReservedMiB: inv.EPC().MiB() - available}
 	limit, why := p.maxDevices()
 	if o.Way == Auto || o.Way == "" {
-		if o.Way = Devices; available > limit {
+		if o.Way = Devices; available > limit && p.Kubelet.looksUpDevices() {
 			o.Way = Node
 		}
 	}
@@ -79,7 +81,7 @@ func (p Policy) For(inv node.Inventory) Offer {
 
 // maxDevices is the cap on devices, and the reason for it.
 func (p Policy) maxDevices() (limit int64, why string) {
-	const all = "with --advertise=node all of it can be offered"
+	const all = "with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"
 	switch {
 	case p.MaxDevices > 0:
 		return int64(p.MaxDevices), fmt.Sprintf("--max-devices=%d; %s", p.MaxDevices, all)

@@ -27,8 +27,8 @@ func machine(sizes ...node.Size) node.Inventory {
 
 func TestFor(t *testing.T) {
 	const (
-		perPod  = "kubelets since 1.36 stand still for long after their start with more than 8192 devices; with --advertise=node all of it can be offered"
-		message = "kubelets accept no list of more than 262144 devices; with --advertise=node all of it can be offered"
+		perPod  = "kubelets since 1.36 stand still for long after their start with more than 8192 devices; with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"
+		message = "kubelets accept no list of more than 262144 devices; with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"
 	)
 	withoutDevice := machine(8 * giB)
 	withoutDevice.Enclave = nil
@@ -54,7 +54,7 @@ func TestFor(t *testing.T) {
 		{"1 MiB over, 1.35", machine(8*giB + miB), Policy{Way: Auto, Kubelet: "v1.35"}, Offer{Way: Devices, MiB: 8193}},
 		{"1 MiB over, a cloud's last 1.35", machine(8*giB + miB), Policy{Way: Auto, Kubelet: "v1.35.9-gke.100"}, Offer{Way: Devices, MiB: 8193}},
 		{"256 GiB, 1.35", machine(256 * giB), Policy{Way: Auto, Kubelet: "v1.35"}, Offer{Way: Devices, MiB: 262144}},
-		{"256 GiB and 1 MiB, 1.35", machine(256*giB + miB), Policy{Way: Auto, Kubelet: "v1.35"}, Offer{Way: Node, MiB: 262145}},
+		{"256 GiB and 1 MiB, 1.35", machine(256*giB + miB), Policy{Way: Auto, Kubelet: "v1.35"}, Offer{Way: Devices, MiB: 262144, WithheldMiB: 1, Why: "kubelets accept no list of more than 262144 devices; with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"}},
 		{"256 GiB, newest", machine(256 * giB), Policy{Way: Auto}, Offer{Way: Node, MiB: 262144}},
 		{"512 GiB", machine(256*giB, 256*giB), Policy{Way: Auto}, Offer{Way: Node, MiB: 524288}},
 
@@ -67,7 +67,7 @@ func TestFor(t *testing.T) {
 		{"512 GiB in the status of the node", machine(256*giB, 256*giB), Policy{Way: Node}, Offer{Way: Node, MiB: 524288}},
 
 		// A cap of the administrator's goes before that of the kubelet.
-		{"max-devices, less", machine(8 * giB), Policy{Way: Devices, MaxDevices: 1000}, Offer{Way: Devices, MiB: 1000, WithheldMiB: 7192, Why: "--max-devices=1000; with --advertise=node all of it can be offered"}},
+		{"max-devices, less", machine(8 * giB), Policy{Way: Devices, MaxDevices: 1000}, Offer{Way: Devices, MiB: 1000, WithheldMiB: 7192, Why: "--max-devices=1000; with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"}},
 		{"max-devices, just so", machine(1000 * miB), Policy{Way: Devices, MaxDevices: 1000}, Offer{Way: Devices, MiB: 1000}},
 		{"max-devices, more", machine(64 * giB), Policy{Way: Devices, MaxDevices: MaxDevices}, Offer{Way: Devices, MiB: 65536}},
 		{"max-devices, more and auto", machine(64 * giB), Policy{Way: Auto, MaxDevices: MaxDevices}, Offer{Way: Devices, MiB: 65536}},

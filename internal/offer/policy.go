@@ -33,7 +33,7 @@ type Policy struct {
 func (p *Policy) AddFlags(flags *pflag.FlagSet) {
 	p.Resource, p.Way = "kubernetes.azure.com/sgx_epc_mem_in_MiB", Auto
 	flags.Var(&p.Resource, "epc-resource", "the name of the resource that counts MiB of EPC")
-	flags.Var(&p.Way, "advertise", "how EPC becomes a resource: as devices of the kubelet, one for each MiB; in the status of the node, for any size; or whichever suits")
+	flags.Var(&p.Way, "advertise", "how EPC becomes a resource: as devices of the kubelet, one for each MiB (devices); in the status of the node, for any size (node); as devices up to what the kubelet copes with, else in the status of the node (auto)")
 	flags.Var(&p.MaxDevices, "max-devices", "how many devices are advertised at most; 0 for as many as the kubelet copes with")
 	flags.Var(&p.Kubelet, "kubelet-version", "the `version` of the kubelet, such as 1.35, or of the API server, which is not older; empty for the newest")
 	flags.Var(&p.Reserve, "reserve-epc", "EPC that is never advertised, such as 16Mi")

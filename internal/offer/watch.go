@@ -2,6 +2,7 @@ package offer
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,18 +14,27 @@ import (
 const lookInterval = time.Second
 
 // Watch calls changed with what the machine has and what is offered of it, at
-// first and whenever there is a change, until ctx is done. It ends with the error
-// that changed returns, if any.
+// first and whenever there is a change, until ctx is done. When changed returns
+// an error it is called again after the next look.
 //
-// A look that fails is logged, and told to looked, as is that one succeeds again.
-// It changes nothing: it is no sign that the device is gone.
-func (p Policy) Watch(ctx context.Context, m node.Machine, log *slog.Logger, looked func(error), changed func(node.Inventory, Offer) error) error {
-	return m.Watch(ctx, lookInterval, func(inv node.Inventory, err error) error {
-		looked(err)
-		if err != nil {
-			log.Error("cannot tell what SGX this node has: it is looked at again", "error", err)
-			return nil
+// A look that fails changes nothing: it is no sign that the device is gone. Its
+// error, and that of changed, is logged once and told to looked, and so is it
+// when there is none any more.
+func (p Policy) Watch(ctx context.Context, m node.Machine, log *slog.Logger, looked func(error), changed func(node.Inventory, Offer) error) {
+	var said string
+	m.Watch(ctx, lookInterval, func(inv node.Inventory, err error) bool {
+		message := "cannot tell what SGX this node has: it is looked at again"
+		done := true // a look is repeated anyway
+		if err == nil {
+			if err = changed(inv, p.For(inv)); err != nil {
+				message, done = "cannot offer the SGX of this node: it is tried again", false
+			}
 		}
-		return changed(inv, p.For(inv))
+		looked(err)
+		if err != nil && err.Error() != said {
+			log.Error(message, "error", err)
+		}
+		said = fmt.Sprint(err)
+		return done
 	})
 }

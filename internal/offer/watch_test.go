@@ -3,6 +3,7 @@ package offer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -16,7 +17,8 @@ import (
 	"github.com/confcom/confcom/internal/node/nodetest"
 )
 
-// A look that fails is told, and changes nothing of what is offered.
+// A look that fails is told, and changes nothing of what is offered. A change
+// that could not be acted on is told, too, and tried again.
 func TestWatch(t *testing.T) {
 	root := nodetest.Tree{
 		"sys/devices/system/node/node0/x86/sgx_total_bytes": "67108864\n",
@@ -29,11 +31,13 @@ func TestWatch(t *testing.T) {
 		var looks []bool
 		var offers []Offer
 		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error)
+		var failure error
+		done := make(chan struct{})
 		go func() {
-			done <- Policy{}.Watch(ctx, node.Machine{Sysroot: root}, slog.New(slog.NewTextHandler(&log, nil)),
+			defer close(done)
+			Policy{}.Watch(ctx, node.Machine{Sysroot: root}, slog.New(slog.NewTextHandler(&log, nil)),
 				func(err error) { looks = append(looks, err == nil) },
-				func(_ node.Inventory, o Offer) error { offers = append(offers, o); return nil })
+				func(_ node.Inventory, o Offer) error { offers = append(offers, o); return failure })
 		}()
 		look := func() {
 			time.Sleep(lookInterval)
@@ -46,18 +50,24 @@ func TestWatch(t *testing.T) {
 		nodetest.Put(t, filepath.Join(sections, "node1/x86/sgx_total_bytes"), "67108864\n")
 		look()
 		look()
+		failure = errors.New("the disk is full")
+		nodetest.Put(t, filepath.Join(sections, "node2/x86/sgx_total_bytes"), "67108864\n")
+		look()
+		look()
+		failure = nil
+		look()
+		look()
 		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		<-done
 
-		if diff := cmp.Diff([]bool{true, false, true}, looks); diff != "" {
+		if diff := cmp.Diff([]bool{true, false, true, false, false, true}, looks); diff != "" {
 			t.Errorf("looks: %s", diff)
 		}
-		if diff := cmp.Diff([]Offer{{Way: Devices, MiB: 64}, {Way: Devices, MiB: 128}}, offers); diff != "" {
+		three := Offer{Way: Devices, MiB: 192}
+		if diff := cmp.Diff([]Offer{{Way: Devices, MiB: 64}, {Way: Devices, MiB: 128}, three, three, three}, offers); diff != "" {
 			t.Errorf("offers: %s", diff)
 		}
-		if lines := strings.Count(log.String(), "\n"); lines != 1 || !strings.Contains(log.String(), "not a number of bytes") {
+		if lines := strings.Count(log.String(), "\n"); lines != 2 || !strings.Contains(log.String(), "not a number of bytes") || !strings.Contains(log.String(), "the disk is full") {
 			t.Errorf("log: %s", &log)
 		}
 	})

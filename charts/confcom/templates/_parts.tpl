@@ -32,7 +32,7 @@ MutatingAdmissionPolicy, which is there since Kubernetes 1.36. */}}
 
 {{/* What all programs that decide about EPC are told, so that they agree. */}}
 {{- define "confcom.offer" -}}
-- --advertise={{ if include "confcom.nodeWay" . }}{{ .Values.epc.advertise }}{{ else }}devices{{ end }}
+- --advertise={{ .Values.epc.advertise }}
 # Kubelets are not newer than the API server.
 - --kubelet-version={{ .Capabilities.KubeVersion.Version }}
 - --max-devices={{ .Values.epc.maxDevices }}
@@ -53,9 +53,10 @@ priorityClassName: system-node-critical
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.tolerations }}
 tolerations:
-  {{- toYaml . | nindent 2 }}
+- {key: {{ .Values.epc.resource }}, operator: Exists}
+{{- with .Values.tolerations }}
+{{ toYaml . }}
 {{- end }}
 affinity:
   {{- .Values.affinity | default (include "confcom.affinity" . | fromYaml) | toYaml | nindent 2 }}
