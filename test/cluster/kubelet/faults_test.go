@@ -158,6 +158,49 @@ func TestKubeletEndsConnectionAtOnce(t *testing.T) {
 	p.stop()
 }
 
+// TestNoPermission: whoever may not use the kubelet's directory is told so, and
+// is let in as soon as they may.
+func TestNoPermission(t *testing.T) {
+	const (
+		nobody = 65534
+		mib    = 64
+	)
+	tests := []struct {
+		name string
+		mode os.FileMode // of the kubelet's directory, which belongs to root
+		want string
+	}{
+		{"to search", 0o700, "may not search the directory, which belongs to root"},
+		{"to write", 0o755, "may not write to the directory, which belongs to root"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			k := startKubelet(t)
+			info, err := os.Stat(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change := func(mode os.FileMode) {
+				t.Helper()
+				if err := os.Chmod(dir, mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Cleanup(func() { change(info.Mode().Perm()) })
+			change(test.mode)
+			p := startPluginAs(t, nobody, simulate(mib))
+			p.await(saysLost, "user 65534 "+test.want)
+
+			change(0o777)
+			if err := os.Chmod(kubeletSocket, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			k.await(epc, all(mib))
+			p.stop()
+		})
+	}
+}
+
 // TestKubeletIsKilled: a kubelet that is killed leaves a socket that nobody
 // answers at. The plugin waits for the next kubelet without much ado.
 func TestKubeletIsKilled(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,13 +69,40 @@ func simulate(mib int) string { return fmt.Sprintf("--simulate-epc=%dMi", mib) }
 // startPlugin starts the plugin. It is killed when the test ends.
 func startPlugin(t testing.TB, args ...string) *plugin {
 	t.Helper()
+	return start(t, exec.Command(program, append(args, "--log-format=json")...))
+}
+
+// startPluginAs starts the plugin as a user other than root.
+func startPluginAs(t testing.TB, user uint32, args ...string) *plugin {
+	t.Helper()
+	// It may not be where others than root can get at it.
+	binary, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reachable := filepath.Join(kubeletRoot, filepath.Base(program))
+	if err := os.WriteFile(reachable, binary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(reachable) })
+	command := exec.Command(reachable, append(args, "--log-format=json")...)
+	command.Dir = "/"
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	return start(t, command)
+}
+
+func start(t testing.TB, process *exec.Cmd) *plugin {
+	t.Helper()
 	p := &plugin{
 		t:       t,
-		process: exec.Command(program, append(args, "--log-format=json")...),
+		process: process,
 		read:    make(chan struct{}),
 		news:    make(chan struct{}),
 	}
-	p.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if p.process.SysProcAttr == nil {
+		p.process.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	p.process.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	stderr, err := p.process.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
