@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,13 +32,19 @@ func TestWatch(t *testing.T) {
 		var looks []bool
 		var offers []Offer
 		ctx, stop := context.WithCancel(t.Context())
-		var failure error
+		var full atomic.Bool
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			Policy{}.Watch(ctx, node.Machine{Sysroot: root}, slog.New(slog.NewTextHandler(&log, nil)),
 				func(err error) { looks = append(looks, err == nil) },
-				func(_ node.Inventory, o Offer) error { offers = append(offers, o); return failure })
+				func(_ node.Inventory, o Offer) error {
+					offers = append(offers, o)
+					if full.Load() {
+						return errors.New("the disk is full")
+					}
+					return nil
+				})
 		}()
 		look := func() {
 			time.Sleep(lookInterval)
@@ -50,11 +57,11 @@ func TestWatch(t *testing.T) {
 		nodetest.Put(t, filepath.Join(sections, "node1/x86/sgx_total_bytes"), "67108864\n")
 		look()
 		look()
-		failure = errors.New("the disk is full")
+		full.Store(true)
 		nodetest.Put(t, filepath.Join(sections, "node2/x86/sgx_total_bytes"), "67108864\n")
 		look()
 		look()
-		failure = nil
+		full.Store(false)
 		look()
 		look()
 		stop()

@@ -36,7 +36,7 @@ var offers = []struct {
 }
 
 // BenchmarkOffer measures from the start of the programs until the node has the
-// EPC to give.
+// EPC to give, and the memory that the plugin then has.
 func BenchmarkOffer(b *testing.B) {
 	base := restoreChart(b)
 	for _, o := range offers {
@@ -57,6 +57,7 @@ func BenchmarkOffer(b *testing.B) {
 				}
 				b.ReportMetric(there.Sub(logged(b, writer, "starting")).Seconds(), "s-from-start")
 				b.ReportMetric(there.Sub(logged(b, writer, message)).Seconds(), "s-from-offer")
+				b.ReportMetric(metrics(b, "sgx-device-plugin")["process_resident_memory_bytes"]/(1<<20), "MiB-RSS")
 			}
 		})
 	}
