@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
+
+// metricsTimeout bounds the time that an answer takes.
+const metricsTimeout = 10 * time.Second
 
 // handler serves /healthz, which answers while the process lives, /readyz and
 // /metrics.
@@ -28,6 +32,10 @@ func (env *Environment) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(env.Metrics, promhttp.HandlerOpts{
 		// What can be told is told, though a part of it is missing.
 		ErrorHandling: promhttp.ContinueOnError,
+		ErrorLog:      slog.NewLogLogger(env.Log.Handler(), slog.LevelWarn),
+		// Whoever can reach the pod can ask, and an answer can be costly.
+		MaxRequestsInFlight: 2,
+		Timeout:             metricsTimeout,
 	}))
 	return mux
 }
@@ -47,7 +55,12 @@ func (env *Environment) serve(ctx context.Context, address string, work func(con
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := &http.Server{Handler: env.handler(), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{
+		Handler:           env.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      metricsTimeout + 5*time.Second,
+		IdleTimeout:       time.Minute,
+	}
 	served := make(chan error, 1)
 	go func() {
 		defer cancel()

@@ -1,6 +1,7 @@
 package deviceplugin
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
@@ -65,7 +66,8 @@ func (s *supply) list() []*v1beta1.Device {
 // are not worth telling: there is only one, not all are known, or there are too
 // many devices.
 func numaNodes(inv node.Inventory, mib int64) []int {
-	if len(inv.NUMANodes()) < 2 || mib > maxTopology {
+	unknown := func(section node.Section) bool { return section.NUMANode == node.UnknownNode }
+	if len(inv.NUMANodes()) < 2 || mib > maxTopology || slices.ContainsFunc(inv.Sections, unknown) {
 		return nil
 	}
 	var nodes []int

@@ -74,6 +74,7 @@ func TestNUMANodes(t *testing.T) {
 		{"two nodes", []node.Section{{NUMANode: 0, Size: 2 * MiB}, {NUMANode: 1, Size: 3 * MiB}}, 5, []int{0, 0, 1, 1, 1}},
 		{"the last are reserved", []node.Section{{NUMANode: 0, Size: 2 * MiB}, {NUMANode: 1, Size: 3 * MiB}}, 3, []int{0, 0, 1}},
 		{"halves of a MiB", []node.Section{{NUMANode: 0, Size: 3 * MiB / 2}, {NUMANode: 1, Size: 3 * MiB / 2}}, 3, []int{0, 1, 1}},
+		{"some unknown", []node.Section{{NUMANode: 0, Size: MiB}, {NUMANode: 1, Size: MiB}, {NUMANode: node.UnknownNode, Size: MiB}}, 3, nil},
 		{"many", []node.Section{{NUMANode: 0, Size: 4096 * MiB}, {NUMANode: 1, Size: MiB}}, 4097, nil},
 	}
 	for _, test := range tests {
