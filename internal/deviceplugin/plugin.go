@@ -17,6 +17,7 @@ package deviceplugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -68,14 +69,15 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	m := newMetrics(env.Metrics)
 	m.collectAllocated(p.PodResourcesSocket, p.Policy.Resource)
 	looking := env.Health.Condition("machine") // met once what there is has been offered
-	epc := newEndpoint(p.Policy.Resource, dir, env, m)
-	enclave := newEndpoint(p.Enclave, dir, env, m)
-	provision := newEndpoint(p.Provision, dir, env, m)
-	endpoints := []*endpoint{epc, enclave, provision}
+	all := endpoints{
+		epc:       newEndpoint(p.Policy.Resource, dir, env, m),
+		enclave:   newEndpoint(p.Enclave, dir, env, m),
+		provision: newEndpoint(p.Provision, dir, env, m),
+	}
 	removeStaleSockets(ctx, dir.path, env.Log)
 
 	group, ctx := errgroup.WithContext(ctx)
-	for _, e := range endpoints {
+	for _, e := range []*endpoint{all.epc, all.enclave, all.provision} {
 		group.Go(func() error { return e.run(ctx) })
 	}
 	group.Go(func() error {
@@ -84,29 +86,40 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 				o = offer.Offer{ReservedMiB: o.ReservedMiB + o.MiB + o.WithheldMiB} // none of it, on request
 			}
 			m.observe(inv, o)
-			p.say(env.Log, inv, o)
-			if !inv.Usable() {
-				for _, e := range endpoints {
-					e.withdraw()
-				}
-				return tellNFD(p.NFDDir, o)
-			}
-			grants, err := p.Grant.For(inv)
-			if err != nil {
+			if err := errors.Join(p.supply(all, inv, o), tellNFD(p.NFDDir, o)); err != nil {
 				return err
 			}
-			epc.offer(o.Way == offer.Devices, supply{devices: int(o.MiB), numa: numaNodes(inv, o.MiB), grant: grants.enclave})
-			enclave.offer(o.Way == offer.Node || p.Resources.Enclave, supply{devices: int(p.Slots), grant: grants.enclave})
-			if inv.Provision != nil {
-				provision.offer(p.Resources.Provision, supply{devices: int(p.Slots), grant: grants.provision})
-			} else {
-				provision.withdraw()
-			}
-			return tellNFD(p.NFDDir, o)
+			p.say(env.Log, inv, o)
+			return nil
 		})
 		return nil
 	})
 	return group.Wait()
+}
+
+// endpoints are those of the three resources.
+type endpoints struct{ epc, enclave, provision *endpoint }
+
+// supply offers what there is on a machine, and withdraws what is gone.
+func (p *Plugin) supply(all endpoints, inv node.Inventory, o offer.Offer) error {
+	if !inv.Usable() {
+		all.epc.withdraw()
+		all.enclave.withdraw()
+		all.provision.withdraw()
+		return nil
+	}
+	grants, err := p.Grant.For(inv)
+	if err != nil {
+		return err
+	}
+	all.epc.offer(o.Way == offer.Devices, supply{devices: int(o.MiB), numa: numaNodes(inv, o.MiB), grant: grants.enclave})
+	all.enclave.offer(o.Way == offer.Node || p.Resources.Enclave, supply{devices: int(p.Slots), grant: grants.enclave})
+	if inv.Provision == nil {
+		all.provision.withdraw()
+		return nil
+	}
+	all.provision.offer(p.Resources.Provision, supply{devices: int(p.Slots), grant: grants.provision})
+	return nil
 }
 
 // check refuses settings that cannot work.

@@ -104,6 +104,9 @@ func TestCannotWrite(t *testing.T) {
 		go func() { done <- p.Run(ctx, env) }()
 		for line := ""; !strings.Contains(line, "cannot offer the SGX of this node: it is tried again") || !strings.Contains(line, file); {
 			line = <-log
+			if strings.Contains(line, "EPC is") {
+				t.Errorf("it says that it offers what it does not: %s", line)
+			}
 		}
 		cancel()
 		if err := <-done; err != nil {
