@@ -22,21 +22,21 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("aesm: the handler panicked: %v", e.Value) }
 
 // answer makes the reply to a request, whatever happens. The error is what lies
-// behind its code.
-func answer(ctx context.Context, h Handler, kind Kind, req *message.Request) (res *message.Response, err error) {
+// behind its code. The quote in the reply is memory of replies.
+func answer(ctx context.Context, h Handler, req *request, replies *buffers) (res *message.Response, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		}
 		if err != nil {
-			res = refusal(kind, req, codeOf(err))
+			res = refusal(req, codeOf(err))
 		}
 	}()
-	if err := complete(req, kind); err != nil {
-		return nil, err
+	if req.incomplete != nil {
+		return nil, req.incomplete
 	}
 	res = new(message.Response)
-	switch kind {
+	switch req.kind {
 	case KindGetSupportedAttKeyIDNum:
 		res.GetSupportedAttKeyIdNum, err = supportedNum(ctx, h)
 	case KindGetSupportedAttKeyIDs:
@@ -48,14 +48,14 @@ func answer(ctx context.Context, h Handler, kind Kind, req *message.Request) (re
 	case KindGetQuoteSizeEx:
 		res.GetQuoteSizeEx, err = quoteSize(ctx, h, req.GetQuoteSizeEx)
 	case KindGetQuoteEx:
-		res.GetQuoteEx, err = quote(ctx, h, req.GetQuoteEx)
+		res.GetQuoteEx, err = quote(ctx, h, req, replies)
 	case KindRegister:
 		if t := req.Register.GetDataType(); t != 0 {
 			return nil, fmt.Errorf("data type %d is unknown: %w", t, CodeParameter)
 		}
 		fallthrough
 	default:
-		err = fmt.Errorf("%s is not served: %w", kind, CodeServiceUnavailable)
+		err = fmt.Errorf("%s is not served: %w", req.kind, CodeServiceUnavailable)
 	}
 	return res, err
 }
@@ -210,18 +210,20 @@ func checkedQuoteSize(ctx context.Context, h Handler, key KeyID) (int, error) {
 	return size, err
 }
 
-func quote(ctx context.Context, h Handler, req *message.GetQuoteExRequest) (*message.GetQuoteExResponse, error) {
+func quote(ctx context.Context, h Handler, r *request, replies *buffers) (*message.GetQuoteExResponse, error) {
+	req := r.GetQuoteEx
 	key, err := findKey(ctx, h, req.AttKeyId)
 	if err != nil {
 		return nil, err
 	}
-	var report sgx.Report
+	report := new(sgx.Report)
 	if err := report.UnmarshalBinary(req.Report); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, CodeParameter)
 	}
-	var info QEReportInfo
+	r.report = report
 	var challenge *Challenge
 	if req.QeReportInfo != nil {
+		var info QEReportInfo
 		if err := info.UnmarshalBinary(req.QeReportInfo); err != nil {
 			return nil, fmt.Errorf("%w: %w", err, CodeParameter)
 		}
@@ -239,7 +241,7 @@ func quote(ctx context.Context, h Handler, req *message.GetQuoteExRequest) (*mes
 	if int64(size) > room {
 		return nil, fmt.Errorf("a buffer of %d bytes for a quote of %d: %w", room, size, CodeParameter)
 	}
-	quoted, err := h.Quote(ctx, key, report, challenge)
+	quoted, err := h.Quote(ctx, key, *report, challenge)
 	if err != nil {
 		return nil, err
 	}
@@ -248,12 +250,11 @@ func quote(ctx context.Context, h Handler, req *message.GetQuoteExRequest) (*mes
 	} else if int64(n) > room {
 		return nil, fmt.Errorf("a buffer of %d bytes for a quote that grew to %d: %w", room, n, CodeParameter)
 	}
-	padded := make([]byte, room)
-	copy(padded, quoted.Quote)
+	padded := replies.sized(int(room))
+	clear(padded[copy(padded, quoted.Quote):])
 	res := &message.GetQuoteExResponse{ErrorCode: success(), Quote: padded}
 	if challenge != nil {
-		info.Report = quoted.QEReport
-		res.QeReportInfo, _ = info.MarshalBinary()
+		res.QeReportInfo, _ = QEReportInfo{*challenge, quoted.QEReport}.MarshalBinary()
 	}
 	return res, nil
 }

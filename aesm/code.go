@@ -1,6 +1,7 @@
 package aesm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -202,14 +203,18 @@ func (c Code) Error() string {
 	return text
 }
 
-// codeOf translates the error of a handler: the Code that it is or wraps, and
-// otherwise CodeUnexpected. An error is never a success.
+// codeOf translates the error of a handler: the Code that it is or wraps,
+// CodeServiceStopped where it was cut off, and otherwise CodeUnexpected. An error
+// is never a success.
 func codeOf(err error) Code {
 	if err == nil {
 		return CodeSuccess
 	}
 	if c, ok := errors.AsType[Code](err); ok && c != CodeSuccess {
 		return c
+	}
+	if errors.Is(err, context.Canceled) {
+		return CodeServiceStopped
 	}
 	return CodeUnexpected
 }

@@ -1,83 +1,186 @@
 package aesm
 
 import (
-	"container/list"
+	"context"
 	"net"
 	"sync"
+	"time"
 )
 
-// conn is an open connection and where it stands.
+// conn is an open connection and where it stands. It is also the context of its
+// handler, which knows the peer by it.
 type conn struct {
-	net.Conn
-	waiting *list.Element // its place in conns.waiting, nil once the request is here
-	closed  Drop          // why the table closed it
+	context.Context
+	socket net.Conn
+	peer   *peer
+
+	older, newer *conn // in the table
+	open         bool  // it is in the table
+	waiting      bool  // its request is not here yet
+	bytes        int   // that it may hold
+	closed       Drop  // why the table closed it
 }
 
-// conns are the open connections of a Serve call, at most max.
+// connKey is the key of the connection in the context of its handler.
+type connKey struct{}
+
+func (c *conn) Value(key any) any {
+	if key == (connKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// usage is how much is in use: by one peer, or by all of them.
+type usage struct{ conns, bytes int }
+
+// peer is one that has connections.
+type peer struct {
+	name string
+	used usage
+}
+
+// conns are the open connections of a Serve call and what they may use.
 type conns struct {
-	mu      sync.Mutex
-	freed   *sync.Cond // signals that the table has changed
-	max     int
-	open    map[*conn]struct{}
-	waiting list.List // of the *conn whose request is not here yet, oldest first
-	stopped bool
+	max     usage // of all together
+	maxPeer usage // of the connections of one peer
+
+	mu             sync.Mutex
+	freed          *sync.Cond // signals that the table has changed
+	used           usage
+	peers          map[string]*peer
+	oldest, newest *conn
+	stopAt         time.Time // when requests have to be here at the latest, once set
+	cutOff         bool      // no more connections
 }
 
-func newConns(max int) *conns {
-	t := &conns{max: max, open: make(map[*conn]struct{})}
+func newConns(max, maxPeer usage) *conns {
+	t := &conns{max: max, maxPeer: maxPeer, peers: make(map[string]*peer)}
 	t.freed = sync.NewCond(&t.mu)
 	return t
 }
 
-// add makes room for a new connection: the oldest one that waits for its
-// request goes, and where there is none, add waits for an exchange to end. It
-// is nil when the table was stopped.
-func (t *conns) add(nc net.Conn) *conn {
+// add makes room for a new connection. Where its peer has as many as it may, the
+// peer's oldest one that waits for its request goes, and where there is none, the
+// new one is refused. Where the table is full, the oldest one of all that waits
+// for its request goes, and where there is none, add waits for an exchange to
+// end. It is nil when the connection is refused or the table is cut off.
+func (t *conns) add(ctx context.Context, nc net.Conn, name string) (c *conn, why Drop) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(t.open) >= t.max && !t.stopped && !t.evict() {
+	p := t.peers[name]
+	if p == nil {
+		p = &peer{name: name}
+		t.peers[name] = p
+	}
+	p.used.conns++
+	for p.used.conns > t.maxPeer.conns {
+		if !t.evict(func(c *conn) bool { return c.peer == p }) {
+			t.leave(p)
+			return nil, DropRefused
+		}
+	}
+	for t.used.conns >= t.max.conns && !t.cutOff && !t.evict(func(*conn) bool { return true }) {
 		t.freed.Wait()
 	}
-	if t.stopped {
-		return nil
+	if t.cutOff {
+		t.leave(p)
+		return nil, DropStopped
 	}
-	c := &conn{Conn: nc}
-	c.waiting = t.waiting.PushBack(c)
-	t.open[c] = struct{}{}
-	return c
+	c = &conn{Context: ctx, socket: nc, peer: p, waiting: true}
+	t.append(c)
+	return c, NotDropped
+}
+
+// reserve lets a connection hold n bytes more. Where its peer, or all together,
+// have too many, the oldest connections that wait for the rest of their request
+// go. It is false where that does not help.
+func (t *conns) reserve(c *conn, n int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reserveLocked(c, n)
+}
+
+func (t *conns) reserveLocked(c *conn, n int) bool {
+	for c.peer.used.bytes+n > t.maxPeer.bytes {
+		if !t.evict(func(o *conn) bool { return o != c && o.bytes > 0 && o.peer == c.peer }) {
+			return false
+		}
+	}
+	for t.used.bytes+n > t.max.bytes {
+		if !t.evict(func(o *conn) bool { return o != c && o.bytes > 0 }) {
+			return false
+		}
+	}
+	c.bytes += n
+	c.peer.used.bytes += n
+	t.used.bytes += n
+	return true
+}
+
+// arrived says that the request of a connection is here. From now on the
+// connection makes room for nobody, and holds n bytes, where that is granted. It
+// also returns why the table has closed the connection, if it has.
+func (t *conns) arrived(c *conn, n int) (granted bool, closed Drop) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.waiting = false
+	if c.closed != NotDropped {
+		return false, c.closed
+	}
+	return t.reserveLocked(c, n-c.bytes), NotDropped
+}
+
+// state returns why the table has closed a connection, if it has.
+func (t *conns) state(c *conn) Drop {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.closed
+}
+
+// readBy sets the deadline for reading, or an earlier one where the table was
+// stopped.
+func (t *conns) readBy(c *conn, deadline time.Time) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.stopAt.IsZero() && t.stopAt.Before(deadline) {
+		deadline = t.stopAt
+	}
+	return c.socket.SetReadDeadline(deadline)
+}
+
+// stopped tells whether the table was stopped.
+func (t *conns) stopped() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.stopAt.IsZero()
 }
 
 // shed closes the oldest connection that waits for its request, if any.
 func (t *conns) shed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.evict()
+	t.evict(func(*conn) bool { return true })
 }
 
-func (t *conns) evict() bool {
-	oldest := t.waiting.Front()
-	if oldest == nil {
-		return false
+// evict closes the oldest connection of those that wait for their request and
+// that are meant. The search is long only where somebody floods us, and then no
+// longer than the table is.
+func (t *conns) evict(meant func(*conn) bool) bool {
+	for c := t.oldest; c != nil; c = c.newer {
+		if c.waiting && meant(c) {
+			t.close(c, DropEvicted)
+			return true
+		}
 	}
-	t.close(oldest.Value.(*conn), DropEvicted)
-	return true
+	return false
 }
 
 // close takes a connection out of the table and ends its read or write.
 func (t *conns) close(c *conn, why Drop) {
 	c.closed = why
 	t.forget(c)
-	c.Close()
-}
-
-// arrived says that the request of a connection is here, or cannot be read any
-// more. From now on the connection makes room for nobody. It returns why the
-// table has closed the connection, if it has.
-func (t *conns) arrived(c *conn) Drop {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.leaveQueue(c)
-	return c.closed
+	c.socket.Close()
 }
 
 // remove says that a connection has ended.
@@ -87,37 +190,73 @@ func (t *conns) remove(c *conn) {
 	t.forget(c)
 }
 
+// append puts a connection into the table, as the newest.
+func (t *conns) append(c *conn) {
+	c.open = true
+	t.used.conns++
+	c.older = t.newest
+	if c.older != nil {
+		c.older.newer = c
+	} else {
+		t.oldest = c
+	}
+	t.newest = c
+}
+
+// forget takes a connection out of the table, if it is there.
 func (t *conns) forget(c *conn) {
-	t.leaveQueue(c)
-	delete(t.open, c)
+	if !c.open {
+		return
+	}
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		t.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		t.newest = c.older
+	}
+	// What it leads to stays: who goes through the table may stand on it.
+	c.open, c.waiting = false, false
+	t.used.conns--
+	t.used.bytes -= c.bytes
+	c.peer.used.bytes -= c.bytes
+	t.leave(c.peer)
 	t.freed.Broadcast()
 }
 
-func (t *conns) leaveQueue(c *conn) {
-	if c.waiting != nil {
-		t.waiting.Remove(c.waiting)
-		c.waiting = nil
+// leave says that a peer has a connection less.
+func (t *conns) leave(p *peer) {
+	p.used.conns--
+	if p.used.conns == 0 {
+		delete(t.peers, p.name)
 	}
 }
 
-// stop closes the connections that wait for their request, and lets no new ones in.
-func (t *conns) stop() {
+// stop gives the connections that wait for their request until a deadline.
+func (t *conns) stop(deadline time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.stopped = true
-	for e := t.waiting.Front(); e != nil; e = t.waiting.Front() {
-		t.close(e.Value.(*conn), DropStopped)
+	t.stopAt = deadline
+	for c := t.oldest; c != nil; c = c.newer {
+		if c.waiting {
+			c.socket.SetReadDeadline(deadline)
+		}
 	}
-	t.freed.Broadcast()
 }
 
-// cut closes all connections that are left and returns how many they were.
+// cut closes all connections that are left, lets no new ones in, and returns how
+// many they were.
 func (t *conns) cut() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := len(t.open)
-	for c := range t.open {
+	t.cutOff = true
+	n := t.used.conns
+	for c := t.oldest; c != nil; c = c.newer {
 		t.close(c, DropStopped)
 	}
+	t.freed.Broadcast()
 	return n
 }

@@ -3,6 +3,8 @@ package aesm
 import (
 	"fmt"
 	"time"
+
+	"github.com/confcom/confcom/sgx"
 )
 
 // Exchange tells how a connection to a Server went.
@@ -15,6 +17,9 @@ type Exchange struct {
 	Err error
 	// Drop says why there was no reply, NotDropped where there was one.
 	Drop Drop
+	// Report is what a quote was asked of, nil where none was. Who made it was not
+	// checked unless a quote was made.
+	Report *sgx.Report
 	// Duration is the time from the first byte of the request, or from accept
 	// where none came, to the end.
 	Duration time.Duration
@@ -94,7 +99,8 @@ const (
 	NotDropped    Drop = iota // a reply was written
 	DropProbe                 // the peer closed before it sent a whole header, as health checks do: harmless
 	DropIdle                  // no byte came within IdleTimeout
-	DropEvicted               // closed before its request came, to make room for a new connection
+	DropEvicted               // closed before its request was whole, to make room for another connection
+	DropRefused               // its peer has as many connections or as much memory as it may, for requests that are here
 	DropSlow                  // the request was not complete within ReadTimeout
 	DropTruncated             // the peer closed in the middle of the request
 	DropTooLarge              // the header announced more than MaxRequestFrame bytes
@@ -115,6 +121,8 @@ func (d Drop) String() string {
 		return "idle"
 	case DropEvicted:
 		return "evicted"
+	case DropRefused:
+		return "refused"
 	case DropSlow:
 		return "slow"
 	case DropTruncated:

@@ -26,13 +26,16 @@ const (
 
 // frame returns m with its header, to be written at once: Intel's client reads
 // wrongly when the parts of a frame come in quick succession.
-func frame(m proto.Message) ([]byte, error) {
-	opts := proto.MarshalOptions{AllowPartial: true}
-	b, err := opts.MarshalAppend(make([]byte, headerSize, headerSize+opts.Size(m)), m)
+func frame(m proto.Message) ([]byte, error) { return appendFrame(nil, m) }
+
+// appendFrame appends the frame of m.
+func appendFrame(b []byte, m proto.Message) ([]byte, error) {
+	start := len(b)
+	b, err := (proto.MarshalOptions{AllowPartial: true}).MarshalAppend(append(b, make([]byte, headerSize)...), m)
 	if err != nil {
 		return nil, fmt.Errorf("aesm: encode: %w", err)
 	}
-	binary.LittleEndian.PutUint32(b, uint32(len(b)-headerSize))
+	binary.LittleEndian.PutUint32(b[start:], uint32(len(b)-start-headerSize))
 	return b, nil
 }
 

@@ -31,11 +31,12 @@ func seedScripts(f *testing.F, verb string) {
 func FuzzRequest(f *testing.F) {
 	seedScripts(f, ">")
 	f.Fuzz(func(t *testing.T, body []byte) {
-		req, kind, err := parseRequest(body)
+		req, err := parseRequest(body)
 		if err != nil {
 			return
 		}
-		res, err := answer(t.Context(), newStub(), kind, req)
+		kind := req.kind
+		res, err := answer(t.Context(), newStub(), req, &buffers{size: replyBuffer})
 		if _, ok := errors.AsType[*PanicError](err); ok {
 			t.Fatal(err)
 		}

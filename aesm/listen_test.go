@@ -2,6 +2,7 @@ package aesm
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestListen(t *testing.T) {
@@ -132,5 +134,107 @@ func TestListenMakesTheLastDirectory(t *testing.T) {
 	_, err = Listen(filepath.Join(dir, "a", "b", "aesm.socket"))
 	if err == nil || !strings.Contains(err.Error(), "create them") {
 		t.Errorf("two directories are missing: %v", err)
+	}
+}
+
+func TestTakeOver(t *testing.T) {
+	path := socketPath(t)
+	dir, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := TakeOver(path) // from nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	early := dialUnix(t, path)
+	second, err := TakeOver(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if first.Current() || !second.Current() {
+		t.Errorf("the path is the first one's: %v, the second one's: %v", first.Current(), second.Current())
+	}
+
+	// The first one still has who came to it, and who comes now is the second's.
+	late := dialUnix(t, path)
+	for _, tt := range []struct {
+		l      *Listener
+		client net.Conn
+	}{{first, early}, {second, late}} {
+		conn, err := tt.l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Write([]byte("x"))
+		conn.Close()
+		if got, err := io.ReadAll(tt.client); string(got) != "x" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if err := first.Withdraw(); err != nil || !second.Current() {
+		t.Errorf("the first one has withdrawn the second one's socket: %v", err)
+	}
+	if after, err := os.Stat(filepath.Dir(path)); err != nil || !os.SameFile(dir, after) {
+		t.Errorf("another directory: %v", err)
+	}
+	if _, err := TakeOver(filepath.Dir(path)); !errors.Is(err, ErrNotSocket) {
+		t.Errorf("taking over a directory: %v", err)
+	}
+}
+
+// A closed listener leaves alone what has come in its place, even if it is a file
+// with the same number.
+func TestClosedListenerHasNoPath(t *testing.T) {
+	path := socketPath(t)
+	var before []*Listener
+	for range 20 {
+		l, err := TakeOver(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, closed := range before {
+			closed.Close()
+			if closed.Current() || closed.Withdraw() != nil {
+				t.Error("it thinks that it still has the path")
+			}
+		}
+		if !l.Current() {
+			t.Fatal("the socket of a live listener is gone")
+		}
+		l.Close()
+		before = append(before, l)
+	}
+}
+
+func TestWithdraw(t *testing.T) {
+	path := socketPath(t)
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialUnix(t, path)
+	if err := l.Withdraw(); err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial("unix", path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a client that comes afterwards: %v", err)
+	}
+	// Time is up, but who has come before is accepted.
+	l.SetDeadline(time.Unix(1, 0))
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("nobody is left: %v", err)
+	}
+	l.Close()
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed listener: %v", err)
 	}
 }

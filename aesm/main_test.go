@@ -88,6 +88,7 @@ func start(t testing.TB, s *Server) (path string, seen <-chan Exchange) {
 	}
 	exchanges := make(chan Exchange, 4096)
 	s.Observe = func(_ context.Context, e Exchange) { exchanges <- e }
+	s.backlogGrace = time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -8,10 +8,10 @@ import (
 
 // refusal is the reply that says code, of the type that belongs to the request
 // and with the fields that Intel's daemon sends beside an error.
-func refusal(kind Kind, req *message.Request, c Code) *message.Response {
+func refusal(req *request, c Code) *message.Response {
 	code, zero := proto.Uint32(uint32(c)), proto.Uint32(0)
 	res := new(message.Response)
-	switch kind {
+	switch req.kind {
 	case KindGetSupportedAttKeyIDNum:
 		res.GetSupportedAttKeyIdNum = &message.GetSupportedAttKeyIDNumResponse{ErrorCode: code, AttKeyIdNum: zero}
 	case KindGetSupportedAttKeyIDs:
@@ -20,7 +20,7 @@ func refusal(kind Kind, req *message.Request, c Code) *message.Response {
 		res.SelectAttKeyId = &message.SelectAttKeyIDResponse{ErrorCode: code}
 	case KindInitQuoteEx:
 		size := uint64(0)
-		if complete(req, kind) == nil {
+		if req.incomplete == nil {
 			size = req.InitQuoteEx.GetBufSize()
 		}
 		res.InitQuoteEx = &message.InitQuoteExResponse{ErrorCode: code, PubKeyIdSize: &size}
@@ -28,7 +28,7 @@ func refusal(kind Kind, req *message.Request, c Code) *message.Response {
 		res.GetQuoteSizeEx = &message.GetQuoteSizeExResponse{ErrorCode: code, QuoteSize: zero}
 	case KindGetQuoteEx:
 		res.GetQuoteEx = &message.GetQuoteExResponse{ErrorCode: code}
-		if info := req.GetQuoteEx.QeReportInfo; len(info) > 0 && complete(req, kind) == nil {
+		if info := req.GetQuoteEx.QeReportInfo; len(info) > 0 && req.incomplete == nil {
 			res.GetQuoteEx.QeReportInfo = info
 		}
 

@@ -7,34 +7,94 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/confcom/confcom/aesm/internal/message"
+	"github.com/confcom/confcom/sgx"
 )
 
 var errUnknownRequest = errors.New("aesm: the message is none of the known requests")
 
-// parseRequest decodes a request. Required fields may be missing: that has a
-// reply of its own.
-func parseRequest(body []byte) (*message.Request, Kind, error) {
-	req := new(message.Request)
-	if err := (proto.UnmarshalOptions{AllowPartial: true, DiscardUnknown: true}).Unmarshal(body, req); err != nil {
-		return nil, 0, err
-	}
-	for _, kind := range dispatchOrder() {
-		if _, ok := field(req, kind); ok {
-			return req, kind, nil
-		}
-	}
-	return nil, 0, errUnknownRequest
+// request is a request that was read.
+type request struct {
+	message.Request
+	kind Kind
+	size int // of its message in bytes
+	// incomplete says which required fields are missing. The request has a reply
+	// all the same.
+	incomplete error
+	// report is what a quote is asked of, once it was looked at.
+	report *sgx.Report
 }
 
-// dispatchOrder is the order in which Intel's daemon looks for the request in a
-// message that carries several.
-func dispatchOrder() []Kind {
-	return []Kind{
-		KindGetLaunchToken, KindInitQuote, KindGetQuote, KindReportError, KindCheckUpdateStatus,
-		KindGetWhiteListSize, KindGetWhiteList, KindGetExtendedEPIDGroupID, KindSwitchExtendedEPIDGroup, KindRegister,
-		KindInitQuoteEx, KindGetQuoteSizeEx, KindGetQuoteEx, KindSelectAttKeyID,
-		KindGetSupportedAttKeyIDNum, KindGetSupportedAttKeyIDs,
+// parseRequest decodes a request.
+func parseRequest(body []byte) (*request, error) {
+	req := &request{size: len(body)}
+	opts := proto.UnmarshalOptions{DiscardUnknown: true}
+	if err := opts.Unmarshal(body, &req.Request); err != nil {
+		opts.AllowPartial = true
+		if err := opts.Unmarshal(body, &req.Request); err != nil {
+			return nil, err
+		}
 	}
+	req.kind = kindOf(&req.Request)
+	if req.kind == 0 {
+		return nil, errUnknownRequest
+	}
+	if opts.AllowPartial {
+		m, _ := field(&req.Request, req.kind)
+		req.incomplete = proto.CheckInitialized(m.Interface())
+	}
+	return req, nil
+}
+
+// kindOf returns which request a message carries, 0 where none is known. Where
+// it carries several, it is the one that Intel's daemon looks for first.
+func kindOf(req *message.Request) Kind {
+	switch {
+	case req.GetLaunchToken != nil:
+		return KindGetLaunchToken
+	case req.InitQuote != nil:
+		return KindInitQuote
+	case req.GetQuote != nil:
+		return KindGetQuote
+	case req.ReportError != nil:
+		return KindReportError
+	case req.CheckUpdateStatus != nil:
+		return KindCheckUpdateStatus
+	case req.GetWhiteListSize != nil:
+		return KindGetWhiteListSize
+	case req.GetWhiteList != nil:
+		return KindGetWhiteList
+	case req.GetExtendedEpidGroupId != nil:
+		return KindGetExtendedEPIDGroupID
+	case req.SwitchExtendedEpidGroup != nil:
+		return KindSwitchExtendedEPIDGroup
+	case req.Register != nil:
+		return KindRegister
+	case req.InitQuoteEx != nil:
+		return KindInitQuoteEx
+	case req.GetQuoteSizeEx != nil:
+		return KindGetQuoteSizeEx
+	case req.GetQuoteEx != nil:
+		return KindGetQuoteEx
+	case req.SelectAttKeyId != nil:
+		return KindSelectAttKeyID
+	case req.GetSupportedAttKeyIdNum != nil:
+		return KindGetSupportedAttKeyIDNum
+	case req.GetSupportedAttKeyIds != nil:
+		return KindGetSupportedAttKeyIDs
+	}
+	return 0
+}
+
+// smallReply is more than any reply has, in bytes, but one with a quote.
+const smallReply = 1 << 10
+
+// room returns how many bytes the reply to a request has at most.
+func (r *request) room() int {
+	room := int64(r.GetQuoteEx.GetBufSize())
+	if room > MaxQuoteSize {
+		room = 0 // it is refused
+	}
+	return smallReply + int(room)
 }
 
 // field returns the message of a kind in a request or in a response, and
@@ -46,10 +106,4 @@ func field(m proto.Message, kind Kind) (protoreflect.Message, bool) {
 		return nil, false
 	}
 	return r.Get(fd).Message(), true
-}
-
-// complete tells whether the request of this kind has all its required fields.
-func complete(req *message.Request, kind Kind) error {
-	m, _ := field(req, kind)
-	return proto.CheckInitialized(m.Interface())
 }

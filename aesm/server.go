@@ -1,15 +1,15 @@
 package aesm
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"net"
-	"os"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,15 +21,31 @@ const DefaultSocket = "/var/run/aesmd/aesm.socket"
 
 // What the zero limits of a Server mean.
 const (
-	defaultMaxConns     = 1024
+	defaultMaxConns     = 4096
+	defaultMaxBytes     = 32 << 20
 	defaultIdleTimeout  = 30 * time.Second
 	defaultReadTimeout  = 5 * time.Second
 	defaultWriteTimeout = 5 * time.Second
 	defaultDrainTimeout = 15 * time.Second
+	defaultBacklogGrace = 100 * time.Millisecond
+
+	// peerShare is what part of a limit one peer may have, where Peer tells them
+	// apart.
+	peerShare = 4
 )
 
-// cutGrace is how long Serve waits for handlers whose context is done.
-const cutGrace = time.Second
+const (
+	// cutGrace is how long Serve waits for handlers whose context is done.
+	cutGrace = time.Second
+	// requestGrace is how long a stopping Serve waits for requests that are not
+	// yet here. Clients send theirs as soon as they are connected.
+	requestGrace = time.Second
+	// maxAcceptPause is the longest time between two attempts to accept after a
+	// failure that may pass.
+	maxAcceptPause = time.Second
+	// maxResting is how many goroutines wait for the next connection.
+	maxResting = 64
+)
 
 // Server serves AESM: one request and one reply on each connection. Its zero
 // limits are good ones. The fields must not be changed once Serve was called.
@@ -37,10 +53,14 @@ type Server struct {
 	// Handler makes the quotes.
 	Handler Handler
 
-	// MaxConns bounds the open connections; 0 means 1024. When all are in use, a
+	// MaxConns bounds the open connections; 0 means 4096. When all are in use, a
 	// new one takes the place of the oldest one whose request is not yet here.
 	// Where all wait for their reply, the new one waits too.
 	MaxConns int
+	// MaxBytes bounds the memory for requests and replies; 0 means 32 MiB. When
+	// all is in use, the oldest connections go that have sent a part of their
+	// request only. Where that does not help, a request is answered with CodeBusy.
+	MaxBytes int
 	// IdleTimeout bounds the wait for the first byte; 0 means 30 seconds.
 	IdleTimeout time.Duration
 	// ReadTimeout bounds the time from the first to the last byte of a request;
@@ -53,18 +73,26 @@ type Server struct {
 	DrainTimeout time.Duration
 
 	// ConnContext, where set, adds what is known of the peer to the context of a
-	// new connection, for Handler and Observe. It must be quick.
+	// new connection, for Peer, Handler and Observe. It must be quick.
 	ConnContext func(ctx context.Context, conn net.Conn) context.Context
+	// Peer, where set, names the peer of a connection by its context. One peer
+	// has a quarter of MaxConns and of MaxBytes at most, and makes room for
+	// itself first.
+	Peer func(ctx context.Context) string
 	// Observe, where set, is told of every connection when it has ended, with its
 	// context. It is the place for logs and metrics, and is called from many
 	// goroutines at once.
 	Observe func(ctx context.Context, exchange Exchange)
+
+	// backlogGrace is how long a stopping Serve waits for the next connection
+	// that was made before the socket was withdrawn. Tests are in a hurry.
+	backlogGrace time.Duration
 }
 
-// Serve answers requests until ctx is done. It then closes the listener and the
-// connections that have sent no request, waits for the exchanges in flight, and
-// returns nil. Those that are not done after DrainTimeout are cut off, and the
-// error says how many they were.
+// Serve answers requests until ctx is done. It then withdraws the socket, serves
+// the connections that were made before, and returns nil. Connections whose
+// request does not come within a second are closed. Exchanges that are not done
+// after DrainTimeout are cut off, and the error says how many they were.
 //
 // A listener that fails for lack of file descriptors or memory is tried again;
 // any other failure ends Serve with an error, after the same wait.
@@ -78,29 +106,40 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	exchanges, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	table := newConns(cmp.Or(s.MaxConns, defaultMaxConns))
-	shutdown := func() {
-		listener.Close()
-		table.stop()
+	all := usage{cmp.Or(s.MaxConns, defaultMaxConns), cmp.Or(s.MaxBytes, defaultMaxBytes)}
+	each := usage{math.MaxInt, math.MaxInt}
+	if s.Peer != nil {
+		each = usage{max(all.conns/peerShare, 1), all.bytes / peerShare}
 	}
-	defer context.AfterFunc(ctx, shutdown)()
+	serving := &serving{
+		Server:   s,
+		ctx:      exchanges,
+		listener: listener,
+		conns:    newConns(all, each),
+		requests: buffers{size: requestBuffer},
+		replies:  buffers{size: replyBuffer},
+		next:     make(chan *conn),
+	}
 
-	var running sync.WaitGroup
-	err := s.accept(ctx, listener, table, func(c *conn) {
-		running.Go(func() { s.serve(exchanges, table, c) })
-	})
-	shutdown()
+	forget := context.AfterFunc(ctx, serving.withdraw)
+	err := serving.accept(ctx)
+	if forget() {
+		serving.withdraw()
+	}
+	listener.Close()
+	close(serving.next)
+	serving.conns.stop(time.Now().Add(requestGrace))
 
 	drained := make(chan struct{})
 	go func() {
-		running.Wait()
+		serving.running.Wait()
 		close(drained)
 	}()
 	if within(drained, cmp.Or(s.DrainTimeout, defaultDrainTimeout)) {
 		return err
 	}
 	cancel()
-	n := table.cut()
+	n := serving.conns.cut()
 	if !within(drained, cutGrace) {
 		return errors.Join(err, fmt.Errorf("aesm: stopped with %d exchanges in flight, whose handler does not heed its context", n))
 	}
@@ -119,28 +158,60 @@ func within(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// accept starts an exchange for every new connection until ctx is done.
-func (s *Server) accept(ctx context.Context, listener net.Listener, table *conns, start func(*conn)) error {
+// serving is a call of Serve.
+type serving struct {
+	*Server
+	ctx      context.Context // of the exchanges
+	listener net.Listener
+	conns    *conns
+	requests buffers
+	replies  buffers
+
+	running sync.WaitGroup // the goroutines that serve connections
+	next    chan *conn     // hands connections to those that rest
+	resting atomic.Int32
+}
+
+// backlogged is a listener that can be drained: Listener.
+type backlogged interface {
+	Withdraw() error
+	SetDeadline(time.Time) error
+}
+
+// withdraw lets no more clients connect, as the beginning of the end. Those that
+// wait to be accepted are served all the same, where the listener can tell.
+func (s *serving) withdraw() {
+	l, ok := s.listener.(backlogged)
+	if !ok {
+		s.listener.Close()
+		return
+	}
+	_ = l.Withdraw() // clients then find a dead socket, which is no worse
+	_ = l.SetDeadline(time.Now().Add(cmp.Or(s.backlogGrace, defaultBacklogGrace)))
+}
+
+// accept starts an exchange for every new connection until ctx is done, and for
+// those that wait by then.
+func (s *serving) accept(ctx context.Context) error {
 	var pause time.Duration
 	for {
-		nc, err := listener.Accept()
+		nc, err := s.listener.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			if c := table.add(nc); c != nil {
-				start(c)
-			} else {
-				nc.Close()
+			s.start(nc)
+			if l, ok := s.listener.(backlogged); ok && ctx.Err() != nil {
+				_ = l.SetDeadline(time.Now().Add(cmp.Or(s.backlogGrace, defaultBacklogGrace))) // there may be more
 			}
+		case transient(err) && (pause < maxAcceptPause || ctx.Err() == nil): // a stopping server does not try for ever
+			s.observe(ctx, Exchange{Drop: DropAccept, Err: err})
+			s.conns.shed() // its file descriptor is what we need
+			pause = min(max(2*pause, 5*time.Millisecond), maxAcceptPause)
+			time.Sleep(pause)
 		case ctx.Err() != nil:
 			return nil
-		case !transient(err):
-			return fmt.Errorf("aesm: accept on %s: %w", listener.Addr(), err)
 		default:
-			s.observe(ctx, Exchange{Drop: DropAccept, Err: err})
-			table.shed() // its file descriptor is what we need
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			within(ctx.Done(), pause)
+			return fmt.Errorf("aesm: accept on %s: %w", s.listener.Addr(), err)
 		}
 	}
 }
@@ -157,112 +228,112 @@ func transient(err error) bool {
 	return false
 }
 
-// serve has one exchange and closes the connection.
-func (s *Server) serve(ctx context.Context, table *conns, c *conn) {
+// start has an exchange on a goroutine of its own.
+func (s *serving) start(nc net.Conn) {
+	ctx, peer := s.ctx, ""
 	if s.ConnContext != nil {
-		ctx = s.ConnContext(ctx, c.Conn)
+		ctx = s.ConnContext(ctx, nc)
 	}
-	exchange := s.exchange(ctx, table, c)
-	c.Close()
-	table.remove(c)
-	s.observe(ctx, exchange)
+	if s.Peer != nil {
+		peer = s.Peer(ctx)
+	}
+	c, refused := s.conns.add(ctx, nc, peer)
+	if c == nil {
+		nc.Close()
+		s.observe(ctx, Exchange{Drop: refused})
+		return
+	}
+	select {
+	case s.next <- c:
+	default:
+		s.running.Go(func() { s.work(c) })
+	}
 }
 
-func (s *Server) observe(ctx context.Context, e Exchange) {
+// work serves a connection, and then others that come. A goroutine that has
+// served one has the stack that it takes, which a new one has to grow.
+func (s *serving) work(c *conn) {
+	for c != nil {
+		s.serve(c)
+		if s.resting.Add(1) > maxResting {
+			s.resting.Add(-1)
+			return
+		}
+		c = <-s.next
+		s.resting.Add(-1)
+	}
+}
+
+// serve has one exchange and closes the connection.
+func (s *serving) serve(c *conn) {
+	exchange := s.exchange(c)
+	c.socket.Close()
+	s.conns.remove(c)
+	s.observe(c, exchange)
+}
+
+func (s *serving) observe(ctx context.Context, e Exchange) {
 	if s.Observe != nil {
 		s.Observe(ctx, e)
 	}
 }
 
-func (s *Server) exchange(ctx context.Context, table *conns, c *conn) (e Exchange) {
+func (s *serving) exchange(c *conn) (e Exchange) {
 	start := time.Now()
-	defer func() { e.Duration = time.Since(start) }()
+	defer func() {
+		if v := recover(); v != nil {
+			e.Drop, e.Err = DropMalformed, &PanicError{Value: v, Stack: debug.Stack()}
+		}
+		e.Duration = time.Since(start)
+	}()
 
-	first := make([]byte, headerSize)
-	n, err := s.readFirst(c, first)
-	if n > 0 {
-		start = time.Now()
-	}
-	var body []byte
+	req, err := s.request(c, &start)
 	if err != nil {
-		e.Drop, e.Err = dropOf(err, DropProbe, DropIdle), err
-	} else {
-		body, e.Drop, e.Err = s.readRest(c, first[:n])
+		drop, _ := errors.AsType[*dropError](err)
+		e.Drop, e.Err = drop.why, drop.err
+		s.conns.arrived(c, 0)
+		if closed := s.conns.state(c); closed != NotDropped {
+			e.Drop = closed
+		}
+		return e
 	}
-	if closed := table.arrived(c); closed != NotDropped {
+	e.Kind = req.kind
+	granted, closed := s.conns.arrived(c, req.size+req.room())
+	if closed != NotDropped {
 		e.Drop = closed
-	}
-	if e.Drop != NotDropped {
 		return e
 	}
 
-	req, kind, err := parseRequest(body)
-	if err != nil {
-		e.Drop, e.Err = DropMalformed, err
-		return e
+	var res *message.Response
+	if granted {
+		res, err = answer(c, s.Handler, req, &s.replies)
+		defer s.replies.put(res.GetGetQuoteEx().GetQuote())
+	} else {
+		err = fmt.Errorf("the memory for requests and replies is in use: %w", CodeBusy)
+		res = refusal(req, CodeBusy)
 	}
-	e.Kind = kind
-	res, err := answer(ctx, s.Handler, kind, req)
-	e.Code, e.Err = codeOf(err), err
-	if err := s.write(c, res); err != nil {
+	e.Code, e.Err, e.Report = codeOf(err), err, req.report
+	if err := s.reply(c, res); err != nil {
 		e.Drop, e.Err = DropWrite, errors.Join(err, e.Err)
-		if closed := table.arrived(c); closed != NotDropped {
+		if closed := s.conns.state(c); closed != NotDropped {
 			e.Drop = closed
 		}
 	}
 	return e
 }
 
-// readFirst waits for the first bytes of a request.
-func (s *Server) readFirst(c *conn, p []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(cmp.Or(s.IdleTimeout, defaultIdleTimeout))); err != nil {
-		return 0, err
-	}
-	n, err := c.Read(p)
-	if n > 0 {
-		err = nil
-	}
-	return n, err
-}
-
-// readRest reads what follows the first bytes and returns the message, or why
-// there is none.
-func (s *Server) readRest(c *conn, first []byte) ([]byte, Drop, error) {
-	if err := c.SetReadDeadline(time.Now().Add(cmp.Or(s.ReadTimeout, defaultReadTimeout))); err != nil {
-		return nil, DropTruncated, err
-	}
-	size, err := readHeader(io.MultiReader(bytes.NewReader(first), c))
-	if err != nil {
-		return nil, dropOf(err, DropProbe, DropSlow), err
-	}
-	if size > MaxRequestFrame {
-		return nil, DropTooLarge, fmt.Errorf("aesm: the header announces a request of %d bytes, the limit is %d", size, MaxRequestFrame)
-	}
-	body, err := readBody(c, size)
-	if err != nil {
-		return nil, dropOf(err, DropTruncated, DropSlow), err
-	}
-	return body, NotDropped, nil
-}
-
-// dropOf says why a read failed: the peer went, or its time was up.
-func dropOf(err error, gone, late Drop) Drop {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return late
-	}
-	return gone
-}
-
-// write sends a reply in one piece.
-func (s *Server) write(c *conn, m *message.Response) error {
-	b, err := frame(m)
+// reply sends a reply in one piece.
+func (s *serving) reply(c *conn, m *message.Response) error {
+	buffer := s.replies.get()
+	defer s.replies.put(buffer)
+	b, err := appendFrame(buffer[:0], m)
 	if err != nil {
 		return err
 	}
-	if err := c.SetWriteDeadline(time.Now().Add(cmp.Or(s.WriteTimeout, defaultWriteTimeout))); err != nil {
+	if err := c.socket.SetWriteDeadline(time.Now().Add(cmp.Or(s.WriteTimeout, defaultWriteTimeout))); err != nil {
 		return err
 	}
-	if _, err := c.Write(b); err != nil {
+	if _, err := c.socket.Write(b); err != nil {
 		return fmt.Errorf("aesm: write reply: %w", err)
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/confcom/confcom/aesm/internal/message"
+
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -75,8 +77,9 @@ func TestNames(t *testing.T) {
 		}
 		seen[name] = true
 	}
-	for _, k := range dispatchOrder() {
-		unique(k.String())
+	requests := new(message.Request).ProtoReflect().Descriptor().Fields()
+	for i := range requests.Len() {
+		unique(Kind(requests.Get(i).Number()).String())
 	}
 	for d := NotDropped; d <= DropAccept; d++ {
 		unique(d.String())

@@ -1,0 +1,118 @@
+package aesm
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// dropError is why there is no request on a connection.
+type dropError struct {
+	why Drop
+	err error
+}
+
+func (e *dropError) Error() string { return e.err.Error() }
+
+// request reads the request of a connection. Its error is a *dropError. It sets
+// start to when the first byte came, where it had to wait for that.
+func (s *serving) request(c *conn, start *time.Time) (*request, error) {
+	buffer := s.requests.get()
+	defer func() { s.requests.put(buffer) }()
+
+	n, err, done := readNow(c.socket, buffer)
+	if !done {
+		// Nobody knows for how long: the buffer can serve another meanwhile.
+		s.requests.put(buffer)
+		first := make([]byte, headerSize)
+		n, err = s.readFirst(c, first)
+		if n > 0 {
+			*start = time.Now()
+		}
+		buffer = s.requests.get()
+		copy(buffer, first[:n])
+	}
+	if n == 0 {
+		return nil, s.dropOf(err, DropProbe, DropIdle)
+	}
+	message, err := s.readRest(c, buffer, n, *start)
+	if err != nil {
+		return nil, err
+	}
+	req, err := parseRequest(message)
+	if err != nil {
+		return nil, &dropError{DropMalformed, err}
+	}
+	return req, nil
+}
+
+// readNow reads what is there already. It is false where nothing is, or where
+// the connection cannot tell.
+func readNow(c net.Conn, p []byte) (n int, err error, done bool) {
+	if c, ok := c.(*unixConn); ok {
+		return c.readNow(p)
+	}
+	return 0, nil, false
+}
+
+// readFirst waits for the first bytes of a request.
+func (s *serving) readFirst(c *conn, p []byte) (int, error) {
+	if err := s.conns.readBy(c, time.Now().Add(cmp.Or(s.IdleTimeout, defaultIdleTimeout))); err != nil {
+		return 0, err
+	}
+	return c.socket.Read(p)
+}
+
+// readRest reads what is missing of a frame whose first n bytes are in buffer,
+// and returns its message. That is in buffer if it fits.
+func (s *serving) readRest(c *conn, buffer []byte, n int, start time.Time) ([]byte, error) {
+	deadline := start.Add(cmp.Or(s.ReadTimeout, defaultReadTimeout))
+	if n < headerSize {
+		m, err := s.readMissing(c, buffer[n:], headerSize-n, deadline)
+		if err != nil {
+			return nil, s.dropOf(err, DropProbe, DropSlow)
+		}
+		n += m
+	}
+	size := binary.LittleEndian.Uint32(buffer)
+	if size > MaxRequestFrame {
+		return nil, &dropError{DropTooLarge, fmt.Errorf("aesm: the header announces a request of %d bytes, the limit is %d", size, MaxRequestFrame)}
+	}
+	end := headerSize + int(size)
+	if n < end {
+		if !s.conns.reserve(c, end) {
+			return nil, &dropError{DropRefused, errors.New("aesm: the memory for requests and replies is in use")}
+		}
+		if end > len(buffer) {
+			buffer = append(make([]byte, 0, end), buffer...)[:end]
+		}
+		if _, err := s.readMissing(c, buffer[n:end], end-n, deadline); err != nil {
+			return nil, s.dropOf(err, DropTruncated, DropSlow)
+		}
+	}
+	return buffer[headerSize:end], nil
+}
+
+// readMissing reads at least n bytes.
+func (s *serving) readMissing(c *conn, p []byte, n int, deadline time.Time) (int, error) {
+	if err := s.conns.readBy(c, deadline); err != nil {
+		return 0, err
+	}
+	return io.ReadAtLeast(c.socket, p, n)
+}
+
+// dropOf says why a read failed: the peer went, or its time was up.
+func (s *serving) dropOf(err error, gone, late Drop) error {
+	switch {
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return &dropError{gone, err}
+	case s.conns.stopped():
+		return &dropError{DropStopped, err}
+	}
+	return &dropError{late, err}
+}
