@@ -1,0 +1,175 @@
+package peer
+
+import (
+	"strings"
+	"testing"
+)
+
+const (
+	uid        = "2c48913c-b29f-11e7-9350-020968147796"
+	escapedUID = "2c48913c_b29f_11e7_9350_020968147796"
+	staticUID  = "7d9ad5e0a3f3f5a4ad6b3a2c6ad1b38e"
+	otherUID   = "5ecc73f0-4ae9-4bdb-a7d5-214f3ba84b69"
+	id         = "9bca8d63d5fa610783847915bcff0ecac1273e5b4bed3f6fa1b07350e0135961"
+	otherID    = "d4e8e05a546c86b6443f101966c618e47753ed01fa9929cae00d3b692f7a9f80"
+
+	burstable  = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + escapedUID + ".slice"
+	inKind     = "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod" + escapedUID + ".slice"
+	userOfNode = "/user.slice/user-1000.slice/user@1000.service/app.slice"
+)
+
+// cgroups are the forms that kubelets and runtimes give to the path of a cgroup,
+// and some that are like them.
+var cgroups = []struct {
+	name, path     string
+	pod, container string
+}{
+	// The kubelet's driver cgroupfs.
+	{"cgroupfs, guaranteed", "/kubepods/pod" + uid + "/" + id, uid, id},
+	{"cgroupfs, burstable", "/kubepods/burstable/pod" + uid + "/" + id, uid, id},
+	{"cgroupfs, best effort", "/kubepods/besteffort/pod" + uid + "/" + id, uid, id},
+	{"cgroupfs, static pod", "/kubepods/burstable/pod" + staticUID + "/" + id, staticUID, id},
+	{"cgroupfs, CRI-O", "/kubepods/burstable/pod" + uid + "/crio-" + id, uid, id},
+	{"cgroupfs, conmon", "/kubepods/burstable/pod" + uid + "/crio-conmon-" + id, uid, id},
+	{"cgroupfs, Docker Desktop", "/kubepods/kubepods/besteffort/pod" + uid + "/" + id, uid, id},
+
+	// The kubelet's driver systemd.
+	{"systemd, guaranteed", "/kubepods.slice/kubepods-pod" + escapedUID + ".slice/cri-containerd-" + id + ".scope", uid, id},
+	{"systemd, burstable", burstable + "/cri-containerd-" + id + ".scope", uid, id},
+	{"systemd, best effort", "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" + escapedUID + ".slice/cri-containerd-" + id + ".scope", uid, id},
+	{"systemd, static pod", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" + staticUID + ".slice/cri-containerd-" + id + ".scope", staticUID, id},
+	{"systemd, CRI-O", burstable + "/crio-" + id + ".scope", uid, id},
+	{"systemd, CRI-O with crun", burstable + "/crio-" + id + ".scope/container", uid, id},
+	{"systemd, conmon", burstable + "/crio-conmon-" + id + ".scope", uid, id},
+	{"systemd, Docker", burstable + "/docker-" + id + ".scope", uid, id},
+	{"systemd, containerd not told", "/system.slice/containerd.service/kubepods-burstable-pod" + escapedUID + ".slice:cri-containerd:" + id, uid, id},
+	{"systemd, containerd not told, at the root", "/kubepods-besteffort-pod" + escapedUID + ".slice:cri-containerd:" + id, uid, id},
+
+	// Nodes that are containers, or kubelets with a root of their own.
+	{"kind, systemd", inKind + "/cri-containerd-" + id + ".scope", uid, id},
+	{"kind, cgroupfs", "/docker/" + otherID + "/kubelet/kubepods/burstable/pod" + uid + "/" + id, uid, id},
+	{"kind, old", "/docker/" + otherID + "/kubepods/besteffort/pod" + uid + "/" + id, uid, id},
+	{"kind, systemd below Docker", "/system.slice/docker-" + otherID + ".scope" + inKind + "/cri-containerd-" + id + ".scope", uid, id},
+
+	// From within a cgroup namespace.
+	{"namespace, same class", "/../../kubepods-burstable-pod" + escapedUID + ".slice/cri-containerd-" + id + ".scope", uid, id},
+	{"namespace, other class", "/../../../kubepods-besteffort.slice/kubepods-besteffort-pod" + escapedUID + ".slice/crio-" + id + ".scope", uid, id},
+	{"namespace, guaranteed", "/../../../kubepods-pod" + escapedUID + ".slice/cri-containerd-" + id + ".scope", uid, id},
+	{"namespace, cgroupfs", "/../../pod" + uid + "/" + id, uid, id},
+	{"namespace, own pod", "/../cri-containerd-" + id + ".scope", "", id},
+	{"namespace, own pod, cgroupfs", "/../" + id, "", id},
+	{"namespace, own container", "/", "", ""},
+	{"namespace, the node", "/../../../../system.slice/sshd.service", "", ""},
+
+	// Cgroups below the container's.
+	{"systemd in the container", burstable + "/cri-containerd-" + id + ".scope/system.slice/nginx.service", uid, id},
+	{"another container in the container", burstable + "/cri-containerd-" + id + ".scope/docker/" + otherID, uid, id},
+	{"another pod in the container", burstable + "/cri-containerd-" + id + ".scope/kubepods/pod" + otherUID + "/" + otherID, uid, id},
+	{"another pod in the pod", "/kubepods/pod" + uid + "/pod" + otherUID + "/" + otherID, uid, ""},
+	{"no container right below the pod", "/kubepods/pod" + uid + "/init/" + id, uid, ""},
+	{"the pod's own", "/kubepods/burstable/pod" + uid, uid, ""},
+	{"the pod's own, systemd", burstable, uid, ""},
+	{"outlived", "/kubepods/pod" + uid + "/" + id + " (deleted)", uid, id},
+	{"outlived pod", burstable + " (deleted)", uid, ""},
+
+	// Containers of no pod.
+	{"Docker, cgroupfs", "/docker/" + id, "", id},
+	{"Docker, systemd", "/system.slice/docker-" + id + ".scope", "", id},
+	{"Podman of root", "/machine.slice/libpod-" + id + ".scope/container", "", id},
+	{"Docker in Docker", "/docker/" + id + "/docker/" + otherID, "", id},
+	{"users of a container", "/docker/" + id + userOfNode + "/kubepods/pod" + uid, "", id},
+
+	// No pod.
+	{"nothing", "", "", ""},
+	{"the root", "/", "", ""},
+	{"a service", "/system.slice/sshd.service", "", ""},
+	{"a user's", "/user.slice/user-1000.slice/session-2.scope", "", ""},
+	{"a user who plays a pod", userOfNode + "/kubepods/burstable/pod" + uid + "/" + id, "", ""},
+	{"a user who plays a container", userOfNode + "/docker-" + id + ".scope", "", ""},
+	{"a user who plays a pod, from a namespace", "/../../.." + userOfNode + "/pod" + uid + "/" + id, "", ""},
+	{"classes of service", "/kubepods.slice/kubepods-burstable.slice", "", ""},
+	{"the kubelet", "/kubelet.slice/kubelet.service", "", ""},
+	{"a service that is called so", "/system.slice/podman.service", "", ""},
+	{"a slice of something else", "/machine.slice/machine-pod" + escapedUID + ".slice", "", ""},
+	{"an unknown class", "/kubepods.slice/kubepods-gold-pod" + escapedUID + ".slice", "", ""},
+	{"UID too short", "/kubepods/pod" + uid[1:], "", ""},
+	{"UID too long", "/kubepods/pod" + uid + "0", "", ""},
+	{"UID in capitals", "/kubepods/pod" + strings.ToUpper(uid), "", ""},
+	{"UID without its dashes' places", "/kubepods/pod" + strings.Repeat("0", 36), "", ""},
+	{"UID of other letters", "/kubepods/pod" + strings.Repeat("g", 32), "", ""},
+	{"ID too long", "/kubepods/pod" + uid + "/" + id + "0", uid, ""},
+	{"ID of another word", "/kubepods/pod" + uid + "/crio" + id, uid, ""},
+	{"a long path", strings.Repeat("/x", 1<<16), "", ""},
+	{"a long name", "/kubepods/pod" + strings.Repeat("0", 1<<16), "", ""},
+	{"colons", "/:::/:", "", ""},
+}
+
+func TestPath(t *testing.T) {
+	for _, test := range cgroups {
+		t.Run(test.name, func(t *testing.T) {
+			if pod, container := parsePath(test.path); pod != test.pod || container != test.container {
+				t.Errorf("pod %q in container %q, want %q in %q", pod, container, test.pod, test.container)
+			}
+		})
+	}
+}
+
+func TestCgroup(t *testing.T) {
+	const inPod, inContainer = "/kubepods/burstable/pod" + uid + "/" + id, "/docker/" + id
+	tests := []struct {
+		name, text     string
+		pod, container string
+	}{
+		{"v2", "0::" + inPod + "\n", uid, id},
+		{"v2, containerd not told", "0::/system.slice/containerd.service/kubepods-pod" + escapedUID + ".slice:cri-containerd:" + id + "\n", uid, id},
+		{"v1", "12:cpu,cpuacct:" + inPod + "\n11:memory:" + inPod + "\n1:name=systemd:" + inPod + "\n", uid, id},
+		{"v1, the first is the root", "12:rdma:/\n11:memory:" + inPod + "\n0::/system.slice/containerd.service\n", uid, id},
+		{"v1, two pods", "12:cpu:" + inPod + "\n11:memory:/kubepods/pod" + otherUID + "/" + otherID + "\n", uid, id},
+		{"v1, a pod after a container", "12:cpu:/docker/" + otherID + "\n11:memory:" + inPod + "\n", uid, id},
+		{"v1, two containers", "12:cpu:" + inContainer + "\n11:memory:/docker/" + otherID + "\n", "", id},
+		{"no newline at the end", "0::" + inPod, uid, id},
+		{"nothing", "", "", ""},
+		{"empty lines", "\n\n\n", "", ""},
+		{"no path", "0:\n", "", ""},
+		{"no colons", inPod, "", ""},
+		{"zeros", strings.Repeat("\x00", 4096), "", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if pod, container := parseCgroup(test.text); pod != test.pod || container != test.container {
+				t.Errorf("pod %q in container %q, want %q in %q", pod, container, test.pod, test.container)
+			}
+		})
+	}
+}
+
+// FuzzCgroup checks that whatever a cgroup is called, what is found in it has
+// the form of a UID and an ID, and is found again where both are in plain sight.
+func FuzzCgroup(f *testing.F) {
+	for _, test := range cgroups {
+		if len(test.path) < 4096 { // longer ones only slow it down
+			f.Add("0::" + test.path + "\n")
+			f.Add("12:cpu,cpuacct:/\n1:name=systemd:" + test.path + "\n")
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		pod, container := parseCgroup(text)
+		if pod != "" && !isUID(pod) {
+			t.Errorf("pod %q", pod)
+		}
+		if container != "" && (len(container) != 64 || !isHex(container)) {
+			t.Errorf("container %q", container)
+		}
+		if pod == "" {
+			return
+		}
+		for _, path := range []string{
+			"/kubepods/pod" + pod + "/" + container,
+			"/kubepods.slice/kubepods-pod" + strings.ReplaceAll(pod, "-", "_") + ".slice/cri-containerd-" + container + ".scope",
+		} {
+			if again, in := parsePath(path); again != pod || in != container {
+				t.Errorf("%q in %q, but %q in %q the second time", pod, container, again, in)
+			}
+		}
+	})
+}

@@ -1,0 +1,480 @@
+package peer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// role is set in the environment of a process that is another one of these
+// tests: "connect" or "identify".
+const role = "CONFCOM_TEST_PEER"
+
+func TestMain(m *testing.M) {
+	var err error
+	switch os.Getenv(role) {
+	case "":
+		goleak.VerifyTestMain(m)
+	case "connect":
+		err = connectAndStay()
+	case "identify":
+		err = identifyInherited()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// connectAndStay connects to the socket in its argument and stays until its
+// input ends.
+func connectAndStay() error {
+	conn, err := net.Dial("unix", os.Args[1])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// identifyInherited tells who is at the other end of file descriptor 3, twice.
+func identifyInherited() error {
+	conn, err := net.FileConn(os.NewFile(3, "connection"))
+	if err != nil {
+		return err
+	}
+	identifier := NewIdentifier(slog.New(slog.NewTextHandler(os.Stdout, nil)))
+	defer identifier.Close()
+	for range 2 {
+		p := identifier.Identify(conn)
+		fmt.Println(p.Key(), p.Process)
+	}
+	return nil
+}
+
+// start returns an identifier and what it logs.
+func start(t testing.TB) (*Identifier, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	identifier := NewIdentifier(slog.New(slog.NewTextHandler(&log, nil)))
+	identifier.freshness = 0 // a test sees at once what becomes of a process
+	t.Cleanup(identifier.Close)
+	return identifier, &log
+}
+
+// proc is a proc file system in which the processes have the given cgroup, by
+// process ID.
+func proc(t *testing.T, cgroups map[int]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for pid, path := range cgroups {
+		setCgroup(t, dir, pid, path)
+	}
+	return dir
+}
+
+func setCgroup(t *testing.T, procfs string, pid int, path string) {
+	t.Helper()
+	dir := filepath.Join(procfs, strconv.Itoa(pid))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup"), []byte("0::"+path+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listen returns a listener on a unix socket.
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+func accept(t testing.TB, listener net.Listener) net.Conn {
+	t.Helper()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// dial returns the accepted end of a connection of this process.
+func dial(t testing.TB, listener net.Listener) net.Conn {
+	t.Helper()
+	client, err := net.Dial(listener.Addr().Network(), listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return accept(t, listener)
+}
+
+// child is another process, which has connected to a listener.
+type child struct {
+	*exec.Cmd
+	stdin io.Closer
+	conn  net.Conn // the accepted end
+}
+
+func startChild(t *testing.T, listener net.Listener) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], listener.Addr().String())
+	// The race detector lets a program sleep for a second before it ends.
+	cmd.Env = append(os.Environ(), role+"=connect", "GORACE=atexit_sleep_ms=0")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{Cmd: cmd, stdin: stdin}
+	t.Cleanup(func() {
+		if c.ProcessState == nil {
+			c.end(t)
+			c.wait(t)
+		}
+	})
+	c.conn = accept(t, listener)
+	return c
+}
+
+func (c *child) pid() int { return c.Process.Pid }
+
+// end returns when the process has ended. It is still to be waited for.
+func (c *child) end(t *testing.T) {
+	t.Helper()
+	c.stdin.Close()
+	for {
+		err := unix.Waitid(unix.P_PID, c.pid(), nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == nil {
+			return
+		}
+		if err != unix.EINTR {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (c *child) wait(t *testing.T) {
+	t.Helper()
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// self is this process, in the given cgroup.
+func self(pod, container string) Peer {
+	return Peer{User: uint32(os.Getuid()), Process: int32(os.Getpid()), Pod: pod, Container: container}.keyed()
+}
+
+func expect(t *testing.T, step string, got, want Peer) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %#v, want %#v", step, got, want)
+	}
+}
+
+func TestIdentify(t *testing.T) {
+	identifier, log := start(t)
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := self(parseCgroup(string(text)))
+	listener := listen(t)
+	expect(t, "first connection", identifier.Identify(dial(t, listener)), want)
+	expect(t, "second connection", identifier.Identify(dial(t, listener)), want)
+
+	child := startChild(t, listener)
+	want.Process = int32(child.pid())
+	expect(t, "child", identifier.Identify(child.conn), want)
+	if len(identifier.known) != 2 || log.Len() != 0 {
+		t.Errorf("%d processes are remembered; log: %s", len(identifier.known), log)
+	}
+}
+
+func TestIdentifyByCgroup(t *testing.T) {
+	tests := []struct {
+		name, path     string
+		pod, container string
+		key            string
+	}{
+		{"pod", "/kubepods/burstable/pod" + uid + "/" + id, uid, id, "pod/" + uid},
+		{"container", "/docker/" + id, "", id, "container/" + id},
+		{"service", "/system.slice/sshd.service", "", "", "uid/" + strconv.Itoa(os.Getuid())},
+	}
+	listener := listen(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			identifier, _ := start(t)
+			identifier.procfs = proc(t, map[int]string{os.Getpid(): test.path})
+			p := identifier.Identify(dial(t, listener))
+			expect(t, "peer", p, self(test.pod, test.container))
+			if p.Key() != test.key {
+				t.Errorf("key %s, want %s", p.Key(), test.key)
+			}
+		})
+	}
+}
+
+// socketless is a connection that is none.
+type socketless struct{ net.Conn }
+
+func (socketless) SyscallConn() (syscall.RawConn, error) { return nil, errors.New("no socket") }
+
+func TestIdentifyNobody(t *testing.T) {
+	identifier, log := start(t)
+	pipe, other := net.Pipe()
+	defer pipe.Close()
+	defer other.Close()
+	closed := dial(t, listen(t))
+	closed.Close()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	for name, conn := range map[string]net.Conn{
+		"none": nil, "pipe": pipe, "closed": closed, "TCP": dial(t, tcp), "no socket": socketless{pipe},
+	} {
+		expect(t, name, identifier.Identify(conn), Peer{})
+	}
+	if log.Len() != 0 {
+		t.Errorf("log: %s", log)
+	}
+}
+
+func TestRemembers(t *testing.T) {
+	identifier, _ := start(t)
+	pid, listener := os.Getpid(), listen(t)
+	identifier.procfs = proc(t, map[int]string{pid: "/kubepods/pod" + uid})
+	expect(t, "first", identifier.Identify(dial(t, listener)), self(uid, ""))
+
+	setCgroup(t, identifier.procfs, pid, "/kubepods/pod"+otherUID)
+	expect(t, "remembered", identifier.Identify(dial(t, listener)), self(uid, ""))
+
+	known := identifier.known[int32(pid)]
+	known.peer.User++
+	identifier.known[int32(pid)] = known
+	expect(t, "with another user", identifier.Identify(dial(t, listener)), self(otherUID, ""))
+
+	// Another process had this ID before.
+	child := startChild(t, listener)
+	pidfd, err := unix.PidfdOpen(child.pid(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child.end(t)
+	child.wait(t)
+	identifier.remember(&process{peer: self(uid, id), pidfd: pidfd})
+	expect(t, "after another process", identifier.Identify(dial(t, listener)), self(otherUID, ""))
+}
+
+// Who was there a moment ago is not asked again.
+func TestFreshness(t *testing.T) {
+	identifier, _ := start(t)
+	identifier.freshness = time.Hour
+	listener := listen(t)
+	child := startChild(t, listener)
+	identifier.procfs = proc(t, map[int]string{child.pid(): "/kubepods/pod" + uid})
+	first := identifier.Identify(child.conn)
+	child.end(t)
+	child.wait(t)
+	expect(t, "a moment later", identifier.Identify(child.conn), first)
+}
+
+func TestProcessEnded(t *testing.T) {
+	identifier, log := start(t)
+	listener := listen(t)
+	child, early := startChild(t, listener), startChild(t, listener)
+	identifier.procfs = proc(t, map[int]string{child.pid(): "/kubepods/pod" + uid, early.pid(): "/kubepods/pod" + uid})
+	alone := func(pid int) Peer { return Peer{User: uint32(os.Getuid()), Process: int32(pid)}.keyed() }
+
+	inPod := alone(child.pid())
+	inPod.Pod = uid
+	expect(t, "before", identifier.Identify(child.conn), inPod.keyed())
+	child.end(t)
+	expect(t, "when it has ended", identifier.Identify(child.conn), alone(child.pid()))
+	child.wait(t)
+	expect(t, "when it was waited for", identifier.Identify(child.conn), alone(child.pid()))
+
+	early.end(t)
+	expect(t, "ended before it was seen", identifier.Identify(early.conn), alone(early.pid()))
+	early.wait(t)
+	expect(t, "waited for before it was seen", identifier.Identify(early.conn), alone(early.pid()))
+
+	if len(identifier.known) != 0 || log.Len() != 0 {
+		t.Errorf("%d processes are remembered; log: %s", len(identifier.known), log)
+	}
+}
+
+func TestUnreadable(t *testing.T) {
+	identifier, log := start(t)
+	listener := listen(t)
+	identifier.procfs = t.TempDir()
+	for range 2 {
+		expect(t, "without its directory", identifier.Identify(dial(t, listener)), self("", ""))
+	}
+	if strings.Count(log.String(), "cannot read the cgroup") != 1 || strings.Count(log.String(), "\n") != 1 {
+		t.Errorf("log: %s", log)
+	}
+	setCgroup(t, identifier.procfs, os.Getpid(), "/kubepods/pod"+uid)
+	expect(t, "with its directory", identifier.Identify(dial(t, listener)), self(uid, ""))
+}
+
+func TestWithoutPidfds(t *testing.T) {
+	identifier, _ := start(t)
+	pid, conn := os.Getpid(), dial(t, listen(t))
+	identifier.procfs = proc(t, map[int]string{pid: "/kubepods/pod" + uid})
+	for _, errno := range []error{unix.ENOSYS, unix.EPERM, unix.EMFILE} {
+		identifier.openPidfd = func(syscall.RawConn, int32) (int, error) { return -1, errno }
+		expect(t, errno.Error(), identifier.Identify(conn), self(uid, ""))
+	}
+	setCgroup(t, identifier.procfs, pid, "/kubepods/pod"+otherUID)
+	expect(t, "read each time", identifier.Identify(conn), self(otherUID, ""))
+	identifier.procfs = t.TempDir()
+	expect(t, "unreadable", identifier.Identify(conn), self("", ""))
+	if len(identifier.known) != 0 {
+		t.Errorf("%d processes are remembered", len(identifier.known))
+	}
+}
+
+// pidfds is how many pidfds this process has open.
+func pidfds(t *testing.T) (n int) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if link, _ := os.Readlink(filepath.Join("/proc/self/fd", fd.Name())); strings.Contains(link, "pidfd") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestBounded(t *testing.T) {
+	listener := listen(t)
+	children := []*child{startChild(t, listener), startChild(t, listener), startChild(t, listener)}
+	before := pidfds(t)
+	identifier, _ := start(t)
+	identifier.max = 2
+	for range 3 {
+		for _, child := range children {
+			if p := identifier.Identify(child.conn); p.Process != int32(child.pid()) {
+				t.Errorf("process %d, want %d", p.Process, child.pid())
+			}
+		}
+	}
+	if n := pidfds(t) - before; len(identifier.known) != 2 || n != 2 {
+		t.Errorf("%d processes are remembered with %d pidfds", len(identifier.known), n)
+	}
+
+	identifier.Close()
+	identifier.Close()
+	if p := identifier.Identify(children[0].conn); p.Process != int32(children[0].pid()) {
+		t.Errorf("when closed: %#v", p)
+	}
+	if n := pidfds(t) - before; n != 0 {
+		t.Errorf("%d pidfds are left open", n)
+	}
+}
+
+func TestConcurrent(t *testing.T) {
+	listener := listen(t)
+	conns := []net.Conn{dial(t, listener), startChild(t, listener).conn, startChild(t, listener).conn}
+	before := pidfds(t)
+	identifier, _ := start(t)
+	identifier.max = 2
+	var want []Peer
+	for _, conn := range conns {
+		want = append(want, identifier.Identify(conn))
+	}
+	var running sync.WaitGroup
+	for range 4 {
+		running.Go(func() {
+			for n := range 100 {
+				c := n % len(conns)
+				if p := identifier.Identify(conns[c]); p != want[c] {
+					t.Errorf("%#v, want %#v", p, want[c])
+				}
+			}
+		})
+	}
+	running.Wait()
+	identifier.Close()
+	if n := pidfds(t) - before; n != 0 {
+		t.Errorf("%d pidfds are left open", n)
+	}
+}
+
+func TestInvisibleNamespace(t *testing.T) {
+	// The other process is in a PID namespace of its own, in which it does not see
+	// this one: the peer at its end of the connection.
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	theirs := os.NewFile(uintptr(pair[1]), "socket")
+	defer theirs.Close()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), role+"=identify", "GORACE=atexit_sleep_ms=0")
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 1234, HostID: os.Getuid(), Size: 1}},
+	}
+	out, err := cmd.Output()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
+		t.Skip("this machine lets users have no namespaces of their own: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(out)
+	if strings.Count(text, "uid/1234 0\n") != 2 {
+		t.Errorf("not two peers known by user alone:\n%s", text)
+	}
+	if strings.Count(text, "hostPID") != 1 || strings.Count(text, "level=WARN") != 1 {
+		t.Errorf("not one warning:\n%s", text)
+	}
+}
+
+func BenchmarkIdentify(b *testing.B) {
+	identifier, _ := start(b)
+	conn := dial(b, listen(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		if identifier.Identify(conn).Key() == "unknown" {
+			b.Fatal("unknown")
+		}
+	}
+}
