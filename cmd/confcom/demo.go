@@ -110,7 +110,7 @@ func startHelper(ctx context.Context, socket string) (<-chan error, error) {
 	}
 	stopped := make(chan error, 1)
 	go func() {
-		server := aesm.Server{Handler: quoting.NewService(platform, 1)}
+		server := aesm.Server{Handler: quoting.NewService(platform, 1, nil)}
 		stopped <- server.Serve(ctx, listener)
 	}()
 	return stopped, nil

@@ -5,13 +5,12 @@ package main
 import (
 	"context"
 	"os"
-	"runtime"
 
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
-	"github.com/confcom/confcom/internal/quoting"
+	"github.com/confcom/confcom/internal/quotehelper"
 )
 
 func main() {
@@ -19,40 +18,17 @@ func main() {
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {
-	var platform platformName
-	flags.Var(&platform, "platform", "what makes the quotes; \"simulated\" is an SGX platform in software, whose quotes prove nothing")
-	socket := flags.String("socket", aesm.DefaultSocket, "serve on the unix socket at this `path`")
-	node := flags.String("node-name", hostname(), "the `name` that the simulated platform derives its keys from")
+	var platform platform
+	platform.addFlags(flags)
+	var helper quotehelper.Helper
+	flags.StringVar(&helper.Socket, "socket", aesm.DefaultSocket, "serve on the unix socket at this `path`")
+	flags.BoolVar(&helper.TakeOver, "takeover", false, "take the socket over from a daemon that is alive, as soon as there are quotes here; that one serves whoever has come to it before")
+	flags.BoolVar(&helper.StandBy, "stand-by", false, "when another daemon has taken the socket over, wait and take it again should that one die, rather than exit")
 
-	return func(ctx context.Context, env *daemon.Environment) error {
-		serving := env.Health.Condition("socket")
-		platform, err := platform.open(*node, env.Log)
-		if err != nil {
+	return func(ctx context.Context, env *daemon.Environment) (err error) {
+		if helper.Platform, helper.Slots, err = platform.open(helper.Socket, env.Log); err != nil {
 			return err
 		}
-		listener, err := aesm.Listen(*socket)
-		if err != nil {
-			return err
-		}
-		serving.Set(nil)
-		env.Log.Info("serving quotes", "socket", *socket)
-		server := aesm.Server{
-			Handler: quoting.NewService(platform, runtime.GOMAXPROCS(0)),
-			Observe: quoting.Log(env.Log),
-		}
-		return server.Serve(ctx, listener)
+		return helper.Run(ctx, env)
 	}
-}
-
-// hostname returns the name of this node, as the pod's manifest or the machine
-// has it.
-func hostname() string {
-	if name := os.Getenv("NODE_NAME"); name != "" {
-		return name
-	}
-	name, err := os.Hostname()
-	if err != nil {
-		return "localhost"
-	}
-	return name
 }

@@ -85,8 +85,10 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 		return exitOK
 	}
 
+	log := newLines(d.stderr)
+	defer log.close()
 	env := &Environment{
-		Log:     newLogger(d.stderr, shared.logLevel.value, shared.logFormat.value),
+		Log:     newLogger(log, shared.logLevel.value, logFormat(d.stderr, shared.logFormat.value)),
 		Health:  new(Health),
 		Metrics: newMetrics(d.name),
 	}

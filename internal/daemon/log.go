@@ -8,14 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newLogger writes lines of the given level and above to w. Format is auto,
-// text or json.
+// newLogger writes lines of the given level and above to w. Format is text or
+// json.
 func newLogger(w io.Writer, level, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: levels()[level]}
-	if format == "text" || format == "auto" && isTerminal(w) {
+	if format == "text" {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// logFormat is the format of a log that goes to w: auto is text on a terminal.
+func logFormat(w io.Writer, format string) string {
+	switch {
+	case format != "auto":
+		return format
+	case isTerminal(w):
+		return "text"
+	}
+	return "json"
 }
 
 // levels are the values of --log-level.

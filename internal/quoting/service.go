@@ -3,9 +3,9 @@
 // makes quotes.
 //
 // The socket's side is aesm.Server, which calls the Service as its Handler. The
-// platform's side is the interface Platform. In between the service admits as
-// many quotes at a time as the platform has slots, and answers BUSY before a
-// client would lose its patience.
+// platform's side is the interface Platform. In between the service shares the
+// slots of the platform fairly between the callers, and answers BUSY before a
+// client would lose its patience. Every error says which layer it comes from.
 package quoting
 
 import (
@@ -15,18 +15,22 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/peer"
 	"github.com/confcom/confcom/sgx"
 )
 
 // Platform makes quotes with one attestation key. Its methods are called from
-// several goroutines at once, and must return soon when ctx is done.
+// several goroutines at once, and must return soon when ctx is done. An error
+// that is an aesm.Code reaches the client, and one that is a *Failure names its
+// layer, too.
 type Platform interface {
 	// InitQuote makes the key ready.
 	InitQuote(ctx context.Context) (aesm.Initialized, error)
-	// QuoteSize returns the exact length of the next quote in bytes.
+	// QuoteSize returns the exact length of the next quote in bytes. It is called
+	// for every quote and waits for no slot: it must come from memory, once known.
 	QuoteSize(ctx context.Context) (int, error)
 	// Quote signs report. With a challenge, the quoting enclave's own report is
-	// made as well. An error that is an aesm.Code reaches the client.
+	// made as well.
 	Quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error)
 }
 
@@ -37,55 +41,97 @@ const Deadline = 10 * time.Second
 // Service quotes for the clients of an aesm.Server.
 type Service struct {
 	platform Platform
-	slots    chan struct{} // holds a token for each quote in the making
+	queue    *queue
+	keys     []aesm.KeyID
+	metrics  *Metrics
 }
 
-// NewService returns the service of a platform that can make so many quotes at
-// a time.
-func NewService(platform Platform, slots int) *Service {
-	return &Service{platform: platform, slots: make(chan struct{}, slots)}
+// NewService returns the service of a platform that can serve so many requests
+// at a time. It tells callers apart by the peer in the context of each request.
+// What happens is counted in metrics, unless they are nil.
+func NewService(platform Platform, slots int, metrics *Metrics) *Service {
+	s := &Service{
+		platform: platform,
+		queue:    newQueue(slots),
+		// Clients have the key of Intel's production quoting enclave built in,
+		// whatever the platform is.
+		keys:    []aesm.KeyID{aesm.IntelQE3KeyID()},
+		metrics: metrics,
+	}
+	metrics.watch(s.queue)
+	return s
 }
 
-// KeyIDs returns the one key: that of Intel's production quoting enclave, which
-// clients have built in whatever the platform is.
-func (s *Service) KeyIDs(context.Context) ([]aesm.KeyID, error) {
-	return []aesm.KeyID{aesm.IntelQE3KeyID()}, nil
-}
+// KeyIDs returns the one key.
+func (s *Service) KeyIDs(context.Context) ([]aesm.KeyID, error) { return s.keys, nil }
 
-// InitQuote makes the platform's key ready.
+// InitQuote makes the platform's key ready, as soon as the platform has a slot
+// free.
 func (s *Service) InitQuote(ctx context.Context, _ aesm.KeyID) (aesm.Initialized, error) {
-	return inTime(ctx, s.platform.InitQuote)
+	return serve(ctx, s, s.platform.InitQuote)
 }
 
 // QuoteSize returns the exact length of the next quote in bytes.
 func (s *Service) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
-	return inTime(ctx, s.platform.QuoteSize)
+	ctx, stop := withDeadline(ctx)
+	defer stop()
+	size, err := s.platform.QuoteSize(ctx)
+	return size, s.ofPlatform(ctx, err)
 }
 
 // Quote signs report as soon as the platform has a slot free.
 func (s *Service) Quote(ctx context.Context, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
-	return inTime(ctx, func(ctx context.Context) (aesm.Quoted, error) {
-		select {
-		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
-		case <-ctx.Done():
-			return aesm.Quoted{}, fmt.Errorf("all %d slots of the platform are taken: %w", cap(s.slots), ctx.Err())
-		}
-		if err := ctx.Err(); err != nil {
-			return aesm.Quoted{}, err // a slot came too late
-		}
+	return serve(ctx, s, func(ctx context.Context) (aesm.Quoted, error) {
 		return s.platform.Quote(ctx, report, challenge)
 	})
 }
 
-// inTime calls f with the deadline of a request. A request that was too late is
-// aesm.CodeBusy: the client may try again.
-func inTime[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, Deadline)
-	defer cancel()
-	v, err := f(ctx)
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: no answer from the platform within %s: %w", aesm.CodeBusy, Deadline, err)
+// serve has a slot of the platform do something, within the deadline.
+func serve[T any](ctx context.Context, s *Service, do func(context.Context) (T, error)) (T, error) {
+	ctx, stop := withDeadline(ctx)
+	defer stop()
+	var none T
+
+	caller := peer.FromContext(ctx).Key()
+	start := time.Now()
+	waited, err := s.queue.enter(ctx, caller)
+	if err != nil {
+		return none, &Failure{LayerQueue, aesm.CodeBusy, err, adviceBusy}
 	}
-	return v, err
+	defer s.queue.leave(caller)
+	if waited && !aesm.ClientWaits(ctx) {
+		return none, &Failure{LayerClient, aesm.CodeBusy, errClientGone, "nobody has read this answer"}
+	}
+	served := time.Now()
+	s.metrics.waited(served.Sub(start))
+	v, err := do(ctx)
+	s.metrics.served(time.Since(served))
+	return v, s.ofPlatform(ctx, err)
+}
+
+var errClientGone = errors.New("the client went away while it waited for a slot of the platform")
+
+// What the operator of a node can do about an overload.
+const (
+	adviceBusy = "more is asked for than the platform can make: the metrics of the quote helper tell how long a quote takes and how many wait"
+	adviceSlow = "the platform hangs or is overloaded: look at the health of what makes its quotes"
+)
+
+// ofPlatform makes a *Failure of an error of the platform. One that comes from
+// the deadline is aesm.CodeBusy: the client may try again.
+func (s *Service) ofPlatform(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &Failure{LayerPlatform, aesm.CodeBusy, fmt.Errorf("no answer from the platform within %s: %w", Deadline, err), adviceSlow}
+	}
+	code, ok := errors.AsType[aesm.Code](err)
+	if !ok {
+		code = aesm.CodeUnexpected
+	}
+	return &Failure{Layer: LayerOf(code), Code: code, Err: err}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/quote"
@@ -16,10 +17,19 @@ import (
 // it has is made by New.
 type Platform struct {
 	attestationKey *ecdsa.PrivateKey
+	publicKeyID    [aesm.PublicKeyIDSize]byte
 	// template is a quote without the parts that change: body and signature.
-	template quote.Quote
-	size     int
+	template []byte
 }
+
+// Where the parts of a quote that change are, in bytes (sgx_quote3_t of Intel's
+// sgx_quote_3.h): the body after a header of 48, and the signature after the
+// length of what follows the body. Header and body are what is signed.
+const (
+	offBody      = 48
+	signedSize   = offBody + sgx.ReportBodySize
+	offSignature = signedSize + 4
+)
 
 // New returns the simulated platform of a node.
 func New(node string) (*Platform, error) {
@@ -35,8 +45,8 @@ func New(node string) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Platform{attestationKey: attestationKey}
-	signature := &p.template.Signature
+	var template quote.Quote
+	signature := &template.Signature
 
 	point, err := attestationKey.PublicKey.Bytes()
 	if err != nil {
@@ -58,24 +68,27 @@ func New(node string) (*Platform, error) {
 	}
 	signature.CertificationData = quote.NewPCKChain(pck, a.pck.certificate, a.root.certificate)
 
-	p.template.BodyType = quote.BodySGX
-	p.template.Header = quote.Header{
+	template.BodyType = quote.BodySGX
+	template.Header = quote.Header{
 		Version: quote.Version3, KeyType: quote.KeyECDSAP256,
 		QESVN: signature.QEReport.ISVSVN, PCESVN: pceSVN,
 		// Verifiers refuse any other vendor; the label is in the tail of the
 		// user data, which a genuine QE leaves zero.
 		VendorID: quote.IntelVendorID(),
 	}
-	copy(p.template.Header.UserData[:16], derive(16, "QE ID of "+node))
-	copy(p.template.Header.UserData[16:], "SIM")
+	copy(template.Header.UserData[:16], derive(16, "QE ID of "+node))
+	copy(template.Header.UserData[16:], "SIM")
 
-	p.template.Enclave = &sgx.ReportBody{}
-	empty, err := p.template.MarshalBinary()
+	template.Enclave = &sgx.ReportBody{}
+	data, err := template.MarshalBinary()
 	if err != nil {
 		return nil, err
 	}
-	p.size = len(empty)
-	return p, nil
+	return &Platform{
+		attestationKey: attestationKey,
+		publicKeyID:    [aesm.PublicKeyIDSize]byte(signature.QEReport.ReportData[:]),
+		template:       data,
+	}, nil
 }
 
 // quotingEnclave is the identity of the simulated QE.
@@ -112,14 +125,11 @@ func qeAuthData() []byte {
 // InitQuote returns the quoting enclave's target info and the attestation key's
 // ID.
 func (p *Platform) InitQuote(context.Context) (aesm.Initialized, error) {
-	return aesm.Initialized{
-		TargetInfo:  target(),
-		PublicKeyID: [aesm.PublicKeyIDSize]byte(p.template.Signature.QEReport.ReportData[:]),
-	}, nil
+	return aesm.Initialized{TargetInfo: target(), PublicKeyID: p.publicKeyID}, nil
 }
 
 // QuoteSize returns the length in bytes of every quote of this platform.
-func (p *Platform) QuoteSize(context.Context) (int, error) { return p.size, nil }
+func (p *Platform) QuoteSize(context.Context) (int, error) { return len(p.template), nil }
 
 // Quote checks that report was made on a simulated processor for this
 // platform's quoting enclave, and signs it. A report that was not is
@@ -133,19 +143,15 @@ func (p *Platform) Quote(_ context.Context, report sgx.Report, challenge *aesm.C
 		return aesm.Quoted{}, fmt.Errorf("%w: %w", aesm.CodeInvalidReport, err)
 	}
 
-	q := p.template
-	q.Enclave = &report.Body
-	signed, err := q.SignedBytes()
+	data := slices.Clone(p.template)
+	if _, err := report.Body.AppendBinary(data[:offBody]); err != nil {
+		return aesm.Quoted{}, err
+	}
+	signature, err := sign(p.attestationKey, data[:signedSize])
 	if err != nil {
 		return aesm.Quoted{}, err
 	}
-	if q.Signature.Signature, err = sign(p.attestationKey, signed); err != nil {
-		return aesm.Quoted{}, err
-	}
-	data, err := q.MarshalBinary()
-	if err != nil {
-		return aesm.Quoted{}, err
-	}
+	copy(data[offSignature:], signature[:])
 	quoted := aesm.Quoted{Quote: data}
 	if challenge != nil {
 		if quoted.QEReport, err = answer(cpu, *challenge, data); err != nil {
@@ -165,4 +171,14 @@ func answer(cpu simulation.CPU, c aesm.Challenge, data []byte) (sgx.Report, erro
 	body := quotingEnclave()
 	hash.Sum(body.ReportData[:0])
 	return cpu.Report(body, c.Target)
+}
+
+// Report returns a report of the quote helper itself, made on the simulated
+// processor as an enclave of its own would.
+func (p *Platform) Report(target sgx.TargetInfo) (sgx.Report, error) {
+	return simulation.DefaultCPU().Report(sgx.ReportBody{
+		Attributes: sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagMode64Bit, XFRM: 3},
+		MREnclave:  sha256.Sum256([]byte(label + "quote helper")),
+		MRSigner:   sha256.Sum256([]byte(label + "signer of the quote helper")),
+	}, target)
 }

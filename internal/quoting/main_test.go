@@ -1,0 +1,82 @@
+package quoting
+
+import (
+	"context"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/peer"
+	"github.com/confcom/confcom/sgx"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// stub is a Platform that does what its fields say, and all else at once.
+type stub struct {
+	init  func(ctx context.Context) (aesm.Initialized, error)
+	size  func(ctx context.Context) (int, error)
+	quote func(ctx context.Context) (aesm.Quoted, error)
+}
+
+// The quote of a stub has as many bytes as it says.
+const stubSize = 500
+
+func (p *stub) InitQuote(ctx context.Context) (aesm.Initialized, error) {
+	if p.init != nil {
+		return p.init(ctx)
+	}
+	return aesm.Initialized{PublicKeyID: [aesm.PublicKeyIDSize]byte{7}}, nil
+}
+
+func (p *stub) QuoteSize(ctx context.Context) (int, error) {
+	if p.size != nil {
+		return p.size(ctx)
+	}
+	return stubSize, nil
+}
+
+func (p *stub) Quote(ctx context.Context, _ sgx.Report, _ *aesm.Challenge) (aesm.Quoted, error) {
+	if p.quote != nil {
+		return p.quote(ctx)
+	}
+	return aesm.Quoted{Quote: make([]byte, stubSize)}, nil
+}
+
+// gate lets quotes through one by one.
+type gate struct {
+	entered chan struct{} // receives when a quote is in the making
+	leave   chan struct{} // lets one quote go
+}
+
+func newGate() *gate {
+	return &gate{entered: make(chan struct{}), leave: make(chan struct{})}
+}
+
+// pass is the quote of a stub.
+func (g *gate) pass(ctx context.Context) (aesm.Quoted, error) {
+	g.entered <- struct{}{}
+	select {
+	case <-g.leave:
+		return aesm.Quoted{Quote: make([]byte, stubSize)}, nil
+	case <-ctx.Done():
+		return aesm.Quoted{}, ctx.Err()
+	}
+}
+
+// quoteAs asks for a quote as a process of a pod.
+func quoteAs(ctx context.Context, s *Service, pod string) error {
+	_, err := s.Quote(peer.NewContext(ctx, peer.Peer{Pod: pod}), s.keys[0], sgx.Report{}, nil)
+	return err
+}
+
+// expectIdle checks that no request has left anything in a queue.
+func expectIdle(t *testing.T, q *queue) {
+	t.Helper()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.free != q.slots || q.waiting != 0 || len(q.lines) != 0 {
+		t.Errorf("left behind: %d of %d slots are free, %d wait, %d lines", q.free, q.slots, q.waiting, len(q.lines))
+	}
+}
