@@ -9,7 +9,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/confcom/Chart.yaml)
 PROGRAMS := confcom sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job
-IMAGES := sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job
+IMAGES := confcom sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job
 GENERATED := aesm/internal/message/message.pb.go
 
 .DEFAULT_GOAL := help
@@ -37,9 +37,9 @@ demo-down: bin/cluster ## Take the demo's Kubernetes down again
 	@test/uninstall.sh
 
 .PHONY: test
-test: root go ## Run everything that must hold: check, other verifiers, a real cluster (needs root)
+test: root go ## Run everything that must hold: check, fuzz, other verifiers, a real cluster (needs root)
 	@test/prerequisites.sh
-	@$(MAKE) generated check oracles kubelet e2e
+	@$(MAKE) generated check fuzz oracles kubelet e2e
 
 .PHONY: check
 check: go ## Format, vet, lint and unit tests with the race detector: quick, no root
@@ -50,6 +50,27 @@ check: go ## Format, vet, lint and unit tests with the race detector: quick, no 
 	@go -C test/cluster vet ./...
 	@go test -race ./...
 	@go -C test/cluster test ./...
+
+# What parses the bytes of clients, each for this time.
+FUZZTIME := 10s
+FUZZ := aesm.FuzzFrame aesm.FuzzRequest aesm.FuzzReply internal/peer.FuzzCgroup
+
+.PHONY: fuzz
+fuzz: go ## Fuzz what parses the bytes of clients, for a while (FUZZTIME=10m for longer)
+	@for target in $(FUZZ); do \
+		go test -run '^$$' -fuzz "^$${target#*.}\$$" -fuzztime $(FUZZTIME) ./$${target%.*} >fuzz.log 2>&1 || { cat fuzz.log; rm -f fuzz.log; exit 1; }; \
+		echo "fuzzed $$target: $$(grep '^fuzz: elapsed' fuzz.log | tail -1 | sed 's/.*execs: \([0-9]*\).*/\1/') inputs"; \
+	done; rm -f fuzz.log
+
+SOAK := 10m
+
+.PHONY: soak
+soak: root go ## Let hostile clients at the quote helper while others quote (needs root; SOAK=1h for longer)
+	@go test -count=1 -v -timeout 24h -run 'TestSoak|TestMoods' ./test/soak -soak=$(SOAK)
+
+.PHONY: bench-quote-helper
+bench-quote-helper: go ## Measure the quote helper against the least that a server can be
+	@go test -timeout 30m -run '^$$' -bench . ./test/soak
 
 .PHONY: oracles
 oracles: go ## Have other people's verifiers judge our quotes

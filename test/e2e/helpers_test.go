@@ -124,10 +124,17 @@ func daemon(t testing.TB, name string) string {
 		"--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}")
 }
 
+// ask returns what a DaemonSet's pod says at a path of its port for health and
+// metrics.
+func ask(t testing.TB, name, path string) string {
+	t.Helper()
+	return kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+daemon(t, name)+":8080/proxy"+path)
+}
+
 // metrics returns what a DaemonSet's pod tells Prometheus, by name and labels.
 func metrics(t testing.TB, name string) map[string]float64 {
 	t.Helper()
-	text := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+daemon(t, name)+":8080/proxy/metrics")
+	text := ask(t, name, "/metrics")
 	samples := make(map[string]float64)
 	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
 		line := lines.Text()
@@ -147,39 +154,53 @@ func metrics(t testing.TB, name string) map[string]float64 {
 // limits are resource limits of a container.
 type limits map[string]string
 
-// pod is a pod with one container, which does nothing.
+// pod is a pod with one container.
 type pod struct{ namespace, name string }
 
-// newPod creates a pod, which is deleted after the test. It is one that the Pod
-// Security Standard "restricted" allows.
+// newPod creates a pod that does nothing, which is deleted after the test. It is
+// one that the Pod Security Standard "restricted" allows.
 func newPod(t testing.TB, namespace, name string, limits limits) pod {
 	t.Helper()
-	container := map[string]any{
-		"name":            "main",
-		"image":           "confcom.invalid/pause:local", // the test cluster's own
-		"imagePullPolicy": "Never",
-		"resources":       map[string]any{"limits": limits},
-		"securityContext": map[string]any{"allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []string{"ALL"}}},
+	return createPod(t, namespace, name, podSpec("confcom.invalid/pause:local", limits)) // the test cluster's own image
+}
+
+// object is a part of a manifest.
+type object = map[string]any
+
+// podSpec is one that the Pod Security Standard "restricted" allows.
+func podSpec(image string, limits limits, args ...string) object {
+	return object{
+		"containers": []any{object{
+			"name":            "main",
+			"image":           image,
+			"args":            args,
+			"imagePullPolicy": "Never",
+			"resources":       object{"limits": limits},
+			"securityContext": object{"allowPrivilegeEscalation": false, "capabilities": object{"drop": []string{"ALL"}}},
+		}},
+		"securityContext":               object{"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": object{"type": "RuntimeDefault"}},
+		"automountServiceAccountToken":  false,
+		"terminationGracePeriodSeconds": 0,
 	}
-	manifest, err := json.Marshal(map[string]any{
-		"apiVersion": "v1",
-		"kind":       "Pod",
-		"metadata":   map[string]any{"name": name, "namespace": namespace},
-		"spec": map[string]any{
-			"containers":                    []any{container},
-			"securityContext":               map[string]any{"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": map[string]any{"type": "RuntimeDefault"}},
-			"automountServiceAccountToken":  false,
-			"terminationGracePeriodSeconds": 0,
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+}
+
+// createPod creates a pod, which is deleted after the test.
+func createPod(t testing.TB, namespace, name string, spec object) pod {
+	t.Helper()
 	p := pod{namespace, name}
 	p.delete(t) // of a run that was interrupted
 	t.Cleanup(func() { p.delete(t) })
-	run(t, string(manifest), "kubectl", "create", "-f", "-")
+	create(t, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": name, "namespace": namespace}, "spec": spec})
 	return p
+}
+
+func create(t testing.TB, manifest object) {
+	t.Helper()
+	text, err := json.Marshal(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, string(text), "kubectl", "create", "-f", "-")
 }
 
 func (p pod) delete(t testing.TB) {
@@ -220,19 +241,36 @@ func (p pod) container(t testing.TB) string {
 // path is where this machine sees a file of the pod's running container.
 func (p pod) path(t testing.TB, path string) string {
 	t.Helper()
-	id := strings.TrimPrefix(p.get(t, "{.status.containerStatuses[0].containerID}"), "containerd://")
+	id := containerID(p.get(t, "{.status.containerStatuses[0].containerID}"))
+	processes := processesOf(t, id)
+	if len(processes) == 0 {
+		t.Fatalf("%s has no running container %q", p.name, id)
+	}
+	return filepath.Join("/proc", strconv.Itoa(processes[0]), "root", path)
+}
+
+// containerID is the ID in a container's name, as the status of its pod has it.
+func containerID(name string) string { return strings.TrimPrefix(name, "containerd://") }
+
+// processesOf are the processes of a container on this machine, which is the
+// cluster's node.
+func processesOf(t testing.TB, container string) (processes []int) {
+	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cgroup")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range files {
 		// A process may have ended meanwhile.
-		if cgroups, err := os.ReadFile(file); err == nil && strings.Contains(string(cgroups), id) {
-			return filepath.Join(filepath.Dir(file), "root", path)
+		if cgroups, err := os.ReadFile(file); err == nil && strings.Contains(string(cgroups), container) {
+			process, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			processes = append(processes, process)
 		}
 	}
-	t.Fatalf("%s has no running container %q", p.name, id)
-	return ""
+	return processes
 }
 
 // checkDevice checks that the pod's container has a character device, or

@@ -11,7 +11,7 @@ import (
 // Pods say what they say on any other node.
 func TestLargeEPC(t *testing.T) {
 	const all = "524288"
-	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null")
+	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null", "quoteHelper.maxSurge=0") // as for every node that goes over to it
 	forgetDevices(t)
 	waitAllocatable(t, resource, all)
 	waitAllocatable(t, enclave, slots)
