@@ -1,0 +1,95 @@
+package soak
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pods are cgroups with names as the kubelet gives them. The nil *pods are none:
+// all processes stay where they are, and are one peer to the helper.
+type pods struct{ root string }
+
+// newPods finds a place for cgroups. The error says why there is none: it takes
+// root as a rule.
+func newPods(t testing.TB) (*pods, error) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	err = errors.New("no cgroup file system is mounted here")
+	for line := range strings.Lines(string(mounts)) {
+		mount, fileSystem, _ := strings.Cut(line, " - ")
+		if !strings.HasPrefix(fileSystem, "cgroup") {
+			continue
+		}
+		var root string
+		if root, err = os.MkdirTemp(strings.Fields(mount)[4], "confcom-soak-"); err != nil {
+			continue
+		}
+		p := &pods{root}
+		t.Cleanup(func() { p.remove(t) })
+		// A process of this one's own shows whether it can be moved there.
+		child := start(t, roleClients, nil, nil)
+		err = p.join(0, child.Process.Pid)
+		child.kill()
+		if err == nil {
+			return p, nil
+		}
+	}
+	return nil, err
+}
+
+func uid(pod int) string { return fmt.Sprintf("50a70000-0000-4000-8000-%012d", pod) }
+
+// join moves a process into the only container of a pod.
+func (p *pods) join(pod, pid int) error {
+	if p == nil {
+		return nil
+	}
+	container := filepath.Join(p.root, "kubepods", "pod"+uid(pod), fmt.Sprintf("%064d", pod))
+	if err := os.MkdirAll(container, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(container, "cgroup.procs"), fmt.Append(nil, pid), 0o600); err != nil {
+		return err
+	}
+	now, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(now), uid(pod)) {
+		return fmt.Errorf("moved into %s, a process is in\n%s", container, now)
+	}
+	return nil
+}
+
+// remove removes all cgroups, whose processes have ended.
+func (p *pods) remove(t testing.TB) {
+	var all []string
+	_ = filepath.WalkDir(p.root, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			all = append(all, path)
+		}
+		return nil
+	})
+	for i := len(all) - 1; i >= 0; i-- { // the deepest first
+		deadline := time.Now().Add(patience)
+		for {
+			err := os.Remove(all[i])
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) { // the kernel takes a moment
+				t.Errorf("a cgroup is left: %v", err)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
