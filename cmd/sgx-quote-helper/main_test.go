@@ -3,13 +3,17 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/quote"
@@ -46,6 +50,12 @@ func TestRefusals(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// The socket under another name of its directory.
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	link = filepath.Join(link, "live.socket")
 
 	for _, c := range []struct {
 		name string
@@ -54,7 +64,10 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{"no platform", nil, 1, "pass --platform=simulated"},
-		{"unknown platform", []string{"--platform=magic"}, 2, "--platform=magic: unknown platform; the one of this version is simulated"},
+		{"unknown platform", []string{"--platform=magic"}, 2, "--platform=magic: unknown platform; those of this version are upstream and simulated"},
+		{"too few slots", []string{"--platform=simulated", "--slots=-1"}, 1, "--slots=-1"},
+		{"nothing upstream", []string{"--platform=upstream"}, 1, "needs --upstream-socket"},
+		{"itself upstream", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + link}, 1, "is --socket, too"},
 		{"socket path too long", []string{"--platform=simulated", "--socket=" + filepath.Join(dir, strings.Repeat("x", 108))}, 1, "107"},
 		{"socket of a live daemon", []string{"--platform=simulated", "--socket=" + live}, 1, aesm.ErrInUse.Error()},
 		{"socket is a file", []string{"--platform=simulated", "--socket=" + file}, 1, file},
@@ -70,22 +83,90 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestServes: the program serves a quote and stops when it is asked to.
-func TestServes(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "aesm.socket")
-	c := command(t, "--platform=simulated", "--socket="+socket, "--log-format=text")
-	log, err := c.StderrPipe()
+// program is one that runs.
+type program struct {
+	*exec.Cmd
+	log   *bufio.Scanner
+	probe string // the URL that says whether it is ready
+}
+
+// start runs the program until the test ends.
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := &program{Cmd: command(t, append(args, "--log-format=text", "--http-address=127.0.0.1:0")...)}
+	log, err := p.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Start(); err != nil {
+	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Process.Kill() }) // it has ended, unless the test failed
-	lines := bufio.NewScanner(log)
-	for lines.Scan() && !strings.Contains(lines.Text(), "serving quotes") {
-	}
+	t.Cleanup(func() {
+		_ = p.Process.Kill() // it has ended, unless the test failed
+		_ = p.Wait()
+	})
+	p.log = bufio.NewScanner(log)
+	_, address, _ := strings.Cut(p.expect(t, "health and metrics are served"), "address=")
+	p.probe = "http://" + address + "/readyz"
+	return p
+}
 
+// expect waits for a line of the log, and returns it.
+func (p *program) expect(t *testing.T, text string) string {
+	t.Helper()
+	for p.log.Scan() {
+		if line := p.log.Text(); strings.Contains(line, text) {
+			return line
+		}
+	}
+	t.Fatalf("it has ended before it said %q", text)
+	return ""
+}
+
+// terminate asks it to end, and expects that it does.
+func (p *program) terminate(t *testing.T) {
+	t.Helper()
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(t, "msg=stopped")
+	if err := p.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+// expectReady waits until it answers its probe with a status and conditions.
+func (p *program) expectReady(t *testing.T, want string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var got string
+	for late := time.Now().Add(10 * time.Second); time.Now().Before(late); time.Sleep(time.Millisecond) {
+		response, err := client.Get(p.probe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = fmt.Sprintf("%d %s", response.StatusCode, body)
+		if got == want {
+			return
+		}
+	}
+	t.Fatalf("it says %q, and not %q", got, want)
+}
+
+// What the programs say of themselves.
+const (
+	ready    = "200 [+] running\n[+] socket\n[+] quotes\n"
+	replaced = "503 [+] running\n[-] socket: another daemon serves it\n[+] quotes\n"
+)
+
+// getQuote gets a quote as an application does.
+func getQuote(t *testing.T, socket string) {
+	t.Helper()
 	client := aesm.Client{Socket: socket}
 	data, err := client.Quote(t.Context(), func(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
 		return simulation.DefaultCPU().Report(sgx.ReportBody{}, target)
@@ -96,16 +177,48 @@ func TestServes(t *testing.T) {
 	if _, err := quote.Parse(data); err != nil {
 		t.Error(err)
 	}
+}
 
-	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	for lines.Scan() {
-	}
-	if err := c.Wait(); err != nil {
-		t.Errorf("after SIGTERM: %v", err)
-	}
+// TestServes: the program serves a quote and stops when it is asked to.
+func TestServes(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "aesm.socket")
+	p := start(t, "--platform=simulated", "--socket="+socket)
+	p.expect(t, "serving quotes")
+	getQuote(t, socket)
+	p.expect(t, "msg=quote")
+	p.terminate(t)
 	if _, err := os.Lstat(socket); err == nil {
 		t.Error("the socket file is left")
 	}
+}
+
+// TestReadiness: one program takes over from another, and is killed. All the
+// while they say who is ready.
+func TestReadiness(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "aesm.socket")
+	flags := []string{"--platform=simulated", "--socket=" + socket, "--takeover", "--stand-by"}
+	first := start(t, flags...)
+	first.expectReady(t, ready)
+	second := start(t, flags...)
+	second.expectReady(t, ready)
+	first.expectReady(t, replaced)
+	if err := second.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	first.expectReady(t, ready)
+	getQuote(t, socket)
+	first.terminate(t)
+}
+
+// TestUpstream: one program serves the quotes of another.
+func TestUpstream(t *testing.T) {
+	dir := t.TempDir()
+	upstream, socket := filepath.Join(dir, "upstream.socket"), filepath.Join(dir, "aesm.socket")
+	behind := start(t, "--platform=simulated", "--socket="+upstream)
+	behind.expect(t, "serving quotes")
+	p := start(t, "--platform=upstream", "--upstream-socket="+upstream, "--socket="+socket)
+	p.expectReady(t, ready)
+	getQuote(t, socket)
+	behind.terminate(t)
+	p.terminate(t)
 }

@@ -2,6 +2,7 @@ package quoting
 
 import (
 	"context"
+	"runtime"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -78,5 +79,12 @@ func expectIdle(t *testing.T, q *queue) {
 	defer q.mu.Unlock()
 	if q.free != q.slots || q.waiting != 0 || len(q.lines) != 0 {
 		t.Errorf("left behind: %d of %d slots are free, %d wait, %d lines", q.free, q.slots, q.waiting, len(q.lines))
+	}
+}
+
+// waitForOne waits until a request waits in a queue.
+func waitForOne(q *queue) {
+	for waiting := 0; waiting == 0; _, waiting = q.load() {
+		runtime.Gosched()
 	}
 }

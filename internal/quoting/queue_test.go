@@ -160,6 +160,31 @@ func TestQueueFlood(t *testing.T) {
 	})
 }
 
+// Peers that ask again as soon as they are served, one request at a time, share
+// the slots with one that has many waiting.
+func TestQueueComingBack(t *testing.T) {
+	t.Skip("a line that has nothing is forgotten with its turn, so such peers count as never served and others starve")
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(1)
+		c.serve(t.Context(), "many")
+		c.add(t.Context(), "many", "many", "b", "c")
+		turns := map[string]int{}
+		serving := "many"
+		for range 30 {
+			c.leave(serving)
+			c.add(t.Context(), serving)
+			serving = c.next()
+			turns[serving]++
+		}
+		for _, peer := range []string{"many", "b", "c"} {
+			if turns[peer] != 10 {
+				t.Errorf("%s had %d turns of 30", peer, turns[peer])
+			}
+		}
+		c.finish(t, serving)
+	})
+}
+
 func TestQueueBoundOfPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(1)
@@ -255,8 +280,10 @@ func TestQueueGivenUpInTheMoment(t *testing.T) {
 	}{
 		{"of its slot", func(q *queue) { q.leaveLocked("a") }, context.Canceled},
 		{"of its loss", func(q *queue) {
-			q.lines["b"].waiting.Remove(q.lines["b"].waiting.Front()).(chan error) <- errQueueTest
+			l := q.lines["b"]
+			l.waiting.Remove(l.waiting.Back()).(chan error) <- errQueueTest
 			q.waiting--
+			q.tidy("b", l) // the line of one that loses its place has others, this one has none
 			q.leaveLocked("a")
 		}, errQueueTest},
 	} {
@@ -271,9 +298,7 @@ func TestQueueGivenUpInTheMoment(t *testing.T) {
 					_, err := q.enter(ctx, "b")
 					result <- err
 				}()
-				for waiting := 0; waiting == 0; _, waiting = q.load() {
-					runtime.Gosched()
-				}
+				waitForOne(q)
 				q.mu.Lock()
 				cancel()
 				runtime.Gosched()
@@ -285,11 +310,6 @@ func TestQueueGivenUpInTheMoment(t *testing.T) {
 				case !errors.Is(err, tt.want):
 					t.Fatal(err)
 				}
-				q.mu.Lock()
-				if l := q.lines["b"]; l != nil && l.serving == 0 && l.waiting.Len() == 0 {
-					q.tidy("b", l) // as who takes the place of another does not
-				}
-				q.mu.Unlock()
 				expectIdle(t, q)
 			}
 		})

@@ -284,18 +284,17 @@ func TestCanceled(t *testing.T) {
 // What the daemon says reaches the client, and its layer the operator.
 func TestRefusals(t *testing.T) {
 	layers := map[aesm.Code]quoting.Layer{
-		aesm.CodeParameter:              quoting.LayerClient,
-		aesm.CodeUnsupportedAttKeyID:    quoting.LayerClient,
-		aesm.CodeAttKeyNotInitialized:   quoting.LayerClient,
-		aesm.CodeErrorReport:            quoting.LayerClient,
-		aesm.CodeInvalidReport:          quoting.LayerClient,
-		aesm.CodeNetwork:                quoting.LayerNetwork,
-		aesm.CodeNetworkBusy:            quoting.LayerNetwork,
-		aesm.CodeProxySettingAssist:     quoting.LayerNetwork,
-		aesm.CodeMsg:                    quoting.LayerNetwork,
-		aesm.CodePlatformLibUnavailable: quoting.LayerProvider,
-		aesm.CodeAttKeyCertDataInvalid:  quoting.LayerProvider,
-		aesm.CodeNoPlatformCertData:     quoting.LayerProvider,
+		aesm.CodeAttKeyNotInitialized:     quoting.LayerClient,
+		aesm.CodeErrorReport:              quoting.LayerClient,
+		aesm.CodeInvalidReport:            quoting.LayerClient,
+		aesm.CodeUnableToGenerateQEReport: quoting.LayerClient,
+		aesm.CodeNetwork:                  quoting.LayerNetwork,
+		aesm.CodeNetworkBusy:              quoting.LayerNetwork,
+		aesm.CodeProxySettingAssist:       quoting.LayerNetwork,
+		aesm.CodeMsg:                      quoting.LayerNetwork,
+		aesm.CodePlatformLibUnavailable:   quoting.LayerProvider,
+		aesm.CodeAttKeyCertDataInvalid:    quoting.LayerProvider,
+		aesm.CodeNoPlatformCertData:       quoting.LayerProvider,
 	}
 	d := newDaemon(t)
 	p, w := newPlatform(t, d)
@@ -530,7 +529,7 @@ func TestKey(t *testing.T) {
 			d.set(func() { d.key = tt.key })
 			_, err := p.Quote(t.Context(), report, nil)
 			if tt.code != 0 {
-				wantFailure(t, err, quoting.LayerClient, tt.code)
+				wantFailure(t, err, quoting.LayerPlatform, tt.code)
 			} else if err != nil {
 				t.Error(err)
 			}

@@ -1,0 +1,549 @@
+package quotehelper
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/sgx/simulation"
+)
+
+func TestMain(m *testing.M) {
+	// Most of these tests wait for a helper that looks at its socket every now and
+	// then. They wait together, on small machines, too.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience is more than anything here takes.
+const patience = 10 * time.Second
+
+// running is a helper that runs.
+type running struct {
+	lines   chan string // of its log
+	metrics *prometheus.Registry
+	stop    context.CancelFunc
+	ended   chan struct{}
+	err     error // what Run has returned, once it has ended
+}
+
+// start runs a helper until the test ends.
+func start(t *testing.T, h *Helper) *running {
+	t.Helper()
+	if h.Slots == 0 {
+		h.Slots = 2
+	}
+	r := &running{lines: make(chan string, 1024), metrics: prometheus.NewRegistry(), ended: make(chan struct{})}
+	env := &daemon.Environment{
+		Log:     slog.New(slog.NewTextHandler(r, nil)),
+		Health:  new(daemon.Health),
+		Metrics: r.metrics,
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	go func() {
+		defer close(r.ended)
+		r.err = h.Run(ctx, env)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-r.ended
+	})
+	return r
+}
+
+// Write takes a line of the log. There is no room for more than a test needs.
+func (r *running) Write(line []byte) (int, error) {
+	select {
+	case r.lines <- string(line):
+	default:
+	}
+	return len(line), nil
+}
+
+// expect waits for a line of the log.
+func (r *running) expect(t *testing.T, text string) {
+	t.Helper()
+	late := time.After(patience)
+	for {
+		select {
+		case line := <-r.lines:
+			if strings.Contains(line, text) {
+				return
+			}
+		case <-late:
+			t.Fatalf("the log never says %q", text)
+		}
+	}
+}
+
+// end waits for the end of Run.
+func (r *running) end(t *testing.T) error {
+	t.Helper()
+	select {
+	case <-r.ended:
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
+	return r.err
+}
+
+// socketPath returns a path for a socket that is short enough.
+func socketPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "helper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}
+
+// leaveStale leaves the socket of a listener as a daemon does that is killed.
+func leaveStale(t *testing.T, l *aesm.Listener) {
+	t.Helper()
+	path := l.Addr().String()
+	for _, err := range []error{os.Rename(path, path+"~"), l.Close(), os.Rename(path+"~", path)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func newPlatform(t *testing.T, node string) *simulated.Platform {
+	t.Helper()
+	p, err := simulated.New(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// moody is a platform whose InitQuote fails while it is in the mood.
+type moody struct {
+	*simulated.Platform
+	bad   atomic.Bool
+	asked chan struct{} // receives for each InitQuote
+}
+
+func newMoody(t *testing.T, node string) *moody {
+	m := &moody{Platform: newPlatform(t, node), asked: make(chan struct{}, 64)}
+	m.bad.Store(true)
+	return m
+}
+
+func (m *moody) InitQuote(ctx context.Context) (aesm.Initialized, error) {
+	m.asked <- struct{}{}
+	if m.bad.Load() {
+		return aesm.Initialized{}, errors.New("not today")
+	}
+	return m.Platform.InitQuote(ctx)
+}
+
+// getQuote gets a quote as an application does.
+func getQuote(ctx context.Context, socket string) error {
+	client := aesm.Client{Socket: socket}
+	data, err := client.Quote(ctx, func(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
+		return simulation.DefaultCPU().Report(sgx.ReportBody{}, target)
+	})
+	if err == nil {
+		_, err = quote.Parse(data)
+	}
+	return err
+}
+
+// expectServedBy checks that the daemon behind a socket has a platform's key.
+func expectServedBy(t *testing.T, socket string, p interface {
+	InitQuote(context.Context) (aesm.Initialized, error)
+}) {
+	t.Helper()
+	client := aesm.Client{Socket: socket}
+	got, err := client.InitQuote(t.Context(), aesm.IntelQE3KeyID())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if want, _ := p.InitQuote(t.Context()); got != want {
+		t.Error("another platform has answered")
+	}
+}
+
+func dial(t *testing.T, socket string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// askOn has an exchange on a connection that is there.
+func askOn(ctx context.Context, conn net.Conn) error {
+	client := aesm.Client{Timeout: patience, Dial: func(context.Context) (net.Conn, error) { return conn, nil }}
+	_, err := client.QuoteSize(ctx, aesm.IntelQE3KeyID())
+	return err
+}
+
+func TestServes(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r.expect(t, "serving quotes")
+	if err := getQuote(t.Context(), socket); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(t, "msg=quote request=GetQuoteEx peer.") // with who it was
+	r.stop()
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+	const want = `
+# HELP sgx_quote_helper_connections Open connections.
+# TYPE sgx_quote_helper_connections gauge
+sgx_quote_helper_connections 0
+# HELP sgx_quote_helper_requests_total Requests that were answered, by their kind and the AESM code of the answer.
+# TYPE sgx_quote_helper_requests_total counter
+sgx_quote_helper_requests_total{code="SUCCESS",request="GetQuoteEx"} 1
+sgx_quote_helper_requests_total{code="SUCCESS",request="GetQuoteSizeEx"} 1
+sgx_quote_helper_requests_total{code="SUCCESS",request="InitQuoteEx"} 2
+sgx_quote_helper_requests_total{code="SUCCESS",request="SelectAttKeyID"} 1
+`
+	if err := testutil.GatherAndCompare(r.metrics, strings.NewReader(want), "sgx_quote_helper_connections", "sgx_quote_helper_requests_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whoever has connected by the end is served, and finds no socket afterwards.
+func TestStopServesWhoHasConnected(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r.expect(t, "serving quotes")
+	var conns []net.Conn
+	for range 16 { // some were accepted by now, and some were not
+		conns = append(conns, dial(t, socket))
+	}
+	r.stop()
+	for i, conn := range conns {
+		if err := askOn(t.Context(), conn); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(socket); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+// A socket whose file is removed is put in place again, in the same directory.
+// Who has connected to the last one is served.
+func TestRemovedSocket(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	directory, err := os.Stat(filepath.Dir(socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r.expect(t, "serving quotes")
+	early := dial(t, socket)
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	removed := time.Now()
+	r.expect(t, "level=WARN msg=\"nobody served the socket any more")
+	r.expect(t, "serving quotes")
+	if d := time.Since(removed); d > 5*time.Second { // on a machine that is busy, too
+		t.Errorf("it took %s", d)
+	}
+	if err := getQuote(t.Context(), socket); err != nil {
+		t.Error(err)
+	}
+	if err := askOn(t.Context(), early); err != nil {
+		t.Errorf("the one that had connected: %v", err)
+	}
+	if after, err := os.Stat(filepath.Dir(socket)); err != nil || !os.SameFile(directory, after) {
+		t.Errorf("another directory: %v", err)
+	}
+}
+
+func TestStaleSocket(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	l, err := aesm.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaveStale(t, l)
+	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r.expect(t, "serving quotes")
+	if err := getQuote(t.Context(), socket); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNoSocket(t *testing.T) {
+	t.Parallel()
+	live := socketPath(t)
+	l, err := aesm.Listen(live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file := filepath.Join(filepath.Dir(live), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name     string
+		socket   string
+		takeOver bool
+		want     error
+	}{
+		{"of a live daemon", live, false, aesm.ErrInUse},
+		{"a file", file, false, aesm.ErrNotSocket},
+		{"a file, to be taken over", file, true, aesm.ErrNotSocket},
+		{"in no directory", filepath.Join(file, "s"), false, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: tt.socket, TakeOver: tt.takeOver})
+			err := r.end(t)
+			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.socket) {
+				t.Errorf("%v, want %v", err, tt.want)
+			}
+		})
+	}
+	if !l.Current() {
+		t.Error("the live daemon has lost its socket")
+	}
+}
+
+// A helper takes over as soon as it can quote, and not before.
+func TestTakeOverNeedsQuotes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		gets bool // well
+	}{
+		{"it gets well", true},
+		{"it does not", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			socket := socketPath(t)
+			oldPlatform, newPlatform := newPlatform(t, "old"), newMoody(t, "new")
+			old := start(t, &Helper{Platform: oldPlatform, Socket: socket})
+			old.expect(t, "serving quotes")
+			r := start(t, &Helper{Platform: newPlatform, Socket: socket, TakeOver: true})
+			<-newPlatform.asked
+			r.expect(t, "level=WARN msg=\"there are no quotes\" error=\"platform: not today\"")
+			expectServedBy(t, socket, oldPlatform)
+			newPlatform.bad.Store(!tt.gets)
+			<-newPlatform.asked // again, after a while
+			if tt.gets {
+				r.expect(t, "there are quotes again")
+				r.expect(t, "serving quotes")
+				expectServedBy(t, socket, newPlatform)
+				if err := old.end(t); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			expectServedBy(t, socket, oldPlatform)
+			r.stop()
+			if err := r.end(t); err != nil {
+				t.Error(err)
+			}
+			expectServedBy(t, socket, oldPlatform)
+		})
+	}
+}
+
+// A platform that cannot quote gets a socket that nobody has, since some requests
+// need none; and is asked again.
+func TestServesWithoutQuotes(t *testing.T) {
+	t.Parallel()
+	socket, platform := socketPath(t), newMoody(t, "node")
+	r := start(t, &Helper{Platform: platform, Socket: socket})
+	r.expect(t, "serving quotes")
+	if err := getQuote(t.Context(), socket); !errors.Is(err, aesm.CodeUnexpected) {
+		t.Errorf("%v", err)
+	}
+	if keys, err := (&aesm.Client{Socket: socket}).SupportedKeyIDs(t.Context()); len(keys) != 1 || err != nil {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	platform.bad.Store(false)
+	r.expect(t, "there are quotes again")
+	if err := getQuote(t.Context(), socket); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReplaced(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r.expect(t, "serving quotes")
+	early := dial(t, socket)
+	successor, err := aesm.TakeOver(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer successor.Close()
+	r.expect(t, "another daemon has taken the socket")
+	if err := askOn(t.Context(), early); err != nil {
+		t.Errorf("the one that had connected: %v", err)
+	}
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+	if !successor.Current() {
+		t.Error("the successor has lost its socket")
+	}
+}
+
+// A helper that stands by takes the socket again, but only from one that is gone.
+func TestStandBy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		end  func(t *testing.T, successor *aesm.Listener)
+	}{
+		{"the successor dies", leaveStale},
+		{"the successor ends", func(t *testing.T, l *aesm.Listener) {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			socket := socketPath(t)
+			r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
+			r.expect(t, "serving quotes")
+			successor, err := aesm.TakeOver(socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.expect(t, "another daemon has taken the socket")
+			for range 2 { // looks whether it is alive
+				conn, err := successor.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.Close()
+			}
+			if !successor.Current() {
+				t.Error("a live daemon has lost its socket")
+			}
+			tt.end(t, successor)
+			r.expect(t, "nobody served the socket any more")
+			r.expect(t, "serving quotes")
+			if err := getQuote(t.Context(), socket); err != nil {
+				t.Error(err)
+			}
+			r.stop()
+			if err := r.end(t); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestStandByStops(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket, StandBy: true})
+	r.expect(t, "serving quotes")
+	successor, err := aesm.TakeOver(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer successor.Close()
+	r.expect(t, "another daemon has taken the socket")
+	r.stop()
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+	if !successor.Current() {
+		t.Error("the successor has lost its socket")
+	}
+}
+
+// However often helpers take over from each other, no client notices.
+func TestManyTakeOvers(t *testing.T) {
+	t.Parallel()
+	socket, platform := socketPath(t), newPlatform(t, "node")
+	directory, err := os.Stat(filepath.Dir(socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := start(t, &Helper{Platform: platform, Socket: socket})
+	first.expect(t, "serving quotes")
+
+	asking, enough := context.WithCancel(t.Context())
+	defer enough()
+	var clients sync.WaitGroup
+	var quotes atomic.Int32
+	for range 4 {
+		clients.Go(func() {
+			for asking.Err() == nil {
+				if err := getQuote(t.Context(), socket); err != nil {
+					t.Error(err)
+					return
+				}
+				quotes.Add(1)
+			}
+		})
+	}
+	helpers := []*running{first}
+	for range 20 {
+		r := start(t, &Helper{Platform: platform, Socket: socket, TakeOver: true})
+		r.expect(t, "serving quotes")
+		if err := getQuote(t.Context(), socket); err != nil {
+			t.Error(err)
+		}
+		helpers = append(helpers, r)
+	}
+	for _, replaced := range helpers[:len(helpers)-1] {
+		if err := replaced.end(t); err != nil {
+			t.Error(err)
+		}
+	}
+	enough()
+	clients.Wait()
+	if quotes.Load() == 0 {
+		t.Error("the clients got no quotes")
+	}
+	if after, err := os.Stat(filepath.Dir(socket)); err != nil || !os.SameFile(directory, after) {
+		t.Errorf("another directory: %v", err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(socket)); len(left) != 1 {
+		t.Errorf("in the directory: %v", left)
+	}
+}

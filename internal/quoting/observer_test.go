@@ -1,0 +1,220 @@
+package quoting
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/peer"
+	"github.com/confcom/confcom/sgx"
+)
+
+// entry is a line of a log, without its time.
+type entry map[string]any
+
+// logged is an observer and what it writes.
+func logged(level slog.Level) (o *Observer, lines func(t *testing.T) []entry) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level}))
+	return NewObserver(log, NewMetrics(prometheus.NewRegistry())), func(t *testing.T) (lines []entry) {
+		t.Helper()
+		for text := range strings.Lines(out.String()) {
+			var l entry
+			if err := json.Unmarshal([]byte(text), &l); err != nil {
+				t.Fatalf("%v: %s", err, text)
+			}
+			if _, err := time.Parse(time.RFC3339, fmt.Sprint(l["time"])); err != nil {
+				t.Error(err)
+			}
+			delete(l, "time")
+			lines = append(lines, l)
+		}
+		out.Reset()
+		return lines
+	}
+}
+
+func TestObserver(t *testing.T) {
+	caller := peer.Peer{User: 65532, Process: 4711, Pod: "1f0e4a52-0a7c-4c39-9d35-6f64fb1ad29b", Container: strings.Repeat("9b2c01d2e3f4", 6)[:64]}
+	who := map[string]any{"pod": caller.Pod, "container": "9b2c01d2e3f4", "pid": 4711.0, "uid": 65532.0}
+	report := &sgx.Report{Body: sgx.ReportBody{MREnclave: sgx.Measurement{0xe2}, MRSigner: sgx.Measurement{0x83}}}
+	mrenclave, mrsigner := "e2"+strings.Repeat("00", 31), "83"+strings.Repeat("00", 31)
+	cause := errors.New("the cause")
+	// with returns a line about the caller, after a second.
+	with := func(level, msg, request string, more entry) entry {
+		l := entry{"level": level, "msg": msg, "request": request, "peer": who, "duration": 1e9}
+		for key, value := range more {
+			l[key] = value
+		}
+		return l
+	}
+	for _, tt := range []struct {
+		name     string
+		exchange aesm.Exchange
+		want     entry
+	}{
+		{"a quote", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Report: report},
+			with("INFO", "quote", "GetQuoteEx", entry{"mrenclave": mrenclave, "mrsigner": mrsigner})},
+		{"another answer", aesm.Exchange{Kind: aesm.KindInitQuoteEx},
+			with("DEBUG", "answered", "InitQuoteEx", nil)},
+		{"an error of the platform", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeNetwork, Report: report,
+			Err: &Failure{LayerNetwork, aesm.CodeNetwork, cause, ""}},
+			with("WARN", "refused", "GetQuoteEx", entry{"mrenclave": mrenclave, "mrsigner": mrsigner, "error": "network: the cause",
+				"code": 12.0, "name": "NETWORK", "layer": "network", "advice": aesm.CodeNetwork.Advice()})},
+		{"with advice of its own", aesm.Exchange{Kind: aesm.KindInitQuoteEx, Code: aesm.CodeBusy,
+			Err: &Failure{LayerQueue, aesm.CodeBusy, cause, "buy another node"}},
+			with("WARN", "refused", "InitQuoteEx", entry{"error": "queue: the cause",
+				"code": 18.0, "name": "BUSY", "layer": "queue", "advice": "buy another node"})},
+		{"advice that the error has is not repeated", aesm.Exchange{Kind: aesm.KindGetQuote, Code: aesm.CodeServiceUnavailable,
+			Err: fmt.Errorf("GetQuote is not served: %w", aesm.CodeServiceUnavailable)},
+			with("WARN", "refused", "GetQuote", entry{"error": "GetQuote is not served: " + aesm.CodeServiceUnavailable.Error(),
+				"code": 30.0, "name": "SERVICE_UNAVAILABLE", "layer": "client"})},
+		{"a code without advice", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeThread,
+			Err: &Failure{LayerPlatform, aesm.CodeThread, cause, ""}},
+			with("WARN", "refused", "GetQuoteEx", entry{"error": "platform: the cause",
+				"code": 23.0, "name": "THREAD", "layer": "platform"})},
+		{"an error without a code", aesm.Exchange{Kind: aesm.KindSelectAttKeyID, Code: aesm.CodeUnexpected, Err: cause},
+			with("WARN", "refused", "SelectAttKeyID", entry{"error": "the cause",
+				"code": 1.0, "name": "UNEXPECTED", "layer": "client", "advice": aesm.CodeUnexpected.Advice()})},
+		{"a bug", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeUnexpected, Err: &aesm.PanicError{Value: "nil map", Stack: []byte("main.go:1")}},
+			with("ERROR", "a bug in the quote helper: please report it", "GetQuoteEx", entry{"error": "aesm: the handler panicked: nil map", "stack": "main.go:1"})},
+		{"a bug in reading", aesm.Exchange{Drop: aesm.DropMalformed, Err: &aesm.PanicError{Value: "nil map", Stack: []byte("main.go:1")}},
+			with("ERROR", "a bug in the quote helper: please report it", "none", entry{"error": "aesm: the handler panicked: nil map", "stack": "main.go:1"})},
+
+		{"probe", aesm.Exchange{Drop: aesm.DropProbe, Err: cause}, with("DEBUG", "closed", "none", entry{"error": "the cause", "reason": "probe"})},
+		{"idle", aesm.Exchange{Drop: aesm.DropIdle}, with("DEBUG", "closed", "none", entry{"reason": "idle"})},
+		{"stopped", aesm.Exchange{Drop: aesm.DropStopped}, with("DEBUG", "closed", "none", entry{"reason": "stopped"})},
+		{"evicted", aesm.Exchange{Drop: aesm.DropEvicted}, with("WARN", "dropped", "none", entry{"reason": "evicted"})},
+		{"refused", aesm.Exchange{Drop: aesm.DropRefused}, with("WARN", "dropped", "none", entry{"reason": "refused"})},
+		{"slow", aesm.Exchange{Drop: aesm.DropSlow}, with("WARN", "dropped", "none", entry{"reason": "slow"})},
+		{"truncated", aesm.Exchange{Drop: aesm.DropTruncated}, with("WARN", "dropped", "none", entry{"reason": "truncated"})},
+		{"too large", aesm.Exchange{Drop: aesm.DropTooLarge}, with("WARN", "dropped", "none", entry{"reason": "too_large"})},
+		{"malformed", aesm.Exchange{Drop: aesm.DropMalformed, Err: cause}, with("WARN", "dropped", "none", entry{"error": "the cause", "reason": "malformed"})},
+		{"write", aesm.Exchange{Drop: aesm.DropWrite, Kind: aesm.KindGetQuoteEx, Report: report, Err: cause},
+			with("WARN", "dropped", "GetQuoteEx", entry{"mrenclave": mrenclave, "mrsigner": mrsigner, "error": "the cause", "reason": "write"})},
+		{"accept", aesm.Exchange{Drop: aesm.DropAccept, Err: cause}, with("WARN", "dropped", "none", entry{"error": "the cause", "reason": "accept"})},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o, lines := logged(slog.LevelDebug)
+			tt.exchange.Duration = time.Second
+			o.Ended(peer.NewContext(t.Context(), caller), tt.exchange)
+			if diff := cmp.Diff([]entry{tt.want}, lines(t)); diff != "" {
+				t.Error(diff)
+			}
+			panics := 0.0
+			if tt.want["level"] == "ERROR" {
+				panics = 1
+			}
+			if got := testutil.ToFloat64(o.metrics.panics); got != panics {
+				t.Errorf("%v panics were counted", got)
+			}
+		})
+	}
+}
+
+// Nothing is known of some peers, and that is what is said.
+func TestObserverOfNobody(t *testing.T) {
+	o, lines := logged(slog.LevelDebug)
+	o.Ended(t.Context(), aesm.Exchange{Kind: aesm.KindGetSupportedAttKeyIDs})
+	if diff := cmp.Diff([]entry{{"level": "DEBUG", "msg": "answered", "request": "GetSupportedAttKeyIDs", "duration": 0.0}}, lines(t)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestObserverIsSilent(t *testing.T) {
+	quote := aesm.Exchange{Kind: aesm.KindGetQuoteEx, Report: new(sgx.Report)}
+	size := aesm.Exchange{Kind: aesm.KindGetQuoteSizeEx}
+	probe := aesm.Exchange{Drop: aesm.DropProbe}
+	evicted := aesm.Exchange{Drop: aesm.DropEvicted}
+	busy := aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeBusy, Err: aesm.CodeBusy}
+	bug := aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeUnexpected, Err: new(aesm.PanicError)}
+	for _, tt := range []struct {
+		level slog.Level
+		want  []string // the messages, in the order above
+	}{
+		{slog.LevelDebug, []string{"quote", "answered", "closed", "dropped", "refused", "a bug in the quote helper: please report it"}},
+		{slog.LevelInfo, []string{"quote", "dropped", "refused", "a bug in the quote helper: please report it"}},
+		{slog.LevelWarn, []string{"dropped", "refused", "a bug in the quote helper: please report it"}},
+		{slog.LevelError, []string{"a bug in the quote helper: please report it"}},
+	} {
+		t.Run(tt.level.String(), func(t *testing.T) {
+			o, lines := logged(tt.level)
+			for _, e := range []aesm.Exchange{quote, size, probe, evicted, busy, bug} {
+				o.Ended(t.Context(), e)
+			}
+			var got []string
+			for _, l := range lines(t) {
+				got = append(got, l["msg"].(string))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if n := testutil.CollectAndCount(o.metrics.requests); n != 4 {
+				t.Errorf("%d kinds of answers were counted", n)
+			}
+		})
+	}
+}
+
+// Who floods the helper with what deserves a warning gets 20 lines in a second,
+// and how many there were is said when it is over. Others have lines of their own,
+// and so has all else.
+func TestObserverOfAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, lines := logged(slog.LevelInfo)
+		as := func(pod string) context.Context { return peer.NewContext(t.Context(), peer.Peer{Pod: pod}) }
+		evicted := aesm.Exchange{Drop: aesm.DropEvicted}
+		busy := aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeBusy, Err: aesm.CodeBusy}
+		for range 15 {
+			o.Ended(as("flood"), evicted)
+			o.Ended(as("flood"), busy)
+		}
+		if n := len(lines(t)); n != maxWarnings {
+			t.Errorf("%d lines about 30 warnings", n)
+		}
+		o.Ended(as("other"), evicted)
+		o.Ended(as("flood"), aesm.Exchange{Kind: aesm.KindGetQuoteEx, Report: new(sgx.Report)})
+		if n := len(lines(t)); n != 2 {
+			t.Errorf("%d lines about another peer and a quote", n)
+		}
+
+		time.Sleep(time.Second)
+		o.Ended(as("other"), evicted)
+		got := lines(t)
+		if len(got) != 2 {
+			t.Fatalf("%v", got)
+		}
+		want := entry{"level": "WARN", "msg": "lines were left out, since there were too many like them: the metrics have counted all", "peer": "pod/flood", "lines": 10.0}
+		if diff := cmp.Diff(want, got[0]); diff != "" {
+			t.Error(diff)
+		}
+		if got[1]["msg"] != "dropped" {
+			t.Errorf("%v", got[1])
+		}
+
+		// It may speak again, and what was said is not repeated.
+		for range maxWarnings {
+			o.Ended(as("flood"), evicted)
+		}
+		time.Sleep(time.Second)
+		o.Ended(as("flood"), evicted)
+		if n := len(lines(t)); n != maxWarnings+1 {
+			t.Errorf("%d lines in the second after, and one later", n)
+		}
+		if n := testutil.ToFloat64(o.metrics.drops.WithLabelValues("evicted")); n != 15+1+1+maxWarnings+1 {
+			t.Errorf("%v were counted", n)
+		}
+	})
+}
