@@ -42,6 +42,9 @@ func TestConnWithoutWaiting(t *testing.T) {
 	if n, err := ours.Write([]byte("answer")); n != 6 || err != nil {
 		t.Errorf("wrote %d, %v", n, err)
 	}
+	if ours.LocalAddr().Network() != "unix" || ours.RemoteAddr().Network() != "unix" {
+		t.Errorf("from %s to %s", ours.RemoteAddr(), ours.LocalAddr())
+	}
 	theirs.CloseWrite()
 	if n, err := ours.Read(p); n != 0 || err != io.EOF {
 		t.Errorf("at the end: %d, %v", n, err)
@@ -186,7 +189,7 @@ func TestClientWaits(t *testing.T) {
 			}
 			path, _ := start(t, &Server{Handler: h})
 			client := dialUnix(t, path)
-			client.Write(quoteRequest(t))
+			client.Write(quoteRequest(t, 1000))
 			<-entered
 			tt.do(client)
 			close(look)

@@ -1,17 +1,24 @@
 package aesm
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 )
 
-// seedScripts adds the frames of the test scripts as seeds, without headers.
-func seedScripts(f *testing.F, verb string) {
+// seedScripts adds the frames of the test scripts as seeds, without headers, and
+// returns them.
+func seedScripts(f *testing.F, verb string) (seeds [][]byte) {
 	files, _ := filepath.Glob("testdata/*.script")
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -20,16 +27,30 @@ func seedScripts(f *testing.F, verb string) {
 		}
 		for line := range strings.Lines(string(text)) {
 			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), verb+" "); ok {
-				f.Add(scriptBytes(f, rest))
+				seeds = append(seeds, scriptBytes(f, rest))
+				f.Add(seeds[len(seeds)-1])
 			}
 		}
 	}
+	return seeds
 }
 
 // FuzzRequest checks that every request is refused whole or gets a reply of its
 // own kind that clients can read.
 func FuzzRequest(f *testing.F) {
-	seedScripts(f, ">")
+	seeded := make(map[Kind]bool)
+	for _, seed := range seedScripts(f, ">") {
+		if req, err := parseRequest(seed); err == nil && req.incomplete == nil {
+			seeded[req.kind] = true
+		}
+	}
+	for _, kind := range []Kind{
+		KindGetSupportedAttKeyIDNum, KindGetSupportedAttKeyIDs, KindSelectAttKeyID, KindInitQuoteEx, KindGetQuoteSizeEx, KindGetQuoteEx,
+	} {
+		if !seeded[kind] {
+			f.Errorf("no seed is a %s", kind)
+		}
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		req, err := parseRequest(body)
 		if err != nil {
@@ -84,4 +105,75 @@ func FuzzReply(f *testing.F) {
 			t.Errorf("a quote of %d bytes", len(q.Quote))
 		}
 	})
+}
+
+// FuzzFrame sends any bytes, in any pieces. The server answers with one whole
+// reply or closes; it reads no more than a request may have.
+func FuzzFrame(f *testing.F) {
+	f.Add([]byte{}, uint64(0))
+	f.Add(numRequest, uint64(1))
+	f.Add(numRequest[:2], uint64(2))
+	f.Add(append(bytes.Clone(numRequest), numRequest...), uint64(3))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1}, uint64(4))
+	f.Add([]byte{0, 0, 1, 0, 1}, uint64(5))
+	f.Add(quoteRequest(f, 1000), uint64(6))
+	f.Fuzz(func(t *testing.T, stream []byte, pieces uint64) {
+		ours, theirs := net.Pipe()
+		var exchange Exchange
+		s := &serving{
+			Server:   &Server{Handler: newStub(), Observe: func(_ context.Context, e Exchange) { exchange = e }},
+			ctx:      t.Context(),
+			conns:    newConns(usage{1, 1 << 20}, usage{1, 1 << 20}),
+			requests: buffers{size: requestBuffer},
+			replies:  buffers{size: replyBuffer},
+		}
+		c, _ := s.conns.add(t.Context(), theirs, "")
+		var running sync.WaitGroup
+		running.Go(func() { s.serve(c) })
+		written := 0
+		running.Go(func() {
+			r := rand.New(rand.NewPCG(pieces, 0))
+			for written < len(stream) {
+				n, err := ours.Write(stream[written : written+1+r.IntN(len(stream)-written)])
+				written += n
+				if err != nil {
+					return
+				}
+			}
+			if exchangeNeedsMore(stream) {
+				ours.Close()
+			}
+		})
+		reply, _ := io.ReadAll(ours)
+		running.Wait()
+		ours.Close()
+
+		if _, ok := errors.AsType[*PanicError](exchange.Err); ok {
+			t.Fatal(exchange.Err)
+		}
+		if written > headerSize+MaxRequestFrame {
+			t.Errorf("%d bytes were read", written)
+		}
+		switch {
+		case exchange.Drop == NotDropped:
+			size, err := readHeader(bytes.NewReader(reply))
+			if err != nil || int(size) != len(reply)-headerSize {
+				t.Errorf("a reply of %d bytes says that it has %d", len(reply), size)
+			}
+			if _, _, err := parseReply(exchange.Kind, reply[headerSize:]); err != nil {
+				t.Error(err)
+			}
+		case len(reply) > 0 && exchange.Drop != DropWrite:
+			t.Errorf("%+v, and a reply of %d bytes", exchange, len(reply))
+		}
+		if s.conns.used != (usage{}) || s.conns.oldest != nil {
+			t.Errorf("left behind: %+v", s.conns.used)
+		}
+	})
+}
+
+// exchangeNeedsMore tells whether a server waits for more than these bytes.
+func exchangeNeedsMore(stream []byte) bool {
+	size, err := readHeader(bytes.NewReader(stream))
+	return err != nil || size <= MaxRequestFrame && len(stream) < headerSize+int(size)
 }

@@ -3,27 +3,27 @@ package aesm
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
-	"math/rand/v2"
+	"io/fs"
 	"net"
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/confcom/confcom/aesm/internal/message"
 )
 
-// quoteRequest is the frame of a request for a quote of up to 1000 bytes.
-func quoteRequest(t testing.TB) []byte {
+// quoteRequest is the frame of a request for a quote of up to room bytes.
+func quoteRequest(t testing.TB, room uint32) []byte {
 	t.Helper()
 	key, report := IntelQE3KeyID(), testReport()
 	reportBytes, _ := report.MarshalBinary()
 	b, err := frame(&message.Request{GetQuoteEx: &message.GetQuoteExRequest{
-		Report: reportBytes, AttKeyId: key[:], BufSize: proto.Uint32(1000),
+		Report: reportBytes, AttKeyId: key[:], BufSize: &room,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestPeerIsRefused(t *testing.T) {
 	n.set("bad")
 	path, seen := start(t, n.server(&Server{Handler: h, MaxConns: 4}))
 	busy := dialUnix(t, path)
-	busy.Write(quoteRequest(t))
+	busy.Write(quoteRequest(t, 1000))
 	<-entered
 	refused := dialUnix(t, path)
 	if got, err := io.ReadAll(refused); len(got) > 0 || err != nil {
@@ -117,74 +117,144 @@ func TestPeerIsRefused(t *testing.T) {
 }
 
 // Where memory is short, a whole request is answered with BUSY, and those that
-// have sent a part go first.
+// have sent a part go first. Where peers are told apart, each pays for itself.
 func TestMemoryIsBounded(t *testing.T) {
-	h := newStub()
-	entered, release := make(chan struct{}), make(chan struct{})
-	h.onQuote = func(context.Context) { entered <- struct{}{}; <-release }
-	path, seen := start(t, &Server{Handler: h, MaxBytes: 40 << 10})
+	for _, tt := range []struct {
+		name     string
+		maxBytes int
+		peers    bool
+	}{
+		{"of all", 40 << 10, false},
+		{"of a peer", peerShare * 40 << 10, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newStub()
+			var entered, release chan struct{}
+			h.onQuote = func(context.Context) { entered <- struct{}{}; <-release }
+			s := &Server{Handler: h, MaxBytes: tt.maxBytes}
+			var n named
+			if tt.peers {
+				n.server(s)
+			}
+			onFakeTime(t, s, func(t *testing.T, l *pipes, _ context.CancelFunc, seen <-chan Exchange) {
+				entered, release = make(chan struct{}, 1), make(chan struct{})
+				send := func(peer string, b []byte) net.Conn {
+					n.set(peer)
+					c := l.dial()
+					c.Write(b)
+					synctest.Wait()
+					return c
+				}
+				large := quoteRequest(t, 20_000)
 
-	// 33 KiB are announced, and taken by nobody else meanwhile.
-	stalled := dialUnix(t, path)
-	stalled.Write([]byte{0, 0x84, 0, 0})
-	stalled.Write(make([]byte, 100))
+				// 33 KiB are announced, and taken by nobody else meanwhile.
+				stalled := send("bad", []byte{0, 0x84, 0, 0, 1})
+				defer stalled.Close()
+				var good net.Conn
+				if tt.peers {
+					good = send("good", large)
+					<-entered
+					if len(seen) > 0 {
+						t.Errorf("another peer's request: %+v", <-seen)
+					}
+				}
 
-	// Two quotes of 20,000 bytes: the first one takes the memory of the stalled
-	// request, the second finds none.
-	large := func() *net.UnixConn {
-		key, report := IntelQE3KeyID(), testReport()
-		reportBytes, _ := report.MarshalBinary()
-		b, _ := frame(&message.Request{GetQuoteEx: &message.GetQuoteExRequest{
-			Report: reportBytes, AttKeyId: key[:], BufSize: proto.Uint32(20_000),
-		}})
-		c := dialUnix(t, path)
-		c.Write(b)
-		return c
+				// Two quotes of 20,000 bytes: the first takes the memory of the stalled
+				// request, the second finds none.
+				first := send("bad", large)
+				<-entered
+				if e := <-seen; e.Drop != DropEvicted {
+					t.Errorf("%+v", e)
+				}
+				second := send("bad", large)
+				got, err := io.ReadAll(second)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, code, err := parseReply(KindGetQuoteEx, got[headerSize:]); code != CodeBusy || err != nil {
+					t.Errorf("code %s, %v", code, err)
+				}
+				close(release)
+				for _, c := range []net.Conn{good, first} {
+					if c == nil {
+						continue
+					}
+					if got, err := io.ReadAll(c); len(got) < 20_000 || err != nil {
+						t.Errorf("%d bytes, %v", len(got), err)
+					}
+				}
+			})
+		})
 	}
-	waitFor(t, func() bool { return dialAndProbe(t, path) }) // the stalled one was accepted before
-	first := large()
-	<-entered
-	drops := map[Drop]int{}
-	for drops[DropEvicted] == 0 {
-		e := <-seen
-		drops[e.Drop]++
-		if e.Drop != DropEvicted && e.Drop != NotDropped {
-			t.Fatalf("%+v", e)
+}
+
+// The largest request is served.
+func TestLargestRequest(t *testing.T) {
+	body := append(bytes.Clone(numRequest[headerSize:]), 0xfa, 0x06) // an unknown field, 111
+	padding := MaxRequestFrame - len(body) - 3
+	body = append(binary.AppendUvarint(body, uint64(padding)), make([]byte, padding)...)
+	if len(body) != MaxRequestFrame {
+		t.Fatalf("%d bytes", len(body))
+	}
+	path, _ := start(t, &Server{Handler: newStub()})
+	c := dialUnix(t, path)
+	c.Write(framed(body))
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, numReply) {
+		t.Errorf("%x, %v", got, err)
+	}
+}
+
+// A connection whose request is larger than all the memory is refused.
+func TestRequestBeyondMemory(t *testing.T) {
+	onFakeTime(t, &Server{Handler: newStub(), MaxBytes: 16 << 10}, func(t *testing.T, l *pipes, _ context.CancelFunc, seen <-chan Exchange) {
+		c := l.dial()
+		defer c.Close()
+		c.Write([]byte{0, 0x84, 0, 0})
+		if e := <-seen; e.Drop != DropRefused || e.Err == nil {
+			t.Errorf("%+v", e)
 		}
-	}
-	second := large()
-	got, err := io.ReadAll(second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, code, err := parseReply(KindGetQuoteEx, got[headerSize:]); code != CodeBusy || err != nil {
-		t.Errorf("code %s, %v", code, err)
-	}
-	close(release)
-	if got, err := io.ReadAll(first); len(got) < 20_000 || err != nil {
-		t.Errorf("the first one: %d bytes, %v", len(got), err)
+	})
+}
+
+// A reply that is larger than the socket's buffer is sent while the client reads,
+// and only then.
+func TestLargeReply(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		reads bool
+		drop  Drop
+	}{
+		{"to one that reads", true, NotDropped},
+		{"to one that does not", false, DropWrite},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newStub()
+			h.quote = fakeQuote(MaxQuoteSize)
+			s := &Server{Handler: h}
+			if !tt.reads {
+				s.WriteTimeout = 10 * time.Millisecond
+			}
+			path, seen := start(t, s)
+			c := dialUnix(t, path)
+			c.Write(quoteRequest(t, MaxQuoteSize))
+			if tt.reads {
+				got, err := io.ReadAll(c)
+				if err != nil || len(got) < MaxQuoteSize {
+					t.Fatalf("%d bytes, %v", len(got), err)
+				}
+				res, code, err := parseReply(KindGetQuoteEx, got[headerSize:])
+				if err != nil || code != CodeSuccess || !bytes.Equal(res.GetGetQuoteEx().GetQuote(), h.quote) {
+					t.Errorf("code %s, %v, or another quote", code, err)
+				}
+			}
+			if e := <-seen; e.Drop != tt.drop {
+				t.Errorf("%+v", e)
+			}
+		})
 	}
 }
 
-// waitFor waits until something holds, which other goroutines bring about.
-func waitFor(t *testing.T, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come about")
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-func dialAndProbe(t *testing.T, path string) bool {
-	t.Helper()
-	ask(t, path)
-	return true
-}
-
-// A request that comes in the moment of the end is answered, and a connection
-// without one is closed.
+// A request that comes in the moment of the end is answered.
 func TestStopServesWhoHasConnected(t *testing.T) {
 	l, err := Listen(socketPath(t))
 	if err != nil {
@@ -195,15 +265,16 @@ func TestStopServesWhoHasConnected(t *testing.T) {
 	s := &Server{Handler: newStub(), Observe: func(_ context.Context, e Exchange) { exchanges <- e }}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error)
-	late, backlogged, idle := dialUnix(t, path), dialUnix(t, path), dialUnix(t, path)
+	late, backlogged := dialUnix(t, path), dialUnix(t, path)
 	stop() // none of them was accepted by now
 	go func() { served <- s.Serve(ctx, l) }()
 	backlogged.Write(numRequest)
 	if got, err := io.ReadAll(backlogged); err != nil || !bytes.Equal(got, numReply) {
 		t.Errorf("the one in the backlog: %x, %v", got, err)
 	}
-	if _, err := os.Lstat(path); err == nil {
-		t.Error("the socket is still there")
+	for withdrawn := false; !withdrawn; { // while the late one keeps the server from its end
+		_, err := os.Lstat(path)
+		withdrawn = errors.Is(err, fs.ErrNotExist)
 	}
 	late.Write(numRequest)
 	if got, err := io.ReadAll(late); err != nil || !bytes.Equal(got, numReply) {
@@ -212,16 +283,40 @@ func TestStopServesWhoHasConnected(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	if got, err := io.ReadAll(idle); len(got) > 0 || err != nil {
-		t.Errorf("the idle one: %x, %v", got, err)
+	for range 2 {
+		if e := <-exchanges; e.Drop != NotDropped {
+			t.Errorf("%+v", e)
+		}
 	}
-	drops := map[Drop]int{}
-	for range 3 {
-		drops[(<-exchanges).Drop]++
-	}
-	if drops[NotDropped] != 2 || drops[DropStopped] != 1 {
-		t.Errorf("%v", drops)
-	}
+}
+
+// Once stopped, a server waits for requests, but not for long.
+func TestStopWaitsForRequests(t *testing.T) {
+	onFakeTime(t, &Server{Handler: newStub()}, func(t *testing.T, l *pipes, stop context.CancelFunc, seen <-chan Exchange) {
+		idle, half, late := l.dial(), l.dial(), l.dial()
+		for _, c := range []net.Conn{idle, half, late} {
+			defer c.Close()
+		}
+		half.Write(numRequest[:5])
+		stopped := time.Now()
+		stop()
+		time.Sleep(requestGrace - time.Millisecond)
+		late.Write(numRequest)
+		if got, err := io.ReadAll(late); err != nil || !bytes.Equal(got, numReply) {
+			t.Errorf("the late one: %x, %v", got, err)
+		}
+		if e := <-seen; e.Drop != NotDropped {
+			t.Errorf("the late one: %+v", e)
+		}
+		for range 2 {
+			if e := <-seen; e.Drop != DropStopped {
+				t.Errorf("%+v", e)
+			}
+		}
+		if d := time.Since(stopped); d != requestGrace {
+			t.Errorf("it has waited for %s", d)
+		}
+	})
 }
 
 // The fields that a request lacks count only for the request that is answered.
@@ -235,75 +330,4 @@ func TestIncompleteBeside(t *testing.T) {
 	if err != nil || req.kind != KindGetSupportedAttKeyIDs || req.incomplete == nil {
 		t.Errorf("%+v, %v", req, err)
 	}
-}
-
-// FuzzFrame sends any bytes, in any pieces. The server answers with one whole
-// reply or closes; it reads no more than a request may have.
-func FuzzFrame(f *testing.F) {
-	f.Add([]byte{}, uint64(0))
-	f.Add(numRequest, uint64(1))
-	f.Add(numRequest[:2], uint64(2))
-	f.Add(append(bytes.Clone(numRequest), numRequest...), uint64(3))
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1}, uint64(4))
-	f.Add([]byte{0, 0, 1, 0, 1}, uint64(5))
-	f.Add(quoteRequest(f), uint64(6))
-	f.Fuzz(func(t *testing.T, stream []byte, pieces uint64) {
-		ours, theirs := net.Pipe()
-		var exchange Exchange
-		s := &serving{
-			Server:   &Server{Handler: newStub(), Observe: func(_ context.Context, e Exchange) { exchange = e }},
-			ctx:      t.Context(),
-			conns:    newConns(usage{1, 1 << 20}, usage{1, 1 << 20}),
-			requests: buffers{size: requestBuffer},
-			replies:  buffers{size: replyBuffer},
-		}
-		c, _ := s.conns.add(t.Context(), theirs, "")
-		var running sync.WaitGroup
-		running.Go(func() { s.serve(c) })
-		written := 0
-		running.Go(func() {
-			r := rand.New(rand.NewPCG(pieces, 0))
-			for written < len(stream) {
-				n, err := ours.Write(stream[written : written+1+r.IntN(len(stream)-written)])
-				written += n
-				if err != nil {
-					return
-				}
-			}
-			if exchangeNeedsMore(stream) {
-				ours.Close()
-			}
-		})
-		reply, _ := io.ReadAll(ours)
-		running.Wait()
-		ours.Close()
-
-		if _, ok := errors.AsType[*PanicError](exchange.Err); ok {
-			t.Fatal(exchange.Err)
-		}
-		if written > headerSize+MaxRequestFrame {
-			t.Errorf("%d bytes were read", written)
-		}
-		switch {
-		case exchange.Drop == NotDropped:
-			size, err := readHeader(bytes.NewReader(reply))
-			if err != nil || int(size) != len(reply)-headerSize {
-				t.Errorf("a reply of %d bytes says that it has %d", len(reply), size)
-			}
-			if _, _, err := parseReply(exchange.Kind, reply[headerSize:]); err != nil {
-				t.Error(err)
-			}
-		case len(reply) > 0 && exchange.Drop != DropWrite:
-			t.Errorf("%+v, and a reply of %d bytes", exchange, len(reply))
-		}
-		if s.conns.used != (usage{}) || s.conns.oldest != nil {
-			t.Errorf("left behind: %+v", s.conns.used)
-		}
-	})
-}
-
-// exchangeNeedsMore tells whether a server waits for more than these bytes.
-func exchangeNeedsMore(stream []byte) bool {
-	size, err := readHeader(bytes.NewReader(stream))
-	return err != nil || size <= MaxRequestFrame && len(stream) < headerSize+int(size)
 }

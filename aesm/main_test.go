@@ -20,18 +20,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // stub is a Handler that does what its fields say.
 type stub struct {
-	keys      []KeyID
-	ready     Initialized
-	size      int // the length of quote, if 0
-	quote     []byte
-	qeReport  sgx.Report
-	keysErr   error
-	initErr   error
-	sizeErr   error
-	quoteErr  error
-	onQuote   func(ctx context.Context) // called before the quote is returned
-	key       KeyID                     // of the last quote
-	challenge *Challenge                // of the last quote
+	keys     []KeyID
+	ready    Initialized
+	size     int // the length of quote, if 0
+	quote    []byte
+	qeReport sgx.Report
+	keysErr  error
+	initErr  error
+	sizeErr  error
+	quoteErr error
+	onQuote  func(ctx context.Context) // called before the quote is returned
+
+	mu        sync.Mutex
+	key       KeyID      // of the last quote
+	challenge *Challenge // of the last quote
 }
 
 func newStub() *stub {
@@ -53,7 +55,9 @@ func (s *stub) Quote(ctx context.Context, key KeyID, _ sgx.Report, challenge *Ch
 	if s.onQuote != nil {
 		s.onQuote(ctx)
 	}
+	s.mu.Lock()
 	s.key, s.challenge = key, challenge
+	s.mu.Unlock()
 	return Quoted{Quote: s.quote, QEReport: s.qeReport}, s.quoteErr
 }
 

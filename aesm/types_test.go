@@ -2,12 +2,13 @@ package aesm
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/confcom/confcom/aesm/internal/message"
-
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -83,5 +84,25 @@ func TestNames(t *testing.T) {
 	}
 	for d := NotDropped; d <= DropAccept; d++ {
 		unique(d.String())
+	}
+}
+
+func TestCodeOf(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want Code
+	}{
+		{nil, CodeSuccess},
+		{CodeBusy, CodeBusy},
+		{fmt.Errorf("the queue: %w", CodeBusy), CodeBusy},
+		{errStub, CodeUnexpected},
+		{CodeSuccess, CodeUnexpected},
+		{context.DeadlineExceeded, CodeUnexpected},
+		{fmt.Errorf("cut off: %w", context.Canceled), CodeServiceStopped},
+		{fmt.Errorf("%w: %w", context.Canceled, CodeNetwork), CodeNetwork},
+	} {
+		if got := codeOf(tt.err); got != tt.want {
+			t.Errorf("%v: %s, want %s", tt.err, got, tt.want)
+		}
 	}
 }

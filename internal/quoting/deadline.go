@@ -17,6 +17,7 @@ type deadline struct {
 	mu     sync.Mutex
 	timed  context.Context // with the timer; nil until somebody waits
 	cancel context.CancelFunc
+	ended  bool
 }
 
 // withDeadline returns ctx with the deadline of a request. The function is to be
@@ -33,6 +34,9 @@ func (d *deadline) Done() <-chan struct{} {
 	defer d.mu.Unlock()
 	if d.timed == nil {
 		d.timed, d.cancel = context.WithDeadline(d.Context, d.at)
+		if d.ended {
+			d.cancel()
+		}
 	}
 	return d.timed.Done()
 }
@@ -55,6 +59,7 @@ func (d *deadline) Err() error {
 func (d *deadline) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.ended = true
 	if d.cancel != nil {
 		d.cancel()
 	}

@@ -78,14 +78,35 @@ func (m *Metrics) panicked() {
 	}
 }
 
+// connected counts a new connection.
+func (m *Metrics) connected() {
+	if m != nil {
+		m.connections.Inc()
+	}
+}
+
+// failed counts an answer with an error.
+func (m *Metrics) failed(layer Layer) {
+	if m != nil {
+		m.failures.WithLabelValues(string(layer)).Inc()
+	}
+}
+
 // ended counts what became of a connection.
 func (m *Metrics) ended(e aesm.Exchange) {
+	if m == nil {
+		return
+	}
 	switch e.Drop {
 	case aesm.DropAccept:
 		m.drops.WithLabelValues(e.Drop.String()).Inc()
 		return // there was none
 	case aesm.NotDropped:
-		m.requests.WithLabelValues(e.Kind.String(), e.Code.String()).Inc()
+		code := "unknown" // a daemon upstream can have any number
+		if e.Code <= aesm.CodeConfigUnsupported {
+			code = e.Code.String()
+		}
+		m.requests.WithLabelValues(e.Kind.String(), code).Inc()
 	default:
 		m.drops.WithLabelValues(e.Drop.String()).Inc()
 	}

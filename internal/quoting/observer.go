@@ -32,7 +32,7 @@ func NewObserver(log *slog.Logger, metrics *Metrics) *Observer {
 }
 
 // Connected is to be told of each new connection.
-func (o *Observer) Connected() { o.metrics.connections.Inc() }
+func (o *Observer) Connected() { o.metrics.connected() }
 
 // Ended is to be told how each connection went: the Observe of an aesm.Server.
 func (o *Observer) Ended(ctx context.Context, e aesm.Exchange) {
@@ -63,7 +63,7 @@ func (o *Observer) answered(ctx context.Context, e aesm.Exchange) {
 		return
 	}
 	f := failureOf(e.Code, e.Err)
-	o.metrics.failures.WithLabelValues(string(f.Layer)).Inc()
+	o.metrics.failed(f.Layer)
 	more := []slog.Attr{
 		slog.Uint64("code", uint64(e.Code)), slog.String("name", e.Code.String()), slog.String("layer", string(f.Layer)),
 	}

@@ -29,7 +29,9 @@ type queue struct {
 	lines   map[string]*line
 }
 
-// line is what one peer has in the queue. There is one while it has anything.
+// line is what one peer has in the queue. There is one while it has anything, and
+// then for as long as it matters when that was: otherwise one who asks again as
+// soon as he is answered would always be one who never had a turn.
 type line struct {
 	waiting  list.List // of chan error, each with room for one: nil for a slot
 	serving  int       // slots that the peer has
@@ -57,7 +59,7 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 	}
 	if !q.makeRoom(l) {
 		err := q.full(l)
-		q.tidy(peer, l)
+		q.tidy()
 		q.mu.Unlock()
 		return true, err
 	}
@@ -82,7 +84,7 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 	default:
 		l.waiting.Remove(place)
 		q.waiting--
-		q.tidy(peer, l)
+		q.tidy()
 	}
 	return true, fmt.Errorf("no slot of the platform came free: %w", ctx.Err())
 }
@@ -134,7 +136,7 @@ func (q *queue) leaveLocked(peer string) {
 	} else {
 		q.free++
 	}
-	q.tidy(peer, l)
+	q.tidy()
 }
 
 // next returns the line whose turn it is, nil where none waits. A node has at
@@ -159,10 +161,19 @@ func (q *queue) serve(l *line) {
 	l.lastTurn = q.turn
 }
 
-// tidy forgets a line that has nothing.
-func (q *queue) tidy(peer string, l *line) {
-	if l.serving == 0 && l.waiting.Len() == 0 {
-		delete(q.lines, peer)
+// tidy forgets the lines that have nothing, and had no turn or had it before all
+// that wait.
+func (q *queue) tidy() {
+	before := q.turn + 1
+	for _, l := range q.lines {
+		if l.waiting.Len() > 0 {
+			before = min(before, l.lastTurn)
+		}
+	}
+	for peer, l := range q.lines {
+		if l.serving == 0 && l.waiting.Len() == 0 && (l.lastTurn == 0 || l.lastTurn < before) {
+			delete(q.lines, peer)
+		}
 	}
 }
 

@@ -163,7 +163,6 @@ func TestQueueFlood(t *testing.T) {
 // Peers that ask again as soon as they are served, one request at a time, share
 // the slots with one that has many waiting.
 func TestQueueComingBack(t *testing.T) {
-	t.Skip("a line that has nothing is forgotten with its turn, so such peers count as never served and others starve")
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(1)
 		c.serve(t.Context(), "many")
@@ -283,7 +282,7 @@ func TestQueueGivenUpInTheMoment(t *testing.T) {
 			l := q.lines["b"]
 			l.waiting.Remove(l.waiting.Back()).(chan error) <- errQueueTest
 			q.waiting--
-			q.tidy("b", l) // the line of one that loses its place has others, this one has none
+			q.tidy() // the line of one that loses its place has others, this one has none
 			q.leaveLocked("a")
 		}, errQueueTest},
 	} {

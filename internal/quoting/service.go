@@ -130,7 +130,10 @@ func (s *Service) ofPlatform(ctx context.Context, err error) error {
 		return &Failure{LayerPlatform, aesm.CodeBusy, fmt.Errorf("no answer from the platform within %s: %w", Deadline, err), adviceSlow}
 	}
 	code, ok := errors.AsType[aesm.Code](err)
-	if !ok {
+	switch {
+	case !ok && errors.Is(err, context.Canceled):
+		code = aesm.CodeServiceStopped
+	case !ok:
 		code = aesm.CodeUnexpected
 	}
 	return &Failure{Layer: LayerOf(code), Code: code, Err: err}

@@ -160,6 +160,74 @@ func TestFlood(t *testing.T) {
 	})
 }
 
+// Where all places are taken, who asks for little gets some of them. Those who
+// lose theirs are told so at once.
+func TestDisplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		s := NewService(&stub{quote: g.pass}, 1, nil)
+		type answer struct {
+			pod string
+			err error
+		}
+		answers := make(chan answer, 2*maxWaiting)
+		come := func(pod string, requests int) {
+			for range requests {
+				go func() { answers <- answer{pod, quoteAs(t.Context(), s, pod)} }()
+			}
+			synctest.Wait()
+		}
+		// expectBusy wants so many answers, and none of a pod.
+		expectBusy := func(want int, spared string) {
+			t.Helper()
+			if len(answers) != want {
+				t.Fatalf("%d are answered, want %d", len(answers), want)
+			}
+			for range want {
+				a := <-answers
+				f, ok := errors.AsType[*Failure](a.err)
+				if !ok || f.Layer != LayerQueue || f.Code != aesm.CodeBusy || f.Advice != adviceBusy || a.pod == spared {
+					t.Fatalf("%s: %#v", a.pod, a.err)
+				}
+			}
+			if taken, waiting := s.queue.load(); taken != 1 || waiting != maxWaiting {
+				t.Errorf("%d are served, %d wait", taken, waiting)
+			}
+		}
+
+		began := time.Now()
+		come("a", 1)
+		<-g.entered
+		for _, pod := range []string{"a", "b", "c", "d", "e"} {
+			come(pod, maxWaitingPeer)
+		}
+		expectBusy(5*maxWaitingPeer-maxWaiting, "")
+		const few = 4
+		come("few", few)
+		expectBusy(few, "few")
+		if !time.Now().Equal(began) {
+			t.Error("they had to wait for that")
+		}
+
+		served := map[string]int{}
+		for i := range 1 + maxWaiting {
+			if i > 0 {
+				<-g.entered
+			}
+			g.leave <- struct{}{}
+			a := <-answers
+			if a.err != nil {
+				t.Errorf("%s: %v", a.pod, a.err)
+			}
+			served[a.pod]++
+		}
+		if served["few"] != few {
+			t.Errorf("%d of the few are served", served["few"])
+		}
+		expectIdle(t, s.queue)
+	})
+}
+
 // What takes a slot waits while all are taken, and nothing else does.
 func TestWhatTakesASlot(t *testing.T) {
 	for _, tt := range []struct {
