@@ -106,5 +106,9 @@ func TestDeadlineContextStops(t *testing.T) {
 		if ctx.(*deadline).timed != nil {
 			t.Error("the end has started a timer")
 		}
+		<-ctx.Done() // who waits only now is told at once
+		if err := ctx.Err(); err != context.Canceled {
+			t.Errorf("ended by %v", err)
+		}
 	})
 }

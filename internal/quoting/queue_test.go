@@ -3,6 +3,7 @@ package quoting
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -245,6 +246,51 @@ func TestQueueBound(t *testing.T) {
 			t.Errorf("%d wait", waiting)
 		}
 		c.finish(t, "a")
+	})
+}
+
+// Where all places are taken by peers that have one each, nobody has too many.
+func TestQueueBoundOfManyPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(1)
+		c.serve(t.Context(), "a")
+		for i := range maxWaiting {
+			c.add(t.Context(), fmt.Sprint(i))
+		}
+		_, err := c.enter(t.Context(), "late")
+		if want := "1024 requests wait already, 0 of them of this caller"; err == nil || err.Error() != want {
+			t.Errorf("one more: %v, want %s", err, want)
+		}
+		if c.lines["late"] != nil || len(c.failed) > 0 {
+			t.Errorf("its line is there: %v, %d have lost their place", c.lines["late"] != nil, len(c.failed))
+		}
+		c.finish(t, "a")
+	})
+}
+
+// The requests of one peer are served in the order in which they came.
+func TestQueueOrderOfOnePeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(1)
+		q.enter(t.Context(), "a")
+		served := make(chan int)
+		for i := range 3 {
+			go func() {
+				if _, err := q.enter(t.Context(), "a"); err != nil {
+					t.Error(err)
+				}
+				served <- i
+			}()
+			synctest.Wait()
+		}
+		for want := range 3 {
+			q.leave("a")
+			if got := <-served; got != want {
+				t.Errorf("request %d has the turn of request %d", got, want)
+			}
+		}
+		q.leave("a")
+		expectIdle(t, q)
 	})
 }
 

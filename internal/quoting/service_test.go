@@ -291,6 +291,15 @@ func TestQuoteSizeIsBounded(t *testing.T) {
 	})
 }
 
+// Whatever a platform says at the deadline, the client may try again.
+func TestAnotherErrorAtTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cause := errors.New("the connection was closed")
+		s := NewService(&stub{quote: func(ctx context.Context) (aesm.Quoted, error) { <-ctx.Done(); return aesm.Quoted{}, cause }}, 1, nil)
+		expectFailure(t, quoteAs(t.Context(), s, ""), Failure{LayerPlatform, aesm.CodeBusy, cause, adviceSlow})
+	})
+}
+
 // A platform that panics gives its slot back.
 func TestPanicGivesTheSlotBack(t *testing.T) {
 	p := &stub{
@@ -327,6 +336,8 @@ func TestErrorsOfThePlatform(t *testing.T) {
 		{"a code has its layer", aesm.CodeNetwork, Failure{LayerNetwork, aesm.CodeNetwork, aesm.CodeNetwork, ""}},
 		{"also in another error", fmt.Errorf("%w: %w", aesm.CodeInvalidReport, cause), Failure{LayerClient, aesm.CodeInvalidReport, cause, ""}},
 		{"any other is unexpected", cause, Failure{LayerPlatform, aesm.CodeUnexpected, cause, ""}},
+		{"also a timeout of its own", context.DeadlineExceeded, Failure{LayerPlatform, aesm.CodeUnexpected, context.DeadlineExceeded, ""}},
+		{"one that was cut off", fmt.Errorf("somewhere: %w", context.Canceled), Failure{LayerPlatform, aesm.CodeServiceStopped, context.Canceled, ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := NewService(&stub{
