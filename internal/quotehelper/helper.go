@@ -11,6 +11,7 @@ package quotehelper
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -141,8 +142,11 @@ func (k *keeper) keep(ctx context.Context) error {
 func (k *keeper) first(ctx context.Context) (*aesm.Listener, error) {
 	for waited := false; ; waited = true {
 		listener, err := aesm.Listen(k.Socket)
-		if !errors.Is(err, aesm.ErrInUse) || !k.TakeOver {
+		switch {
+		case !errors.Is(err, aesm.ErrInUse):
 			return listener, err
+		case !k.TakeOver:
+			return nil, fmt.Errorf("%w (--takeover takes over)", err)
 		}
 		if !waited {
 			k.log.Info("another daemon serves the socket: it is taken over once there are quotes here", "socket", k.Socket)
