@@ -51,6 +51,7 @@ type conns struct {
 	peers          map[string]*peer
 	oldest, newest *conn
 	stopAt         time.Time // when requests have to be here at the latest, once set
+	impatient      bool      // a new connection does not wait for another to end
 	cutOff         bool      // no more connections
 }
 
@@ -62,9 +63,9 @@ func newConns(max, maxPeer usage) *conns {
 
 // add makes room for a new connection. Where its peer has as many as it may, the
 // peer's oldest one that waits for its request goes, and where there is none, the
-// new one is refused. Where the table is full, the oldest one of all that waits
-// for its request goes, and where there is none, add waits for an exchange to
-// end. It is nil when the connection is refused or the table is cut off.
+// new one is refused. Where the table is full, the oldest one goes that waits for
+// its request, of the peer that has the most connections if possible; where there
+// is none, add waits for an exchange to end. It is nil when the connection is refused or the table is cut off.
 func (t *conns) add(ctx context.Context, nc net.Conn, name string) (c *conn, why Drop) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,7 +81,11 @@ func (t *conns) add(ctx context.Context, nc net.Conn, name string) (c *conn, why
 			return nil, DropRefused
 		}
 	}
-	for t.used.conns >= t.max.conns && !t.cutOff && !t.evict(func(*conn) bool { return true }) {
+	for t.used.conns >= t.max.conns && !t.cutOff && !t.evictOfMost() {
+		if t.impatient {
+			t.leave(p)
+			return nil, DropStopped
+		}
 		t.freed.Wait()
 	}
 	if t.cutOff {
@@ -98,10 +103,6 @@ func (t *conns) add(ctx context.Context, nc net.Conn, name string) (c *conn, why
 func (t *conns) reserve(c *conn, n int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.reserveLocked(c, n)
-}
-
-func (t *conns) reserveLocked(c *conn, n int) bool {
 	for c.peer.used.bytes+n > t.maxPeer.bytes {
 		if !t.evict(func(o *conn) bool { return o != c && o.bytes > 0 && o.peer == c.peer }) {
 			return false
@@ -118,17 +119,14 @@ func (t *conns) reserveLocked(c *conn, n int) bool {
 	return true
 }
 
-// arrived says that the request of a connection is here. From now on the
-// connection makes room for nobody, and holds n bytes, where that is granted. It
-// also returns why the table has closed the connection, if it has.
-func (t *conns) arrived(c *conn, n int) (granted bool, closed Drop) {
+// arrived says that the request of a connection is here, or will not come. From
+// now on the connection makes room for nobody. It returns why the table has closed
+// the connection, if it has.
+func (t *conns) arrived(c *conn) Drop {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.waiting = false
-	if c.closed != NotDropped {
-		return false, c.closed
-	}
-	return t.reserveLocked(c, n-c.bytes), NotDropped
+	return c.closed
 }
 
 // state returns why the table has closed a connection, if it has.
@@ -160,7 +158,28 @@ func (t *conns) stopped() bool {
 func (t *conns) shed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.evict(func(*conn) bool { return true })
+	t.evictOfMost()
+}
+
+// evictOfMost closes the oldest connection that waits for its request: one of the
+// peer that has the most connections or, where that one has none such, any.
+func (t *conns) evictOfMost() bool {
+	var most *peer
+	for _, p := range t.peers {
+		if most == nil || p.used.conns > most.used.conns {
+			most = p
+		}
+	}
+	return t.evict(func(c *conn) bool { return c.peer == most }) || t.evict(func(*conn) bool { return true })
+}
+
+// waitNoMore has new connections that find no room closed rather than wait: the
+// end is near.
+func (t *conns) waitNoMore() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.impatient = true
+	t.freed.Broadcast()
 }
 
 // evict closes the oldest connection of those that wait for their request and

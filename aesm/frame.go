@@ -15,8 +15,8 @@ const (
 	// times the largest that is sensible.
 	MaxRequestFrame = 64 << 10
 	// MaxQuoteSize is the largest buffer for a quote that a client may have. A
-	// quote has less than 14 KiB.
-	MaxQuoteSize = 1 << 20
+	// quote has less than 14 KiB. All replies fit into the buffer of a socket.
+	MaxQuoteSize = 32 << 10
 
 	// maxReplyFrame leaves room for the fields around a quote of MaxQuoteSize.
 	maxReplyFrame = MaxQuoteSize + 4<<10

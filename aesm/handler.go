@@ -13,11 +13,11 @@ const PublicKeyIDSize = 32
 // a handler sees only requests that are well formed, under keys that it has.
 //
 // An error that is or wraps a Code is answered with that code, one that wraps
-// context.Canceled with CodeServiceStopped, any other with CodeUnexpected. Methods are called from many goroutines at once. They must
-// return soon when ctx is done, which is when a stopping server loses patience,
-// and not when the client has gone: that ClientWaits tells. So they bound their
-// own time: clients give up 15 seconds after they asked, and a handler that
-// cannot answer by then should return CodeBusy.
+// context.Canceled with CodeServiceStopped, any other with CodeUnexpected. Methods
+// are called from many goroutines at once. They must return soon when ctx is done,
+// which is when a stopping server loses patience, and not when the client has gone:
+// that ClientWaits tells. So they bound their own time: clients give up 15 seconds
+// after they asked, and a handler that cannot answer by then should return CodeBusy.
 type Handler interface {
 	// KeyIDs returns the keys that the service can quote with now, the default
 	// first. It is called for every request and must be quick. Without any key

@@ -85,10 +85,10 @@ func (s *serving) readRest(c *conn, buffer []byte, n int, start time.Time) ([]by
 	}
 	end := headerSize + int(size)
 	if n < end {
-		if !s.conns.reserve(c, end) {
-			return nil, &dropError{DropRefused, errors.New("aesm: the memory for requests and replies is in use")}
-		}
 		if end > len(buffer) {
+			if !s.conns.reserve(c, end) {
+				return nil, &dropError{DropRefused, errors.New("aesm: the memory for large requests is in use")}
+			}
 			buffer = append(make([]byte, 0, end), buffer...)[:end]
 		}
 		if _, err := s.readMissing(c, buffer[n:end], end-n, deadline); err != nil {

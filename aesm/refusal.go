@@ -28,7 +28,7 @@ func refusal(req *request, c Code) *message.Response {
 		res.GetQuoteSizeEx = &message.GetQuoteSizeExResponse{ErrorCode: code, QuoteSize: zero}
 	case KindGetQuoteEx:
 		res.GetQuoteEx = &message.GetQuoteExResponse{ErrorCode: code}
-		if info := req.GetQuoteEx.QeReportInfo; len(info) > 0 && req.incomplete == nil {
+		if info := req.GetQuoteEx.QeReportInfo; len(info) > 0 && len(info) <= QEReportInfoSize && req.incomplete == nil {
 			res.GetQuoteEx.QeReportInfo = info
 		}
 

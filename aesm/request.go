@@ -16,7 +16,6 @@ var errUnknownRequest = errors.New("aesm: the message is none of the known reque
 type request struct {
 	message.Request
 	kind Kind
-	size int // of its message in bytes
 	// incomplete says which required fields are missing. The request has a reply
 	// all the same.
 	incomplete error
@@ -26,7 +25,7 @@ type request struct {
 
 // parseRequest decodes a request.
 func parseRequest(body []byte) (*request, error) {
-	req := &request{size: len(body)}
+	req := new(request)
 	opts := proto.UnmarshalOptions{DiscardUnknown: true}
 	if err := opts.Unmarshal(body, &req.Request); err != nil {
 		opts.AllowPartial = true
@@ -83,18 +82,6 @@ func kindOf(req *message.Request) Kind {
 		return KindGetSupportedAttKeyIDs
 	}
 	return 0
-}
-
-// smallReply is more than any reply has, in bytes, but one with a quote.
-const smallReply = 1 << 10
-
-// room returns how many bytes the reply to a request has at most.
-func (r *request) room() int {
-	room := int64(r.GetQuoteEx.GetBufSize())
-	if room > MaxQuoteSize {
-		room = 0 // it is refused
-	}
-	return smallReply + int(room)
 }
 
 // field returns the message of a kind in a request or in a response, and

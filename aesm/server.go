@@ -57,9 +57,10 @@ type Server struct {
 	// new one takes the place of the oldest one whose request is not yet here.
 	// Where all wait for their reply, the new one waits too.
 	MaxConns int
-	// MaxBytes bounds the memory for requests and replies; 0 means 32 MiB. When
-	// all is in use, the oldest connections go that have sent a part of their
-	// request only. Where that does not help, a request is answered with CodeBusy.
+	// MaxBytes bounds the memory for requests of more than 4 KiB, which none of a
+	// well-known client has; 0 means 32 MiB. When all is in use, the oldest
+	// connections go that have sent a part of such a request only. Where that does
+	// not help, a new one is refused.
 	MaxBytes int
 	// IdleTimeout bounds the wait for the first byte; 0 means 30 seconds.
 	IdleTimeout time.Duration
@@ -181,6 +182,7 @@ type backlogged interface {
 // withdraw lets no more clients connect, as the beginning of the end. Those that
 // wait to be accepted are served all the same, where the listener can tell.
 func (s *serving) withdraw() {
+	s.conns.waitNoMore()
 	l, ok := s.listener.(backlogged)
 	if !ok {
 		s.listener.Close()
@@ -194,6 +196,7 @@ func (s *serving) withdraw() {
 // those that wait by then.
 func (s *serving) accept(ctx context.Context) error {
 	var pause time.Duration
+	var stopping time.Time // since when it has been, once it was seen
 	for {
 		nc, err := s.listener.Accept()
 		switch {
@@ -201,7 +204,14 @@ func (s *serving) accept(ctx context.Context) error {
 			pause = 0
 			s.start(nc)
 			if l, ok := s.listener.(backlogged); ok && ctx.Err() != nil {
-				_ = l.SetDeadline(time.Now().Add(cmp.Or(s.backlogGrace, defaultBacklogGrace))) // there may be more
+				if stopping.IsZero() {
+					stopping = time.Now()
+				}
+				// There may be more, but not without end: the socket can have other names.
+				if time.Since(stopping) > requestGrace {
+					return nil
+				}
+				_ = l.SetDeadline(time.Now().Add(cmp.Or(s.backlogGrace, defaultBacklogGrace)))
 			}
 		case transient(err) && (pause < maxAcceptPause || ctx.Err() == nil): // a stopping server does not try for ever
 			s.observe(ctx, Exchange{Drop: DropAccept, Err: err})
@@ -291,27 +301,19 @@ func (s *serving) exchange(c *conn) (e Exchange) {
 	if err != nil {
 		drop, _ := errors.AsType[*dropError](err)
 		e.Drop, e.Err = drop.why, drop.err
-		s.conns.arrived(c, 0)
-		if closed := s.conns.state(c); closed != NotDropped {
+		if closed := s.conns.arrived(c); closed != NotDropped {
 			e.Drop = closed
 		}
 		return e
 	}
 	e.Kind = req.kind
-	granted, closed := s.conns.arrived(c, req.size+req.room())
-	if closed != NotDropped {
+	if closed := s.conns.arrived(c); closed != NotDropped {
 		e.Drop = closed
 		return e
 	}
 
-	var res *message.Response
-	if granted {
-		res, err = answer(c, s.Handler, req, &s.replies)
-		defer s.replies.put(res.GetGetQuoteEx().GetQuote())
-	} else {
-		err = fmt.Errorf("the memory for requests and replies is in use: %w", CodeBusy)
-		res = refusal(req, CodeBusy)
-	}
+	res, err := answer(c, s.Handler, req, &s.replies)
+	defer s.replies.put(res.GetGetQuoteEx().GetQuote())
 	e.Code, e.Err, e.Report = codeOf(err), err, req.report
 	if err := s.reply(c, res); err != nil {
 		e.Drop, e.Err = DropWrite, errors.Join(err, e.Err)

@@ -25,7 +25,7 @@ type platform struct {
 
 func (p *platform) addFlags(flags *pflag.FlagSet) {
 	flags.Var(&p.name, "platform", "what makes the quotes: \"upstream\" is another AESM daemon, such as Intel's aesmd; \"simulated\" is an SGX platform in software, whose quotes prove nothing")
-	flags.IntVar(&p.slots, "slots", 0, "how many requests the platform serves at a time; 0 for one per processor if it is simulated, and 2 upstream: Intel's daemon works on one, and the next is there when it is done")
+	flags.IntVar(&p.slots, "slots", 0, "how many requests the platform serves at a time; 0 for one per processor if it is simulated, and for 2 upstream, so that Intel's daemon, which works on one at a time, always has the next at hand")
 	flags.StringVar(&p.upstream, "upstream-socket", "", "with --platform=upstream: the `path` of the other daemon's socket")
 	flags.StringVar(&p.node, "node-name", hostname(), "with --platform=simulated: the `name` that its keys are derived from")
 }

@@ -13,6 +13,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,10 +86,15 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 		return exitOK
 	}
 
-	log := newLines(d.stderr)
+	format := logFormat(d.stderr, shared.logFormat.value)
+	log := newLines(d.stderr, func(n int) []byte {
+		var line bytes.Buffer
+		newLogger(&line, "warn", format).Warn("lines of the log were left out here, since it was not read", "lines", n)
+		return line.Bytes()
+	})
 	defer log.close()
 	env := &Environment{
-		Log:     newLogger(log, shared.logLevel.value, logFormat(d.stderr, shared.logFormat.value)),
+		Log:     newLogger(log, shared.logLevel.value, format),
 		Health:  new(Health),
 		Metrics: newMetrics(d.name),
 	}

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -22,7 +21,8 @@ const (
 // is much of it, and whoever reads it slowly, or not at all, holds up nobody:
 // lines that find no room are left out, and counted.
 type lines struct {
-	w io.Writer
+	w       io.Writer
+	leftOut func(n int) []byte // the line that says so
 
 	mu       sync.Mutex
 	pending  []byte
@@ -32,8 +32,8 @@ type lines struct {
 	finished chan struct{} // closed when all is written
 }
 
-func newLines(w io.Writer) *lines {
-	l := &lines{w: w, wake: make(chan struct{}, 1), finished: make(chan struct{})}
+func newLines(w io.Writer, leftOut func(n int) []byte) *lines {
+	l := &lines{w: w, leftOut: leftOut, wake: make(chan struct{}, 1), finished: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -69,7 +69,7 @@ func (l *lines) run() {
 		l.pending, l.lost = spare[:0], 0
 		l.mu.Unlock()
 		if lost > 0 {
-			batch = fmt.Appendf(batch, "%d lines of the log were lost here, since it was not read\n", lost)
+			batch = append(batch, l.leftOut(lost)...)
 		}
 		// There is nobody to tell that the log cannot be written.
 		_, _ = l.w.Write(batch)

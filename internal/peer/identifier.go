@@ -75,8 +75,9 @@ func (i *Identifier) Close() {
 // whoever uses the connection by now. It never fails. What cannot be found out
 // is left empty, and the peer of anything but a unix socket is the zero Peer.
 //
-// A process that has ended is told by its user alone, as its cgroup cannot be
-// read any more.
+// A process that has ended shares its key with all such, whoever they were: a pod
+// could make itself any number of users otherwise, each with a budget of its own.
+// No client that waits for its reply is among them.
 func (i *Identifier) Identify(conn net.Conn) Peer {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
@@ -124,28 +125,30 @@ func (i *Identifier) look(raw syscall.RawConn, p Peer) Peer {
 	pidfd, pidfdErr := i.openPidfd(raw, p.Process)
 	switch {
 	case errors.Is(pidfdErr, unix.ESRCH):
-		return p.keyed()
+		return p.unidentified()
 	case pidfdErr != nil:
 		// There are no pidfds before Linux 5.3, a seccomp profile may forbid them,
 		// or there may be too many files. Then nothing is remembered, and in the
 		// moment since the connection was made, the ID may have changed hands.
-		if text, err := os.ReadFile(i.cgroupFile(p.Process)); err == nil {
-			p.Pod, p.Container = parseCgroup(string(text))
+		text, err := os.ReadFile(i.cgroupFile(p.Process))
+		if err != nil {
+			return p.unidentified()
 		}
+		p.Pod, p.Container = parseCgroup(string(text))
 		return p.keyed()
 	}
 
 	text, err := os.ReadFile(i.cgroupFile(p.Process))
 	if ended(pidfd) {
 		unix.Close(pidfd)
-		return p.keyed()
+		return p.unidentified()
 	}
 	if err != nil {
 		unix.Close(pidfd)
 		i.unreadable.Do(func() {
 			i.log.Warn("cannot read the cgroup of a caller, so such callers are told apart by user only: the proc file system of the quote helper must show the processes of the node (hostPID, no hidepid), and SELinux or AppArmor must let it read them", "error", err)
 		})
-		return p.keyed()
+		return p.unidentified()
 	}
 	p.Pod, p.Container = parseCgroup(string(text))
 	p = p.keyed()

@@ -313,10 +313,9 @@ func TestProcessEnded(t *testing.T) {
 	listener := listen(t)
 	child, early := startChild(t, listener), startChild(t, listener)
 	identifier.procfs = proc(t, map[int]string{child.pid(): "/kubepods/pod" + uid, early.pid(): "/kubepods/pod" + uid})
-	alone := func(pid int) Peer { return Peer{User: uint32(os.Getuid()), Process: int32(pid)}.keyed() }
+	alone := func(pid int) Peer { return Peer{User: uint32(os.Getuid()), Process: int32(pid)}.unidentified() }
 
-	inPod := alone(child.pid())
-	inPod.Pod = uid
+	inPod := Peer{User: uint32(os.Getuid()), Process: int32(child.pid()), Pod: uid}
 	expect(t, "before", identifier.Identify(child.conn), inPod.keyed())
 	child.end(t)
 	expect(t, "when it has ended", identifier.Identify(child.conn), alone(child.pid()))
@@ -338,7 +337,7 @@ func TestUnreadable(t *testing.T) {
 	listener := listen(t)
 	identifier.procfs = t.TempDir()
 	for range 2 {
-		expect(t, "without its directory", identifier.Identify(dial(t, listener)), self("", ""))
+		expect(t, "without its directory", identifier.Identify(dial(t, listener)), self("", "").unidentified())
 	}
 	if strings.Count(log.String(), "cannot read the cgroup") != 1 || strings.Count(log.String(), "\n") != 1 {
 		t.Errorf("log: %s", log)
@@ -358,7 +357,7 @@ func TestWithoutPidfds(t *testing.T) {
 	setCgroup(t, identifier.procfs, pid, "/kubepods/pod"+otherUID)
 	expect(t, "read each time", identifier.Identify(conn), self(otherUID, ""))
 	identifier.procfs = t.TempDir()
-	expect(t, "unreadable", identifier.Identify(conn), self("", ""))
+	expect(t, "unreadable", identifier.Identify(conn), self("", "").unidentified())
 	if len(identifier.known) != 0 {
 		t.Errorf("%d processes are remembered", len(identifier.known))
 	}

@@ -26,7 +26,8 @@ type Peer struct {
 }
 
 // Key names whom the peer shares its budget and its queue with: "pod/<uid>", or
-// else "container/<id>", or else "uid/<number>". The zero Peer's is "unknown".
+// else "container/<id>", or else "uid/<number>". It is "unidentified" for all whose
+// process could not be looked at, and "unknown" for the zero Peer.
 func (p Peer) Key() string {
 	switch {
 	case p.key != "":
@@ -41,6 +42,13 @@ func (p Peer) Key() string {
 // root user of whom nothing else is known from the zero Peer.
 func (p Peer) keyed() Peer {
 	p.key = p.makeKey()
+	return p
+}
+
+// unidentified is the peer with the key of all of which it could not be found out
+// who they are.
+func (p Peer) unidentified() Peer {
+	p.key = "unidentified"
 	return p
 }
 

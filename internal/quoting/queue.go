@@ -14,6 +14,10 @@ import (
 const (
 	maxWaiting     = 1024
 	maxWaitingPeer = 256
+
+	// maxLines is how many peers are remembered, unless more of them wait. A node
+	// has some hundred pods.
+	maxLines = 2048
 )
 
 // queue shares the slots of the platform between the peers that call. A slot
@@ -25,17 +29,17 @@ type queue struct {
 	slots   int
 	free    int
 	waiting int
-	turn    uint64 // counts the slots that were given
+	turn    uint64 // counts the slots that were given and the peers that came
 	lines   map[string]*line
 }
 
-// line is what one peer has in the queue. There is one while it has anything, and
-// then for as long as it matters when that was: otherwise one who asks again as
-// soon as he is answered would always be one who never had a turn.
+// line is what one peer has in the queue. There is one while it has anything or,
+// to remember its turn, anyone waits.
 type line struct {
 	waiting  list.List // of chan error, each with room for one: nil for a slot
 	serving  int       // slots that the peer has
-	lastTurn uint64    // when it got the last one
+	lastTurn uint64    // when it got the last one, or came
+	served   bool      // it has had one
 }
 
 func newQueue(slots int) *queue {
@@ -48,7 +52,10 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 	q.mu.Lock()
 	l := q.lines[peer]
 	if l == nil {
-		l = new(line)
+		// As if it had just had a turn: callers who are new each time would go before
+		// all others otherwise.
+		q.turn++
+		l = &line{lastTurn: q.turn}
 		q.lines[peer] = l
 	}
 	if q.free > 0 {
@@ -59,7 +66,7 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 	}
 	if !q.makeRoom(l) {
 		err := q.full(l)
-		q.tidy()
+		q.tidy(peer, l)
 		q.mu.Unlock()
 		return true, err
 	}
@@ -84,7 +91,7 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 	default:
 		l.waiting.Remove(place)
 		q.waiting--
-		q.tidy()
+		q.tidy(peer, l)
 	}
 	return true, fmt.Errorf("no slot of the platform came free: %w", ctx.Err())
 }
@@ -127,7 +134,7 @@ func (q *queue) leave(peer string) {
 
 func (q *queue) leaveLocked(peer string) {
 	l := q.lines[peer]
-	l.serving--
+	// It still counts as the peer's own: with one slot, another's turn is next.
 	if next := q.next(); next != nil {
 		verdict := next.waiting.Remove(next.waiting.Front()).(chan error)
 		q.waiting--
@@ -136,7 +143,8 @@ func (q *queue) leaveLocked(peer string) {
 	} else {
 		q.free++
 	}
-	q.tidy()
+	l.serving--
+	q.tidy(peer, l)
 }
 
 // next returns the line whose turn it is, nil where none waits. A node has at
@@ -158,24 +166,26 @@ func (q *queue) next() *line {
 func (q *queue) serve(l *line) {
 	l.serving++
 	q.turn++
-	l.lastTurn = q.turn
+	l.lastTurn, l.served = q.turn, true
 }
 
-// tidy forgets the lines that have nothing, and had no turn or had it before all
-// that wait.
-func (q *queue) tidy() {
-	before := q.turn + 1
-	for _, l := range q.lines {
-		if l.waiting.Len() > 0 {
-			before = min(before, l.lastTurn)
-		}
+// tidy forgets the line of a peer that has nothing and had no turn, and those of
+// all that have nothing when nobody waits or there are too many.
+func (q *queue) tidy(peer string, l *line) {
+	if l.empty() && !l.served {
+		delete(q.lines, peer)
+	}
+	if q.waiting > 0 && len(q.lines) <= maxLines {
+		return
 	}
 	for peer, l := range q.lines {
-		if l.serving == 0 && l.waiting.Len() == 0 && (l.lastTurn == 0 || l.lastTurn < before) {
+		if l.empty() {
 			delete(q.lines, peer)
 		}
 	}
 }
+
+func (l *line) empty() bool { return l.serving == 0 && l.waiting.Len() == 0 }
 
 // load tells how many slots are taken and how many requests wait for one.
 func (q *queue) load() (taken, waiting int) {

@@ -328,7 +328,7 @@ func TestQueueGivenUpInTheMoment(t *testing.T) {
 			l := q.lines["b"]
 			l.waiting.Remove(l.waiting.Back()).(chan error) <- errQueueTest
 			q.waiting--
-			q.tidy() // the line of one that loses its place has others, this one has none
+			q.tidy("b", l) // the line of one that loses its place has others, this one has none
 			q.leaveLocked("a")
 		}, errQueueTest},
 	} {

@@ -35,15 +35,20 @@ func ask[T any](ctx context.Context, p *Platform, request func(context.Context, 
 }
 
 // persist tries a request again while the daemon is not there, as long as ctx
-// allows. All requests of the protocol may be repeated.
+// allows. All requests of the protocol may be repeated, but one that was taken and
+// not answered only once: it may be what ends the daemon.
 //
 // It gives up before the deadline rather than at it, so that what is wrong is
 // told while somebody still listens.
 func persist[T any](ctx context.Context, p *Platform, request func() (T, error)) (T, error) {
 	began := time.Now()
+	taken := 0
 	for {
 		v, err := exchange(p, began, request)
-		if !gone(err) || !pause(ctx) {
+		if errors.Is(err, aesm.ErrNoReply) {
+			taken++
+		}
+		if !gone(err) || taken > 1 || !pause(ctx) {
 			return v, err
 		}
 	}

@@ -189,14 +189,14 @@ func TestNoAnswer(t *testing.T) {
 			"platform: GetQuoteSizeEx to /run/aesm.socket: connect: too many open files"},
 		{"a full backlog", func(p *Platform) { refuseDial(p, syscall.EAGAIN) }, aesm.CodeBusy, deadline,
 			"platform: the daemon behind /run/aesm.socket has not answered GetQuoteSizeEx within 10s: context deadline exceeded"},
-		{"closes", func(p *Platform) { raw(p, func(aesm.Kind) []byte { return nil }) }, aesm.CodeServiceUnavailable, early,
+		{"closes", func(p *Platform) { raw(p, func(aesm.Kind) []byte { return nil }) }, aesm.CodeServiceUnavailable, retryPause,
 			"platform: GetQuoteSizeEx to /run/aesm.socket: the daemon closed the connection without a whole reply"},
-		{"closes in the middle", func(p *Platform) { raw(p, func(aesm.Kind) []byte { return sizeReply(1000)[:7] }) }, aesm.CodeServiceUnavailable, early,
+		{"closes in the middle", func(p *Platform) { raw(p, func(aesm.Kind) []byte { return sizeReply(1000)[:7] }) }, aesm.CodeServiceUnavailable, retryPause,
 			"platform: GetQuoteSizeEx to /run/aesm.socket: the daemon closed the connection without a whole reply"},
 		{"hangs", hang, aesm.CodeBusy, deadline,
 			"platform: the daemon behind /run/aesm.socket has not answered GetQuoteSizeEx within 10s: context deadline exceeded"},
 		{"garbage", func(p *Platform) { raw(p, func(aesm.Kind) []byte { return []byte("HTTP/1.1 400 Bad Request") }) }, aesm.CodeUnexpected, 0,
-			"platform: aesm: GetQuoteSizeEx: /run/aesm.socket: bad reply: its header announces 1347703880 bytes, the limit is 1052672: " +
+			"platform: aesm: GetQuoteSizeEx: /run/aesm.socket: bad reply: its header announces 1347703880 bytes, the limit is 36864: " +
 				"is this an AESM daemon, and of the right version?"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

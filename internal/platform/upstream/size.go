@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -71,6 +72,7 @@ func (m *sizeMemory) settle(q *question, ask func() (int, error)) (int, error) {
 		}
 		close(q.done)
 	}()
+	q.err = errors.New("upstream: asking for the size of a quote has panicked")
 	q.size, q.err = ask()
 	return q.size, q.err
 }
