@@ -40,6 +40,9 @@ const (
 	// requestGrace is how long a stopping Serve waits for requests that are not
 	// yet here. Clients send theirs as soon as they are connected.
 	requestGrace = time.Second
+	// backlogLimit is how long a stopping Serve accepts connections at all: the
+	// socket can have other names, by which clients still come.
+	backlogLimit = 10 * time.Second
 	// maxAcceptPause is the longest time between two attempts to accept after a
 	// failure that may pass.
 	maxAcceptPause = time.Second
@@ -122,6 +125,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		next:     make(chan *conn),
 	}
 
+	serving.impatience = time.AfterFunc(math.MaxInt64, serving.conns.waitNoMore)
+	defer serving.impatience.Stop()
 	forget := context.AfterFunc(ctx, serving.withdraw)
 	err := serving.accept(ctx)
 	if forget() {
@@ -168,6 +173,8 @@ type serving struct {
 	requests buffers
 	replies  buffers
 
+	impatience *time.Timer // has new connections wait for others no more
+
 	running sync.WaitGroup // the goroutines that serve connections
 	next    chan *conn     // hands connections to those that rest
 	resting atomic.Int32
@@ -182,7 +189,7 @@ type backlogged interface {
 // withdraw lets no more clients connect, as the beginning of the end. Those that
 // wait to be accepted are served all the same, where the listener can tell.
 func (s *serving) withdraw() {
-	s.conns.waitNoMore()
+	s.impatience.Reset(backlogLimit)
 	l, ok := s.listener.(backlogged)
 	if !ok {
 		s.listener.Close()
@@ -196,7 +203,7 @@ func (s *serving) withdraw() {
 // those that wait by then.
 func (s *serving) accept(ctx context.Context) error {
 	var pause time.Duration
-	var stopping time.Time // since when it has been, once it was seen
+	var stopping time.Time // since when it has been, as far as was seen
 	for {
 		nc, err := s.listener.Accept()
 		switch {
@@ -207,8 +214,7 @@ func (s *serving) accept(ctx context.Context) error {
 				if stopping.IsZero() {
 					stopping = time.Now()
 				}
-				// There may be more, but not without end: the socket can have other names.
-				if time.Since(stopping) > requestGrace {
+				if time.Since(stopping) > backlogLimit {
 					return nil
 				}
 				_ = l.SetDeadline(time.Now().Add(cmp.Or(s.backlogGrace, defaultBacklogGrace)))

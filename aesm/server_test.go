@@ -199,7 +199,8 @@ func TestServerCutsOffAfterDrain(t *testing.T) {
 		var asking sync.WaitGroup
 		asking.Go(func() {
 			_, err := client.GetQuote(t.Context(), IntelQE3KeyID(), testReport(), 1000, nil)
-			if !errors.Is(err, ErrNoReply) {
+			// The handler, which is told, may be quicker than the end.
+			if err != nil && !errors.Is(err, ErrNoReply) {
 				t.Errorf("client: %v", err)
 			}
 		})

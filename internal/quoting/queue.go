@@ -22,8 +22,9 @@ const (
 
 // queue shares the slots of the platform between the peers that call. A slot
 // that becomes free goes to the peer that has the fewest others, and of those to
-// the one that was served the longest ago. So who calls seldom waits for no more
-// than what is being served, and who calls often waits behind himself.
+// the one that was served the longest ago. So who calls seldom waits for what is
+// being served and for one turn of each other peer at most, and who calls often
+// waits behind himself.
 type queue struct {
 	mu      sync.Mutex
 	slots   int
