@@ -162,6 +162,28 @@ func (m *moody) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 	return m.Platform.InitQuote(ctx)
 }
 
+// slow is a platform whose quotes take until it is told to make them.
+type slow struct {
+	*simulated.Platform
+	asked chan struct{} // receives for each quote
+	make  chan struct{} // closed when they are to be made
+}
+
+func newSlow(t *testing.T) *slow {
+	return &slow{Platform: newPlatform(t, "node"), asked: make(chan struct{}, 1), make: make(chan struct{})}
+}
+
+// Report fails, so that no check of the platform asks for a quote.
+func (s *slow) Quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+	s.asked <- struct{}{}
+	select {
+	case <-s.make:
+		return s.Platform.Quote(ctx, report, challenge)
+	case <-ctx.Done():
+		return aesm.Quoted{}, ctx.Err()
+	}
+}
+
 // getQuote gets a quote as an application does.
 func getQuote(ctx context.Context, socket string) error {
 	client := aesm.Client{Socket: socket}
@@ -324,17 +346,18 @@ func TestNoSocket(t *testing.T) {
 		socket   string
 		takeOver bool
 		want     error
+		advice   string
 	}{
-		{"of a live daemon", live, false, aesm.ErrInUse},
-		{"a file", file, false, aesm.ErrNotSocket},
-		{"a file, to be taken over", file, true, aesm.ErrNotSocket},
-		{"in no directory", filepath.Join(file, "s"), false, nil},
+		{"of a live daemon", live, false, aesm.ErrInUse, "--takeover"},
+		{"a file", file, false, aesm.ErrNotSocket, "remove it"},
+		{"a file, to be taken over", file, true, aesm.ErrNotSocket, "remove it"},
+		{"in no directory", filepath.Join(file, "s"), false, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: tt.socket, TakeOver: tt.takeOver})
 			err := r.end(t)
-			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.socket) {
-				t.Errorf("%v, want %v", err, tt.want)
+			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.socket) || !strings.Contains(err.Error(), tt.advice) {
+				t.Errorf("%v, want %v and %q", err, tt.want, tt.advice)
 			}
 		})
 	}
