@@ -5,15 +5,19 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/quote"
@@ -34,7 +38,8 @@ func TestMain(m *testing.M) {
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), os.Args[0], args...)
-	c.Env = append(os.Environ(), runMainEnv+"=1")
+	// A program with the race detector sleeps for a second before it exits.
+	c.Env = append(os.Environ(), runMainEnv+"=1", "GORACE=atexit_sleep_ms=0")
 	return c
 }
 
@@ -63,14 +68,20 @@ func TestRefusals(t *testing.T) {
 		exit int
 		want string
 	}{
-		{"no platform", nil, 1, "pass --platform=simulated"},
+		{"no platform", nil, 1, "no --platform: this version makes no quotes with SGX hardware by itself"},
+		{"no platform, but a socket upstream", []string{"--upstream-socket=" + live}, 1, "pass --platform=upstream"},
 		{"unknown platform", []string{"--platform=magic"}, 2, "--platform=magic: unknown platform; those of this version are upstream and simulated"},
-		{"too few slots", []string{"--platform=simulated", "--slots=-1"}, 1, "--slots=-1"},
-		{"nothing upstream", []string{"--platform=upstream"}, 1, "needs --upstream-socket"},
-		{"itself upstream", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + link}, 1, "is --socket, too"},
+		{"too few slots", []string{"--platform=simulated", "--slots=-1"}, 1, "--slots=-1: a platform serves at least one request at a time"},
+		{"too few slots upstream", []string{"--platform=upstream", "--upstream-socket=" + live, "--slots=-1"}, 1, "--slots=-1: a platform"},
+		{"slots that are no number", []string{"--platform=simulated", "--slots=many"}, 2, "--slots"},
+		{"nothing upstream", []string{"--platform=upstream"}, 1, "--platform=upstream needs --upstream-socket"},
+		{"itself upstream", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + live}, 1, "--upstream-socket=" + live + " is --socket, too"},
+		{"itself upstream by another name", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + link}, 1, "--upstream-socket=" + link + " is --socket, too"},
+		{"the usual socket upstream", []string{"--platform=upstream", "--upstream-socket=" + aesm.DefaultSocket}, 1, "is --socket, too"},
 		{"socket path too long", []string{"--platform=simulated", "--socket=" + filepath.Join(dir, strings.Repeat("x", 108))}, 1, "107"},
-		{"socket of a live daemon", []string{"--platform=simulated", "--socket=" + live}, 1, aesm.ErrInUse.Error()},
+		{"socket of a live daemon", []string{"--platform=simulated", "--socket=" + live}, 1, aesm.ErrInUse.Error() + " (--takeover takes over)"},
 		{"socket is a file", []string{"--platform=simulated", "--socket=" + file}, 1, file},
+		{"socket is a file, to be taken over", []string{"--platform=simulated", "--takeover", "--socket=" + file}, 1, aesm.ErrNotSocket.Error()},
 		{"no directory", []string{"--platform=simulated", "--socket=/nonexistent/dir/aesm.socket"}, 1, "/nonexistent"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,6 +89,80 @@ func TestRefusals(t *testing.T) {
 			exit, ok := err.(*exec.ExitError)
 			if !ok || exit.ExitCode() != c.exit || !strings.Contains(string(output), c.want) {
 				t.Errorf("%v; want exit status %d and %q\n%s", err, c.exit, c.want, output)
+			}
+		})
+	}
+}
+
+func TestSameSocket(t *testing.T) {
+	dir := t.TempDir()
+	here, link := filepath.Join(dir, "here"), filepath.Join(dir, "link")
+	if err := os.Mkdir(here, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(here, link); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(here)
+	for _, c := range []struct {
+		name, a, b string
+		want       bool
+	}{
+		{"the same path", here + "/s", here + "/s", true},
+		{"another name", here + "/s", here + "/t", false},
+		{"another directory", here + "/s", dir + "/s", false},
+		{"by a link", here + "/s", link + "/s", true},
+		{"by a link, another name", here + "/s", link + "/t", false},
+		{"by a way around", here + "/s", link + "/../here/./s", true},
+		{"relative", here + "/s", "s", true},
+		{"relative, elsewhere", here + "/s", "../s", false},
+		{"no directory, the same path", dir + "/none/s", dir + "/none/./s", true},
+		{"no directory, another path", dir + "/none/s", dir + "/gone/s", false},
+		{"one directory", here + "/s", dir + "/none/s", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if sameSocket(c.a, c.b) != c.want || sameSocket(c.b, c.a) != c.want {
+				t.Errorf("%s and %s: want %t", c.a, c.b, c.want)
+			}
+		})
+	}
+}
+
+// A link may lead to the socket itself, too.
+func TestSameSocketByLinkToSocket(t *testing.T) {
+	t.Skip("sameSocket follows the links of directories only")
+	dir := t.TempDir()
+	socket, link := filepath.Join(dir, "aesm.socket"), filepath.Join(dir, "upstream.socket")
+	if err := os.Symlink("aesm.socket", link); err != nil { // before there is a socket
+		t.Fatal(err)
+	}
+	if !sameSocket(link, socket) {
+		t.Errorf("%s and %s: not the same", link, socket)
+	}
+}
+
+func TestSlots(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name string
+		args []string
+		want int
+	}{
+		{"simulated", []string{"--platform=simulated"}, runtime.GOMAXPROCS(0)},
+		{"simulated, so many", []string{"--platform=simulated", "--slots=7"}, 7},
+		{"upstream", []string{"--platform=upstream", "--upstream-socket=" + dir + "/up"}, 2},
+		{"upstream, so many", []string{"--platform=upstream", "--upstream-socket=" + dir + "/up", "--slots=1"}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p platform
+			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+			p.addFlags(flags)
+			if err := flags.Parse(c.args); err != nil {
+				t.Fatal(err)
+			}
+			made, slots, err := p.open(dir+"/s", slog.New(slog.DiscardHandler))
+			if made == nil || slots != c.want || err != nil {
+				t.Errorf("%d slots, want %d; %v", slots, c.want, err)
 			}
 		})
 	}

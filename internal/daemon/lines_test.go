@@ -2,8 +2,15 @@ package daemon
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,70 +18,312 @@ import (
 
 func said(n int) []byte { return fmt.Appendf(nil, "%d left out\n", n) }
 
+// logFile is where a log is written to. Each write waits until the file is read.
+type logFile struct {
+	read  chan struct{} // closed once it is read
+	takes time.Duration // for each write
+
+	mu     sync.Mutex
+	fails  int // how many of the next writes do
+	writes []string
+}
+
+func newLogFile() *logFile { return &logFile{read: make(chan struct{})} }
+
+// readLogFile returns a file that is read from the beginning.
+func readLogFile() *logFile {
+	f := newLogFile()
+	close(f.read)
+	return f
+}
+
+func (f *logFile) Write(p []byte) (int, error) {
+	<-f.read
+	time.Sleep(f.takes)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fails > 0 {
+		f.fails--
+		return 0, errors.New("broken")
+	}
+	f.writes = append(f.writes, string(p))
+	return len(p), nil
+}
+
+// written returns all writes.
+func (f *logFile) written() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.writes)
+}
+
+func (f *logFile) String() string { return strings.Join(f.written(), "") }
+
 func TestLinesInOrder(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		takes time.Duration // to write
+	}{
+		{"quick file", 0},
+		{"slow file", 5 * writePause},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				out := readLogFile()
+				out.takes = tt.takes
+				l := newLines(out, said)
+				var want strings.Builder
+				for i := range 200 {
+					fmt.Fprintf(&want, "line %d\n", i)
+					fmt.Fprintf(l, "line %d\n", i)
+					if i%10 == 0 {
+						time.Sleep(writePause)
+					}
+				}
+				l.close()
+				if out.String() != want.String() {
+					t.Errorf("%s", out)
+				}
+			})
+		})
+	}
+}
+
+// A line is written at once, and those that come soon after it together.
+func TestLinesTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		l := newLines(&out, said)
-		var want strings.Builder
-		for i := range 100 {
-			fmt.Fprintf(&want, "line %d\n", i)
-			fmt.Fprintf(l, "line %d\n", i)
-			if i%10 == 0 {
-				time.Sleep(writePause)
+		out := readLogFile()
+		l := newLines(out, said)
+		defer l.close()
+		for _, step := range []struct {
+			name  string
+			lines []string
+			wait  time.Duration
+			want  []string // the writes
+		}{
+			{"the first", []string{"a\n"}, 0, []string{"a\n"}},
+			{"two soon after", []string{"b\n", "c\n"}, 0, []string{"a\n"}},
+			{"the pause is over", nil, writePause, []string{"a\n", "b\nc\n"}},
+			{"nothing comes", nil, time.Hour, []string{"a\n", "b\nc\n"}},
+			{"one after a long time", []string{"d\n"}, 0, []string{"a\n", "b\nc\n", "d\n"}},
+		} {
+			for _, line := range step.lines {
+				l.Write([]byte(line))
+			}
+			time.Sleep(step.wait)
+			synctest.Wait()
+			if got := out.written(); !slices.Equal(got, step.want) {
+				t.Errorf("%s: %q, want %q", step.name, got, step.want)
 			}
 		}
-		l.close()
-		if out.String() != want.String() {
-			t.Errorf("%s", &out)
-		}
 	})
 }
 
-// stuck is a reader of the log that reads nothing until it is told to.
-type stuck struct {
-	bytes.Buffer
-	read chan struct{}
+// Lines of many goroutines are whole, and in the order in which each wrote its own,
+// whatever becomes of the memory that it wrote them from.
+func TestLinesOfMany(t *testing.T) {
+	out := readLogFile()
+	l := newLines(out, said)
+	const writers, each = 8, 200
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			var line []byte
+			for i := range each {
+				line = fmt.Appendf(line[:0], "writer %d line %d\n", w, i)
+				if n, err := l.Write(line); n != len(line) || err != nil {
+					t.Errorf("%d, %v", n, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	l.close()
+	var next [writers]int
+	for line := range strings.Lines(out.String()) {
+		var w, i int
+		if n, err := fmt.Sscanf(line, "writer %d line %d\n", &w, &i); n != 2 || err != nil {
+			t.Fatalf("a line is %q", line)
+		}
+		if i != next[w] {
+			t.Fatalf("line %d of writer %d, want %d", i, w, next[w])
+		}
+		next[w]++
+	}
+	for w, n := range next {
+		if n != each {
+			t.Errorf("%d lines of writer %d", n, w)
+		}
+	}
 }
 
-func (s *stuck) Write(p []byte) (int, error) {
-	<-s.read
-	return s.Buffer.Write(p)
-}
-
-// A log that nobody reads holds up nobody, and says later what it has left out.
+// A log that nobody reads holds up nobody, says later what it has left out, and
+// goes on.
 func TestLinesThatNobodyReads(t *testing.T) {
+	const lost = 5
+	line := []byte(strings.Repeat("x", 1023) + "\n")
+	room := maxPending / len(line)
+	for _, tt := range []struct {
+		name string
+		then func(l *lines, out *logFile) // what happens to the log in the end
+		want string                       // after the lines that there was room for
+	}{
+		{"read at last", func(_ *lines, out *logFile) {
+			close(out.read)
+		}, "5 left out\n"},
+		{"goes on", func(l *lines, out *logFile) {
+			close(out.read)
+			time.Sleep(2 * writePause)
+			fmt.Fprintln(l, "more")
+			time.Sleep(2 * writePause)
+			fmt.Fprintln(l, "and more")
+		}, "5 left out\nmore\nand more\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				out := newLogFile()
+				l := newLines(out, said)
+				began := time.Now()
+				l.Write(line)
+				synctest.Wait() // it is being written
+				for range room + lost {
+					if n, err := l.Write(line); n != len(line) || err != nil {
+						t.Errorf("%d, %v", n, err)
+					}
+				}
+				if waited := time.Since(began); waited != 0 {
+					t.Errorf("it held up its writer for %s", waited)
+				}
+				tt.then(l, out)
+				time.Sleep(2 * writePause)
+				synctest.Wait()
+				if want := strings.Repeat(string(line), 1+room) + tt.want; out.String() != want {
+					t.Errorf("%d bytes were written, want %d; the end is %q", len(out.String()), len(want), out.String()[max(len(out.String())-30, 0):])
+				}
+				l.close()
+			})
+		})
+	}
+}
+
+// A line that finds no room does not take that of shorter ones.
+func TestLineTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := &stuck{read: make(chan struct{})}
+		out := readLogFile()
 		l := newLines(out, said)
-		line := []byte(strings.Repeat("x", 1023) + "\n")
-		l.Write(line)
-		synctest.Wait() // it is being written
-		for range maxPending/len(line) + 5 {
-			l.Write(line)
-		}
-		close(out.read)
+		l.Write(make([]byte, maxPending+1))
+		fmt.Fprintln(l, "short")
 		l.close()
-		if n := strings.Count(out.String(), "x\n"); n != 1+maxPending/len(line) {
-			t.Errorf("%d lines were written", n)
-		}
-		if !strings.HasSuffix(out.String(), "\n5 left out\n") {
-			t.Errorf("the end is %q", out.String()[out.Len()-30:])
+		if want := "short\n1 left out\n"; out.String() != want {
+			t.Errorf("%q, want %q", out, want)
 		}
 	})
 }
 
-// The end of a daemon does not wait for a log that nobody reads.
-func TestLinesAtTheEnd(t *testing.T) {
+// What cannot be written is lost, but not what comes later.
+func TestLinesOfBrokenFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := &stuck{read: make(chan struct{})}
+		out := readLogFile()
+		out.fails = 1
 		l := newLines(out, said)
-		l.Write([]byte("the last\n"))
-		began := time.Now()
+		fmt.Fprintln(l, "lost")
+		synctest.Wait() // for the write
+		fmt.Fprintln(l, "kept")
 		l.close()
-		if waited := time.Since(began); waited != flushTimeout {
-			t.Errorf("it took %s", waited)
+		if out.String() != "kept\n" {
+			t.Errorf("%q", out)
 		}
-		close(out.read)
-		<-l.finished
 	})
+}
+
+// The end of a daemon does not wait for a log that nobody reads, but for one that
+// is read slowly.
+func TestLinesAtTheEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		read   time.Duration // after the end began
+		waited time.Duration
+	}{
+		{"in time", flushTimeout / 2, flushTimeout/2 + writePause},
+		{"too late", time.Hour, flushTimeout},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				out := newLogFile()
+				l := newLines(out, said)
+				fmt.Fprintln(l, "one before")
+				synctest.Wait() // it is being written
+				fmt.Fprintln(l, "the last")
+				began := time.Now()
+				time.AfterFunc(tt.read, func() { close(out.read) })
+				l.close()
+				if waited := time.Since(began); waited != tt.waited {
+					t.Errorf("it took %s, want %s", waited, tt.waited)
+				}
+				<-l.finished
+				if want := "one before\nthe last\n"; out.String() != want {
+					t.Errorf("%q, want %q", out, want)
+				}
+			})
+		})
+	}
+}
+
+// The log of a daemon says in its own format how many lines it has left out,
+// whatever the level.
+func TestLogLeftOut(t *testing.T) {
+	const message = "lines of the log were left out here, since it was not read"
+	count := map[string]func(line string) (lines int, err error){
+		"text": func(line string) (int, error) {
+			found := regexp.MustCompile(`^time=\S+ level=WARN msg="` + message + `" lines=(\d+)\n$`).FindStringSubmatch(line)
+			if found == nil {
+				return 0, errors.New("no such line")
+			}
+			return strconv.Atoi(found[1])
+		},
+		"json": func(line string) (int, error) {
+			var fields struct {
+				Level, Msg string
+				Lines      int
+			}
+			err := json.Unmarshal([]byte(line), &fields)
+			if err == nil && (fields.Level != "WARN" || fields.Msg != message) {
+				err = errors.New("no such line")
+			}
+			return fields.Lines, err
+		},
+	}
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			out := newLogFile()
+			const logged = 40
+			code := program{"sgx-example", "Does one thing.", new(bytes.Buffer), out}.main(t.Context(),
+				[]string{"--log-level=error", "--log-format=" + format},
+				always(func(_ context.Context, env *Environment) error {
+					for range logged {
+						env.Log.Error(strings.Repeat("x", maxPending/10))
+					}
+					close(out.read)
+					return nil
+				}))
+			if code != exitOK {
+				t.Errorf("exit %d", code)
+			}
+			written, leftOut := 0, 0
+			for line := range strings.Lines(out.String()) {
+				if strings.Contains(line, "xxx") {
+					written++
+					continue
+				}
+				n, err := count[format](line)
+				if err != nil {
+					t.Fatalf("%q: %v", line, err)
+				}
+				leftOut += n
+			}
+			if leftOut == 0 || written+leftOut != logged {
+				t.Errorf("%d lines were written and %d left out, of %d", written, leftOut, logged)
+			}
+		})
+	}
 }

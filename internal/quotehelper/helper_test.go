@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +24,7 @@ import (
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -162,22 +165,22 @@ func (m *moody) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 	return m.Platform.InitQuote(ctx)
 }
 
-// slow is a platform whose quotes take until it is told to make them.
+// slow is a platform whose quotes take until it is told to make them. It is no
+// quoting.Reporter, so that a check of it asks for no quote.
 type slow struct {
-	*simulated.Platform
+	quoting.Platform
 	asked chan struct{} // receives for each quote
-	make  chan struct{} // closed when they are to be made
+	made  chan struct{} // closed when they are to be made
 }
 
 func newSlow(t *testing.T) *slow {
-	return &slow{Platform: newPlatform(t, "node"), asked: make(chan struct{}, 1), make: make(chan struct{})}
+	return &slow{Platform: newPlatform(t, "node"), asked: make(chan struct{}, 1), made: make(chan struct{})}
 }
 
-// Report fails, so that no check of the platform asks for a quote.
 func (s *slow) Quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	s.asked <- struct{}{}
 	select {
-	case <-s.make:
+	case <-s.made:
 		return s.Platform.Quote(ctx, report, challenge)
 	case <-ctx.Done():
 		return aesm.Quoted{}, ctx.Err()
@@ -282,6 +285,72 @@ func TestStopServesWhoHasConnected(t *testing.T) {
 	}
 }
 
+// A quote that is being made is made to the end, whatever becomes of the socket.
+func TestQuoteInTheMaking(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		ends bool // the helper does
+		what func(t *testing.T, r *running, socket string)
+	}{
+		{"the helper is asked to stop", true, func(t *testing.T, r *running, socket string) {
+			r.stop()
+			late := time.After(patience)
+			for {
+				if _, err := os.Lstat(socket); errors.Is(err, fs.ErrNotExist) {
+					return // it has begun to
+				}
+				select {
+				case <-late:
+					t.Fatal("the socket is still there")
+				case <-time.After(time.Millisecond):
+				}
+			}
+		}},
+		{"another daemon takes over", true, func(t *testing.T, r *running, socket string) {
+			successor, err := aesm.TakeOver(socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { successor.Close() })
+			r.expect(t, "another daemon has taken the socket")
+		}},
+		{"the file is removed", false, func(t *testing.T, r *running, socket string) {
+			if err := os.Remove(socket); err != nil {
+				t.Fatal(err)
+			}
+			r.expect(t, "serving quotes")
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			socket, platform := socketPath(t), newSlow(t)
+			r := start(t, &Helper{Platform: platform, Socket: socket})
+			r.expect(t, "serving quotes")
+			got := make(chan error, 1)
+			go func() { got <- getQuote(context.Background(), socket) }()
+			<-platform.asked
+			tt.what(t, r, socket)
+			select {
+			case err := <-got:
+				t.Fatalf("no quote was made, but there is an answer: %v", err)
+			case <-r.ended:
+				t.Fatal("the helper has ended before it made the quote")
+			default:
+			}
+			close(platform.made)
+			if err := <-got; err != nil {
+				t.Error(err)
+			}
+			if tt.ends {
+				if err := r.end(t); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
 // A socket whose file is removed is put in place again, in the same directory.
 // Who has connected to the last one is served.
 func TestRemovedSocket(t *testing.T) {
@@ -311,6 +380,32 @@ func TestRemovedSocket(t *testing.T) {
 	}
 	if after, err := os.Stat(filepath.Dir(socket)); err != nil || !os.SameFile(directory, after) {
 		t.Errorf("another directory: %v", err)
+	}
+}
+
+// What somebody else has put in the place of the socket is not touched. That is
+// an end with an error, and not before whoever has connected is served.
+func TestFileInPlaceOfSocket(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
+	r.expect(t, "serving quotes")
+	early := dial(t, socket)
+	file := socket + "~"
+	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file, socket); err != nil {
+		t.Fatal(err)
+	}
+	if err := askOn(t.Context(), early); err != nil {
+		t.Errorf("the one that had connected: %v", err)
+	}
+	if err := r.end(t); !errors.Is(err, aesm.ErrNotSocket) || !strings.Contains(err.Error(), socket) {
+		t.Errorf("%v, want %v", err, aesm.ErrNotSocket)
+	}
+	if left, err := os.ReadFile(socket); string(left) != "mine" {
+		t.Errorf("the file has %q: %v", left, err)
 	}
 }
 
@@ -569,4 +664,95 @@ func TestManyTakeOvers(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Dir(socket)); len(left) != 1 {
 		t.Errorf("in the directory: %v", left)
 	}
+}
+
+// script is a platform whose InitQuote returns one error after the other, and the
+// last one again and again.
+type script struct {
+	quoting.Platform
+	began time.Time
+	takes time.Duration
+	errs  []error
+	times []int // at how many seconds since it began it was asked
+}
+
+func (s *script) InitQuote(ctx context.Context) (aesm.Initialized, error) {
+	err := s.errs[min(len(s.times), len(s.errs)-1)]
+	s.times = append(s.times, int(time.Since(s.began).Seconds()))
+	if !pause(ctx, s.takes) {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return aesm.Initialized{}, err
+	}
+	return s.Platform.InitQuote(ctx)
+}
+
+// The platform is checked seldom while it is well, and often while it is not. The
+// log tells of the changes only.
+func TestChecks(t *testing.T) {
+	ill := errors.New("not today")
+	const (
+		no     = "level=WARN msg=\"there are no quotes\" error=\"platform: not today\"\n"
+		yes    = "level=INFO msg=\"there are quotes again\"\n"
+		silent = "level=WARN msg=\"there are no quotes\" error=\"platform: no answer from the platform within 10s: context deadline exceeded\"\n"
+	)
+	for _, tt := range []struct {
+		name  string
+		errs  []error
+		takes time.Duration
+		times []int // at how many seconds
+		log   string
+		able  bool // it is, or was
+	}{
+		{"well", []error{nil}, 0, []int{0, 10, 20, 30}, "", true},
+		{"ill", []error{ill}, 0, []int{0, 1, 2, 3}, no, false},
+		{"gets well", []error{ill, ill, nil}, 0, []int{0, 1, 2, 12}, no + yes, true},
+		{"falls ill", []error{nil, ill}, 0, []int{0, 10, 11, 12}, no, true},
+		{"comes and goes", []error{nil, ill, nil, ill}, 0, []int{0, 10, 11, 21, 22}, no + yes + no, true},
+		{"slow", []error{nil}, 9 * time.Second, []int{0, 19, 38}, "", true},
+		{"hangs", []error{nil}, time.Hour, []int{0, 11, 22}, silent, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				platform := &script{Platform: newPlatform(t, "node"), began: time.Now(), takes: tt.takes, errs: tt.errs}
+				var log strings.Builder
+				k := &keeper{
+					log:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
+					quotes: new(daemon.Health).Condition("quotes"),
+					able:   make(chan struct{}),
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				var checks sync.WaitGroup
+				checks.Go(func() { k.check(ctx, quoting.NewService(platform, 1, nil)) })
+				time.Sleep(time.Duration(tt.times[len(tt.times)-1]) * time.Second)
+				synctest.Wait()
+				stop()
+				checks.Wait()
+
+				if !slices.Equal(platform.times, tt.times) {
+					t.Errorf("checked at %d seconds, want %d", platform.times, tt.times)
+				}
+				if log.String() != tt.log {
+					t.Errorf("the log is\n%swant\n%s", &log, tt.log)
+				}
+				able := false
+				select {
+				case <-k.able:
+					able = true
+				default:
+				}
+				if able != tt.able {
+					t.Errorf("able: %t", able)
+				}
+			})
+		})
+	}
+}
+
+func withoutTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
 }
