@@ -63,6 +63,7 @@ func (p *platform) open(socket string, log *slog.Logger) (made quoting.Platform,
 // sameSocket tells whether two paths are of one socket, be it by different names
 // of its directory.
 func sameSocket(a, b string) bool {
+	a, b = linkTarget(a), linkTarget(b)
 	if filepath.Base(a) != filepath.Base(b) {
 		return false
 	}
@@ -72,6 +73,19 @@ func sameSocket(a, b string) bool {
 		return filepath.Clean(a) == filepath.Clean(b)
 	}
 	return os.SameFile(dirA, dirB)
+}
+
+// linkTarget returns what a link leads to, which need not be there yet, and any
+// other path as it is.
+func linkTarget(path string) string {
+	target, err := os.Readlink(path)
+	switch {
+	case err != nil:
+		return path
+	case filepath.IsAbs(target):
+		return target
+	}
+	return filepath.Join(filepath.Dir(path), target)
 }
 
 // platformName is the flag that says what makes the quotes.
