@@ -65,7 +65,8 @@ func newConns(max, maxPeer usage) *conns {
 // peer's oldest one that waits for its request goes, and where there is none, the
 // new one is refused. Where the table is full, the oldest one goes that waits for
 // its request, of the peer that has the most connections if possible; where there
-// is none, add waits for an exchange to end. It is nil when the connection is refused or the table is cut off.
+// is none, add waits for an exchange to end. It is nil when the connection is
+// refused or the table is cut off.
 func (t *conns) add(ctx context.Context, nc net.Conn, name string) (c *conn, why Drop) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -32,6 +32,8 @@
 //   - A request with bytes behind it that cannot be decoded is malformed as a
 //     whole, and the connection is closed without a reply. Intel's daemon answers
 //     from the fields before the damage.
+//   - A refused GetQuoteEx echoes its qe_report_info only up to the 960 bytes that
+//     one has. Intel's daemon echoes any length.
 //   - A reply is one write. Intel's writes the length apart.
 //   - Without any key, GetSupportedAttKeyIDs is refused with
 //     CodeServiceUnavailable whatever its buffer size.

@@ -57,8 +57,9 @@ type Server struct {
 	Handler Handler
 
 	// MaxConns bounds the open connections; 0 means 4096. When all are in use, a
-	// new one takes the place of the oldest one whose request is not yet here.
-	// Where all wait for their reply, the new one waits too.
+	// new one takes the place of the oldest one whose request is not yet here, of
+	// the peer that has the most if possible. Where all wait for their reply, the
+	// new one waits too.
 	MaxConns int
 	// MaxBytes bounds the memory for requests of more than 4 KiB, which none of a
 	// well-known client has; 0 means 32 MiB. When all is in use, the oldest
