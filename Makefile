@@ -108,6 +108,12 @@ bin: go ## Build the static programs into bin/
 	@echo "building $(PROGRAMS)"
 	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags '-s -w -X github.com/confcom/confcom/internal/daemon.release=$(VERSION)' -o bin/ ./cmd/... ./examples/...
 
+.PHONY: worker
+worker: go ## Build the worker for SGX hardware into bin/, which needs a C compiler
+	@echo "building sgx-quote-worker"
+	@mkdir -p bin && CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/confcom/confcom/internal/daemon.release=$(VERSION)' -o bin/ ./cmd/sgx-quote-worker
+	@gcc -shared -fPIC -O2 -Wall -Wextra -Werror -o bin/libconfcom_provider.so cmd/sgx-quote-worker/provider/provider.c
+
 .PHONY: images
 images: bin bin/cluster ## Build the container images into dist/, as tarballs
 	@mkdir -p dist && for image in $(IMAGES); do \

@@ -4,7 +4,9 @@
 set -euo pipefail
 
 missing=()
-command -v gcc >/dev/null || missing+=(gcc libc6-dev) # for the race detector
+command -v gcc >/dev/null || missing+=(gcc libc6-dev) # for the race detector and the worker
+command -v g++ >/dev/null || missing+=(g++)           # for the stand-in for Intel's library
+[ -e /usr/include/openssl/evp.h ] || missing+=(libssl-dev)
 command -v node >/dev/null || missing+=(nodejs)       # for the verifiers written for it
 command -v npm >/dev/null || missing+=(npm)
 command -v protoc >/dev/null || missing+=(protobuf-compiler)

@@ -25,10 +25,13 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 	flags.BoolVar(&helper.TakeOver, "takeover", false, "take the socket over from a daemon that is alive, as soon as there are quotes here; that one serves whoever has come to it before")
 	flags.BoolVar(&helper.StandBy, "stand-by", false, "when another daemon has taken the socket over, wait and take it again should that one die, rather than exit")
 
-	return func(ctx context.Context, env *daemon.Environment) (err error) {
-		if helper.Platform, helper.Slots, err = platform.open(helper.Socket, env.Log); err != nil {
+	return func(ctx context.Context, env *daemon.Environment) error {
+		opened, err := platform.open(helper.Socket, env)
+		if err != nil {
 			return err
 		}
+		defer opened.close()
+		helper.Platform, helper.Slots = opened.Platform, opened.slots
 		return helper.Run(ctx, env)
 	}
 }

@@ -17,9 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -68,9 +70,9 @@ func TestRefusals(t *testing.T) {
 		exit int
 		want string
 	}{
-		{"no platform", nil, 1, "no --platform: this version makes no quotes with SGX hardware by itself"},
-		{"no platform, but a socket upstream", []string{"--upstream-socket=" + live}, 1, "pass --platform=upstream"},
-		{"unknown platform", []string{"--platform=magic"}, 2, "--platform=magic: unknown platform; those of this version are upstream and simulated"},
+		{"no platform", nil, 1, "no --platform: for quotes with the SGX hardware of this node, pass --platform=dcap"},
+		{"no platform, but a socket upstream", []string{"--upstream-socket=" + live}, 1, "--platform=upstream; "},
+		{"unknown platform", []string{"--platform=magic"}, 2, "--platform=magic: unknown platform; those that there are: dcap, upstream and simulated"},
 		{"too few slots", []string{"--platform=simulated", "--slots=-1"}, 1, "--slots=-1: a platform serves at least one request at a time"},
 		{"too few slots upstream", []string{"--platform=upstream", "--upstream-socket=" + live, "--slots=-1"}, 1, "--slots=-1: a platform"},
 		{"slots that are no number", []string{"--platform=simulated", "--slots=many"}, 2, "--slots"},
@@ -78,6 +80,9 @@ func TestRefusals(t *testing.T) {
 		{"itself upstream", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + live}, 1, "--upstream-socket=" + live + " is --socket, too"},
 		{"itself upstream by another name", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + link}, 1, "--upstream-socket=" + link + " is --socket, too"},
 		{"the usual socket upstream", []string{"--platform=upstream", "--upstream-socket=" + aesm.DefaultSocket}, 1, "is --socket, too"},
+		{"no worker program", []string{"--platform=dcap", "--worker-program=" + dir + "/none"}, 1, "--worker-program: the program that makes the quotes is not there"},
+		{"too few workers", []string{"--platform=dcap", "--workers=-1"}, 1, "--workers=-1"},
+		{"no time for workers", []string{"--platform=dcap", "--worker-timeout=0s"}, 1, "--worker-timeout=0s"},
 		{"socket path too long", []string{"--platform=simulated", "--socket=" + filepath.Join(dir, strings.Repeat("x", 108))}, 1, "107"},
 		{"socket of a live daemon", []string{"--platform=simulated", "--socket=" + live}, 1, aesm.ErrInUse.Error() + " (--takeover takes over)"},
 		{"socket is a file", []string{"--platform=simulated", "--socket=" + file}, 1, file},
@@ -150,6 +155,8 @@ func TestSlots(t *testing.T) {
 		{"simulated", []string{"--platform=simulated"}, runtime.GOMAXPROCS(0)},
 		{"simulated, so many", []string{"--platform=simulated", "--slots=7"}, 7},
 		{"upstream", []string{"--platform=upstream", "--upstream-socket=" + dir + "/up"}, 2},
+		{"dcap", []string{"--platform=dcap", "--worker-program=" + os.Args[0]}, min(runtime.GOMAXPROCS(0), 4)},
+		{"dcap, so many workers", []string{"--platform=dcap", "--worker-program=" + os.Args[0], "--workers=3"}, 3},
 		{"upstream, so many", []string{"--platform=upstream", "--upstream-socket=" + dir + "/up", "--slots=1"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -159,9 +166,14 @@ func TestSlots(t *testing.T) {
 			if err := flags.Parse(c.args); err != nil {
 				t.Fatal(err)
 			}
-			made, slots, err := p.open(dir+"/s", slog.New(slog.DiscardHandler))
-			if made == nil || slots != c.want || err != nil {
-				t.Errorf("%d slots, want %d; %v", slots, c.want, err)
+			env := &daemon.Environment{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}
+			opened, err := p.open(dir+"/s", env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer opened.close()
+			if opened.Platform == nil || opened.slots != c.want {
+				t.Errorf("%d slots, want %d", opened.slots, c.want)
 			}
 		})
 	}

@@ -3,13 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/pflag"
 
+	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/platform/simulated"
 	"github.com/confcom/confcom/internal/platform/upstream"
 	"github.com/confcom/confcom/internal/quoting"
@@ -21,43 +21,56 @@ type platform struct {
 	slots    int
 	upstream string // its socket
 	node     string
+	dcap     dcapFlags
 }
 
 func (p *platform) addFlags(flags *pflag.FlagSet) {
-	flags.Var(&p.name, "platform", "what makes the quotes: \"upstream\" is another AESM daemon, such as Intel's aesmd; \"simulated\" is an SGX platform in software, whose quotes prove nothing")
-	flags.IntVar(&p.slots, "slots", 0, "how many requests the platform serves at a time; 0 for one per processor if it is simulated, and for 2 upstream, so that Intel's daemon, which works on one at a time, always has the next at hand")
+	flags.Var(&p.name, "platform", "what makes the quotes: \"dcap\" is Intel's DCAP library, on SGX hardware; \"upstream\" is another AESM daemon, such as Intel's aesmd; \"simulated\" is an SGX platform in software, whose quotes prove nothing")
+	flags.IntVar(&p.slots, "slots", 0, "how many requests the platform serves at a time; 0 for one per worker with dcap, one per processor if it is simulated, and 2 upstream, so that Intel's daemon, which works on one at a time, always has the next at hand")
 	flags.StringVar(&p.upstream, "upstream-socket", "", "with --platform=upstream: the `path` of the other daemon's socket")
 	flags.StringVar(&p.node, "node-name", hostname(), "with --platform=simulated: the `name` that its keys are derived from")
+	p.dcap.add(flags)
 }
 
-// open returns the platform and how many requests it serves at a time. It never
-// falls back to another than was asked for.
-func (p *platform) open(socket string, log *slog.Logger) (made quoting.Platform, slots int, err error) {
+// opened is a platform that is ready to be asked.
+type opened struct {
+	quoting.Platform
+	slots int // how many requests it serves at a time
+	close func()
+}
+
+// open returns the platform. It never falls back to another than was asked for.
+func (p *platform) open(socket string, env *daemon.Environment) (opened, error) {
 	if p.slots < 0 {
-		return nil, 0, fmt.Errorf("--slots=%d: a platform serves at least one request at a time", p.slots)
+		return opened{}, fmt.Errorf("--slots=%d: a platform serves at least one request at a time", p.slots)
 	}
+	o, err := p.openNamed(socket, env)
+	if p.slots > 0 {
+		o.slots = p.slots
+	}
+	return o, err
+}
+
+func (p *platform) openNamed(socket string, env *daemon.Environment) (opened, error) {
+	nothing := func() {}
 	switch p.name {
+	case platformDCAP:
+		return p.dcap.open(env)
 	case platformSimulated:
-		log.Warn("SIMULATED platform: its quotes prove nothing", "node", p.node)
-		slots = runtime.GOMAXPROCS(0)
-		made, err = simulated.New(p.node)
+		env.Log.Warn("SIMULATED platform: its quotes prove nothing", "node", p.node)
+		simulation, err := simulated.New(p.node)
+		return opened{simulation, runtime.GOMAXPROCS(0), nothing}, err
 	case platformUpstream:
 		switch {
 		case p.upstream == "":
-			return nil, 0, errors.New("--platform=upstream needs --upstream-socket: the path of the other daemon's socket, which must be another than --socket")
+			return opened{}, errors.New("--platform=upstream needs --upstream-socket: the path of the other daemon's socket, which must be another than --socket")
 		case sameSocket(p.upstream, socket):
-			return nil, 0, fmt.Errorf("--upstream-socket=%s is --socket, too: have this program, or the other daemon, serve elsewhere", p.upstream)
+			return opened{}, fmt.Errorf("--upstream-socket=%s is --socket, too: have this program, or the other daemon, serve elsewhere", p.upstream)
 		}
-		slots = 2
-		made = upstream.New(p.upstream, log)
-	default:
-		err = errors.New("no --platform: this version makes no quotes with SGX hardware by itself; for those of an AESM daemon that does, pass --platform=upstream; " +
-			"for a platform in software, whose quotes prove nothing, pass --platform=simulated")
+		return opened{upstream.New(p.upstream, env.Log), 2, nothing}, nil
 	}
-	if p.slots > 0 {
-		slots = p.slots
-	}
-	return made, slots, err
+	return opened{}, errors.New("no --platform: for quotes with the SGX hardware of this node, pass --platform=dcap; for those of an AESM daemon that makes them, --platform=upstream; " +
+		"for a platform in software, whose quotes prove nothing, --platform=simulated")
 }
 
 // sameSocket tells whether two paths are of one socket, be it by different names
@@ -92,6 +105,7 @@ func linkTarget(path string) string {
 type platformName string
 
 const (
+	platformDCAP      platformName = "dcap"
 	platformSimulated platformName = "simulated"
 	platformUpstream  platformName = "upstream"
 )
@@ -101,11 +115,11 @@ func (p *platformName) Type() string   { return "platform" }
 
 func (p *platformName) Set(value string) error {
 	switch name := platformName(value); name {
-	case platformSimulated, platformUpstream:
+	case platformDCAP, platformSimulated, platformUpstream:
 		*p = name
 		return nil
 	}
-	return errors.New("unknown platform; those of this version are upstream and simulated")
+	return errors.New("unknown platform; those that there are: dcap, upstream and simulated")
 }
 
 // hostname returns the name of this node, as the pod's manifest or the machine

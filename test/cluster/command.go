@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -154,25 +155,52 @@ the cluster is healthy; starts it afresh, without its data, when it is not.`,
 func newImageCommand(open func() (layout, error)) *cobra.Command {
 	image := &cobra.Command{Use: "image", Short: "Make container images and load them into the cluster"}
 
-	var tag, output, user string
+	var r recipe
+	var output string
+	var files []string
 	build := &cobra.Command{
 		Use:   "build --tag NAME --output FILE.tar BINARY",
-		Short: "Wrap one static binary into an image",
-		Long: `Wrap one static binary into an image with nothing else in it.
+		Short: "Wrap one static binary, and what it needs, into an image",
+		Long: `Wrap one static binary, and what it needs, into an image.
 
-The image runs /BINARY's base name. The same binary gives the same file.`,
-		Example: `  cluster image build --tag confcom.invalid/hello:local --output hello.tar ./hello`,
-		Args:    cobra.ExactArgs(1),
+The image runs /BINARY's base name. Other files are there if they are added, and
+nothing else is. A program that is linked dynamically, which BINARY may start, needs
+its libraries, too: --add-libraries asks ldd for them and puts them where they are on
+this machine, but for those that are added themselves. In the image there is no cache of
+ld.so: it finds a library in its own directories, in those that are linked into who
+needs it, and in $LD_LIBRARY_PATH.
+
+The same files give the same image.`,
+		Example: `  cluster image build --tag confcom.invalid/hello:local --output hello.tar ./hello
+  cluster image build --tag confcom.invalid/hello:local --output hello.tar \
+    --add ./greeter=/usr/local/bin/greeter --add-libraries ./greeter ./hello`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if tag == "" || output == "" {
+			if r.tag == "" || output == "" {
 				return errors.New("--tag and --output are needed")
 			}
-			return writeImage(tag, user, args[0], output)
+			for _, file := range files {
+				source, target, found := strings.Cut(file, "=")
+				if !found || source == "" {
+					return fmt.Errorf("--add=%s: give it as SOURCE=TARGET", file)
+				}
+				r.files = append(r.files, imageFile{source, target})
+			}
+			for _, variable := range r.env {
+				if key, _, found := strings.Cut(variable, "="); !found || key == "" {
+					return fmt.Errorf("--env=%s: give it as KEY=VALUE", variable)
+				}
+			}
+			r.binary = args[0]
+			return r.write(output)
 		},
 	}
-	build.Flags().StringVar(&tag, "tag", "", "name of the image, as pods give it")
+	build.Flags().StringVar(&r.tag, "tag", "", "name of the image, as pods give it")
 	build.Flags().StringVar(&output, "output", "", "tarball to write")
-	build.Flags().StringVar(&user, "user", defaultUser, "user and group that the binary runs as")
+	build.Flags().StringVar(&r.user, "user", defaultUser, "user and group that the binary runs as")
+	build.Flags().StringArrayVar(&r.env, "env", nil, "an environment variable, `KEY=VALUE` (can be given again)")
+	build.Flags().StringArrayVar(&files, "add", nil, "a file on this machine and its path in the image, `SOURCE=TARGET` (can be given again)")
+	build.Flags().StringArrayVar(&r.librariesOf, "add-libraries", nil, "a program or shared library whose libraries to add, a `FILE` (can be given again)")
 
 	load := &cobra.Command{
 		Use:   "load FILE.tar...",

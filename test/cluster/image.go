@@ -3,12 +3,17 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"debug/elf"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -21,36 +26,68 @@ import (
 // defaultUser is nobody in particular, so a pod passes runAsNonRoot.
 const defaultUser = "65532:65532"
 
+// imageFile is a file in an image.
+type imageFile struct {
+	source string // on this machine
+	target string // in the image: an absolute path
+}
+
+// recipe is what an image is made from.
+type recipe struct {
+	tag  string
+	user string
+	env  []string // each KEY=VALUE
+
+	binary string // a static program, which the image runs, by its base name in /
+	files  []imageFile
+	// librariesOf are programs and shared libraries. The libraries that they
+	// need are in the image where they are on this machine.
+	librariesOf []string
+}
+
 // writeImage wraps one static binary into an image with nothing else in it and
-// writes that as a tarball. The same binary gives the same bytes.
+// writes that as a tarball.
 func writeImage(tag, user, binary, output string) error {
-	ref, err := name.NewTag(tag)
+	return recipe{tag: tag, user: user, binary: binary}.write(output)
+}
+
+// write makes the image and writes it as a tarball. The same files give the same
+// bytes.
+func (r recipe) write(output string) error {
+	ref, err := name.NewTag(r.tag)
 	if err != nil {
 		return fmt.Errorf("image name: %w", err)
 	}
-	if err := checkStatic(binary); err != nil {
+	if err := checkStatic(r.binary); err != nil {
 		return err
 	}
-	layer, err := binaryLayer(binary)
+	entrypoint := "/" + filepath.Base(r.binary)
+	files := append([]imageFile{{r.binary, entrypoint}}, r.files...)
+	libraries, err := librariesOf(r.librariesOf, files)
 	if err != nil {
 		return err
+	}
+	layer, err := fileLayer(append(files, libraries...))
+	if err != nil {
+		return fmt.Errorf("image %s: %w", r.tag, err)
 	}
 	image, err := mutate.AppendLayers(empty.Image, layer)
 	if err != nil {
-		return fmt.Errorf("image %s: %w", tag, err)
+		return fmt.Errorf("image %s: %w", r.tag, err)
 	}
 	config, err := image.ConfigFile()
 	if err != nil {
-		return fmt.Errorf("image %s: %w", tag, err)
+		return fmt.Errorf("image %s: %w", r.tag, err)
 	}
 	// Without a platform containerd takes the image for another machine's and
 	// imports nothing.
 	config.OS, config.Architecture = "linux", runtime.GOARCH
 	config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
-	config.Config.Entrypoint = []string{"/" + filepath.Base(binary)}
-	config.Config.User = user
+	config.Config.Entrypoint = []string{entrypoint}
+	config.Config.User = r.user
+	config.Config.Env = r.env
 	if image, err = mutate.ConfigFile(image, config); err != nil {
-		return fmt.Errorf("image %s: %w", tag, err)
+		return fmt.Errorf("image %s: %w", r.tag, err)
 	}
 
 	// An interruption leaves no half image under the name asked for.
@@ -72,30 +109,71 @@ func checkStatic(binary string) error {
 	defer f.Close()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			return fmt.Errorf("%s is linked dynamically and cannot run in an image of its own; build it with CGO_ENABLED=0", binary)
+			return fmt.Errorf("%s is linked dynamically, and what an image runs has to be static: build it with CGO_ENABLED=0", binary)
 		}
 	}
 	return nil
 }
 
-func binaryLayer(binary string) (v1.Layer, error) {
-	content, err := os.ReadFile(binary)
-	if err != nil {
-		return nil, fmt.Errorf("read the binary: %w", err)
+// fileLayer makes a layer of the files, and of the directories that they are in,
+// all owned by root. What one may run on this machine, everybody may in the image.
+func fileLayer(files []imageFile) (v1.Layer, error) {
+	entries := map[string]imageFile{} // no source: a directory
+	for _, f := range files {
+		if !path.IsAbs(f.target) || path.Clean(f.target) != f.target || f.target == "/" {
+			return nil, fmt.Errorf("%s cannot be at %q: that is no absolute, plain path of a file", f.source, f.target)
+		}
+		if other, taken := entries[f.target]; taken {
+			return nil, fmt.Errorf("%s cannot be at %s: %s is there", f.source, f.target, cmp.Or(other.source, "a directory"))
+		}
+		entries[f.target] = f
+		for dir := path.Dir(f.target); dir != "/"; dir = path.Dir(dir) {
+			if other := entries[dir]; other.source != "" {
+				return nil, fmt.Errorf("%s cannot be at %s: %s is at %s", f.source, f.target, other.source, dir)
+			}
+			entries[dir] = imageFile{target: dir}
+		}
 	}
+
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	header := &tar.Header{Name: filepath.Base(binary), Mode: 0o755, Size: int64(len(content)), ModTime: time.Unix(0, 0)}
-	if err := w.WriteHeader(header); err != nil {
-		return nil, fmt.Errorf("layer of %s: %w", binary, err)
-	}
-	if _, err := w.Write(content); err != nil {
-		return nil, fmt.Errorf("layer of %s: %w", binary, err)
+	for _, target := range slices.Sorted(maps.Keys(entries)) {
+		if err := writeEntry(w, entries[target]); err != nil {
+			return nil, fmt.Errorf("layer: %w", err)
+		}
 	}
 	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("layer of %s: %w", binary, err)
+		return nil, fmt.Errorf("layer: %w", err)
 	}
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(b.Bytes())), nil
 	})
+}
+
+func writeEntry(w *tar.Writer, f imageFile) error {
+	header := &tar.Header{Name: strings.TrimPrefix(f.target, "/"), Mode: 0o755, ModTime: time.Unix(0, 0)}
+	if f.source == "" {
+		header.Typeflag, header.Name = tar.TypeDir, header.Name+"/"
+		return w.WriteHeader(header)
+	}
+	info, err := os.Stat(f.source)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file: add files one by one", f.source)
+	}
+	content, err := os.ReadFile(f.source)
+	if err != nil {
+		return err
+	}
+	if info.Mode()&0o111 == 0 {
+		header.Mode = 0o644
+	}
+	header.Size = int64(len(content))
+	if err := w.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err = w.Write(content)
+	return err
 }

@@ -91,6 +91,10 @@ func New(node string) (*Platform, error) {
 	}, nil
 }
 
+// AttestationKey returns the key that signs this platform's quotes. It is no
+// secret: anyone can derive it from the node's name.
+func (p *Platform) AttestationKey() *ecdsa.PrivateKey { return p.attestationKey }
+
 // quotingEnclave is the identity of the simulated QE.
 func quotingEnclave() sgx.ReportBody {
 	const (

@@ -1,0 +1,59 @@
+//go:build cgo
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/confcom/confcom/internal/platform/dcap/certificates"
+	"github.com/confcom/confcom/internal/platform/dcap/library"
+)
+
+// keptCertificates says how certificates are kept.
+type keptCertificates struct {
+	dir          string
+	refreshAfter time.Duration
+}
+
+// cache returns the cache of what a provider tells, which fetch asks. Under another provider or
+// another configuration there is another one, so that these prove themselves when
+// a worker starts with them, and not when certificates are old.
+func (k keptCertificates) cache(provider string, fetch certificates.Provider, log *slog.Logger) *certificates.Cache {
+	h := sha256.New()
+	fmt.Fprintln(h, provider)
+	if info, err := os.Stat(provider); err == nil {
+		fmt.Fprintln(h, info.Size(), info.ModTime().UnixNano())
+	}
+	configuration, err := os.ReadFile(cmp.Or(os.Getenv("QCNL_CONF_PATH"), "/etc/sgx_default_qcnl.conf"))
+	fmt.Fprintln(h, string(configuration), err != nil)
+	return &certificates.Cache{
+		Dir: k.dir, Namespace: hex.EncodeToString(h.Sum(nil)),
+		RefreshAfter: k.refreshAfter, Fetch: fetch, Log: log,
+	}
+}
+
+// logTo returns a function that writes what the libraries log, and what they are
+// to tell at the level of a log.
+func logTo(log *slog.Logger) (func(library.Level, string), library.Level) {
+	to := func(level library.Level, text string) {
+		switch level {
+		case library.LevelError:
+			log.Warn("Intel's library", "text", text) // it calls many things an error that are none to us
+		case library.LevelInfo:
+			log.Info("Intel's library", "text", text)
+		default:
+			log.Debug("Intel's library", "text", text)
+		}
+	}
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		return to, library.LevelDebug
+	}
+	return to, library.LevelError
+}

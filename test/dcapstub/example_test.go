@@ -1,0 +1,29 @@
+package dcapstub_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/confcom/confcom/test/dcapstub"
+)
+
+// A program that loads Intel's quoting library is given the stand-in, and one of
+// its quotes fails.
+func ExampleBuild() {
+	dir, _ := os.MkdirTemp("", "dcapstub")
+	defer os.RemoveAll(dir)
+	library, err := dcapstub.Build(dir, "node-1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	commands := dcapstub.Commands(dir)
+	if _, err := commands.Order(dcapstub.Quote, "error-e019"); err != nil { // the network is down
+		fmt.Println(err)
+		return
+	}
+	program := exec.Command("quoting-program", library.Path(dcapstub.QuotingLibrary))
+	program.Env = append(library.Env(), commands.Env())
+	fmt.Println(program.Run())
+}
