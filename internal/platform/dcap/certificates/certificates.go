@@ -66,12 +66,19 @@ type Cache struct {
 
 	mu   sync.Mutex
 	used map[ID][]byte // the encrypted PPID of those that were asked for
+	read map[ID]file   // what was read last
 }
 
-// entry is a file of the directory.
+// entry is the content of a file of the directory.
 type entry struct {
 	Fetched time.Time
 	Data    Data
+}
+
+// file is an entry, and the file that it was read from.
+type file struct {
+	info  fs.FileInfo
+	entry entry
 }
 
 // Get returns the data of a platform, from the directory if it is there.
@@ -198,16 +205,35 @@ func (c *Cache) old(id ID) bool {
 	return !ok || time.Since(e.Fetched) >= c.RefreshAfter
 }
 
-// load reads a file. One that cannot be read is as good as none.
+// load returns what a file has, which is read only when it is another one than
+// before. One that cannot be read is as good as none.
 func (c *Cache) load(id ID) (e entry, ok bool) {
-	text, err := os.ReadFile(c.path(id))
+	path := c.path(id)
+	info, err := os.Stat(path)
+	if err != nil {
+		return entry{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last, ok := c.read[id]; ok && os.SameFile(last.info, info) && last.info.ModTime().Equal(info.ModTime()) {
+		return last.entry, true
+	}
+	text, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(text, &e)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		c.Log.Warn("the platform's certificates that were kept cannot be read: the provider is asked again", "error", err)
+	if err == nil && len(e.Data.Chain) == 0 {
+		err = errors.New("there are none in the file")
 	}
-	return e, err == nil && len(e.Data.Chain) > 0
+	if err != nil {
+		c.Log.Warn("the platform's certificates that were kept cannot be read: the provider is asked again", "file", path, "error", err)
+		return entry{}, false
+	}
+	if c.read == nil {
+		c.read = make(map[ID]file)
+	}
+	c.read[id] = file{info, e}
+	return e, true
 }
 
 // store writes a file, so that a reader sees all of it or the one before.
