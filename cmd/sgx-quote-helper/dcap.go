@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
 	"github.com/confcom/confcom/internal/platform/dcap"
+	"github.com/confcom/confcom/internal/qcnl"
 )
 
 // dcapFlags are the flags of the platform with Intel's library.
@@ -41,18 +43,9 @@ func (d *dcapFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&d.library, "dcap-library", "libsgx_dcap_ql.so.1", "with --platform=dcap: Intel's quoting library, by `name` or path")
 	flags.StringVar(&d.provider, "dcap-provider", "libdcap_quoteprov.so.1", "with --platform=dcap: the quote provider library, by `name` or path")
 	flags.StringVar(&d.enclaveDir, "enclave-dir", "", "with --platform=dcap: the `directory` of the architectural enclaves; empty for that of the quoting library")
-	flags.StringVar(&d.configuration, "qcnl-config", defaultConfiguration(), "with --platform=dcap: the `path` of the configuration of Intel's default quote provider")
+	flags.StringVar(&d.configuration, "qcnl-config", qcnl.Path(), "with --platform=dcap: the `path` of the configuration of Intel's default quote provider")
 	flags.StringVar(&d.certificates, "certificates-dir", "", "with --platform=dcap: the `directory` to keep the platform's certificates in; empty for a new one in the directory for temporary files")
 	flags.DurationVar(&d.refreshAfter, "certificates-refresh", 12*time.Hour, "with --platform=dcap: ask the provider for newer certificates once they are so old")
-}
-
-// defaultConfiguration is where Intel's default quote provider looks for its
-// configuration.
-func defaultConfiguration() string {
-	if path := os.Getenv("QCNL_CONF_PATH"); path != "" {
-		return path
-	}
-	return "/etc/sgx_default_qcnl.conf"
 }
 
 // besideThis is the path of another program in the directory of this one.
@@ -76,6 +69,7 @@ func (d *dcapFlags) open(env *daemon.Environment) (opened, error) {
 	if _, err := os.Stat(d.program); err != nil {
 		return opened{}, fmt.Errorf("--worker-program: the program that makes the quotes is not there: %w", err)
 	}
+	d.lint(env.Log)
 	workers := d.workers
 	if workers == 0 {
 		workers = min(runtime.GOMAXPROCS(0), maxWorkers)
@@ -106,6 +100,20 @@ func (d *dcapFlags) open(env *daemon.Environment) (opened, error) {
 		platform.Close()
 		remove()
 	}}, nil
+}
+
+// lint tells the log what is wrong with the configuration of Intel's provider, which
+// itself says nothing.
+func (d *dcapFlags) lint(log *slog.Logger) {
+	text, err := os.ReadFile(d.configuration)
+	if err != nil {
+		log.Warn("the quote provider has no configuration: Intel's asks a PCCS on this machine (confcom doctor --check=configuration)", "error", err)
+		return
+	}
+	_, findings := qcnl.Parse(text)
+	for _, f := range findings {
+		log.Warn("the configuration of the quote provider (confcom doctor --check=configuration)", "file", d.configuration, "line", f.Line, "finding", f.Text, "advice", f.Remedy)
+	}
 }
 
 // env tells the provider where its configuration is, and where it may write.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/confcom/confcom/internal/platform/dcap/certificates"
 	"github.com/confcom/confcom/internal/platform/dcap/library"
+	"github.com/confcom/confcom/internal/qcnl"
 )
 
 // keptCertificates says how certificates are kept.
@@ -31,7 +31,7 @@ func (k keptCertificates) cache(provider string, fetch certificates.Provider, lo
 	if info, err := os.Stat(provider); err == nil {
 		fmt.Fprintln(h, info.Size(), info.ModTime().UnixNano())
 	}
-	configuration, err := os.ReadFile(cmp.Or(os.Getenv("QCNL_CONF_PATH"), "/etc/sgx_default_qcnl.conf"))
+	configuration, err := os.ReadFile(qcnl.Path())
 	fmt.Fprintln(h, string(configuration), err != nil)
 	return &certificates.Cache{
 		Dir: k.dir, Namespace: hex.EncodeToString(h.Sum(nil)),
