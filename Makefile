@@ -77,7 +77,7 @@ oracles: go ## Have other people's verifiers judge our quotes
 	@modules="$$(test/oracles/install.sh)"; CONFCOM_ORACLES="$$modules" go test -count=1 ./test/oracles
 
 .PHONY: e2e
-e2e: root images ## Run what users do on a real cluster, and take it down (needs root)
+e2e: root images worker ## Run what users do on a real cluster, and take it down (needs root)
 	@trap test/uninstall.sh EXIT; \
 		CONFCOM_ORACLES="$$(test/oracles/install.sh)"; export CONFCOM_ORACLES; \
 		test/install.sh && eval "$$(bin/cluster env)" && CONFCOM_E2E=1 go test -count=1 -v ./test/e2e

@@ -40,8 +40,35 @@ MutatingAdmissionPolicy, which is there since Kubernetes 1.36. */}}
 - --reserve-epc={{ . }}
 {{- end }}
 - --epc-resource={{ .Values.epc.resource }}
-{{- if eq .Values.platform "simulated" }}
+{{- if include "confcom.simulatedEPC" . }}
 - --simulate-epc={{ .Values.simulatedEPC }}
+{{- end }}
+{{- end }}
+
+{{/* Whether nodes only pretend to have EPC: "true" or nothing. */}}
+{{- define "confcom.simulatedEPC" -}}
+{{- if or (eq .Values.platform "simulated") (and (eq .Values.platform "dcap") .Values.dcap.simulatedHardware) }}true{{ end }}
+{{- end }}
+
+{{/* Whether nodes offer the provision device, which the quote helper needs to make
+quotes itself: "true" or nothing. */}}
+{{- define "confcom.provision" -}}
+{{- if or .Values.provision.enabled (and (eq .Values.platform "dcap") .Values.quoteHelper.enabled) }}true{{ end }}
+{{- end }}
+
+{{/* The configuration of Intel's quote provider, or nothing where the image's own
+is to be used. */}}
+{{- define "confcom.qcnl" -}}
+{{- $p := .Values.dcap.provider }}
+{{- if or $p.pccsURL $p.azureTHIM }}
+{{- $config := dict "pccs_url" $p.pccsURL "use_secure_cert" $p.verifyTLS "retry_times" 2 "retry_delay" 1
+    "pck_cache_expire_hours" $p.cacheHours "verify_collateral_cache_expire_hours" $p.cacheHours "pccs_api_version" "3.1" }}
+{{- if $p.azureTHIM }}
+{{- $_ := set $config "pccs_url" ($p.pccsURL | default "https://global.acccache.azure.net/sgx/certification/v4/") }}
+{{- $_ := set $config "local_pck_url" "http://169.254.169.254/metadata/THIM/sgx/certification/v4/" }}
+{{- $_ := set $config "custom_request_options" (dict "get_cert" (dict "headers" (dict "metadata" "true") "params" (dict "api-version" "2021-07-22-preview"))) }}
+{{- end }}
+{{- $config | toPrettyJson }}
 {{- end }}
 {{- end }}
 
@@ -75,7 +102,7 @@ securityContext:
 nodeAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:
     nodeSelectorTerms:
-    {{- if or (eq .Values.nodes "all") (eq .Values.platform "simulated") }}
+    {{- if or (eq .Values.nodes "all") (include "confcom.simulatedEPC" .) }}
     - matchExpressions:
       - {key: kubernetes.io/os, operator: In, values: [linux]}
       - {key: kubernetes.io/arch, operator: In, values: [amd64]}

@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/confcom/confcom/test/dcapstub"
+)
+
+// TestDCAP: the helper with its workers, on libraries that stand in for Intel's.
+// One that is killed is replaced, and pods see nothing of it.
+func TestDCAP(t *testing.T) {
+	loadDCAPImage(t)
+	upgrade(t, "platform=dcap", "dcap.simulatedHardware=true", "simulatedDevice=/dev/null", "dcap.provider.pccsURL=https://pccs.example/sgx/certification/v4/")
+	waitRollout(t, helper)
+
+	for sample, want := range map[string]float64{"workers": 2, "platform_slots": 2} {
+		if got := metrics(t, helper)["sgx_quote_helper_"+sample]; got != want {
+			t.Errorf("%s: %v, want %v", sample, got, want)
+		}
+	}
+	pod, enclave := quotingPod(t, "dcap")
+	uid := pod.get(t, "{.metadata.uid}")
+	if line, found := lastQuote(t, func(l logLine) bool { return l.Peer.Pod == uid }); !found || line.MREnclave != enclave {
+		t.Errorf("%+v, want enclave %s", line, enclave)
+	}
+
+	killed := 0
+	container := kubectl(t, "-n", namespace, "get", "pod", daemon(t, helper), "-o", "jsonpath={.status.containerStatuses[0].containerID}")
+	for _, pid := range processesOf(t, containerID(container)) {
+		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err == nil && filepath.Base(program) == "sgx-quote-worker" {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+			killed++
+		}
+	}
+	if killed != 2 {
+		t.Errorf("there were %d workers", killed)
+	}
+	quotingPod(t, "dcap-again")
+	if ends := metrics(t, helper)[`sgx_quote_helper_worker_ends_total{reason="crash"}`]; ends != 2 {
+		t.Errorf("%v workers have ended, want 2", ends)
+	}
+}
+
+// loadDCAPImage gives the cluster an image of the helper with its worker and the
+// libraries that stand in for Intel's.
+func loadDCAPImage(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	library, err := dcapstub.Build(dir, "node-1")
+	if errors.Is(err, dcapstub.ErrNoCompiler) {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "lib*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(t.TempDir(), "image.tar")
+	args := []string{"image", "build", "--tag=localhost/confcom/sgx-quote-helper-dcap:0.1.0", "--output=" + image,
+		"--env=LD_LIBRARY_PATH=/opt/dcapstub", "--add=bin/sgx-quote-worker=/sgx-quote-worker", "--add=bin/libconfcom_provider.so=/libconfcom_provider.so",
+		"--add-libraries=bin/sgx-quote-worker", "--add-libraries=" + library.Path(dcapstub.QE3Logic)}
+	for _, file := range files {
+		args = append(args, "--add="+file+"=/opt/dcapstub/"+filepath.Base(file))
+	}
+	run(t, "", "bin/cluster", append(args, "bin/sgx-quote-helper")...)
+	run(t, "", "bin/cluster", "image", "load", image)
+}
