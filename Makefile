@@ -51,9 +51,9 @@ check: go ## Format, vet, lint and unit tests with the race detector: quick, no 
 	@go test -race ./...
 	@go -C test/cluster test ./...
 
-# What parses the bytes of clients, each for this time.
+# What parses the bytes of clients, and what people write, each for this time.
 FUZZTIME := 10s
-FUZZ := aesm.FuzzFrame aesm.FuzzRequest aesm.FuzzReply internal/peer.FuzzCgroup
+FUZZ := aesm.FuzzFrame aesm.FuzzRequest aesm.FuzzReply internal/peer.FuzzCgroup internal/qcnl.FuzzParse
 
 .PHONY: fuzz
 fuzz: go ## Fuzz what parses the bytes of clients, for a while (FUZZTIME=10m for longer)
@@ -71,6 +71,10 @@ soak: root go ## Let hostile clients at the quote helper while others quote (nee
 .PHONY: bench-quote-helper
 bench-quote-helper: go ## Measure the quote helper against the least that a server can be
 	@go test -timeout 30m -run '^$$' -bench . ./test/soak
+
+.PHONY: bench-workers
+bench-workers: go ## Measure the workers of the quote helper, on a library that stands in for Intel's
+	@go test -timeout 30m -run '^$$' -bench . -benchtime 1x ./test/dcap
 
 .PHONY: oracles
 oracles: go ## Have other people's verifiers judge our quotes
