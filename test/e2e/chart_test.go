@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/confcom/confcom/internal/qcnl"
 )
 
 // render renders the chart, as it would be installed on a Kubernetes of that
@@ -165,5 +167,23 @@ func TestChartRefuses(t *testing.T) {
 				t.Errorf("got %v, want an error about %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestProviderConfiguration: what the chart writes for Intel's quote provider is
+// what that one understands.
+func TestProviderConfiguration(t *testing.T) {
+	for _, values := range []string{"azureTHIM=true", "pccsURL=https://pccs.example:8081/sgx/certification/v4/"} {
+		manifest := run(t, "", "helm", "template", "confcom", "charts/confcom", "--set", "platform=dcap,dcap.provider."+values, "--kube-version", "1.37",
+			"--show-only", "templates/sgx-quote-helper.yaml")
+		_, text, found := strings.Cut(manifest, "sgx_default_qcnl.conf: |\n")
+		text, _, ended := strings.Cut(text, "\n---")
+		if !found || !ended {
+			t.Fatalf("there is no configuration:\n%s", manifest)
+		}
+		config, findings := qcnl.Parse([]byte(text))
+		if len(findings) > 0 || config.PCCSURL == qcnl.Default().PCCSURL {
+			t.Errorf("%s: %+v, %v", values, config, findings)
+		}
 	}
 }

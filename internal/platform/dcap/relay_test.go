@@ -1,0 +1,68 @@
+package dcap
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func TestRelay(t *testing.T) {
+	const (
+		info   = `{"time":"2026-11-25T00:00:00Z","level":"INFO","msg":"got it","bytes":12}` + "\n"
+		start  = `{"level":"INFO","msg":"starting","daemon":"x"}` + "\n"
+		failed = `{"level":"ERROR","msg":"cannot go on","error":"no library"}` + "\n"
+		panics = `{"level":"ERROR","msg":"panic","value":"oh"}` + "\n"
+	)
+	for _, c := range []struct {
+		name, log string
+		want, why string
+	}{
+		{"a line", info, `level=INFO msg="worker: got it" worker=3 bytes=12` + "\n", ""},
+		{"the start and the end", start + failed, "", "no library"},
+		{"a bug", panics, `level=WARN msg="worker: panic" worker=3 value=oh` + "\n", "panic"},
+		{"last words", info + "SIGSEGV: bad\n\nPC=1\n", `level=INFO msg="worker: got it" worker=3 bytes=12
+level=WARN msg="worker says" worker=3 text="SIGSEGV: bad"
+level=WARN msg="worker says" worker=3 text="PC=1"
+`, "SIGSEGV: bad"},
+		{"an error before the last words", failed + "exit\n", `level=WARN msg="worker says" worker=3 text=exit` + "\n", "no library"},
+		{"nothing", "", "", ""},
+		{"no end of the line", "half", `level=WARN msg="worker says" worker=3 text=half` + "\n", "half"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			log, out := testLog()
+			if why := relay(log, io.NopCloser(strings.NewReader(c.log))); why != c.why || out.String() != c.want {
+				t.Errorf("%q, want %q; logged\n%swant\n%s", why, c.why, out, c.want)
+			}
+		})
+	}
+}
+
+// However much a process says, its log stays readable.
+func TestRelayMuch(t *testing.T) {
+	var said strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&said, "line %d %s\n", i, strings.Repeat("x", 2*maxLine))
+	}
+	log, out := testLog()
+	if why := relay(log, io.NopCloser(strings.NewReader(said.String()))); !strings.HasPrefix(why, "line 0 ") || len(why) > maxLine {
+		t.Errorf("%d bytes: %.20q", len(why), why)
+	}
+	if n := bytes.Count(out.Bytes(), []byte("\n")); n != maxPlain || out.Len() > (maxPlain+1)*maxLine {
+		t.Errorf("%d lines, %d bytes", n, out.Len())
+	}
+}
+
+// testLog returns a log without times.
+func testLog() (*slog.Logger, *bytes.Buffer) {
+	var out bytes.Buffer
+	handler := slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})
+	return slog.New(handler).With("worker", 3), &out
+}
