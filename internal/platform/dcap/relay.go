@@ -32,7 +32,7 @@ func relay(log *slog.Logger, output io.ReadCloser) (why string) {
 		if err != nil {
 			return cmp.Or(lastError, firstPlain)
 		}
-		line = slices.Clone(line) // which the next read overwrites
+		line = slices.Clone(line)    // which the next read overwrites
 		for isPrefix && err == nil { // the rest of a long line
 			_, isPrefix, err = in.ReadLine()
 		}
