@@ -219,7 +219,7 @@ func (w *worker) kill(why end) {
 	if why != endCrash { // that is what it did itself
 		w.killed.CompareAndSwap(nil, why)
 	}
-	_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL) // it may be gone
+	_ = w.cmd.Process.Kill() // it may be gone
 }
 
 // finish tells a worker that has nothing to do to end.
