@@ -2,6 +2,7 @@ package certificates
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -152,11 +153,13 @@ func TestRefresh(t *testing.T) {
 		p := &provider{data: chain("first")}
 		var log bytes.Buffer
 		c := newCache(t.TempDir(), p, &log)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			c.Run(t.Context())
-		}()
+		// Run has to have ended before the directory is removed: it would ask for
+		// what is no longer there.
+		ctx, cancel := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { c.Run(ctx) })
+		defer run.Wait()
+		defer cancel()
 		get := func(want string) {
 			t.Helper()
 			got, err := c.Get(ID{}, nil)
