@@ -14,7 +14,7 @@ import (
 )
 
 // Client asks an AESM daemon for quotes. The zero Client talks to the daemon of
-// this node. It opens a connection for each request and may be used from many
+// this node. It opens a connection for each request, and may be used from many
 // goroutines at once.
 //
 // The errors of its methods are an *Error where the daemon said no, a
@@ -29,6 +29,10 @@ type Client struct {
 	// Dial, where set, connects to the daemon instead of Socket, which then only
 	// names the daemon in errors.
 	Dial func(ctx context.Context) (net.Conn, error)
+	// Keep, where set, gets each connection whose reply was read, instead of its
+	// being closed. Dial may return it again, if the daemon serves more than one
+	// request on it, as ServeConn does.
+	Keep func(net.Conn)
 }
 
 // A quote ends with its signature data, whose length is a little-endian uint32

@@ -65,9 +65,16 @@ func (c *Client) roundTrip(ctx context.Context, op Kind, b []byte) ([]byte, erro
 	if err != nil {
 		return nil, c.transportError(ctx, op, err)
 	}
-	defer conn.Close()
 	// The end of ctx ends a read or write that is under way.
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	undisturbed := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	done := false
+	defer func() {
+		if undisturbed() && done && c.Keep != nil {
+			c.Keep(conn)
+			return
+		}
+		conn.Close()
+	}()
 
 	if _, err := conn.Write(b); err != nil {
 		return nil, c.transportError(ctx, op, err)
@@ -83,6 +90,7 @@ func (c *Client) roundTrip(ctx context.Context, op Kind, b []byte) ([]byte, erro
 	if err != nil {
 		return nil, c.transportError(ctx, op, err)
 	}
+	done = true
 	return body, nil
 }
 
@@ -114,9 +122,10 @@ func (c *Client) transportError(ctx context.Context, op Kind, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		err = ErrNoReply
+	case errors.Is(err, syscall.EPIPE):
+		err = fmt.Errorf("%w: %w", ErrNoReply, syscall.EPIPE) // it was gone before the request
 	default:
 		// The operation and the path are in a TransportError already.
 		if opErr, ok := errors.AsType[*net.OpError](err); ok {

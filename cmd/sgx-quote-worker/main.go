@@ -7,9 +7,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -57,10 +56,10 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 		refreshing, stop := context.WithCancel(ctx)
 		defer stop()
 		go cache.Run(refreshing) // the provider may hang; nobody waits for it
-		err = (&aesm.Server{Handler: worker}).Serve(ctx, listener)
-		if errors.Is(err, io.EOF) {
-			return nil // the helper wants no more
-		}
-		return err
+		return listener.Serve(ctx, func(conn net.Conn) {
+			if err := aesm.ServeConn(ctx, conn, worker); err != nil {
+				env.Log.Debug("a connection of the quote helper has ended", "error", err)
+			}
+		})
 	}
 }

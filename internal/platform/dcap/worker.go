@@ -123,7 +123,7 @@ func (s *slot) spawn() (*worker, error) {
 	}
 	w := &worker{
 		number: s.number, log: s.log, cmd: cmd, dialer: dialer, timeout: s.Timeout,
-		client: aesm.Client{Socket: fmt.Sprintf("worker %d", s.number), Dial: dialer.Dial},
+		client: aesm.Client{Socket: fmt.Sprintf("worker %d", s.number), Dial: dialer.Dial, Keep: dialer.Keep},
 		ended:  make(chan struct{}),
 	}
 	s.slots.Go(func() {

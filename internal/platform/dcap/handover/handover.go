@@ -3,8 +3,9 @@
 //
 // The parent makes a Dialer and starts the child with the Dialer's file as its
 // file descriptor FD. Each Dial makes a pair of connected sockets and sends one
-// of them to the child, whose Listener returns it from Accept. When the parent
-// closes the Dialer or ends, Accept fails with io.EOF.
+// of them to the child, whose Listener returns it from Accept. A connection that is
+// good for more is kept for the next Dial. When the parent closes the Dialer or
+// ends, Accept fails with io.EOF.
 package handover
 
 import (
@@ -14,6 +15,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +24,14 @@ import (
 // FD is the child's file descriptor: the first of exec.Cmd.ExtraFiles.
 const FD = 3
 
-// Dialer is the parent's end.
-type Dialer struct{ socket *net.UnixConn }
+// Dialer is the parent's end. It is safe for concurrent use.
+type Dialer struct {
+	socket *net.UnixConn
+
+	mu     sync.Mutex
+	kept   []net.Conn
+	closed bool
+}
 
 // NewDialer returns a dialer and the file for the child, which the parent closes
 // once the child was started.
@@ -36,11 +45,30 @@ func NewDialer() (*Dialer, *os.File, error) {
 		theirs.Close()
 		return nil, nil, err
 	}
-	return &Dialer{socket}, theirs, nil
+	return &Dialer{socket: socket}, theirs, nil
+}
+
+// Keep keeps a connection for the next Dial.
+func (d *Dialer) Keep(conn net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		conn.Close()
+		return
+	}
+	d.kept = append(d.kept, conn)
 }
 
 // Dial returns a connection to the child.
 func (d *Dialer) Dial(context.Context) (net.Conn, error) {
+	d.mu.Lock()
+	if last := len(d.kept) - 1; last >= 0 {
+		conn := d.kept[last]
+		d.kept = d.kept[:last]
+		d.mu.Unlock()
+		return conn, nil
+	}
+	d.mu.Unlock()
 	ours, theirs, err := pair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
@@ -58,8 +86,18 @@ func (d *Dialer) Dial(context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// Close tells the child that no more connections come.
-func (d *Dialer) Close() error { return d.socket.Close() }
+// Close closes the connections that were kept, and tells the child that no more
+// come.
+func (d *Dialer) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	for _, conn := range d.kept {
+		conn.Close()
+	}
+	d.kept = nil
+	return d.socket.Close()
+}
 
 // Listener is the child's end.
 type Listener struct{ socket *net.UnixConn }
@@ -98,6 +136,41 @@ func (l *Listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return connOf(os.NewFile(uintptr(fds[0]), "connection"))
+}
+
+// drainTimeout is how long Serve waits for connections once there are no more.
+const drainTimeout = 15 * time.Second
+
+// Serve has each connection served on a goroutine of its own, until the parent
+// wants no more or ctx is done, and waits for them. It is an error if they take too
+// long then.
+func (l *Listener) Serve(ctx context.Context, serve func(net.Conn)) error {
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	var serving sync.WaitGroup
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			serving.Go(func() { serve(conn) })
+			continue
+		}
+		if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+			return err
+		}
+		break
+	}
+	served := make(chan struct{})
+	go func() {
+		serving.Wait()
+		close(served)
+	}()
+	timer := time.NewTimer(drainTimeout)
+	defer timer.Stop()
+	select {
+	case <-served:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("handover: the last requests are not done after %s", drainTimeout)
+	}
 }
 
 // Addr returns an address that says what this is.

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,24 +27,17 @@ func TestMain(m *testing.M) {
 // child sends back what comes on each connection, until the parent ends.
 func child() int {
 	l, err := Inherit()
+	if err == nil {
+		err = l.Serve(context.Background(), func(conn net.Conn) {
+			defer conn.Close()
+			io.Copy(conn, conn)
+		})
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, io.EOF) {
-			return 0
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		go func() {
-			defer conn.Close()
-			io.Copy(conn, conn)
-		}()
-	}
+	return 0
 }
 
 func start(t *testing.T) (*Dialer, *exec.Cmd) {
@@ -91,6 +85,37 @@ func TestConnections(t *testing.T) {
 	clients.Wait()
 	if err := dialer.Close(); err != nil {
 		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error("the child, after the end of its parent:", err)
+	}
+}
+
+// A connection that is kept is the next one that is dialed, and the child has no
+// other; those that are kept at the end are closed.
+func TestKeep(t *testing.T) {
+	dialer, cmd := start(t)
+	first, err := dialer.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := dialer.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialer.Keep(first)
+	if conn, err := dialer.Dial(t.Context()); err != nil || conn != first {
+		t.Errorf("dialed %v, %v", conn, err)
+	}
+	dialer.Keep(first)
+	if err := dialer.Close(); err != nil {
+		t.Error(err)
+	}
+	dialer.Keep(second)
+	for _, conn := range []net.Conn{first, second} {
+		if _, err := conn.Write([]byte{1}); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a connection is open: %v", err)
+		}
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error("the child, after the end of its parent:", err)
