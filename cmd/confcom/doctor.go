@@ -32,6 +32,9 @@ quote helper, which has it, too:
 
 The checks are ` + strings.Join(doctor.Names(), ", ") + `.
 
+Where a quote can be had, what else is not as it should be is a warning: it need not
+be so in the pod of the quote helper.
+
 Exit codes: 0 no problem, 1 a problem, 2 bad input.`,
 		Example: `  confcom doctor
   confcom doctor --check=network --check=configuration
@@ -72,14 +75,42 @@ Exit codes: 0 no problem, 1 a problem, 2 bad input.`,
 	return command
 }
 
-// showChecks writes checks for people.
+// showChecks writes checks for people, and at the end whether they are in trouble.
 func showChecks(w io.Writer, checks []doctor.Check) error {
 	p := &page{w: w}
+	var problems []string
+	warnings := 0
 	for _, c := range checks {
 		p.text(c.Name, string(c.Verdict)+": "+c.Seen)
 		if c.Remedy != "" {
 			p.text("", "-> "+c.Remedy)
 		}
+		switch c.Verdict {
+		case doctor.Problem:
+			problems = append(problems, c.Name)
+		case doctor.Warning:
+			warnings++
+		}
+	}
+	p.line("")
+	switch len(problems) {
+	case 0:
+		p.line(summary(warnings))
+	case 1:
+		p.text("PROBLEM", problems[0])
+	default:
+		p.text("PROBLEMS", strings.Join(problems, ", ")+"; start with the first")
 	}
 	return p.err
+}
+
+// summary is the last line where there is no problem.
+func summary(warnings int) string {
+	switch warnings {
+	case 0:
+		return "no problem"
+	case 1:
+		return "no problem, 1 warning"
+	}
+	return fmt.Sprintf("no problem, %d warnings", warnings)
 }

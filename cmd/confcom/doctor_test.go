@@ -13,9 +13,9 @@ func TestDoctor(t *testing.T) {
 		exit int
 		want string
 	}{
-		{"a problem", []string{"doctor", "--socket=" + dir + "/none", "--check=socket"}, exitFailed, "problem: "},
+		{"a problem", []string{"doctor", "--socket=" + dir + "/none", "--check=socket"}, exitFailed, "PROBLEM           socket"},
 		{"as JSON", []string{"doctor", "--socket=" + dir + "/none", "--check=socket", "-o=json"}, exitFailed, `"verdict": "problem"`},
-		{"none", []string{"doctor", "--sysroot=" + dir, "--check=noexec"}, exitOK, "skipped: "},
+		{"none", []string{"doctor", "--sysroot=" + dir, "--check=noexec"}, exitOK, "no problem"},
 		{"an unknown check", []string{"doctor", "--check=heart"}, exitBadInput, "there is no such check; there are processor, "},
 		{"an argument", []string{"doctor", "please"}, exitBadInput, "please"},
 	} {

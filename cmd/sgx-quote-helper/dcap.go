@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -112,7 +113,11 @@ func (d *dcapFlags) lint(log *slog.Logger) {
 	}
 	_, findings := qcnl.Parse(text)
 	for _, f := range findings {
-		log.Warn("the configuration of the quote provider (confcom doctor --check=configuration)", "file", d.configuration, "line", f.Line, "finding", f.Text, "advice", f.Remedy)
+		level := slog.LevelWarn
+		if f.Severity == qcnl.Note {
+			level = slog.LevelInfo
+		}
+		log.Log(context.Background(), level, "the configuration of the quote provider (confcom doctor --check=configuration)", "file", d.configuration, "line", f.Line, "finding", f.Text, "advice", f.Remedy)
 	}
 }
 

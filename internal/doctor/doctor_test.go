@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/confcom/confcom/internal/platform/dcap/quote3"
 	"github.com/confcom/confcom/internal/platform/simulated"
 	"github.com/confcom/confcom/internal/quoting"
+	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/test/dcapstub"
 )
 
@@ -68,6 +71,19 @@ func TestMachine(t *testing.T) {
 		{"a file", "devices", nodetest.Tree{"dev/sgx_enclave": "x"}, Problem, "no device"},
 		{"a group", "group", devices, OK, "group"},
 		{"no group", "group", nodetest.Tree{"dev/x": ""}, Skipped, "no provision device"},
+		{"no driver", "driver", nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n"}, Problem, "device"},
+		{"of Linux", "driver", nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n", "dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": nodetest.Device}, OK, "in-kernel"},
+		{"nothing to manage", "driver", nodetest.Tree{"dev/x": ""}, Skipped, "no EPC"},
+		{"EPC", "processor", nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n"}, OK, "1024 MiB"},
+		{"devices of their own, exec", "noexec", nodetest.Tree{
+			"proc/self/mountinfo": "24 1 0:5 / /dev rw,noexec - tmpfs t rw\n25 24 0:6 /sgx_enclave /dev/sgx_enclave rw - devtmpfs u rw\n26 24 0:6 /sgx_provision /dev/sgx_provision rw - devtmpfs u rw\n",
+			"dev/sgx_enclave":     nodetest.Device, "dev/sgx_provision": nodetest.Device}, OK, "/dev/sgx_enclave (rw)"},
+		{"devices of their own, noexec", "noexec", nodetest.Tree{
+			"proc/self/mountinfo": "24 1 0:5 / /dev rw - tmpfs t rw\n25 24 0:6 /sgx_enclave /dev/sgx_enclave rw,noexec - devtmpfs u rw\n",
+			"dev/sgx_enclave":     nodetest.Device}, Problem, "/dev/sgx_enclave is mounted noexec"},
+		{"one device of its own", "noexec", nodetest.Tree{
+			"proc/self/mountinfo": "24 1 0:5 / /dev rw,noexec - tmpfs t rw\n25 24 0:6 /sgx_enclave /dev/sgx_enclave rw - devtmpfs u rw\n",
+			"dev/sgx_enclave":     nodetest.Device, "dev/sgx_provision": nodetest.Device}, Problem, "/dev is mounted noexec"},
 		{"exec", "noexec", nodetest.Tree{"proc/self/mountinfo": "24 1 0:5 / /dev rw,nosuid shared:2 - devtmpfs udev rw\n"}, OK, "rw,nosuid"},
 		{"noexec", "noexec", nodetest.Tree{"proc/self/mountinfo": "24 1 0:5 / /dev rw,noexec shared:2 - devtmpfs udev rw\n"}, Problem, "remount"},
 		{"no mount", "noexec", nodetest.Tree{"proc/self/mountinfo": "24 1 0:5 / / rw - ext4 sda rw\n"}, Skipped, "no mount"},
@@ -77,6 +93,8 @@ func TestMachine(t *testing.T) {
 		{"no provider", "providers", nodetest.Tree{"lib/x": ""}, Problem, "az-dcap-client"},
 		{"a library that is none", "libraries", nodetest.Tree{"usr/lib/libsgx_dcap_ql.so.1": "x"}, Problem, "no library"},
 		{"two providers", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so.1": "x", "usr/local/lib/libdcap_quoteprov.so": "y"}, Problem, "several"},
+		{"a provider of another name", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so": "x"}, Problem, "--dcap-provider=libdcap_quoteprov.so"},
+		{"a provider that is none", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so.1": "x"}, Problem, "no library"},
 		{"no configuration", "configuration", nodetest.Tree{"etc/x": ""}, Warning, "is not here"},
 		{"good configuration", "configuration", nodetest.Tree{"etc/sgx_default_qcnl.conf": `{"pccs_url": "https://pccs.example/sgx/certification/v4/"}`}, OK, ""},
 		{"bad configuration", "configuration", nodetest.Tree{"etc/sgx_default_qcnl.conf": "{\n\"x\" 1}"}, Problem, "qcnl.conf:2: this is no valid JSON"},
@@ -112,6 +130,90 @@ func TestLibraries(t *testing.T) {
 	d.examine(t, "enclaves").expect(t, Problem, "libsgx-ae-pce")
 }
 
+// What a library names by itself is found, what lies beside it is not: the dynamic
+// linker does not look there.
+func TestOwnPath(t *testing.T) {
+	library, err := dcapstub.Build(t.TempDir(), "node-1")
+	if errors.Is(err, dcapstub.ErrNoCompiler) {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LD_LIBRARY_PATH", "")
+	d := patient(t, nil)
+	d.Machine.Sysroot = "/"
+	d.Library = library.Path(dcapstub.QuotingLibrary) // whose path is $ORIGIN
+	d.examine(t, "libraries").expect(t, OK, library.Dir)
+
+	dir := t.TempDir()
+	compile(t, dir, "libnone.so.1")
+	d.Library = compile(t, dir, "libwithout.so", "libnone.so.1")
+	d.examine(t, "libraries").expect(t, Problem, "libnone.so.1 (for libwithout.so)")
+}
+
+// compile makes a library without anything in it that needs others.
+func compile(t *testing.T, dir, name string, needed ...string) (path string) {
+	t.Helper()
+	compiler, err := exec.LookPath("gcc")
+	if err != nil {
+		t.Skipf("NOT RUN: %v", err)
+	}
+	args := []string{"-shared", "-nostdlib", "-x", "c", os.DevNull, "-x", "none", "-o", name, "-Wl,-soname," + name, "-Wl,--no-as-needed", "-L."}
+	for _, n := range needed {
+		args = append(args, "-l:"+n)
+	}
+	command := exec.CommandContext(t.Context(), compiler, args...)
+	command.Dir = dir
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return filepath.Join(dir, name)
+}
+
+// The two providers are told apart, and Azure's has no configuration of Intel's.
+func TestProviders(t *testing.T) {
+	const status = "Package: libsgx-dcap-default-qpl\nStatus: install ok installed\nVersion: 1.26.100.1-noble1\n\n" +
+		"Package: az-dcap-client\nStatus: deinstall ok config-files\nVersion: 1.12\n"
+	root := nodetest.Tree{"var/lib/dpkg/status": status, "usr/lib/x": ""}.Make(t)
+	lib := filepath.Join(root, "usr/lib")
+	t.Setenv("LD_LIBRARY_PATH", "")
+	t.Setenv("AZDCAP_BASE_CERT_URL", "http://127.0.0.1:1/sgx/certification/v4/")
+	d := patient(t, nil)
+	d.Machine.Sysroot = root
+
+	compile(t, lib, "libsgx_default_qcnl_wrapper.so.1")
+	compile(t, lib, d.Provider, "libsgx_default_qcnl_wrapper.so.1")
+	d.examine(t, "providers").expect(t, Problem, "lacks libcurl.so.4")
+	compile(t, lib, "libcurl.so.4")
+	d.examine(t, "providers").expect(t, OK, "(libsgx-dcap-default-qpl 1.26.100.1-noble1)")
+	d.examine(t, "configuration").expect(t, Warning, "is not here")
+
+	compile(t, lib, d.Provider, "libcurl.so.4")
+	d.examine(t, "providers").expect(t, OK, "(az-dcap-client)")
+	d.examine(t, "configuration").expect(t, Skipped, "AZDCAP_")
+	d.examine(t, "network").expect(t, Problem, "127.0.0.1:1")
+}
+
+func TestGroup(t *testing.T) {
+	root := nodetest.Tree{"dev/sgx_provision": "", "etc/group": fmt.Sprintf("x:x:%d1:\nsgx_prv:x:%[1]d:\n", os.Getgid())}.Make(t)
+	d := patient(t, nil)
+	d.Machine.Sysroot = root
+	for _, c := range []struct {
+		mode    os.FileMode
+		verdict Verdict
+		text    string
+	}{
+		{0o666, OK, "(sgx_prv), and all"},
+		{0o600, Warning, "only root"},
+	} {
+		if err := os.Chmod(filepath.Join(root, "dev/sgx_provision"), c.mode); err != nil {
+			t.Fatal(err)
+		}
+		d.examine(t, "group").expect(t, c.verdict, c.text)
+	}
+}
+
 func TestNetwork(t *testing.T) {
 	hanging := make(chan struct{})
 	var date string
@@ -123,6 +225,7 @@ func TestNetwork(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound) // it is there
 	})
 	mux.HandleFunc("/broken/sgx/certification/v4/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	mux.HandleFunc("/refusing/sgx/certification/v4/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 	mux.HandleFunc("/hanging/sgx/certification/v4/", func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-hanging:
@@ -145,6 +248,7 @@ func TestNetwork(t *testing.T) {
 		{"there", "network", server.URL, true, time.Time{}, OK, "404"},
 		{"not trusted", "network", server.URL, false, time.Time{}, Problem, "use_secure_cert"},
 		{"broken", "network", server.URL + "/broken", true, time.Time{}, Problem, "502"},
+		{"refusing", "network", server.URL + "/refusing", true, time.Time{}, Problem, "who refuses"},
 		{"hanging", "network", server.URL + "/hanging", true, time.Time{}, Problem, "firewalls"},
 		{"gone", "network", gone.URL, true, time.Time{}, Problem, "connection refused"},
 		{"no such host", "network", "https://pccs.invalid", true, time.Time{}, Problem, "DNS"},
@@ -166,11 +270,32 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-func TestQuotes(t *testing.T) {
-	d := patient(t, nil)
-	d.examine(t, "socket").expect(t, Problem, "is the quote helper running")
-	d.examine(t, "quote").expect(t, Problem, "is the quote helper running")
+// All services are told of, and each is asked once for both checks.
+func TestServices(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer server.Close()
+	d := patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(
+		`{"local_pck_url": "http://127.0.0.1:1/sgx/certification/v4/", "pccs_url": "%s/sgx/certification/v4/"}`, server.URL)})
+	checks := d.Examine(t.Context(), func(name string) bool { return name == "network" || name == "clock" })
+	checks[0].expect(t, Problem, "127.0.0.1:1")
+	checks[0].expect(t, Problem, server.URL+"/sgx/certification/v4/ answers (200 OK)")
+	checks[1].expect(t, OK, server.URL)
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
 
+// genuine is a service that refuses reports which its processor has not made.
+type genuine struct{ aesm.Handler }
+
+func (genuine) Quote(context.Context, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
+	return aesm.Quoted{}, aesm.CodeInvalidReport
+}
+
+// serve has a daemon at the doctor's socket until the test ends.
+func (d *Doctor) serve(t *testing.T, around func(aesm.Handler) aesm.Handler) {
+	t.Helper()
 	platform, err := simulated.New("node-1")
 	if err != nil {
 		t.Fatal(err)
@@ -182,14 +307,44 @@ func TestQuotes(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := (&aesm.Server{Handler: quoting.NewService(platform, 1, nil)}).Serve(ctx, listener); err != nil {
+		if err := (&aesm.Server{Handler: around(quoting.NewService(platform, 1, nil))}).Serve(ctx, listener); err != nil {
 			t.Error(err)
 		}
 	})
-	defer serving.Wait()
-	defer stop()
+	t.Cleanup(func() {
+		stop()
+		serving.Wait()
+	})
+}
+
+func TestQuotes(t *testing.T) {
+	d := patient(t, nil)
+	d.examine(t, "socket").expect(t, Problem, "is the quote helper running")
+	d.examine(t, "quote").expect(t, Problem, "is the quote helper running")
+
+	d.serve(t, func(h aesm.Handler) aesm.Handler { return h })
 	d.examine(t, "socket").expect(t, OK, "answers")
 	d.examine(t, "quote").expect(t, Warning, "SIMULATED")
+
+	d = patient(t, nil)
+	d.serve(t, func(h aesm.Handler) aesm.Handler { return genuine{h} })
+	d.examine(t, "quote").expect(t, OK, "the key is ready")
+}
+
+// A machine that can make no quotes has no problem where it gets them.
+func TestQuotesFromElsewhere(t *testing.T) {
+	d := patient(t, nodetest.Tree{"dev/x": ""})
+	d.examine(t, "devices").expect(t, Problem, "is not here")
+	all := func(string) bool { return true }
+	if !slices.ContainsFunc(d.Examine(t.Context(), all), func(c Check) bool { return c.Verdict == Problem }) {
+		t.Error("no problem, without a daemon")
+	}
+	d.serve(t, func(h aesm.Handler) aesm.Handler { return h })
+	for _, c := range d.Examine(t.Context(), all) {
+		if c.Verdict == Problem {
+			t.Errorf("%+v", c)
+		}
+	}
 }
 
 func TestEnvironment(t *testing.T) {

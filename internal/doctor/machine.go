@@ -7,33 +7,54 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/confcom/confcom/internal/node"
 )
 
 // path is where the machine's path is, which may be below a directory.
 func (d *Doctor) path(path string) string { return filepath.Join(d.Machine.Sysroot, path) }
 
-// processor tells whether the machine has SGX and a driver for it.
+// processor tells whether the machine has SGX that is switched on, and EPC.
 func (d *Doctor) processor(context.Context) Check {
 	inv, err := d.Machine.Discover()
-	if err != nil {
-		return problem(err.Error(), "let this program see the machine: in a container, mount its /sys and /dev")
-	}
 	verdict := inv.Verdict()
 	switch {
+	case err != nil:
+		return problem(err.Error(), "let this program see the machine: in a container, mount its /sys and /dev")
 	case inv.Simulated:
-		return warning("the EPC is simulated", "simulated quotes prove nothing")
-	case !verdict.Ready:
+		return warning("the EPC is simulated", "no enclave can be made here, and simulated quotes prove nothing")
+	case inv.EPC() == 0:
 		return problem(verdict.Problem, verdict.Advice)
+	case inv.Processor != nil && !inv.Processor.FLC:
+		return problem(inv.Processor.String(), "enable Flexible Launch Control in the firmware's setup (BIOS): the DCAP quoting enclave needs it")
+	case inv.Processor == nil:
+		return ok(fmt.Sprintf("%d MiB of EPC", inv.EPC().MiB()))
 	}
-	return ok(fmt.Sprintf("%d MiB of EPC, and a driver", inv.EPC().MiB()))
+	return ok(fmt.Sprintf("%s; %d MiB of EPC", inv.Processor, inv.EPC().MiB()))
+}
+
+// driver tells whether there is one, and one that quoting enclaves can be made with.
+func (d *Doctor) driver(context.Context) Check {
+	inv, err := d.Machine.Discover()
+	verdict := inv.Verdict()
+	switch {
+	case err != nil:
+		return skipped(err.Error())
+	case inv.Simulated:
+		return skipped("the EPC is simulated")
+	case inv.Driver == node.DriverLegacy:
+		return problem("the driver is isgx, with which there are no DCAP quotes", "use Linux 5.11 or newer, or Intel's DCAP driver")
+	case inv.Driver != "":
+		return ok("of type " + string(inv.Driver))
+	case inv.EPC() == 0:
+		return skipped("there is no EPC for a driver to manage")
+	}
+	return problem(verdict.Problem, verdict.Advice)
 }
 
 // deviceNames are where the devices are, of Linux and of Intel's own driver.
@@ -64,13 +85,25 @@ func (d *Doctor) devices(context.Context) Check {
 			return problem(name+" is no device", "remove the file, and load the driver again")
 		}
 		text := name + " " + describe(info)
-		if err := unix.Access(d.path(name), unix.R_OK|unix.W_OK); err != nil {
-			return problem(fmt.Sprintf("this process (user %d, groups %v) may not use %s: %v", os.Getuid(), groups(), text, err),
-				fmt.Sprintf("run it in the group %d of the device: with the chart, dcap.groups={%[1]d}", gidOf(info)))
+		// Only to open it shows what the container's list of devices allows.
+		file, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
+		if err != nil {
+			return problem(fmt.Sprintf("this process (user %d, groups %v) may not open %s: %v", os.Getuid(), groups(), text, err), deviceRemedy(err, gidOf(info)))
 		}
+		file.Close()
 		seen = append(seen, text)
 	}
 	return ok(strings.Join(seen, ", "))
+}
+
+func deviceRemedy(err error, gid int) string {
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		return "the container has the file, but may not use the device: ask for it as a resource, and do not mount it from the host"
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("run it in the group %d of the device: with the chart, dcap.groups={%[1]d}", gid)
+	}
+	return "the file has no driver behind it: look for 'sgx' in the kernel's log (dmesg)"
 }
 
 func gidOf(info fs.FileInfo) int {
@@ -92,44 +125,94 @@ func groups() []int {
 	return slices.Compact(slices.Sorted(slices.Values(append(all, os.Getgid()))))
 }
 
-// group tells whether the group is there that udev gives the provision device to.
+// group tells whether the provision device belongs to a group that its users can be
+// in, and whether this process is.
 func (d *Doctor) group(context.Context) Check {
 	name, info := d.device(deviceNames()[1])
 	if info == nil {
 		return skipped("there is no provision device")
 	}
 	gid := gidOf(info)
-	if os.Getuid() != 0 && !slices.Contains(groups(), gid) {
-		return problem(fmt.Sprintf("%s belongs to the group %d, and this process is in %v", name, gid, groups()), fmt.Sprintf("add the group: with the chart, dcap.groups={%d}", gid))
+	text := fmt.Sprintf("%s belongs to the group %d", name, gid)
+	if known := d.groupName(gid); known != "" {
+		text += " (" + known + ")"
 	}
-	if found, err := user.LookupGroupId(strconv.Itoa(gid)); err == nil {
-		return ok(fmt.Sprintf("%s belongs to the group %s (%d)", name, found.Name, gid))
+	const all, group = 0o006, 0o060
+	switch mode := info.Mode().Perm(); {
+	case mode&all == all:
+		return ok(text + ", and all may use it")
+	case gid == 0 || mode&group != group:
+		return warning(fmt.Sprintf("%s, mode %s: only root may use it", text, mode),
+			"give it to a group of its own: groupadd --system sgx_prv, and a rule of udev with GROUP=\"sgx_prv\", MODE=\"0660\"")
+	case os.Getuid() != 0 && !slices.Contains(groups(), gid):
+		return problem(fmt.Sprintf("%s, and this process is in %v", text, groups()), fmt.Sprintf("add the group: with the chart, dcap.groups={%d}", gid))
 	}
-	return ok(fmt.Sprintf("%s belongs to the group %d", name, gid))
+	return ok(text)
 }
 
-// noexec tells whether enclaves can be mapped from /dev.
+// groupName is the name of a group of the machine, or empty.
+func (d *Doctor) groupName(gid int) string {
+	text, err := os.ReadFile(d.path("/etc/group"))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		// name, password, number, members: group(5)
+		if fields := strings.Split(line, ":"); len(fields) > 2 && fields[2] == strconv.Itoa(gid) {
+			return fields[0]
+		}
+	}
+	return ""
+}
+
+// noexec tells whether enclaves can be mapped: their pages are those of the device's
+// file, and cannot be executed where that is in a file system mounted noexec.
 func (d *Doctor) noexec(context.Context) Check {
 	file, err := os.Open(d.path("/proc/self/mountinfo"))
 	if err != nil {
 		return skipped(err.Error())
 	}
 	defer file.Close()
-	options := ""
-	for lines := bufio.NewScanner(file); lines.Scan(); {
+	at := []string{"/dev"}
+	for _, names := range deviceNames() {
+		at = append(at, names...) // a container may have them as mounts of their own
+	}
+	options := make(map[string]string)
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
 		// number, parent, device, root, mount point, options: proc(5)
 		fields := strings.Fields(lines.Text())
-		if len(fields) > 5 && fields[4] == "/dev" {
-			options = fields[5]
+		if len(fields) > 5 && slices.Contains(at, fields[4]) {
+			options[fields[4]] = fields[5]
 		}
 	}
-	switch {
-	case options == "":
-		return skipped("/dev is no mount of its own")
-	case slices.Contains(strings.Split(options, ","), "noexec"):
-		return problem("/dev is mounted noexec, and enclaves cannot be mapped", "remount it: mount -o remount,exec /dev; CRI-O and systemd before 248 mount it so")
+	if err := lines.Err(); err != nil {
+		return skipped(err.Error())
 	}
-	return ok("/dev may be executed from: " + options)
+	var seen []string
+	for _, point := range at {
+		switch o, mounted := options[point]; {
+		case !mounted:
+		case slices.Contains(strings.Split(o, ","), "noexec") && !d.devicesMounted(point, options):
+			return problem(point+" is mounted noexec, and enclaves cannot be mapped", "remount it: mount -o remount,exec "+point+"; CRI-O and systemd before 248 mount it so")
+		default:
+			seen = append(seen, point+" ("+o+")")
+		}
+	}
+	if len(seen) == 0 {
+		return skipped("/dev is no mount of its own")
+	}
+	return ok(strings.Join(seen, ", "))
+}
+
+// devicesMounted tells whether both devices in /dev are mounts of their own, so that
+// the options of /dev do not matter.
+func (d *Doctor) devicesMounted(point string, options map[string]string) bool {
+	return point == "/dev" && !slices.ContainsFunc(deviceNames(), func(names []string) bool {
+		name, _ := d.device(names)
+		_, mounted := options[name]
+		return !mounted
+	})
 }
 
 // environment tells whether the library would ask another daemon.

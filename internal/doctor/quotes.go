@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,10 +14,22 @@ import (
 
 func (d *Doctor) client() *aesm.Client { return &aesm.Client{Socket: d.Socket, Timeout: d.Timeout} }
 
+// refused is the problem of a request to the daemon that failed, with the advice of
+// the error.
+func refused(err error) Check {
+	seen, advice := err.Error(), ""
+	if transport, ok := errors.AsType[*aesm.TransportError](err); ok {
+		seen, advice = fmt.Sprintf("%s: %v", transport.Socket, transport.Err), transport.Advice()
+	} else if refusal, ok := errors.AsType[*aesm.Error](err); ok {
+		advice = refusal.Code.Advice()
+	}
+	return problem(seen, cmp.Or(advice, "look into the log of the quote helper for the cause"))
+}
+
 // socket tells whether a daemon answers.
 func (d *Doctor) socket(ctx context.Context) Check {
 	if _, err := d.client().SelectKeyID(ctx); err != nil {
-		return problem(err.Error(), "look whether the quote helper runs, and into its log")
+		return refused(err)
 	}
 	return ok(d.Socket + " answers")
 }
@@ -27,11 +40,11 @@ func (d *Doctor) quote(ctx context.Context) Check {
 	client, key := d.client(), aesm.IntelQE3KeyID()
 	ready, err := client.InitQuote(ctx, key)
 	if err != nil {
-		return problem(err.Error(), "look into the log of the quote helper for the cause")
+		return refused(err)
 	}
 	size, err := client.QuoteSize(ctx, key)
 	if err != nil {
-		return problem(err.Error(), "look into the log of the quote helper for the cause")
+		return refused(err)
 	}
 	report, err := simulation.DefaultCPU().Report(sgx.ReportBody{}, ready.TargetInfo)
 	if err != nil {
@@ -43,7 +56,7 @@ func (d *Doctor) quote(ctx context.Context) Check {
 		return ok(fmt.Sprintf("the key is ready, and quotes have %d bytes; a whole one takes an enclave's report", size))
 	}
 	if err != nil {
-		return problem(err.Error(), "look into the log of the quote helper for the cause")
+		return refused(err)
 	}
 	if _, err := quote.Parse(quoted.Quote); err != nil {
 		return problem(err.Error(), "please report this")

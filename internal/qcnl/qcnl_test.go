@@ -2,6 +2,7 @@ package qcnl
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -14,22 +15,50 @@ func TestParse(t *testing.T) {
 		want       string // of the one finding; none where empty
 	}{
 		{"good", `{` + good + `}`, 0, ""},
+		{"everything", `{` + good + `, "use_secure_cert": true, "collateral_service": "https://api.trustedservices.intel.com/sgx/certification/v4/", "tcb_update_type": "Early",
+			"pccs_api_version": "3.1", "retry_times": 3, "retry_delay": 5, "local_pck_url": "http://localhost:8081/sgx/certification/v4/", "pck_cache_expire_hours": 168,
+			"verify_collateral_cache_expire_hours": 24.5, "local_cache_only": false, "custom_request_options": {"get_cert": {"headers": {"a": "b"}, "params": {"c": "d"}}}}`, 0, ""},
 		{"comments", "{ // a // comment\n /* and\n another */ " + good + ", \"use_secure_cert\": true }", 0, ""},
+		{"a comment without an end", "{" + good + "} /* x", 1, "no valid JSON"},
 		{"slashes in text", `{` + good + `, "tcb_update_type": "standard"}`, 0, ""},
 		{"a missing comma", "{\n" + good + "\n\"use_secure_cert\": true\n}", 3, "no valid JSON"},
-		{"the old format", "PCCS_URL=https://pccs.example/\n", 1, "no valid JSON"},
+		{"a comma too many", "{\n" + good + ",\n}", 3, "no valid JSON"},
+		{"no object", `["https://pccs.example/"]`, 1, "no object"},
 		{"nothing", "", 1, "no valid JSON"},
 		{"an unknown key", "{\n" + good + ",\n\"pcks_url\": 1}", 3, `does not know "pcks_url"`},
+		{"quite another key", "{\n" + good + ",\n\"colour\": 1}", 3, `what there is: collateral_service`},
 		{"capitals", "{\n" + good + ",\n\"RETRY_TIMES\": 1}", 3, `write "retry_times"`},
-		{"a wrong type", "{\n" + good + ",\n\"use_secure_cert\": \"false\"}", 3, "true or false, without quotes"},
+		{"twice", "{\n" + good + ",\n" + good + "}", 3, "is also in line 2, and the provider takes that one"},
+		{"text for a truth", "{\n" + good + ",\n\"use_secure_cert\": \"false\"}", 3, "true or false, without quotes"},
+		{"text for a number", `{` + good + `, "retry_times": "3"}`, 1, "a whole number, without quotes"},
+		{"a fraction for a whole number", `{` + good + `, "retry_times": 1.5}`, 1, "a whole number, without quotes"},
+		{"too large a number", `{` + good + `, "retry_delay": 2147483648}`, 1, "a whole number, without quotes"},
+		{"a number for text", `{` + good + `, "pccs_api_version": 3.1}`, 1, "text in quotes"},
+		{"null", `{` + good + `, "local_pck_url": null}`, 1, "text in quotes"},
+		{"a whole number that is too large for one", `{` + good + `, "pck_cache_expire_hours": 2147483648}`, 1, "a number, without quotes"},
 		{"no URL", `{}`, 0, "there is no pccs_url"},
-		{"another path", `{"pccs_url": "https://pccs.example/"}`, 1, "has to be /sgx/certification/v4/"},
+		{"another path", `{"pccs_url": "https://pccs.example/"}`, 1, "has to end with /sgx/certification/v4/"},
+		{"a path without its last slash", `{"pccs_url": "https://pccs.example/sgx/certification/v4"}`, 1, "with the slash"},
 		{"an old version", `{"pccs_url": "https://pccs.example/sgx/certification/v3/"}`, 1, "Intel has ended"},
+		{"no service", `{"pccs_url": "pccs.example"}`, 1, "no URL of a service"},
+		{"without TLS", `{"pccs_url": "http://pccs.example/sgx/certification/v4/"}`, 1, "without TLS"},
 		{"this machine", `{"pccs_url": "https://localhost:8081/sgx/certification/v4/"}`, 1, "unless one runs here"},
 		{"no TLS check", `{` + good + `, "use_secure_cert": false}`, 1, "not checked"},
 		{"a bad version", `{` + good + `, "pccs_api_version": "4"}`, 1, "3.0 or 3.1"},
+		{"a bad update type", `{` + good + `, "tcb_update_type": "late"}`, 1, "drops the whole file"},
 		{"long retries", `{` + good + `, "retry_times": 6, "retry_delay": 10}`, 1, "60 seconds"},
+		{"long retries that double", `{` + good + `, "retry_times": 6}`, 1, "63 seconds"},
+		{"retries for ever", `{` + good + `, "retry_times": -1}`, 1, "for ever"},
+		{"a delay for ever", `{` + good + `, "retry_delay": -1}`, 1, "for ever"},
+		{"a long time", `{` + good + `, "pck_cache_expire_hours": 2161}`, 1, "makes it 2160"},
+		{"less than no time", `{` + good + `, "pck_cache_expire_hours": -1}`, 1, "between 0 and 2160"},
+		{"nobody asked", `{"local_cache_only": true}`, 1, "asks nobody"},
 		{"THIM", `{` + good + `, "local_pck_url": "http://169.254.169.254/metadata/THIM/sgx/certification/v4/"}`, 1, "custom_request_options"},
+		{"another request", `{` + good + `, "custom_request_options": {"get_crl": {}}}`, 1, `"get_crl"`},
+		{"another option", `{` + good + `, "custom_request_options": {"get_cert": {"header": {}}}}`, 1, `write "headers"`},
+		{"no options", `{` + good + `, "custom_request_options": []}`, 1, "an object"},
+		{"no text in a header", `{` + good + `, "custom_request_options": {"get_cert": {"headers": {"a": 1}}}}`, 1, "text in quotes"},
+		{"the old format", "# old\nPCCS_URL=https://pccs.example/sgx/certification/v4/\n", 0, "understands PCCS_URL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, findings := Parse([]byte(c.text))
@@ -46,11 +75,36 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// What the provider falls back to is what it says.
-func TestFallBack(t *testing.T) {
-	config, _ := Parse([]byte(`{"pccs_url": "https://pccs.example/sgx/certification/v4/",}`))
-	if config.PCCSURL != Default().PCCSURL {
-		t.Errorf("%+v", config)
+// What the provider makes of a file is what Parse returns.
+func TestConfig(t *testing.T) {
+	const url = "https://pccs.example/sgx/certification/v4/"
+	changed := func(change func(*Config)) Config {
+		c := Default()
+		c.PCCSURL, c.CollateralService = url, url
+		change(&c)
+		return c
+	}
+	for _, c := range []struct {
+		name, text string
+		want       Config
+	}{
+		{"its URL is that of the collateral", `{"pccs_url": "` + url + `"}`, changed(func(*Config) {})},
+		{"unless there is another", `{"pccs_url": "` + url + `", "collateral_service": "x"}`, changed(func(c *Config) { c.CollateralService = "x" })},
+		{"no JSON", `{"pccs_url": "` + url + `",}`, Default()},
+		{"no object", `[]`, Default()},
+		{"a bad update type", `{"pccs_url": "` + url + `", "tcb_update_type": "late"}`, Default()},
+		{"the first of two", `{"pccs_url": "` + url + `", "pccs_url": "x"}`, changed(func(*Config) {})},
+		{"no more than 90 days", `{"pccs_url": "` + url + `", "pck_cache_expire_hours": 1e9}`, changed(func(c *Config) { c.PCKCacheHours = 2160 })},
+		{"options of requests", `{"pccs_url": "` + url + `", "custom_request_options": {"get_cert": {"headers": {"metadata": "true"}, "params": {"a": "b"}}}}`,
+			changed(func(c *Config) {
+				c.Headers, c.Params = map[string]string{"metadata": "true"}, map[string]string{"a": "b"}
+			})},
+		{"the old format", "  PCCS_URL = " + url + "\nUSE_SECURE_CERT=FALSE\nRETRY_TIMES=3 times\nPCK_CACHE_EXPIRE_HOURS=1.5\nLOCAL_CACHE_ONLY=yes\n",
+			changed(func(c *Config) { c.UseSecureCert, c.RetryTimes, c.PCKCacheHours = false, 3, 1 })},
+	} {
+		if got, _ := Parse([]byte(c.text)); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
 	}
 }
 
@@ -68,6 +122,7 @@ func ExampleParse() {
 }
 
 func FuzzParse(f *testing.F) {
+	f.Add([]byte("PCCS_URL=https://localhost/\n# x\nRETRY_TIMES=-1"))
 	f.Add([]byte(`{"pccs_url": "x" /* "*/, "a": "\"" // }`))
 	f.Fuzz(func(t *testing.T, text []byte) { Parse(text) })
 }
