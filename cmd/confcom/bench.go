@@ -30,6 +30,7 @@ type bench struct {
 	duration time.Duration
 	requests uint64
 	request  requestKind
+	enclave  enclave
 }
 
 func newBenchCommand() *cobra.Command {
@@ -50,8 +51,9 @@ for each request, as applications do.
   init         make the key ready (InitQuoteEx): two requests on the socket, counted as one
 
 The command stands in for an enclave with the simulated processor, so quotes need a
-helper with --platform=simulated: SGX hardware refuses the report. The other requests
-work with any helper, also with Intel's aesmd.
+helper with --platform=simulated: SGX hardware refuses the report. With --report, all
+quotes are of one that a genuine enclave has made, until the machine or its quoting
+enclave is another. The other requests work with any helper, also with Intel's aesmd.
 
 Requests without an answer when the time is over, or on Ctrl-C, are interrupted and
 count neither as made nor as failed; how many, and for how long the first of them had
@@ -115,6 +117,7 @@ Exit codes: 0 all requests succeeded, 1 some failed or none was made, 2 bad inpu
 		},
 	}
 	socketFlag(command, &b.client)
+	reportFlag(command, &b.enclave)
 	flags := command.Flags()
 	flags.IntVar(&b.clients, "clients", 16, "how many clients ask at the same time")
 	flags.DurationVar(&b.duration, "duration", 10*time.Second, "how long to measure")
@@ -151,7 +154,7 @@ func (b *bench) check(command *cobra.Command) error {
 // not there is noticed here.
 func (b *bench) prepare(ctx context.Context) (func(context.Context) error, error) {
 	if b.request == requestQuote {
-		return load.Quotes(ctx, &b.client, enclave{}.report, 0)
+		return load.Quotes(ctx, &b.client, b.enclave.report, 0)
 	}
 	if _, err := b.client.InitQuote(ctx, aesm.IntelQE3KeyID()); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/confcom/confcom/internal/load"
 	"github.com/confcom/confcom/internal/platform/simulated"
 	"github.com/confcom/confcom/internal/quoting"
+	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -98,6 +99,25 @@ func TestBench(t *testing.T) {
 				t.Errorf("%s: no %q in\n%s", c.name, want, out)
 			}
 		}
+	}
+}
+
+// A report that was made before is quoted over and over, and by "quote get".
+func TestMadeReport(t *testing.T) {
+	socket := serve(t)
+	report := filepath.Join(t.TempDir(), "report")
+	for _, args := range [][]string{
+		{"quote", "report", "--socket", socket, "--report-data", "c0ffee", "--out", report},
+		{"bench", "--socket", socket, "--report", report, "--requests=10"},
+	} {
+		if exit, out, errs := confcom(t, nil, args...); exit != 0 {
+			t.Fatalf("%v: exit %d\n%s%s", args, exit, out, errs)
+		}
+	}
+	exit, out, errs := confcom(t, nil, "quote", "get", "--socket", socket, "--report", report, "--out", "-")
+	q, err := quote.Parse([]byte(out))
+	if exit != 0 || err != nil || q.Enclave.ReportData != (sgx.ReportData{0xc0, 0xff, 0xee}) {
+		t.Errorf("exit %d, %v\n%s", exit, err, errs)
 	}
 }
 

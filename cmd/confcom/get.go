@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -17,13 +18,17 @@ import (
 
 // enclave is what the commands that need an enclave stand in for one with: its
 // reports are made by the simulated processor, so only a helper with a
-// simulated platform accepts them.
+// simulated platform accepts them. Or it is one that has made its report before.
 type enclave struct {
 	reportData sgx.ReportData
+	genuine    *sgx.Report
 }
 
 // report makes the enclave's report for a target.
 func (e enclave) report(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
+	if e.genuine != nil {
+		return *e.genuine, nil
+	}
 	return simulation.DefaultCPU().Report(sgx.ReportBody{
 		Attributes: sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagMode64Bit, XFRM: 3},
 		MREnclave:  sha256.Sum256([]byte("SIMULATED: the confcom command stands in for an enclave")),
@@ -69,7 +74,8 @@ func newGetCommand() *cobra.Command {
 		Short: "Get a quote from a quote helper, as a client would",
 		Long: `Get a quote from a quote helper, over the same requests that Intel's client
 library makes. The command stands in for an enclave with the simulated processor,
-so the helper must run with --platform=simulated: SGX hardware refuses its report.`,
+so the helper must run with --platform=simulated: SGX hardware refuses its report.
+With --report, it passes on what a genuine enclave has made.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			data, err := client.Quote(command.Context(), enclave.report)
@@ -84,6 +90,8 @@ so the helper must run with --platform=simulated: SGX hardware refuses its repor
 	}
 	socketFlag(command, &client)
 	reportDataFlag(command, &enclave)
+	reportFlag(command, &enclave)
+	command.MarkFlagsMutuallyExclusive("report", "report-data")
 	outFlag(command, &out)
 	command.Flags().BoolVar(&asPEM, "pem", false, "write text: a PEM block \""+pemType+"\"")
 	return command
@@ -130,6 +138,18 @@ func socketFlag(command *cobra.Command, client *aesm.Client) {
 
 func reportDataFlag(command *cobra.Command, e *enclave) {
 	command.Flags().Var(hexReportData{&e.reportData}, "report-data", "bind these bytes, at most 64, for example a verifier's nonce")
+}
+
+// reportFlag has e be an enclave that has made its report before.
+func reportFlag(command *cobra.Command, e *enclave) {
+	command.Flags().Func("report", "quote the report in this `file`, 432 bytes, which an enclave has made for the target info of this node's quoting enclave", func(name string) error {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		e.genuine = new(sgx.Report)
+		return e.genuine.UnmarshalBinary(data)
+	})
 }
 
 func outFlag(command *cobra.Command, out *string) {

@@ -152,6 +152,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "verify", good, "-o", "xml"}, 2, "neither text nor json"},
 		{[]string{"quote", "get", "--socket", filepath.Join(dir, "absent"), "--out", "-"}, 1, "is the quote helper running on this node"},
 		{[]string{"quote", "get"}, 2, `"out" not set`},
+		{[]string{"quote", "get", "--out", "-", "--report", filepath.Join(dir, "absent")}, 2, "no such file"},
+		{[]string{"quote", "get", "--out", "-", "--report", os.Args[0]}, 2, "432"},
 		{[]string{"quote", "get", "--out", "-", "--report-data", "xyz"}, 2, "not hexadecimal"},
 		{[]string{"quote", "get", "--out", "-", "--report-data", strings.Repeat("00", 65)}, 2, "65 bytes"},
 		{[]string{"simulated", "root", "--out", filepath.Join(dir, "absent", "root.pem")}, 1, "--out"},

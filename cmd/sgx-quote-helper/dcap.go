@@ -92,6 +92,7 @@ func (d *dcapFlags) open(env *daemon.Environment) (opened, error) {
 		},
 		Env:           d.env(certificates),
 		Configuration: d.configuration,
+		Certificates:  certificates,
 		Timeout:       d.timeout,
 		MemoryLimit:   uint64(d.memoryLimit),
 		Log:           env.Log,

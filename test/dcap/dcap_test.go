@@ -68,6 +68,40 @@ func TestMisbehaviours(t *testing.T) {
 	}
 }
 
+// What the library does while a worker starts is the matter of that worker only: it
+// is started again, or goes on.
+func TestMisbehavioursAtStart(t *testing.T) {
+	for _, c := range []struct{ function, what string }{
+		{dcapstub.Init, "segv"},
+		{dcapstub.Init, "error-e016"},
+		{dcapstub.Init, "hang-500ms"},
+		{dcapstub.Size, "abort"},
+		{dcapstub.Size, "error-e011"},
+		{dcapstub.Size, "short-size"},
+	} {
+		t.Run(c.function+"."+c.what, func(t *testing.T) {
+			t.Parallel()
+			n := start(t, 2, time.Millisecond)
+			n.load(t, 16, func() {
+				order, err := n.commands.Order(c.function, c.what)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				end, err := n.commands.Order(dcapstub.Quote, "exit")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				n.await(t, "the end of one", end.Taken)
+				n.await(t, "its being seen", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "crash") == 1 })
+				n.await(t, "the other order's being taken", order.Taken)
+				n.await(t, "two workers", func() bool { return n.value("sgx_quote_helper_workers") == 2 })
+			})
+		})
+	}
+}
+
 // All processes are killed at once, and all quotes come, if late.
 func TestAllKilled(t *testing.T) {
 	n := start(t, 4, time.Millisecond)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -27,6 +28,14 @@ func TestDCAP(t *testing.T) {
 	uid := pod.get(t, "{.metadata.uid}")
 	if line, found := lastQuote(t, func(l logLine) bool { return l.Peer.Pod == uid }); !found || line.MREnclave != enclave {
 		t.Errorf("%+v, want enclave %s", line, enclave)
+	}
+
+	examined := kubectl(t, "-n", namespace, "exec", daemon(t, helper), "--", "/confcom", "doctor",
+		"--check=libraries", "--check=providers", "--check=configuration", "--check=environment", "--check=socket", "--check=quote")
+	for _, want := range []string{"/opt/dcapstub/", "answers", "SIMULATED quotes", "no problem"} {
+		if !strings.Contains(examined, want) {
+			t.Errorf("doctor does not say %q:\n%s", want, examined)
+		}
 	}
 
 	killed := 0
@@ -67,7 +76,7 @@ func loadDCAPImage(t *testing.T) {
 	}
 	image := filepath.Join(t.TempDir(), "image.tar")
 	args := []string{"image", "build", "--tag=localhost/confcom/sgx-quote-helper-dcap:0.1.0", "--output=" + image,
-		"--env=LD_LIBRARY_PATH=/opt/dcapstub", "--add=bin/sgx-quote-worker=/sgx-quote-worker", "--add=bin/libconfcom_provider.so=/libconfcom_provider.so",
+		"--env=LD_LIBRARY_PATH=/opt/dcapstub", "--add=bin/sgx-quote-worker=/sgx-quote-worker", "--add=bin/libconfcom_provider.so=/libconfcom_provider.so", "--add=bin/confcom=/confcom",
 		"--add-libraries=bin/sgx-quote-worker", "--add-libraries=" + library.Path(dcapstub.QE3Logic)}
 	for _, file := range files {
 		args = append(args, "--add="+file+"=/opt/dcapstub/"+filepath.Base(file))

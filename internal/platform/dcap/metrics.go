@@ -3,6 +3,7 @@ package dcap
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/confcom/confcom/internal/platform/dcap/certificates"
 	"github.com/confcom/confcom/internal/platform/dcap/quote3"
 )
 
@@ -14,7 +15,7 @@ type metrics struct {
 	starts  prometheus.Histogram
 }
 
-func newMetrics(registry prometheus.Registerer, workers *pool) *metrics {
+func newMetrics(registry prometheus.Registerer, workers *pool, kept string) *metrics {
 	m := &metrics{
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sgx_quote_helper_worker_ends_total",
 			Help: "Workers that have ended, were replaced or have not started, by the reason."}, []string{"reason"}),
@@ -28,7 +29,15 @@ func newMetrics(registry prometheus.Registerer, workers *pool) *metrics {
 	if registry != nil {
 		registry.MustRegister(m.ends, m.errors, m.retries, m.starts,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sgx_quote_helper_workers", Help: "Workers that can quote."},
-				func() float64 { return float64(workers.size()) }))
+				func() float64 { return float64(workers.size()) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sgx_quote_helper_certificates_timestamp_seconds",
+				Help: "When the provider was last heard of with the platform's certificates, in Unix time; 0 for never."},
+				func() float64 {
+					if at := certificates.LastFetched(kept); !at.IsZero() {
+						return float64(at.Unix())
+					}
+					return 0
+				}))
 	}
 	return m
 }

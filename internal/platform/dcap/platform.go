@@ -46,6 +46,9 @@ type Options struct {
 	// Configuration is the path of the provider's configuration: when it changes,
 	// the workers are replaced.
 	Configuration string
+	// Certificates is the directory where the workers keep the platform's
+	// certificates, for the metrics.
+	Certificates string
 	// Timeout is how long a worker may take for a request before it is killed, and
 	// another one asked.
 	Timeout time.Duration
@@ -90,7 +93,7 @@ func Start(o Options) *Platform {
 		sizes:    make(map[int]int),
 		renewing: make(chan struct{}, 1),
 	}
-	p.metrics = newMetrics(o.Metrics, p.pool)
+	p.metrics = newMetrics(o.Metrics, p.pool, o.Certificates)
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	for number := range o.Workers {

@@ -254,6 +254,18 @@ func (c *Cache) store(id ID, e entry) error {
 	return os.Rename(temporary.Name(), c.path(id))
 }
 
+// LastFetched is when the newest data of a directory was fetched; zero where there
+// is none.
+func LastFetched(dir string) (last time.Time) {
+	names, _ := filepath.Glob(filepath.Join(dir, "pck-*.json"))
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last
+}
+
 // path is where the data of a platform is.
 func (c *Cache) path(id ID) string {
 	h := sha256.New()

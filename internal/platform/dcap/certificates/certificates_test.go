@@ -68,6 +68,9 @@ func TestGet(t *testing.T) {
 	var log bytes.Buffer
 	a, b := newCache(dir, p, &log), newCache(dir, p, &log)
 	id := ID{QEID: [16]byte{7}, PCESVN: 13}
+	if at := LastFetched(dir); !at.IsZero() {
+		t.Errorf("fetched at %s", at)
+	}
 	for _, c := range []*Cache{a, a, b} {
 		got, err := c.Get(id, []byte("ppid"))
 		if diff := cmp.Diff(chain("first"), got); err != nil || diff != "" {
@@ -76,6 +79,9 @@ func TestGet(t *testing.T) {
 	}
 	if calls := p.take(); len(calls) != 1 || calls[0] != "ppid" {
 		t.Errorf("the provider was asked %q", calls)
+	}
+	if age := time.Since(LastFetched(dir)); age < -time.Second || age > time.Minute {
+		t.Errorf("fetched %s ago", age)
 	}
 	for name, other := range map[string]struct {
 		id        ID
