@@ -53,7 +53,8 @@ check: go ## Format, vet, lint and unit tests with the race detector: quick, no 
 
 # What parses the bytes of clients, and what people write, each for this time.
 FUZZTIME := 10s
-FUZZ := aesm.FuzzFrame aesm.FuzzRequest aesm.FuzzReply internal/peer.FuzzCgroup internal/qcnl.FuzzParse
+FUZZ := aesm.FuzzFrame aesm.FuzzRequest aesm.FuzzReply internal/peer.FuzzCgroup internal/qcnl.FuzzParse \
+	quote.FuzzParse attest.FuzzTCBInfo attest.FuzzQEIdentity attest.FuzzPlatform attest.FuzzCRL attest.FuzzCollateral
 
 .PHONY: fuzz
 fuzz: go ## Fuzz what parses the bytes of clients, for a while (FUZZTIME=10m for longer)

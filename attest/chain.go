@@ -5,8 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,9 +24,14 @@ func p256Key(c *x509.Certificate) (*ecdsa.PublicKey, error) {
 	return key, nil
 }
 
-// pckChain is the certificate chain in a quote.
+// pckChain is the certificate chain in a quote, and what was found of it that does
+// not change with time.
 type pckChain struct {
 	leaf, intermediate, root *x509.Certificate
+
+	trusted  Root      // that heads it; empty where none does
+	platform *Platform // nil where the leaf does not tell
+	checks   []Check
 }
 
 func newPCKChain(data quote.CertificationData) (*pckChain, error) {
@@ -40,6 +43,24 @@ func newPCKChain(data quote.CertificationData) (*pckChain, error) {
 		return nil, fmt.Errorf("attest: %w", err)
 	}
 	return &pckChain{leaf: certificates[0], intermediate: certificates[1], root: certificates[2]}, nil
+}
+
+// check makes the checks that do not depend on the time, and tells whether all of
+// them have passed.
+func (c *pckChain) check(roots []Root) bool {
+	var found Result
+	var err error
+	c.trusted, err = c.checkRoot(roots)
+	found.add("trusted root", c.trusted.Name, err)
+	detail, err := c.checkSignatures()
+	found.add("PCK certificate chain", detail, err)
+	c.platform, err = ParsePlatform(c.leaf)
+	if err == nil {
+		detail = fmt.Sprintf("FMSPC %X, PCE %X, CPUSVN %s, PCE SVN %d", []byte(c.platform.FMSPC), []byte(c.platform.PCEID), c.platform.CPUSVN, c.platform.PCESVN)
+	}
+	found.add("platform", detail, err)
+	c.checks = found.Checks
+	return found.passed()
 }
 
 // checkRoot returns the root that the caller trusts and that has the key of the
@@ -78,19 +99,10 @@ func (c *pckChain) checkSignatures() (string, error) {
 	if c.leaf.IsCA {
 		return "", fmt.Errorf("%q is a CA, not a PCK certificate", c.leaf.Subject.CommonName)
 	}
-	if !slices.ContainsFunc(c.leaf.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(sgxExtension()) }) {
-		return "", fmt.Errorf("%q has no SGX extension: it is not a PCK certificate", c.leaf.Subject.CommonName)
-	}
 	if c.leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return "", fmt.Errorf("%q may not sign: it is not a PCK certificate", c.leaf.Subject.CommonName)
 	}
 	return fmt.Sprintf("%q, issued by %q", c.leaf.Subject.CommonName, c.intermediate.Subject.CommonName), nil
-}
-
-// sgxExtension is the OID of the extension that says which platform a PCK
-// certificate is for.
-func sgxExtension() asn1.ObjectIdentifier {
-	return asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
 }
 
 func checkLink(child, parent *x509.Certificate, below int) error {
@@ -118,17 +130,37 @@ func checkLink(child, parent *x509.Certificate, below int) error {
 	return nil
 }
 
-// checkValidity: at is within the validity of all certificates.
-func (c *pckChain) checkValidity(at time.Time) (string, error) {
-	var until time.Time
-	for _, cert := range []*x509.Certificate{c.root, c.intermediate, c.leaf} {
-		if at.Before(cert.NotBefore) || at.After(cert.NotAfter) {
-			return "", fmt.Errorf("%q is valid from %s to %s, not at %s", cert.Subject.CommonName,
-				cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339), at.UTC().Format(time.RFC3339))
-		}
-		if until.IsZero() || cert.NotAfter.Before(until) {
-			until = cert.NotAfter
+// periods are when the certificates are valid.
+func (c *pckChain) periods() []period {
+	return []period{periodOf(c.root), periodOf(c.intermediate), periodOf(c.leaf)}
+}
+
+// period is from when to when something is valid.
+type period struct {
+	what        string
+	from, until time.Time
+}
+
+func periodOf(c *x509.Certificate) period {
+	return period{strconv.Quote(c.Subject.CommonName), c.NotBefore, c.NotAfter}
+}
+
+// skew is how far the clocks of those who issue and of those who verify may be
+// apart.
+const skew = 24 * time.Hour
+
+// checkPeriods: all is valid at a time. The detail says until when.
+func checkPeriods(periods []period, at time.Time, skew time.Duration) (string, error) {
+	for _, p := range periods {
+		if at.Before(p.from.Add(-skew)) || at.After(p.until) {
+			return "", fmt.Errorf("%s is valid from %s to %s, not at %s", p.what,
+				p.from.UTC().Format(time.RFC3339), p.until.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
 		}
 	}
-	return "until " + until.Format(time.RFC3339), nil
+	return "until " + earliest(periods).UTC().Format(time.RFC3339), nil
+}
+
+// earliest is when the first of them ends.
+func earliest(periods []period) time.Time {
+	return slices.MinFunc(periods, func(a, b period) int { return a.until.Compare(b.until) }).until
 }

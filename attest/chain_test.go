@@ -83,7 +83,6 @@ func TestChainSignatures(t *testing.T) {
 		}, `"intermediate" may not sign certificates`},
 		{"intermediate may not sign", func(ts *templates) { ts.intermediate.KeyUsage = x509.KeyUsageDigitalSignature }, `"intermediate" may not sign certificates`},
 		{"leaf is a CA", func(ts *templates) { ts.leaf.IsCA = true }, `"leaf" is a CA`},
-		{"leaf is no PCK certificate", func(ts *templates) { ts.leaf.ExtraExtensions = nil }, `"leaf" has no SGX extension`},
 		{"critical extension", func(ts *templates) { ts.leaf.ExtraExtensions = append(ts.leaf.ExtraExtensions, critical) }, "critical extension that is not understood: 1.2.3"},
 		{"another hash", func(ts *templates) { ts.leaf.SignatureAlgorithm = x509.ECDSAWithSHA384 }, "ECDSA-SHA384"},
 	} {

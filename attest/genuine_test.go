@@ -15,83 +15,118 @@ import (
 // vectors is the folder of genuine quotes beside the checkout.
 const vectors = "../../shared/vectors"
 
+func day(year int, month time.Month, day int) time.Time {
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+}
+
+// The verdicts that other verifiers have on the same quotes, too, where they look at
+// the same things.
 func TestGenuineQuotes(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
 		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
 	}
-	intelSample := readRoot(t, "intel-qvl/Src__AttestationApp__sampleData__trustedRootCaCert.pem")
-	at := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
-	intel := attest.Options{At: at, Roots: []attest.Root{attest.IntelRoot()}}
+	const (
+		phala    = "phala/sample__sgx_quote_collateral.json"              // 2025-06-19 to 2025-07-19
+		combined = "combined/sgx_00606a000000_2025-08-25.collateral.json" // of several publishers
+	)
+	hardening := attest.Policy{Statuses: []attest.TCBStatus{attest.SWHardeningNeeded}}
+	all := attest.Policy{Statuses: []attest.TCBStatus{attest.SWHardeningNeeded, attest.ConfigurationAndSWHardeningNeeded, attest.OutOfDate}}
 	for _, v := range []struct {
-		file    string
-		options attest.Options
-		failed  []string // the checks that fail
+		name, file, collateral string
+		at                     time.Time
+		policy                 attest.Policy
+		status                 attest.TCBStatus
+		failed                 []string // the checks that fail
+		err                    error    // where none does
 	}{
-		{"oasis/quote_v3_ecdsa_p256_pck_chain.bin", intel, nil},
-		{"phala/sample__sgx_quote", intel, nil},
-		{"phala/sample__tdx_quote", intel, nil},
-		{"phala/sample__tdx_quote_outdated", intel, nil},
-		{"automata/quotev3.decoded.bin", intel, nil},
-		{"automata/rust-crates__samples__quotev5.dat", intel, nil},
-		{"oasis/quote_v4_tdx_ecdsa_p256.bin", intel, nil},
-		{"automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", intel, []string{"debug mode"}},
-		{"automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", attest.Options{At: at, Roots: intel.Roots, AllowDebug: true}, nil},
-		{"phala/sample__sgx_quote", attest.Options{At: at.AddDate(30, 0, 0), Roots: intel.Roots}, []string{"certificates valid"}},
-		{"phala/sample__sgx_quote", attest.Options{At: at.AddDate(-10, 0, 0), Roots: intel.Roots}, []string{"certificates valid"}},
-		{"phala/sample__sgx_quote", attest.Options{At: at, Roots: []attest.Root{intelSample}}, []string{"trusted root"}},
+		{"phala", "phala/sample__sgx_quote", phala, day(2025, 6, 25), attest.Policy{}, attest.ConfigurationAndSWHardeningNeeded, []string{"TCB status"}, nil},
+		{"phala, accepted", "phala/sample__sgx_quote", phala, day(2025, 6, 25), all, attest.ConfigurationAndSWHardeningNeeded, nil, nil},
+		{"phala, without its advisories", "phala/sample__sgx_quote", phala, day(2025, 6, 25),
+			attest.Policy{Statuses: all.Statuses, Advisories: []string{"INTEL-SA-00289"}}, attest.ConfigurationAndSWHardeningNeeded, []string{"advisories"}, nil},
+		{"phala, after its collateral", "phala/sample__sgx_quote", phala, day(2025, 7, 25), all, attest.ConfigurationAndSWHardeningNeeded, []string{"collateral valid"}, nil},
+		{"phala, before its collateral", "phala/sample__sgx_quote", phala, day(2025, 6, 1), all, attest.ConfigurationAndSWHardeningNeeded, []string{"collateral valid"}, nil},
+		{"phala, the collateral of another platform", "phala/sample__sgx_quote", combined, day(2025, 8, 25), all, "", []string{"PCK CRL", "revocation", "TCB status"}, nil},
+		{"automata", "automata/quotev3.decoded.bin", combined, day(2025, 8, 25), attest.Policy{}, attest.SWHardeningNeeded, []string{"TCB status"}, nil},
+		{"automata, accepted", "automata/quotev3.decoded.bin", combined, day(2025, 8, 25), hardening, attest.SWHardeningNeeded, nil, nil},
+		{"oasis", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), hardening, attest.OutOfDate, []string{"TCB status"}, nil},
+		{"oasis, accepted", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), all, attest.OutOfDate, nil, nil},
+		{"debug", "automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", phala, day(2025, 6, 25), all, attest.ConfigurationAndSWHardeningNeeded, []string{"debug mode"}, nil},
+		{"no collateral", "phala/sample__sgx_quote", "", day(2025, 6, 25), all, "", nil, attest.ErrCannotTell},
+		{"TDX, version 4", "phala/sample__tdx_quote", phala, day(2025, 6, 25), all, "", nil, attest.ErrCannotTell},
+		{"TDX, version 4, out of date", "phala/sample__tdx_quote_outdated", "", day(2026, 2, 1), all, "", nil, attest.ErrCannotTell},
+		{"TDX, version 5", "automata/rust-crates__samples__quotev5.dat", "", day(2025, 6, 25), all, "", nil, attest.ErrCannotTell},
+		{"TDX, oasis", "oasis/quote_v4_tdx_ecdsa_p256.bin", "", day(2025, 6, 25), all, "", nil, attest.ErrCannotTell},
 	} {
-		data, err := os.ReadFile(filepath.Join(vectors, v.file))
-		if err != nil {
-			t.Fatal(err)
+		t.Run(v.name, func(t *testing.T) {
+			q := readVector(t, v.file)
+			var collateral *attest.Collateral
+			if v.collateral != "" {
+				text, err := os.ReadFile(filepath.Join(vectors, v.collateral))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if collateral, err = attest.ParseCollateral(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			verifier := attest.NewVerifier(attest.IntelRoot())
+			for range 2 { // of which the second one remembers the first
+				r, err := verifier.Verify(q, collateral, v.policy, v.at)
+				if r == nil {
+					t.Fatal(err)
+				}
+				checkFailures(t, r, err, v.err, v.failed...)
+				if r.Status != v.status {
+					t.Errorf("status %q, want %q", r.Status, v.status)
+				}
+			}
+			r, err := attest.NewVerifier(readRoot(t, "intel-qvl/Src__AttestationApp__sampleData__trustedRootCaCert.pem")).Verify(q, collateral, v.policy, v.at)
+			if r == nil || r.Trusted || r.Checks[0].Passed || !errors.Is(err, attest.ErrNotTrusted) {
+				t.Errorf("by another root: %v", err)
+			}
+		})
+	}
+}
+
+// What cannot be judged, and why.
+func TestNotJudged(t *testing.T) {
+	if _, err := os.Stat(vectors); err != nil {
+		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
+	}
+	for _, file := range []string{"oasis/quote_v3_ecdsa_p256_eppid.bin", "intel-qvl/Src__AttestationApp__sampleData__quote.dat"} {
+		if r, err := attest.NewVerifier(attest.IntelRoot()).Verify(readVector(t, file), nil, attest.Policy{}, day(2025, 6, 25)); r != nil || err == nil {
+			t.Errorf("%s has no chain, and was judged as %+v", file, r)
 		}
-		q, _, err := quote.ParsePrefix(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := attest.Verify(q, v.options)
-		if r == nil {
-			t.Errorf("%s: %v", v.file, err)
-			continue
-		}
-		checkFailures(t, v.file, r, err, v.failed...)
 	}
 }
 
 // Each bit of the TD's debug byte opens it.
 func TestDebugTD(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(vectors, "phala/sample__tdx_quote"))
-	if err != nil {
-		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
-	}
-	for bit := range 8 {
-		q, _, err := quote.ParsePrefix(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		q.TD.TDAttributes |= 1 << bit
-		r, err := attest.Verify(q, attest.Options{At: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), Roots: []attest.Root{attest.IntelRoot()}})
-		if r == nil {
-			t.Fatal(err)
-		}
-		checkFailures(t, "debug TD", r, err, "quote signature", "debug mode")
-	}
-}
-
-func TestQuoteWithoutAChain(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
 		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
 	}
-	data, err := os.ReadFile(filepath.Join(vectors, "oasis/quote_v3_ecdsa_p256_eppid.bin"))
+	for bit := range 8 {
+		q := readVector(t, "phala/sample__tdx_quote")
+		q.TD.TDAttributes |= 1 << bit
+		r, err := attest.NewVerifier(attest.IntelRoot()).Verify(q, nil, attest.Policy{}, day(2025, 6, 25))
+		if r == nil {
+			t.Fatal(err)
+		}
+		checkFailures(t, r, err, nil, "quote signature", "debug mode")
+	}
+}
+
+func readVector(t *testing.T, name string) *quote.Quote {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(vectors, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := quote.Parse(data)
+	q, _, err := quote.ParsePrefix(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := attest.Verify(q, attest.Options{At: time.Now(), Roots: []attest.Root{attest.IntelRoot()}}); err == nil {
-		t.Errorf("judged as %+v", r)
-	}
+	return q
 }
 
 func readRoot(t *testing.T, name string) attest.Root {
@@ -107,8 +142,9 @@ func readRoot(t *testing.T, name string) attest.Root {
 	return root
 }
 
-// checkFailures: just these checks of r failed, and the verdict follows.
-func checkFailures(t *testing.T, what string, r *attest.Result, err error, want ...string) {
+// checkFailures: just these checks of r failed, and the verdict follows. Where none
+// is to fail, the error is to be another one, or none.
+func checkFailures(t *testing.T, r *attest.Result, err, other error, want ...string) {
 	t.Helper()
 	var failures []string
 	for _, c := range r.Checks {
@@ -116,13 +152,22 @@ func checkFailures(t *testing.T, what string, r *attest.Result, err error, want 
 			failures = append(failures, c.Name)
 		}
 		if c.Detail == "" {
-			t.Errorf("%s: %s says nothing", what, c.Name)
+			t.Errorf("%s says nothing", c.Name)
 		}
 	}
 	if !slices.Equal(failures, want) {
-		t.Errorf("%s: failed %q, want %q", what, failures, want)
+		t.Errorf("failed %q, want %q: %v", failures, want, err)
 	}
-	if r.Trusted != (len(want) == 0) || errors.Is(err, attest.ErrNotTrusted) == r.Trusted || (err == nil) != r.Trusted {
-		t.Errorf("%s: trusted %v, error %v", what, r.Trusted, err)
+	switch {
+	case len(want) > 0:
+		other = attest.ErrNotTrusted
+	case other == nil:
+		if !r.Trusted || err != nil {
+			t.Errorf("trusted %v, error %v", r.Trusted, err)
+		}
+		return
+	}
+	if r.Trusted || !errors.Is(err, other) {
+		t.Errorf("trusted %v, error %v, want %v", r.Trusted, err, other)
 	}
 }

@@ -15,85 +15,84 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// Options say whom the caller trusts, and when.
-type Options struct {
-	// Roots are trusted besides no other: IntelRoot for genuine platforms.
-	Roots []Root
-	// At is the time at which the certificates must be valid.
-	At time.Time
-	// AllowDebug accepts enclaves and trust domains that a debugger can read.
-	AllowDebug bool
+// checkCollateralPeriods: the collateral is valid at a time, and as old as the
+// caller wants.
+func checkCollateralPeriods(r *Result, k *checked, policy Policy, at time.Time) {
+	periods := k.periods()
+	if len(periods) == 0 {
+		return // nothing of it could be read, which is said
+	}
+	if first := earliest(periods); first.Before(r.Expires) {
+		r.Expires = first
+	}
+	note := ""
+	if policy.AcceptExpired {
+		for i, p := range periods {
+			if (p.what == theTCBInfo || p.what == theQEIdentity) && at.After(p.until) {
+				periods[i].until = at
+				note = "; what is expired is accepted as asked for"
+			}
+		}
+	}
+	detail, err := checkPeriods(periods, at, skew)
+	r.add("collateral valid", detail+note, err)
+	policy.checkAge(r, k, at)
 }
 
-// Verify checks the proof in q. The error is nil just when the quote is trusted.
-// It wraps ErrNotTrusted where the quote was judged, and the Result says why.
-// Without a Result there was nothing to judge: the quote carries no certificate
-// chain, or a certificate cannot be read, or the options are incomplete.
-func Verify(q *quote.Quote, options Options) (*Result, error) {
-	if err := options.check(); err != nil {
-		return nil, err
-	}
-	chain, err := newPCKChain(q.Signature.CertificationData)
-	if err != nil {
-		return nil, err
-	}
-
-	r := &Result{}
-	root, err := chain.checkRoot(options.Roots)
-	r.Root = root.Name
-	r.add("trusted root", root.Name, err)
-	detail, err := chain.checkSignatures()
-	r.add("PCK certificate chain", detail, err)
-	detail, err = chain.checkValidity(options.At)
-	r.add("certificates valid", detail, err)
-	detail, err = checkQEReport(q, chain.leaf)
-	r.add("QE report signature", detail, err)
-	qe, known := root.QuotingEnclaves[q.Header.TEE]
-	if known {
-		detail, err = checkQuotingEnclave(q, qe)
-		r.add("quoting enclave", detail, err)
-	}
-	detail, err = checkBinding(q)
+// checkQuote: the quote is signed by a key that the quoting enclave has made.
+func checkQuote(r *Result, q *quote.Quote) {
+	detail, err := checkBinding(q)
 	r.add("attestation key binding", detail, err)
 	detail, err = checkQuoteSignature(q)
 	r.add("quote signature", detail, err)
-	detail, err = checkDebug(q, options.AllowDebug)
-	r.add("debug mode", detail, err)
-
-	r.Trusted = !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.Passed })
-	r.NotChecked = notChecked(q, known)
-	return r, r.Err()
+	if err = nil; q.Header.VendorID != quote.IntelVendorID() {
+		err = fmt.Errorf("%s, which is not Intel: what it means by a quote is not known", q.Header.VendorID)
+	}
+	r.add("QE vendor", "Intel", err)
 }
 
-func (o Options) check() error {
-	if o.At.IsZero() {
-		return errors.New("attest: Options.At is not set: the certificates are valid at no time")
+// checkTCB: the security versions of the platform and its quoting enclave are
+// accepted.
+func checkTCB(r *Result, q *quote.Quote, platform *Platform, k *checked, policy Policy) {
+	if platform == nil || k.tcb == nil || k.qe == nil {
+		r.add("TCB status", "", errors.New("without a platform, TCB info and QE identity nobody can tell"))
+		return
 	}
-	if len(o.Roots) == 0 {
-		return errors.New("attest: Options.Roots is empty: nobody is trusted; IntelRoot is the root of genuine platforms")
+	r.EvaluationDataNumber = min(*k.tcb.TCBEvaluationDataNumber, *k.qe.TCBEvaluationDataNumber)
+	if !bytes.Equal(platform.FMSPC, k.tcb.FMSPC[:]) || !bytes.Equal(platform.PCEID, k.tcb.PCEID[:]) {
+		r.add("TCB status", "", fmt.Errorf("the TCB info is for the FMSPC %X and the PCE %X, and the platform has %X and %X",
+			k.tcb.FMSPC, k.tcb.PCEID, []byte(platform.FMSPC), []byte(platform.PCEID)))
+		return
 	}
-	for _, root := range o.Roots {
-		if root.Key == nil {
-			return fmt.Errorf("attest: Options.Roots: %q has no key", root.Name)
-		}
+	level, err := k.tcb.level(platform)
+	if err != nil {
+		r.add("TCB status", "", err)
+		return
 	}
-	return nil
-}
+	qe, err := k.qe.level(q.Signature.QEReport.ISVSVN)
+	if err != nil {
+		r.add("TCB status", "", err)
+		return
+	}
+	if r.Status, err = converge(level.Status, qe.Status); err != nil {
+		r.add("TCB status", "", err)
+		return
+	}
+	r.TCBDate = level.Date
+	if qe.Date.Before(level.Date) {
+		r.TCBDate = qe.Date
+	}
+	r.Advisories = slices.Concat(level.Advisories, qe.Advisories)
+	slices.Sort(r.Advisories)
+	r.Advisories = slices.Compact(r.Advisories)
 
-// notChecked lists what is left to the caller, or to collateral.
-func notChecked(q *quote.Quote, qeKnown bool) []string {
-	var list []string
-	if !qeKnown {
-		list = append(list, "identity of the quoting enclave: this root tells none")
+	detail, err := policy.checkStatus(r.Status)
+	if err == nil {
+		detail += "; as of " + r.TCBDate.UTC().Format("2006-01-02")
 	}
-	list = append(list,
-		"revocation of the certificates",
-		"security versions: TCB level of the platform, version of the quoting enclave",
-	)
-	if q.TD != nil {
-		list = append(list, "identity of the TDX module")
-	}
-	return append(list, "which enclave it is, and whether its report data is what you expect")
+	r.add("TCB status", detail, err)
+	detail, err = policy.checkAdvisories(r.Status, r.Advisories)
+	r.add("advisories", detail, err)
 }
 
 // checkQEReport: the PCK signed the report of the quoting enclave.
@@ -109,11 +108,30 @@ func checkQEReport(q *quote.Quote, pck *x509.Certificate) (string, error) {
 	return fmt.Sprintf("QE with MRSIGNER %s, security version %d", q.Signature.QEReport.MRSigner, q.Signature.QEReport.ISVSVN), nil
 }
 
-// checkQuotingEnclave: the report is of the maker's quoting enclave, initialized
-// and not in debug mode. The masks are those of Intel's identity of it: MODE64BIT
-// and XFRM may differ.
-func checkQuotingEnclave(q *quote.Quote, want QuotingEnclave) (string, error) {
+// checkQuotingEnclave: it is the quoting enclave who vouches for the quote. A
+// platform certifies the keys of any enclave that asks for it.
+func checkQuotingEnclave(r *Result, q *quote.Quote, chain *pckChain, k *checked) {
+	detail, err := checkQEReport(q, chain.leaf)
+	r.add("QE report signature", detail, err)
 	report := q.Signature.QEReport
+	want, known := chain.trusted.QuotingEnclaves[q.Header.TEE]
+	switch {
+	case k != nil && k.qe != nil:
+		r.add("quoting enclave", fmt.Sprintf("that of the QE identity, version %d", report.ISVSVN), k.qe.matches(report))
+	case k != nil:
+		r.add("quoting enclave", "", errors.New("without a QE identity nobody can tell whether it is one"))
+	case known:
+		detail, err := checkMaker(report, want)
+		r.add("quoting enclave", detail, err)
+	default:
+		r.NotChecked = append(r.NotChecked, "identity of the quoting enclave: this root tells none")
+	}
+}
+
+// checkMaker: the report is of the maker's quoting enclave, initialized and not in
+// debug mode. The masks are those of Intel's identity of it: MODE64BIT and XFRM may
+// differ.
+func checkMaker(report sgx.ReportBody, want QuotingEnclave) (string, error) {
 	if report.MRSigner != want.MRSigner || report.ISVProdID != want.ISVProdID {
 		return "", fmt.Errorf("an enclave with MRSIGNER %s and product %d vouches for the quote: it is not the quoting enclave (%s, %d)",
 			report.MRSigner, report.ISVProdID, want.MRSigner, want.ISVProdID)

@@ -176,6 +176,17 @@ func (v Signature) String() string { return hex.EncodeToString(v[:]) }
 // MarshalText returns the bytes in hex.
 func (v Signature) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
+// UnmarshalText reads hex.
+func (v *Signature) UnmarshalText(text []byte) error {
+	if len(text) != 2*len(v) {
+		return fmt.Errorf("quote: a signature has %d digits, not %d", 2*len(v), len(text))
+	}
+	if _, err := hex.Decode(v[:], text); err != nil {
+		return fmt.Errorf("quote: %w", err)
+	}
+	return nil
+}
+
 // PublicKey is a P-256 public key: x ‖ y, 32 bytes big-endian each.
 type PublicKey [64]byte
 

@@ -84,8 +84,7 @@ func demo(command *cobra.Command) (err error) {
 	}
 
 	say("\n3. A verifier that trusts Intel's root must refuse it:\n")
-	options := attest.Options{At: time.Now(), Roots: []attest.Root{attest.IntelRoot()}}
-	if err := demoVerdict(command, q, options, false); err != nil {
+	if err := demoVerdict(command, q, attest.IntelRoot(), false); err != nil {
 		return err
 	}
 	say("\n4. A verifier that was given the simulated root on purpose accepts it:\n")
@@ -93,8 +92,7 @@ func demo(command *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	options.Roots = []attest.Root{root}
-	return demoVerdict(command, q, options, true)
+	return demoVerdict(command, q, root, true)
 }
 
 // startHelper serves quotes of a simulated platform until ctx is done; then the
@@ -117,8 +115,13 @@ func startHelper(ctx context.Context, socket string) (<-chan error, error) {
 }
 
 // demoVerdict shows the verdict on q, which must be the expected one.
-func demoVerdict(command *cobra.Command, q *quote.Quote, options attest.Options, want bool) error {
-	result, err := attest.Verify(q, options)
+func demoVerdict(command *cobra.Command, q *quote.Quote, root attest.Root, want bool) error {
+	collateral, err := simulated.NewCollateral(time.Now())
+	if err != nil {
+		return err
+	}
+	data := q.ReportData()
+	result, err := attest.NewVerifier(root).Verify(q, collateral, attest.Policy{ReportData: data[:]}, time.Now())
 	if result == nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +64,15 @@ func TestGetInspectVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := append([]byte("lines of a log\n"), pem...)
+	collateral := filepath.Join(dir, "collateral")
+	if exit, _, errs := confcom(t, nil, "simulated", "collateral", "--out-dir", collateral); exit != 0 {
+		t.Fatal(errs)
+	}
+	policy := filepath.Join(dir, "policy.json")
+	if err := os.WriteFile(policy, []byte(`{"mrSigners": ["`+strings.Repeat("00", 32)+`"], "reportData": "c0ffee"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	signer := fmt.Sprintf("%x", sha256.Sum256([]byte("SIMULATED: signer of the confcom command")))
 
 	for _, c := range []struct {
 		name  string
@@ -73,9 +84,14 @@ func TestGetInspectVerify(t *testing.T) {
 		{"inspect", nil, []string{"quote", "inspect", binary}, 0, "report data     c0ffee00"},
 		{"inspect a log", log, []string{"quote", "inspect", "-"}, 0, "SIMULATED (NOT INTEL) SGX Root CA"},
 		{"inspect as JSON", nil, []string{"quote", "inspect", binary, "-o", "json"}, 0, `"flags": "INIT|MODE64BIT"`},
-		{"verify", nil, []string{"quote", "verify", binary, "--root", root}, 0, "TRUSTED, as far as checked"},
-		{"verify a log", log, []string{"quote", "verify", "-", "--root", root}, 0, "TRUSTED, as far as checked"},
-		{"verify without the root", nil, []string{"quote", "verify", binary}, 1, "NOT TRUSTED"},
+		{"verify", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral}, 0, "TRUSTED until"},
+		{"verify a log", log, []string{"quote", "verify", "-", "--root", root, "--collateral", filepath.Join(collateral, "collateral.json")}, 0, "TRUSTED until"},
+		{"verify without the root", nil, []string{"quote", "verify", binary, "--collateral", collateral}, 1, "NOT TRUSTED"},
+		{"verify without collateral", nil, []string{"quote", "verify", binary, "--root", root}, 2, "CANNOT TELL"},
+		{"verify the nonce", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral, "--report-data", "c0ffee"}, 0, "report data "},
+		{"verify another nonce", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral, "--report-data", "c0ffef"}, 1, "FAILED  report data"},
+		{"verify by a file", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral, "--policy", policy}, 1, "FAILED  MRSIGNER"},
+		{"verify by a file and a flag", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral, "--policy", policy, "--mrsigner", signer}, 0, "TRUSTED until"},
 		{"verify at another time", nil, []string{"quote", "verify", binary, "--root", root, "--at", "2001-01-01T00:00:00Z"}, 1, "not at 2001-01-01T00:00:00Z"},
 	} {
 		exit, out, errs := confcom(t, c.stdin, c.args...)
@@ -84,9 +100,9 @@ func TestGetInspectVerify(t *testing.T) {
 		}
 	}
 
-	_, out, _ := confcom(t, nil, "quote", "verify", binary, "-o", "json")
+	_, out, _ := confcom(t, nil, "quote", "verify", binary, "--root", root, "--collateral", collateral, "-o", "json")
 	var result attest.Result
-	if err := json.Unmarshal([]byte(out), &result); err != nil || result.Trusted || len(result.NotChecked) == 0 {
+	if err := json.Unmarshal([]byte(out), &result); err != nil || !result.Trusted || len(result.NotChecked) == 0 || result.Status != attest.UpToDate {
 		t.Errorf("as JSON: %v\n%s", err, out)
 	}
 }
@@ -144,6 +160,12 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "verify", good, "--root", empty}, 2, "is empty"},
 		{[]string{"quote", "verify", good, "--root", text}, 2, "no PEM certificate"},
 		{[]string{"quote", "verify", good, "--root", ""}, 2, "--root"},
+		{[]string{"quote", "verify", good, "--collateral", text}, 2, "collateral: invalid character"},
+		{[]string{"quote", "verify", good, "--collateral", dir}, 2, "collateral.json: no such file"},
+		{[]string{"quote", "verify", good, "--policy", text}, 2, "policy: invalid character"},
+		{[]string{"quote", "verify", good, "--accept-status", "Fine"}, 2, "there are"},
+		{[]string{"quote", "verify", good, "--mrsigner", "00"}, 2, "64 hexadecimal digits"},
+		{[]string{"quote", "verify", good, "--min-svn", "1"}, 2, "MRSigners"},
 		{[]string{"quote", "verify", good, "--at", ""}, 2, "--at"},
 		{[]string{"quote", "verify", text}, 2, "text without a PEM block"},
 		{[]string{"quote", "verify", twice}, 2, "2 quotes in one text"},

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/quote"
@@ -117,10 +119,16 @@ func showResult(w io.Writer, r *attest.Result) error {
 	for _, name := range r.NotChecked {
 		fmt.Fprintf(t, "-\tnot checked\t%s\n", name)
 	}
-	verdict := "TRUSTED, as far as checked"
-	if !r.Trusted {
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	verdict := "TRUSTED until " + r.Expires.UTC().Format(time.RFC3339) + ", unless something is revoked before"
+	switch {
+	case errors.Is(r.Err(), attest.ErrCannotTell):
+		verdict = "CANNOT TELL: nothing is wrong, but not all could be checked (--collateral)"
+	case !r.Trusted:
 		verdict = "NOT TRUSTED"
 	}
-	fmt.Fprintln(t, verdict)
-	return t.Flush()
+	_, err := fmt.Fprintln(w, verdict)
+	return err
 }

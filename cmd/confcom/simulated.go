@@ -55,7 +55,7 @@ root certificate.`,
 			if err != nil {
 				return failed(err)
 			}
-			files := collateral.Files()
+			files := simulated.Files(collateral)
 			files["root.pem"] = simulation.RootPEM()
 			if files["collateral.json"], err = json.MarshalIndent(collateral, "", "  "); err != nil {
 				return failed(err)

@@ -1,79 +1,245 @@
 package main
 
 import (
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/sgx"
 )
+
+// verification is what 'confcom quote verify' is asked to do.
+type verification struct {
+	root, at, collateral string
+	policy               attest.Policy
+	policyFile           string
+	product              uint16
+}
 
 func newVerifyCommand() *cobra.Command {
 	var (
-		output     format
-		root, at   string
-		allowDebug bool
+		v      verification
+		output format
 	)
 	command := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Judge whether a quote is genuine",
-		Long: `Judge whether a quote is genuine: signed by a quoting enclave on a platform
-whose certificate chains to a trusted root. That is Intel's, unless --root gives
-another, such as that of a simulated platform ('confcom simulated root').
+		Short: "Judge whether a quote is genuine, and its platform up to date",
+		Long: `Judge whether a quote is to be trusted: signed by the quoting enclave of a platform
+whose certificate chains to a trusted root, that is not revoked and up to date, of an
+enclave that no debugger can read. The root is Intel's, unless --root gives another,
+such as that of a simulated platform ('confcom simulated root').
+
+Collateral is what Intel publishes for verifiers: revocation lists, TCB info and the
+identity of the quoting enclave. Without it nobody can tell whether to trust a quote.
+--collateral takes a file as the verifier @phala/dcap-qvl has it, or a directory with
+a collateral.json, such as 'confcom simulated collateral' writes. Nothing is fetched.
+
+The flags below --collateral say what else is wanted of the quote; so does a --policy
+file in JSON, with the fields of Policy of the Go package attest, which the flags
+overrule.
 
 FILE holds the bytes of a quote, or text with a PEM block "SGX QUOTE" in it,
 such as the log of a pod; "-" reads the standard input.
 
-Exit codes: 0 trusted, 1 not trusted, 2 bad input.`,
-		Example: `  confcom quote verify quote.bin
-  kubectl logs job/attested-job | confcom quote verify - --root simulated-root.pem`,
+Exit codes: 0 trusted, 1 not trusted, 2 cannot tell: bad input, or no collateral.`,
+		Example: `  confcom quote verify quote.bin --collateral collateral.json --mrsigner 83d719e7...
+  kubectl logs job/attested-job | confcom quote verify - --root simulated-root.pem --collateral simulated-collateral
+  confcom quote verify quote.bin --collateral collateral.json --accept-status SWHardeningNeeded -o json`,
 		Args: oneFile,
 		RunE: func(command *cobra.Command, args []string) error {
-			options := attest.Options{At: time.Now(), Roots: []attest.Root{attest.IntelRoot()}, AllowDebug: allowDebug}
-			// An empty value is a mistake, such as a variable that is not set.
-			if command.Flags().Changed("root") {
-				text, err := readFile(command, root)
-				if err != nil {
-					return badInput(fmt.Errorf("--root: %w", err))
-				}
-				trusted, err := attest.ParseRoot(text)
-				if err != nil {
-					return badInput(fmt.Errorf("--root=%s: %w", root, err))
-				}
-				options.Roots = []attest.Root{trusted}
-			}
-			if command.Flags().Changed("at") {
-				var err error
-				if options.At, err = time.Parse(time.RFC3339, at); err != nil {
-					return badInput(fmt.Errorf("--at=%s: not a time such as 2026-01-31T12:00:00Z", at))
-				}
-			}
-			q, _, err := readQuote(command, args[0])
-			if err != nil {
+			result, err := v.run(command, args[0])
+			if result == nil {
 				return err
 			}
-			result, err := attest.Verify(q, options)
-			if result == nil {
-				return badInput(fmt.Errorf("%s: %w", args[0], err))
-			}
+			verdict := err
 			if output == formatJSON {
 				err = writeJSON(command, result)
 			} else {
 				err = showResult(command.OutOrStdout(), result)
 			}
-			if err != nil {
+			switch {
+			case err != nil:
 				return failed(err)
-			}
-			if !result.Trusted {
-				return failed(nil) // the verdict is said
+			case errors.Is(verdict, attest.ErrCannotTell):
+				return badInput(nil) // it is said
+			case !result.Trusted:
+				return failed(nil)
 			}
 			return nil
 		},
 	}
 	output.flag(command)
-	command.Flags().StringVar(&root, "root", "", "trust only the root certificate in this PEM `file`, not Intel's")
-	command.Flags().StringVar(&at, "at", "", "judge as of this `time` (RFC 3339), not now")
-	command.Flags().BoolVar(&allowDebug, "allow-debug", false, "accept enclaves that a debugger can read")
+	v.flags(command.Flags())
 	return command
+}
+
+func (v *verification) flags(flags *pflag.FlagSet) {
+	flags.SortFlags = false
+	flags.StringVar(&v.root, "root", "", "trust only the root certificate in this PEM `file`, not Intel's")
+	flags.StringVar(&v.at, "at", "", "judge as of this `time` (RFC 3339), not now")
+	flags.StringVar(&v.collateral, "collateral", "", "judge by the collateral in this `file or directory`")
+	flags.StringVar(&v.policyFile, "policy", "", "want what this JSON `file` says")
+	flags.Var(statusList{&v.policy.Statuses}, "accept-status", "accept this TCB `status`, too, in Intel's words, such as SWHardeningNeeded; can be repeated")
+	flags.StringSliceVar(&v.policy.Advisories, "accept-advisory", nil, "of the advisories for a platform that is not up to date, accept only this `one`, such as INTEL-SA-00615; can be repeated")
+	flags.BoolVar(&v.policy.AllowDebug, "allow-debug", false, "accept enclaves that a debugger can read")
+	flags.Var(measurementList{&v.policy.MREnclaves}, "mrenclave", "the enclave must be this `hex`, or one of several")
+	flags.Var(measurementList{&v.policy.MRSigners}, "mrsigner", "the enclave must be signed by this `hex`, or one of several")
+	flags.Uint16Var(&v.product, "product", 0, "the enclave must be this product of its signer")
+	flags.Uint16Var(&v.policy.MinISVSVN, "min-svn", 0, "the enclave must be of this security version at least")
+	flags.BytesHexVar((*[]byte)(&v.policy.ReportData), "report-data", nil, "the enclave must have bound this `hex`, such as a nonce, with zeros behind it")
+	flags.DurationVar(&v.policy.MaxCollateralAge, "max-collateral-age", 0, "TCB info, QE identity and PCK CRL must have been issued no longer ago than this")
+	flags.BoolVar(&v.policy.AcceptExpired, "accept-expired", false, "accept TCB info and QE identity after their nextUpdate, within --max-collateral-age")
+	flags.IntVar(&v.policy.MinEvaluationDataNumber, "min-evaluation-data-number", 0, "the collateral must have this tcbEvaluationDataNumber at least")
+}
+
+// run judges. Without a result there was nothing to judge.
+func (v *verification) run(command *cobra.Command, name string) (*attest.Result, error) {
+	root, at := attest.IntelRoot(), time.Now()
+	// An empty value is a mistake, such as a variable that is not set.
+	if command.Flags().Changed("root") {
+		text, err := readFile(command, v.root)
+		if err != nil {
+			return nil, badInput(fmt.Errorf("--root: %w", err))
+		}
+		if root, err = attest.ParseRoot(text); err != nil {
+			return nil, badInput(fmt.Errorf("--root=%s: %w", v.root, err))
+		}
+	}
+	if command.Flags().Changed("at") {
+		var err error
+		if at, err = time.Parse(time.RFC3339, v.at); err != nil {
+			return nil, badInput(fmt.Errorf("--at=%s: not a time such as 2026-01-31T12:00:00Z", v.at))
+		}
+	}
+	var collateral *attest.Collateral
+	if command.Flags().Changed("collateral") {
+		var err error
+		if collateral, err = readCollateral(v.collateral); err != nil {
+			return nil, badInput(fmt.Errorf("--collateral: %w", err))
+		}
+	}
+	if err := v.settle(command.Flags()); err != nil {
+		return nil, badInput(err)
+	}
+	q, _, err := readQuote(command, name)
+	if err != nil {
+		return nil, err
+	}
+	result, err := attest.NewVerifier(root).Verify(q, collateral, v.policy, at)
+	if result == nil {
+		return nil, badInput(fmt.Errorf("%s: %w", name, err))
+	}
+	return result, err
+}
+
+// settle makes the policy of the file and the flags.
+func (v *verification) settle(flags *pflag.FlagSet) error {
+	if flags.Changed("policy") {
+		text, err := os.ReadFile(v.policyFile)
+		if err != nil {
+			return fmt.Errorf("--policy: %w", err)
+		}
+		// The flags have written into the policy already: they come last.
+		filed, err := attest.ParsePolicy(text)
+		if err != nil {
+			return fmt.Errorf("--policy=%s: %w", v.policyFile, err)
+		}
+		given := v.policy
+		v.policy = filed
+		flags.Visit(func(f *pflag.Flag) {
+			switch f.Name {
+			case "accept-status":
+				v.policy.Statuses = given.Statuses
+			case "accept-advisory":
+				v.policy.Advisories = given.Advisories
+			case "allow-debug":
+				v.policy.AllowDebug = given.AllowDebug
+			case "mrenclave":
+				v.policy.MREnclaves = given.MREnclaves
+			case "mrsigner":
+				v.policy.MRSigners = given.MRSigners
+			case "min-svn":
+				v.policy.MinISVSVN = given.MinISVSVN
+			case "report-data":
+				v.policy.ReportData = given.ReportData
+			case "max-collateral-age":
+				v.policy.MaxCollateralAge = given.MaxCollateralAge
+			case "accept-expired":
+				v.policy.AcceptExpired = given.AcceptExpired
+			case "min-evaluation-data-number":
+				v.policy.MinEvaluationDataNumber = given.MinEvaluationDataNumber
+			}
+		})
+	}
+	if flags.Changed("product") {
+		v.policy.ISVProdID = &v.product
+	}
+	return nil
+}
+
+// readCollateral reads collateral from a file, or from collateral.json in a
+// directory.
+func readCollateral(name string) (*attest.Collateral, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		name = filepath.Join(name, "collateral.json")
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	collateral, err := attest.ParseCollateral(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return collateral, nil
+}
+
+// statusList is a flag for TCB statuses.
+type statusList struct{ list *[]attest.TCBStatus }
+
+func (l statusList) Type() string { return "status" }
+
+func (l statusList) String() string {
+	if l.list == nil || len(*l.list) == 0 {
+		return ""
+	}
+	return fmt.Sprint(*l.list)
+}
+
+func (l statusList) Set(value string) error {
+	var s attest.TCBStatus
+	if err := s.UnmarshalText([]byte(value)); err != nil {
+		return err
+	}
+	*l.list = append(*l.list, s)
+	return nil
+}
+
+// measurementList is a flag for measurements of enclaves.
+type measurementList struct{ list *[]sgx.Measurement }
+
+func (l measurementList) Type() string { return "hex" }
+
+func (l measurementList) String() string {
+	if l.list == nil || len(*l.list) == 0 {
+		return ""
+	}
+	return fmt.Sprint(*l.list)
+}
+
+func (l measurementList) Set(value string) error {
+	b, err := hex.DecodeString(value)
+	if err != nil || len(b) != len(sgx.Measurement{}) {
+		return fmt.Errorf("not %d hexadecimal digits", 2*len(sgx.Measurement{}))
+	}
+	*l.list = append(slices.Clone(*l.list), sgx.Measurement(b))
+	return nil
 }

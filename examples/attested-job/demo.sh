@@ -28,12 +28,14 @@ run "kubectl logs job/attested-job | sed '/-BEGIN/,/-END/ {//! d}'    # without 
 title "What is in the quote"
 run "kubectl logs job/attested-job | bin/confcom quote inspect -"
 
-title "A verifier elsewhere that trusts Intel's root must refuse a simulated platform"
-run "kubectl logs job/attested-job | bin/confcom quote verify - || true"
+title "A verifier elsewhere has collateral: here, that of all simulated platforms"
+run "bin/confcom simulated collateral --out-dir bin/simulated 2>/dev/null"
 
-title "A verifier that is given the simulated root on purpose accepts it"
-run "bin/confcom simulated root --out bin/simulated-root.pem"
-run "kubectl logs job/attested-job | bin/confcom quote verify - --root bin/simulated-root.pem"
+title "If it trusts Intel's root, it must refuse a simulated platform"
+run "kubectl logs job/attested-job | bin/confcom quote verify - --collateral bin/simulated || true"
+
+title "If it is given the simulated root on purpose, it accepts it"
+run "kubectl logs job/attested-job | bin/confcom quote verify - --collateral bin/simulated --root bin/simulated/root.pem"
 
 title "Look around, and take it down"
 cat <<'END'

@@ -29,7 +29,12 @@ func verify(t testing.TB, data []byte) *quote.Quote {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := attest.Verify(q, attest.Options{At: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), Roots: []attest.Root{root}}); err != nil {
+	at := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	collateral, err := simulated.NewCollateral(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := attest.NewVerifier(root).Verify(q, collateral, attest.Policy{}, at); err != nil {
 		t.Error(err)
 	}
 	return q

@@ -9,6 +9,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 
 	"github.com/confcom/confcom/quote"
@@ -25,60 +26,29 @@ const (
 	tcbName      = label + "SGX TCB Signing"
 )
 
-// authority is a certificate and its key.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-// authorities are the same for every simulated platform.
-type authorities struct {
-	root authority
-	pck  authority // issues PCK certificates
-	tcb  authority // signs TCB info and QE identity
-}
-
-func newAuthorities() (*authorities, error) {
-	root, err := newAuthority(rootName, x509.KeyUsageCertSign|x509.KeyUsageCRLSign, 1, nil)
-	if err != nil {
-		return nil, err
-	}
-	pck, err := newAuthority(pckCAName, x509.KeyUsageCertSign|x509.KeyUsageCRLSign, 0, root)
-	if err != nil {
-		return nil, err
-	}
-	tcb, err := newAuthority(tcbName, x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment, noCA, root)
-	if err != nil {
-		return nil, err
-	}
-	return &authorities{root: *root, pck: *pck, tcb: *tcb}, nil
+// Authority is a certificate before it is signed, and its key.
+type Authority struct {
+	Template *x509.Certificate
+	Key      *ecdsa.PrivateKey
 }
 
 // noCA as a path length makes a certificate that issues no others.
 const noCA = -1
 
-func newAuthority(name string, usage x509.KeyUsage, pathLength int, issuer *authority) (*authority, error) {
-	key, err := deriveKey("key of " + name)
+// newAuthority makes the template of a certificate. It carries the five extensions
+// that Intel's carry, since verifiers insist on them. Who says whose it is, for its
+// key and its serial number.
+func newAuthority(name, who string, usage x509.KeyUsage, pathLength int) (Authority, error) {
+	key, err := deriveKey(who)
 	if err != nil {
-		return nil, err
+		return Authority{}, err
 	}
-	certificate, err := issue(name, name, key, usage, pathLength, issuer)
-	if err != nil {
-		return nil, err
-	}
-	return &authority{certificate: certificate, key: key}, nil
-}
-
-// issue makes a certificate; without an issuer it is self-signed. It carries
-// the five extensions that Intel's carry, since verifiers insist on them. Who
-// says whose it is, for its serial number.
-func issue(name, who string, key *ecdsa.PrivateKey, usage x509.KeyUsage, pathLength int, issuer *authority, extra ...pkix.Extension) (*x509.Certificate, error) {
 	keyID, err := subjectKeyID(&key.PublicKey)
 	if err != nil {
-		return nil, err
+		return Authority{}, err
 	}
-	template := &x509.Certificate{
-		SerialNumber:          new(big.Int).SetBytes(append([]byte{1}, derive(18, "serial number of "+who)...)),
+	return Authority{Key: key, Template: &x509.Certificate{
+		SerialNumber:          new(big.Int).SetBytes(append([]byte{1}, derive(18, "serial number of "+strings.TrimPrefix(who, "key of "))...)),
 		Subject:               pkix.Name{CommonName: name, Organization: []string{organization}},
 		NotBefore:             time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC),
 		NotAfter:              time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC),
@@ -91,19 +61,30 @@ func issue(name, who string, key *ecdsa.PrivateKey, usage x509.KeyUsage, pathLen
 		SubjectKeyId:          keyID,
 		AuthorityKeyId:        keyID,
 		CRLDistributionPoints: []string{"https://simulated.invalid/crl.der"},
-		ExtraExtensions:       extra,
-	}
-	parent, parentKey := template, key
-	if issuer != nil {
-		parent, parentKey = issuer.certificate, issuer.key
-	}
+	}}, nil
+}
+
+// Issue signs the certificate of another authority, or of a itself.
+func (a Authority) Issue(child Authority) (*x509.Certificate, error) {
 	// Without a source of randomness ECDSA is deterministic (RFC 6979).
-	der, err := x509.CreateCertificate(nil, template, parent, &key.PublicKey, parentKey)
+	der, err := x509.CreateCertificate(nil, child.Template, a.Template, &child.Key.PublicKey, a.Key)
 	if err != nil {
-		return nil, fmt.Errorf("simulated: certificate %q: %w", name, err)
+		return nil, fmt.Errorf("simulated: certificate %q: %w", child.Template.Subject.CommonName, err)
 	}
 	return x509.ParseCertificate(der)
 }
+
+// Revoke signs a revocation list, and returns it in DER.
+func (a Authority) Revoke(list *x509.RevocationList) ([]byte, error) {
+	der, err := x509.CreateRevocationList(nil, list, a.Template, a.Key)
+	if err != nil {
+		return nil, fmt.Errorf("simulated: CRL of %q: %w", a.Template.Subject.CommonName, err)
+	}
+	return der, nil
+}
+
+// Sign signs data.
+func (a Authority) Sign(data []byte) (quote.Signature, error) { return sign(a.Key, data) }
 
 func subjectKeyID(key *ecdsa.PublicKey) ([]byte, error) {
 	point, err := key.Bytes()
@@ -112,19 +93,6 @@ func subjectKeyID(key *ecdsa.PublicKey) ([]byte, error) {
 	}
 	sum := sha256.Sum256(point)
 	return sum[:20], nil
-}
-
-// revocationList returns the (empty) CRL of a, in DER.
-func (a *authority) revocationList(now time.Time, valid time.Duration) ([]byte, error) {
-	der, err := x509.CreateRevocationList(nil, &x509.RevocationList{
-		Number:     big.NewInt(1),
-		ThisUpdate: now,
-		NextUpdate: now.Add(valid),
-	}, a.certificate, a.key)
-	if err != nil {
-		return nil, fmt.Errorf("simulated: CRL of %q: %w", a.certificate.Subject.CommonName, err)
-	}
-	return der, nil
 }
 
 // sign returns an ECDSA signature of data's SHA-256 in the form that quotes and

@@ -9,23 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/quote"
 )
-
-// Collateral is what a verifier needs besides the quote, as Intel's service
-// would hand it out for this platform. Its JSON form is the one that the
-// verifier @phala/dcap-qvl reads.
-type Collateral struct {
-	PCKCRLIssuerChain     string          `json:"pck_crl_issuer_chain"` // PEM
-	RootCACRL             quote.HexBytes  `json:"root_ca_crl"`          // DER
-	PCKCRL                quote.HexBytes  `json:"pck_crl"`              // DER
-	TCBInfoIssuerChain    string          `json:"tcb_info_issuer_chain"`
-	TCBInfo               string          `json:"tcb_info"` // the signed JSON text
-	TCBInfoSignature      quote.Signature `json:"tcb_info_signature"`
-	QEIdentityIssuerChain string          `json:"qe_identity_issuer_chain"`
-	QEIdentity            string          `json:"qe_identity"` // the signed JSON text
-	QEIdentitySignature   quote.Signature `json:"qe_identity_signature"`
-}
 
 // How long collateral is valid, as Intel has it.
 const (
@@ -35,35 +21,17 @@ const (
 
 // NewCollateral returns the collateral of all simulated platforms as issued on
 // the day of now (UTC).
-func NewCollateral(now time.Time) (*Collateral, error) {
-	a, err := newAuthorities()
+func NewCollateral(now time.Time) (*attest.Collateral, error) {
+	i, err := NewIssuance("", now)
 	if err != nil {
 		return nil, err
 	}
-	issued := now.UTC().Truncate(24 * time.Hour)
-	c := &Collateral{
-		PCKCRLIssuerChain:     encodePEM(a.pck.certificate, a.root.certificate),
-		TCBInfoIssuerChain:    encodePEM(a.tcb.certificate, a.root.certificate),
-		QEIdentityIssuerChain: encodePEM(a.tcb.certificate, a.root.certificate),
-	}
-	if c.RootCACRL, err = a.root.revocationList(issued, rootCRLValidity); err != nil {
-		return nil, err
-	}
-	if c.PCKCRL, err = a.pck.revocationList(issued, collateralValidity); err != nil {
-		return nil, err
-	}
-	if c.TCBInfo, c.TCBInfoSignature, err = a.signJSON(newTCBInfo(issued)); err != nil {
-		return nil, err
-	}
-	if c.QEIdentity, c.QEIdentitySignature, err = a.signJSON(newQEIdentity(issued)); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return i.Collateral()
 }
 
-// Files returns the parts as the files that other verifiers read: name to
-// content.
-func (c *Collateral) Files() map[string][]byte {
+// Files returns the parts of collateral as the files that other verifiers read: name
+// to content.
+func Files(c *attest.Collateral) map[string][]byte {
 	signed := func(key, body string, s quote.Signature) []byte {
 		return fmt.Appendf(nil, `{"%s":%s,"signature":"%s"}`, key, body, s)
 	}
@@ -73,7 +41,7 @@ func (c *Collateral) Files() map[string][]byte {
 		"tcb_sign_chain.pem": []byte(c.TCBInfoIssuerChain),
 		"pck_crl_issuer.pem": []byte(c.PCKCRLIssuerChain),
 		"pck_crl.der":        c.PCKCRL,
-		"root_ca_crl.der":    c.RootCACRL,
+		"root_ca_crl.der":    c.RootCRL,
 	}
 }
 
@@ -85,20 +53,20 @@ func encodePEM(certificates ...*x509.Certificate) string {
 	return text.String()
 }
 
-// signJSON returns v as compact JSON, which is what Intel signs, and the TCB
-// signing key's signature of that text.
-func (a *authorities) signJSON(v any) (string, quote.Signature, error) {
+// signJSON returns v as compact JSON, which is what Intel signs, and the signature
+// of that text.
+func (a Authority) signJSON(v any) (string, quote.Signature, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return "", quote.Signature{}, fmt.Errorf("simulated: %w", err)
 	}
-	signature, err := sign(a.tcb.key, text)
+	signature, err := a.Sign(text)
 	return string(text), signature, err
 }
 
-// tcbInfo is Intel's TCB info, version 3 (PCS API v4). The order of the fields
+// TCBInfo is Intel's TCB info, version 3 (PCS API v4). The order of the fields
 // is that of Intel's service.
-type tcbInfo struct {
+type TCBInfo struct {
 	ID                      string     `json:"id"`
 	Version                 int        `json:"version"`
 	IssueDate               time.Time  `json:"issueDate"`
@@ -107,14 +75,28 @@ type tcbInfo struct {
 	PCEID                   string     `json:"pceId"`
 	TCBType                 int        `json:"tcbType"`
 	TCBEvaluationDataNumber int        `json:"tcbEvaluationDataNumber"`
-	TCBLevels               []tcbLevel `json:"tcbLevels"`
+	TCBLevels               []TCBLevel `json:"tcbLevels"`
 }
 
-type tcbLevel struct {
+// TCBLevel is a level of TCB info or of an identity.
+type TCBLevel struct {
 	TCB         any       `json:"tcb"`
 	TCBDate     time.Time `json:"tcbDate"`
 	TCBStatus   string    `json:"tcbStatus"`
 	AdvisoryIDs []string  `json:"advisoryIDs,omitempty"`
+}
+
+// PlatformTCB are the security versions of a platform.
+type PlatformTCB struct {
+	Components [16]struct {
+		SVN int `json:"svn"`
+	} `json:"sgxtcbcomponents"`
+	PCESVN int `json:"pcesvn"`
+}
+
+// EnclaveTCB is the security version of an enclave.
+type EnclaveTCB struct {
+	ISVSVN uint16 `json:"isvsvn"`
 }
 
 // tcbEvaluationDataNumber counts the TCB recoveries that the collateral knows.
@@ -122,32 +104,25 @@ const tcbEvaluationDataNumber = 17
 
 // newTCBInfo has two levels: the platform's own, and an older one, so that
 // verifiers have a choice to make.
-func newTCBInfo(issued time.Time) tcbInfo {
-	type component struct {
-		SVN int `json:"svn"`
-	}
-	type platformTCB struct {
-		Components [16]component `json:"sgxtcbcomponents"`
-		PCESVN     int           `json:"pcesvn"`
-	}
-	current := platformTCB{PCESVN: pceSVN}
+func newTCBInfo(issued time.Time) TCBInfo {
+	current := PlatformTCB{PCESVN: pceSVN}
 	for i, svn := range tcbComponents() {
 		current.Components[i].SVN = svn
 	}
 	old := current
 	old.Components[0].SVN--
-	return tcbInfo{
+	return TCBInfo{
 		ID: "SGX", Version: 3, IssueDate: issued, NextUpdate: issued.Add(collateralValidity),
 		FMSPC: fmt.Sprintf("%X", fmspc), PCEID: fmt.Sprintf("%X", pceID), TCBEvaluationDataNumber: tcbEvaluationDataNumber,
-		TCBLevels: []tcbLevel{
+		TCBLevels: []TCBLevel{
 			{TCB: current, TCBDate: levelDate(2025), TCBStatus: "UpToDate"},
 			{TCB: old, TCBDate: levelDate(2024), TCBStatus: "OutOfDate", AdvisoryIDs: []string{"SIMULATED-SA-00001"}},
 		},
 	}
 }
 
-// enclaveIdentity is Intel's enclave identity, version 2 (PCS API v4).
-type enclaveIdentity struct {
+// EnclaveIdentity is Intel's enclave identity, version 2 (PCS API v4).
+type EnclaveIdentity struct {
 	ID                      string     `json:"id"`
 	Version                 int        `json:"version"`
 	IssueDate               time.Time  `json:"issueDate"`
@@ -159,15 +134,12 @@ type enclaveIdentity struct {
 	AttributesMask          string     `json:"attributesMask"`
 	MRSigner                string     `json:"mrsigner"`
 	ISVProdID               uint16     `json:"isvprodid"`
-	TCBLevels               []tcbLevel `json:"tcbLevels"`
+	TCBLevels               []TCBLevel `json:"tcbLevels"`
 }
 
-func newQEIdentity(issued time.Time) enclaveIdentity {
-	type enclaveTCB struct {
-		ISVSVN uint16 `json:"isvsvn"`
-	}
+func newQEIdentity(issued time.Time) EnclaveIdentity {
 	qe := quotingEnclave()
-	return enclaveIdentity{
+	return EnclaveIdentity{
 		ID: "QE", Version: 2, IssueDate: issued, NextUpdate: issued.Add(collateralValidity),
 		TCBEvaluationDataNumber: tcbEvaluationDataNumber,
 		MiscSelect:              "00000000",
@@ -178,9 +150,9 @@ func newQEIdentity(issued time.Time) enclaveIdentity {
 		AttributesMask: "FBFFFFFFFFFFFFFF0000000000000000",
 		MRSigner:       strings.ToUpper(hex.EncodeToString(qe.MRSigner[:])),
 		ISVProdID:      qe.ISVProdID,
-		TCBLevels: []tcbLevel{
-			{TCB: enclaveTCB{qe.ISVSVN}, TCBDate: levelDate(2025), TCBStatus: "UpToDate"},
-			{TCB: enclaveTCB{qe.ISVSVN - 1}, TCBDate: levelDate(2024), TCBStatus: "OutOfDate"},
+		TCBLevels: []TCBLevel{
+			{TCB: EnclaveTCB{qe.ISVSVN}, TCBDate: levelDate(2025), TCBStatus: "UpToDate"},
+			{TCB: EnclaveTCB{qe.ISVSVN - 1}, TCBDate: levelDate(2024), TCBStatus: "OutOfDate"},
 		},
 	}
 }

@@ -1,8 +1,6 @@
 package simulated
 
 import (
-	"crypto/ecdsa"
-	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
@@ -19,24 +17,6 @@ const (
 // tcbComponents are the 16 security versions of the platform's parts.
 func tcbComponents() [16]int { return [16]int{7, 7, 2, 2, 3, 1, 0, 5} }
 
-// newPCK returns the platform's certification key and its certificate.
-func (a *authorities) newPCK(node string) (*ecdsa.PrivateKey, *x509.Certificate, error) {
-	who := "PCK of " + node
-	key, err := deriveKey(who)
-	if err != nil {
-		return nil, nil, err
-	}
-	extension, err := sgxExtension(derive(16, "PPID of "+node))
-	if err != nil {
-		return nil, nil, err
-	}
-	certificate, err := issue(pckName, who, key, x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment, noCA, &a.pck, extension)
-	if err != nil {
-		return nil, nil, err
-	}
-	return key, certificate, nil
-}
-
 // sgxOID is Intel's OID of the SGX extension of PCK certificates.
 func sgxOID(suffix ...int) asn1.ObjectIdentifier {
 	return append(asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}, suffix...)
@@ -48,16 +28,29 @@ type attribute struct {
 	Value any
 }
 
-// sgxExtension returns the extension that a PCK certificate of a Processor CA
-// carries (Intel, "SGX PCK Certificate and Certificate Revocation List Profile
-// Specification", section 1.3.5).
-func sgxExtension(ppid []byte) (pkix.Extension, error) {
+// Extension is what a PCK certificate says of its platform (Intel, "SGX PCK
+// Certificate and Certificate Revocation List Profile Specification", section 1.3.5).
+type Extension struct {
+	PPID       []byte
+	Components [16]int
+	PCESVN     int
+	PCEID      []byte
+	FMSPC      []byte
+	// InstanceID, where set, is that of a platform below a Platform CA, which also has
+	// SMT switched on or off.
+	InstanceID []byte
+	SMT        bool
+}
+
+func (e Extension) marshal() (pkix.Extension, error) {
 	const (
 		oidPPID = iota + 1
 		oidTCB
 		oidPCEID
 		oidFMSPC
 		oidSGXType
+		oidInstanceID
+		oidConfiguration
 
 		oidPCESVN  = 17
 		oidCPUSVN  = 18
@@ -65,19 +58,26 @@ func sgxExtension(ppid []byte) (pkix.Extension, error) {
 	)
 	var tcb []attribute
 	var cpuSVN []byte
-	for i, svn := range tcbComponents() {
+	for i, svn := range e.Components {
 		tcb = append(tcb, attribute{sgxOID(oidTCB, i+1), svn})
 		cpuSVN = append(cpuSVN, byte(svn))
 	}
-	tcb = append(tcb, attribute{sgxOID(oidTCB, oidPCESVN), pceSVN}, attribute{sgxOID(oidTCB, oidCPUSVN), cpuSVN})
-
-	value, err := asn1.Marshal([]attribute{
-		{sgxOID(oidPPID), ppid},
+	tcb = append(tcb, attribute{sgxOID(oidTCB, oidPCESVN), e.PCESVN}, attribute{sgxOID(oidTCB, oidCPUSVN), cpuSVN})
+	attributes := []attribute{
+		{sgxOID(oidPPID), e.PPID},
 		{sgxOID(oidTCB), tcb},
-		{sgxOID(oidPCEID), []byte(pceID)},
-		{sgxOID(oidFMSPC), []byte(fmspc)},
+		{sgxOID(oidPCEID), e.PCEID},
+		{sgxOID(oidFMSPC), e.FMSPC},
 		{sgxOID(oidSGXType), asn1.Enumerated(sgxTypeStd)},
-	})
+	}
+	if e.InstanceID != nil {
+		attributes = append(attributes, attribute{sgxOID(oidInstanceID), e.InstanceID}, attribute{sgxOID(oidConfiguration), []attribute{
+			{sgxOID(oidConfiguration, 1), true},
+			{sgxOID(oidConfiguration, 2), true},
+			{sgxOID(oidConfiguration, 3), e.SMT},
+		}})
+	}
+	value, err := asn1.Marshal(attributes)
 	if err != nil {
 		return pkix.Extension{}, fmt.Errorf("simulated: SGX extension: %w", err)
 	}

@@ -6,9 +6,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
 )
@@ -33,60 +33,21 @@ const (
 
 // New returns the simulated platform of a node.
 func New(node string) (*Platform, error) {
-	a, err := newAuthorities()
+	i, err := NewIssuance(node, time.Time{})
 	if err != nil {
 		return nil, err
 	}
-	attestationKey, err := deriveKey("attestation key of " + node)
+	q, err := i.Quote(sgx.ReportBody{})
 	if err != nil {
 		return nil, err
 	}
-	pckKey, pck, err := a.newPCK(node)
-	if err != nil {
-		return nil, err
-	}
-	var template quote.Quote
-	signature := &template.Signature
-
-	point, err := attestationKey.PublicKey.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("simulated: %w", err)
-	}
-	copy(signature.AttestationKey[:], point[1:]) // without the 0x04 of an uncompressed point
-	signature.QEAuthData = qeAuthData()
-
-	// What the PCE does when it certifies a key: check the QE's report of it and
-	// sign that with the PCK.
-	signature.QEReport = quotingEnclave()
-	binding := sha256.New()
-	binding.Write(signature.AttestationKey[:])
-	binding.Write(signature.QEAuthData)
-	binding.Sum(signature.QEReport.ReportData[:0])
-	report, _ := signature.QEReport.MarshalBinary()
-	if signature.QEReportSignature, err = sign(pckKey, report); err != nil {
-		return nil, err
-	}
-	signature.CertificationData = quote.NewPCKChain(pck, a.pck.certificate, a.root.certificate)
-
-	template.BodyType = quote.BodySGX
-	template.Header = quote.Header{
-		Version: quote.Version3, KeyType: quote.KeyECDSAP256,
-		QESVN: signature.QEReport.ISVSVN, PCESVN: pceSVN,
-		// Verifiers refuse any other vendor; the label is in the tail of the
-		// user data, which a genuine QE leaves zero.
-		VendorID: quote.IntelVendorID(),
-	}
-	copy(template.Header.UserData[:16], derive(16, "QE ID of "+node))
-	copy(template.Header.UserData[16:], "SIM")
-
-	template.Enclave = &sgx.ReportBody{}
-	data, err := template.MarshalBinary()
+	data, err := q.MarshalBinary()
 	if err != nil {
 		return nil, err
 	}
 	return &Platform{
-		attestationKey: attestationKey,
-		publicKeyID:    [aesm.PublicKeyIDSize]byte(signature.QEReport.ReportData[:]),
+		attestationKey: i.AttestationKey,
+		publicKeyID:    [aesm.PublicKeyIDSize]byte(q.Signature.QEReport.ReportData[:]),
 		template:       data,
 	}, nil
 }

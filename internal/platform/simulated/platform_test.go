@@ -181,7 +181,7 @@ func TestCollateral(t *testing.T) {
 	if !strings.Contains(c.QEIdentity, `"id":"QE","version":2`) {
 		t.Errorf("QE identity: %s", c.QEIdentity)
 	}
-	for name, data := range c.Files() {
+	for name, data := range simulated.Files(c) {
 		if len(data) == 0 {
 			t.Errorf("%s is empty", name)
 		}

@@ -1,0 +1,132 @@
+package attest
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/confcom/confcom/quote"
+)
+
+// What is signed by Intel is parsed after its signature was checked; the rest comes
+// from anybody. Neither may bring a verifier down.
+
+func FuzzTCBInfo(f *testing.F) {
+	f.Add([]byte(`{"id":"SGX","version":3,"issueDate":"2026-06-01T00:00:00Z","nextUpdate":"2026-07-01T00:00:00Z","fmspc":"005A1D000000","pceId":"0000","tcbType":0,"tcbEvaluationDataNumber":17,` +
+		`"tcbLevels":[{"tcb":{"sgxtcbcomponents":[{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1}],` +
+		`"pcesvn":13},"tcbDate":"2025-01-01T00:00:00Z","tcbStatus":"UpToDate"}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		info, err := parseTCBInfo(text)
+		if err != nil {
+			return
+		}
+		highest := &Platform{PCESVN: 0xffff}
+		for i := range highest.Components {
+			highest.Components[i] = 0xff
+		}
+		if level, err := info.level(highest); err != nil || level != &info.Levels[0] {
+			t.Errorf("a platform with all that there can be reaches %+v, %v", level, err)
+		}
+	})
+}
+
+func FuzzQEIdentity(f *testing.F) {
+	f.Add([]byte(`{"id":"QE","version":2,"issueDate":"2026-06-01T00:00:00Z","nextUpdate":"2026-07-01T00:00:00Z","tcbEvaluationDataNumber":17,"miscselect":"00000000","miscselectMask":"FFFFFFFF",` +
+		`"attributes":"11000000000000000000000000000000","attributesMask":"FBFFFFFFFFFFFFFF0000000000000000","mrsigner":"8C4F5775D796503E96137F77C68A829A0056AC8DED70140B081B094490C57BFF",` +
+		`"isvprodid":1,"tcbLevels":[{"tcb":{"isvsvn":8},"tcbDate":"2025-01-01T00:00:00Z","tcbStatus":"UpToDate"}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if id, err := parseQEIdentity(text); err == nil {
+			if _, err := id.level(0xffff); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func FuzzPlatform(f *testing.F) {
+	f.Add([]byte{0x30, 0})
+	for _, extension := range genuineExtensions(f) {
+		f.Add(extension)
+	}
+	f.Fuzz(func(t *testing.T, der []byte) {
+		p, err := parseSGXExtension(der)
+		if err == nil && (len(p.PPID) != 16 || len(p.FMSPC) != 6 || len(p.PCEID) != 2 || len(p.CPUSVN) != 16 || p.Type == "") {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+func FuzzCRL(f *testing.F) {
+	f.Add([]byte{0x30, 0})
+	lists, _ := filepath.Glob("../../shared/vectors/automata/*crl.der")
+	for _, name := range lists {
+		der, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(der)
+	}
+	issuer := new(x509.Certificate)
+	f.Fuzz(func(t *testing.T, der []byte) {
+		if _, err := parseCRL(der, issuer); err == nil {
+			t.Error("a list of nobody")
+		}
+	})
+}
+
+// genuineExtensions are those of the PCK certificates in genuine quotes, where such
+// are beside the checkout.
+func genuineExtensions(f *testing.F) (all [][]byte) {
+	for _, name := range []string{"phala/sample__sgx_quote", "automata/quotev3.decoded.bin"} {
+		data, err := os.ReadFile(filepath.Join("../../shared/vectors", name))
+		if err != nil {
+			continue
+		}
+		q, _, err := quote.ParsePrefix(data)
+		if err != nil {
+			f.Fatal(err)
+		}
+		chain, err := q.Signature.CertificationData.Certificates()
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, e := range chain[0].Extensions {
+			if e.Id.Equal(sgxExtension()) {
+				all = append(all, e.Value)
+			}
+		}
+	}
+	return all
+}
+
+// FuzzCollateral: nothing in collateral makes a quote trusted whose root is not.
+func FuzzCollateral(f *testing.F) {
+	f.Add([]byte(`{"root_ca_crl": "00", "pck_crl": "00", "tcb_info": "{}", "tcb_info_issuer_chain": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----", "qe_identity": "{}", "qe_identity_issuer_chain": "x"}`))
+	empty := &x509.Certificate{RawSubjectPublicKeyInfo: []byte{0}}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := ParseCollateral(text)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseCollateral(again); err != nil {
+			t.Error(err)
+		}
+		k := new(checked)
+		if k.check(c, &pckChain{leaf: empty, intermediate: empty, root: empty}) {
+			t.Error("signed by nobody, and accepted")
+		}
+		r := new(Result)
+		checkCollateralPeriods(r, k, Policy{MaxCollateralAge: time.Hour}, time.Now())
+		checkTCB(r, new(quote.Quote), new(Platform), k, Policy{})
+		if r.passed() {
+			t.Error("nothing wrong with nothing")
+		}
+	})
+}
