@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/internal/platform/simulated"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
+	"github.com/confcom/confcom/test/misissued"
 	"github.com/confcom/confcom/test/oracles"
 )
 
@@ -66,6 +68,80 @@ func TestSimulatedQuote(t *testing.T) {
 				t.Errorf("verdict %+v; want status %q, error %q", verdict, c.status, c.refuse)
 			}
 		})
+	}
+}
+
+// TestMisissued: on all that is wrong with a quote in itself or with its collateral,
+// another verifier says the same as ours, but where it is known to be wrong or lax.
+func TestMisissued(t *testing.T) {
+	root, err := attest.ParseRoot(simulation.RootPEM())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It has no policy but that of debug mode: a status is a result.
+	policy := attest.Policy{Statuses: []attest.TCBStatus{attest.SWHardeningNeeded, attest.ConfigurationNeeded,
+		attest.ConfigurationAndSWHardeningNeeded, attest.OutOfDate, attest.OutOfDateConfigurationNeeded}}
+	for _, c := range misissued.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			at := c.At
+			if at.IsZero() {
+				at = misissued.Today()
+			}
+			q, collateral := c.Make()
+			data, err := q.MarshalBinary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := json.Marshal(collateral)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs := oracles.DCAPQVL(t, data, text, simulation.RootPEM(), at)
+			result, err := attest.NewVerifier(root).Verify(q, collateral, policy, at)
+			if result == nil {
+				t.Fatal(err)
+			}
+			agree := (theirs.Error == "") == (err == nil) && (err != nil || theirs.Status == string(result.Status))
+			why, known := disagreements()[c.Name]
+			switch {
+			case !agree && !known:
+				t.Errorf("they: %+v; we: %s, %v", theirs, result.Status, err)
+			case agree && known:
+				t.Errorf("they agree by now (%s): %+v, %v", why, theirs, err)
+			}
+		})
+	}
+}
+
+// disagreements are the cases in which the other verifier says something else, and
+// why ours is right.
+func disagreements() map[string]string {
+	const (
+		lists  = "it checks neither the signature nor the issuer nor the dates of revocation lists"
+		levels = "it takes the first level of the list; Intel's library sorts them, and refuses two of the same"
+		signer = "it asks of the signer of TCB info only that the root has certified him"
+	)
+	return map[string]string{
+		"lists swapped":                        lists,
+		"garbage for a list":                   lists,
+		"a list with its signature damaged":    lists,
+		"a list with something behind it":      lists,
+		"a list of somebody of the same name":  lists,
+		"a list of the changes only":           lists,
+		"an expired list":                      lists,
+		"an expired list of the root":          lists,
+		"a list from the future":               lists,
+		"accepted if expired, but the list is": lists,
+		"a CA of the same name":                lists,
+		"another PCK is revoked":               "it looks for the serial number of any certificate in any list, whoever has issued it",
+		"levels in another order":              levels,
+		"a level twice":                        levels,
+		"signed by a PCK":                      signer,
+		"levels of an unknown type":            "it does not look at tcbType, which says how levels are compared",
+		"TCB info of an API that has ended":    "it does not look at the version",
+		"another PCE":                          "it does not compare the PCE",
+		"issued by a clock that is ahead":      "it is stricter: it has no patience with clocks",
 	}
 }
 
