@@ -54,7 +54,7 @@ check: go ## Format, vet, lint and unit tests with the race detector: quick, no 
 # What parses the bytes of clients, and what people write, each for this time.
 FUZZTIME := 10s
 FUZZ := aesm.FuzzFrame aesm.FuzzRequest aesm.FuzzReply internal/peer.FuzzCgroup internal/qcnl.FuzzParse \
-	quote.FuzzParse attest.FuzzTCBInfo attest.FuzzQEIdentity attest.FuzzPlatform attest.FuzzCRL attest.FuzzCollateral
+	quote.FuzzParse attest.FuzzTCBInfo attest.FuzzQEIdentity attest.FuzzPlatform attest.FuzzCRL attest.FuzzCollateral attest/pcs.FuzzBundle
 
 .PHONY: fuzz
 fuzz: go ## Fuzz what parses the bytes of clients, for a while (FUZZTIME=10m for longer)

@@ -81,20 +81,22 @@ func (c *pckChain) checkRoot(roots []Root) (Root, error) {
 		c.root.Subject.CommonName, strings.Join(names, ", "))
 }
 
+// checkAuthorities: the root signs itself and the CA, and both may sign.
+func (c *pckChain) checkAuthorities() (string, error) {
+	if err := checkLink(c.root, c.root, 1); err != nil {
+		return "", err
+	}
+	return strconv.Quote(c.intermediate.Subject.CommonName), checkLink(c.intermediate, c.root, 1)
+}
+
 // checkSignatures: each certificate is signed by the next, and each signer may
 // sign.
 func (c *pckChain) checkSignatures() (string, error) {
-	for _, link := range []struct {
-		child, parent *x509.Certificate
-		below         int // CA certificates between the parent and the leaf
-	}{
-		{c.root, c.root, 1},
-		{c.intermediate, c.root, 1},
-		{c.leaf, c.intermediate, 0},
-	} {
-		if err := checkLink(link.child, link.parent, link.below); err != nil {
-			return "", err
-		}
+	if _, err := c.checkAuthorities(); err != nil {
+		return "", err
+	}
+	if err := checkLink(c.leaf, c.intermediate, 0); err != nil {
+		return "", err
 	}
 	if c.leaf.IsCA {
 		return "", fmt.Errorf("%q is a CA, not a PCK certificate", c.leaf.Subject.CommonName)

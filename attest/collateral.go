@@ -1,8 +1,11 @@
 package attest
 
 import (
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"time"
 
 	"github.com/confcom/confcom/quote"
 )
@@ -60,4 +63,50 @@ func (c *Collateral) check() error {
 		}
 	}
 	return nil
+}
+
+// Check checks collateral by itself, as of a time: that a root which the verifier
+// trusts heads all of its chains, that everything in it is signed and valid. It does
+// not say for which platforms it is. The error is as that of Verify; without a
+// Result the collateral could not be read.
+func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
+	if err := v.checkArguments(c, Policy{}, at); err != nil {
+		return nil, err
+	}
+	var certificates []*x509.Certificate
+	for block, rest := pem.Decode([]byte(c.PCKCRLIssuerChain)); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain: %w", err)
+		}
+		certificates = append(certificates, certificate)
+	}
+	if len(certificates) != 2 {
+		return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain has %d certificates, not that of the CA and of the root", len(certificates))
+	}
+	chain := &pckChain{intermediate: certificates[0], root: certificates[1]}
+	r := new(Result)
+	trusted, err := chain.checkRoot(v.roots)
+	r.Root = trusted.Name
+	r.add("trusted root", trusted.Name, err)
+	detail, err := chain.checkAuthorities()
+	r.add("PCK CA", detail, err)
+
+	periods := []period{periodOf(chain.root), periodOf(chain.intermediate)}
+	r.Expires = earliest(periods)
+	detail, err = checkPeriods(periods, at, 0)
+	r.add("certificates valid", detail, err)
+	k := new(checked)
+	k.check(c, chain)
+	r.Checks = append(r.Checks, k.checks...)
+	if k.rootCRL != nil {
+		r.add("revocation", "neither the CA nor the signer of TCB info and identity is revoked",
+			checkRevoked(k.rootCRL, append(k.signers, chain.intermediate)...))
+	}
+	checkCollateralPeriods(r, k, Policy{}, at)
+	if k.tcb != nil && k.qe != nil {
+		r.EvaluationDataNumber = min(*k.tcb.TCBEvaluationDataNumber, *k.qe.TCBEvaluationDataNumber)
+	}
+	r.Trusted = r.passed()
+	return r, r.Err()
 }

@@ -108,18 +108,7 @@ func showTD(p *page, td *quote.TDReport) {
 
 // showResult writes a verdict for people, step by step.
 func showResult(w io.Writer, r *attest.Result) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, c := range r.Checks {
-		mark := "ok"
-		if !c.Passed {
-			mark = "FAILED"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", mark, c.Name, c.Detail)
-	}
-	for _, name := range r.NotChecked {
-		fmt.Fprintf(t, "-\tnot checked\t%s\n", name)
-	}
-	if err := t.Flush(); err != nil {
+	if err := showSteps(w, r); err != nil {
 		return err
 	}
 	verdict := "TRUSTED until " + r.Expires.UTC().Format(time.RFC3339) + ", unless something is revoked before"
@@ -131,4 +120,20 @@ func showResult(w io.Writer, r *attest.Result) error {
 	}
 	_, err := fmt.Fprintln(w, verdict)
 	return err
+}
+
+// showSteps writes what was checked, and what was not.
+func showSteps(w io.Writer, r *attest.Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range r.Checks {
+		mark := "ok"
+		if !c.Passed {
+			mark = "FAILED"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", mark, c.Name, c.Detail)
+	}
+	for _, name := range r.NotChecked {
+		fmt.Fprintf(t, "-\tnot checked\t%s\n", name)
+	}
+	return t.Flush()
 }

@@ -5,19 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/pcs"
+	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
 
 // verification is what 'confcom quote verify' is asked to do.
 type verification struct {
+	fetching
 	root, at, collateral string
 	policy               attest.Policy
 	policyFile           string
@@ -39,12 +40,12 @@ such as that of a simulated platform ('confcom simulated root').
 
 Collateral is what Intel publishes for verifiers: revocation lists, TCB info and the
 identity of the quoting enclave. Without it nobody can tell whether to trust a quote.
---collateral takes a file as the verifier @phala/dcap-qvl has it, or a directory with
-a collateral.json, such as 'confcom simulated collateral' writes. Nothing is fetched.
+--collateral takes a file that 'confcom collateral fetch' has written (which is that of
+the verifier @phala/dcap-qvl), a directory with a collateral.json, or the URL of
+Intel's service, of a PCCS or of Azure's cache, which is then asked.
 
-The flags below --collateral say what else is wanted of the quote; so does a --policy
-file in JSON, with the fields of Policy of the Go package attest, which the flags
-overrule.
+The flags from --policy on say what else is wanted of the quote. A --policy file in
+JSON has the fields of Policy of the Go package attest; the flags overrule it.
 
 FILE holds the bytes of a quote, or text with a PEM block "SGX QUOTE" in it,
 such as the log of a pod; "-" reads the standard input.
@@ -77,15 +78,16 @@ Exit codes: 0 trusted, 1 not trusted, 2 cannot tell: bad input, or no collateral
 		},
 	}
 	output.flag(command)
+	command.Flags().SortFlags = false
+	rootFlag(command, &v.root)
+	timeFlag(command, &v.at)
 	v.flags(command.Flags())
 	return command
 }
 
 func (v *verification) flags(flags *pflag.FlagSet) {
-	flags.SortFlags = false
-	flags.StringVar(&v.root, "root", "", "trust only the root certificate in this PEM `file`, not Intel's")
-	flags.StringVar(&v.at, "at", "", "judge as of this `time` (RFC 3339), not now")
-	flags.StringVar(&v.collateral, "collateral", "", "judge by the collateral in this `file or directory`")
+	flags.StringVar(&v.collateral, "collateral", "", "judge by the collateral in this `file`, in a directory, or of a service at a URL")
+	v.fetching.flags(flags)
 	flags.StringVar(&v.policyFile, "policy", "", "want what this JSON `file` says")
 	flags.Var(statusList{&v.policy.Statuses}, "accept-status", "accept this TCB `status`, too, in Intel's words, such as SWHardeningNeeded; can be repeated")
 	flags.StringSliceVar(&v.policy.Advisories, "accept-advisory", nil, "of the advisories for a platform that is not up to date, accept only this `one`, such as INTEL-SA-00615; can be repeated")
@@ -102,29 +104,13 @@ func (v *verification) flags(flags *pflag.FlagSet) {
 
 // run judges. Without a result there was nothing to judge.
 func (v *verification) run(command *cobra.Command, name string) (*attest.Result, error) {
-	root, at := attest.IntelRoot(), time.Now()
-	// An empty value is a mistake, such as a variable that is not set.
-	if command.Flags().Changed("root") {
-		text, err := readFile(command, v.root)
-		if err != nil {
-			return nil, badInput(fmt.Errorf("--root: %w", err))
-		}
-		if root, err = attest.ParseRoot(text); err != nil {
-			return nil, badInput(fmt.Errorf("--root=%s: %w", v.root, err))
-		}
+	root, err := readRoot(command, v.root)
+	if err != nil {
+		return nil, badInput(err)
 	}
-	if command.Flags().Changed("at") {
-		var err error
-		if at, err = time.Parse(time.RFC3339, v.at); err != nil {
-			return nil, badInput(fmt.Errorf("--at=%s: not a time such as 2026-01-31T12:00:00Z", v.at))
-		}
-	}
-	var collateral *attest.Collateral
-	if command.Flags().Changed("collateral") {
-		var err error
-		if collateral, err = readCollateral(v.collateral); err != nil {
-			return nil, badInput(fmt.Errorf("--collateral: %w", err))
-		}
+	at, err := readTime(command, v.at)
+	if err != nil {
+		return nil, badInput(err)
 	}
 	if err := v.settle(command.Flags()); err != nil {
 		return nil, badInput(err)
@@ -133,11 +119,39 @@ func (v *verification) run(command *cobra.Command, name string) (*attest.Result,
 	if err != nil {
 		return nil, err
 	}
+	collateral, err := v.readCollateral(command, root, q)
+	if err != nil {
+		return nil, err
+	}
 	result, err := attest.NewVerifier(root).Verify(q, collateral, v.policy, at)
 	if result == nil {
 		return nil, badInput(fmt.Errorf("%s: %w", name, err))
 	}
 	return result, err
+}
+
+// readCollateral returns the collateral of the flag, or nil without it.
+func (v *verification) readCollateral(command *cobra.Command, root attest.Root, q *quote.Quote) (*attest.Collateral, error) {
+	if !command.Flags().Changed("collateral") {
+		return nil, nil
+	}
+	if !isURL(v.collateral) {
+		bundle, err := readCollateral(v.collateral)
+		if err != nil {
+			return nil, badInput(fmt.Errorf("--collateral: %w", err))
+		}
+		return &bundle.Collateral, nil
+	}
+	family, err := pcs.FamilyOf(q)
+	if err != nil {
+		return nil, badInput(err)
+	}
+	v.fetching.url = v.collateral
+	bundle, err := v.fetch(command, root, family)
+	if err != nil {
+		return nil, err
+	}
+	return &bundle.Collateral, nil
 }
 
 // settle makes the policy of the file and the flags.
@@ -183,23 +197,6 @@ func (v *verification) settle(flags *pflag.FlagSet) error {
 		v.policy.ISVProdID = &v.product
 	}
 	return nil
-}
-
-// readCollateral reads collateral from a file, or from collateral.json in a
-// directory.
-func readCollateral(name string) (*attest.Collateral, error) {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		name = filepath.Join(name, "collateral.json")
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	collateral, err := attest.ParseCollateral(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return collateral, nil
 }
 
 // statusList is a flag for TCB statuses.

@@ -15,6 +15,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -24,6 +25,15 @@ const (
 	// provider is a library that the worker has Intel's load.
 	provider = "libconfcom_provider.so"
 )
+
+// Who imports attest gets Go's standard library and packages of ours.
+func TestAttestImports(t *testing.T) {
+	for _, p := range list(t, "0", "./attest") {
+		if !p.Standard && !strings.HasPrefix(p.ImportPath, "github.com/confcom/confcom/") {
+			t.Errorf("attest imports %s", p.ImportPath)
+		}
+	}
+}
 
 // pkg is what `go list` tells of a package.
 type pkg struct {

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/confcom/confcom/internal/platform/simulated"
+)
+
+// servePCCS runs a PCCS with the collateral of simulated platforms.
+func servePCCS(t *testing.T) string {
+	t.Helper()
+	c, err := simulated.NewCollateral(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := simulated.Files(c)
+	server := httptest.NewServer(http.StripPrefix("/sgx/certification/v4/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, part := range []struct{ path, file, header, chain string }{
+			{"rootcacrl", "root_ca_crl.der", "", ""},
+			{"pckcrl", "pck_crl.der", "SGX-PCK-CRL-Issuer-Chain", c.PCKCRLIssuerChain},
+			{"tcb", "tcb_info.json", "SGX-TCB-Info-Issuer-Chain", c.TCBInfoIssuerChain},
+			{"qe/identity", "qe_identity.json", "SGX-Enclave-Identity-Issuer-Chain", c.QEIdentityIssuerChain},
+		} {
+			if r.URL.Path == part.path {
+				w.Header().Set(part.header, url.PathEscape(part.chain))
+				w.Write(files[part.file])
+				return
+			}
+		}
+		http.NotFound(w, r)
+	})))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestFetchCollateral(t *testing.T) {
+	service, dir := servePCCS(t), t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for _, args := range [][]string{
+		{"quote", "get", "--socket", serve(t), "--out", file("quote")},
+		{"simulated", "root", "--out", file("root.pem")},
+	} {
+		if exit, _, errs := confcom(t, nil, args...); exit != 0 {
+			t.Fatalf("%q: exit %d: %s", args, exit, errs)
+		}
+	}
+	for _, c := range []struct {
+		name      string
+		args      []string
+		exit      int
+		out, errs string // that are in what is printed
+	}{
+		{"by a quote", []string{"collateral", "fetch", "--quote", file("quote"), "--url", service, "--root", file("root.pem"), "--out", file("a.json")},
+			0, "", "the TCB info: from " + service + "/sgx/certification/v4/tcb?fmspc=005A1D000000"},
+		{"by name", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", service, "--root", file("root.pem"), "--out", "-"}, 0, `"fetched_at"`, "the root CRL: from"},
+		{"into a cache", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", service, "--root", file("root.pem"), "--out", file("b.json"), "--cache", file("cache")}, 0, "", "from"},
+		{"from a cache", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", service, "--root", file("root.pem"), "--out", file("b.json"), "--cache", file("cache")}, 0, "", "the QE identity: in the cache"},
+		{"show", []string{"collateral", "show", file("a.json"), "--root", file("root.pem")}, 0, "platforms         FMSPC 005A1D000000, processor CA", ""},
+		{"show as JSON", []string{"collateral", "show", file("a.json"), "--root", file("root.pem"), "-o", "json"}, 0, `"tcbEvaluationDataNumber": 17`, ""},
+		{"show it after its time", []string{"collateral", "show", file("a.json"), "--root", file("root.pem"), "--at", "2060-01-01T00:00:00Z"}, 1, "NOT GOOD", ""},
+		{"show it below Intel's root", []string{"collateral", "show", file("a.json")}, 1, "FAILED  trusted root", ""},
+		{"verify by the file", []string{"quote", "verify", file("quote"), "--collateral", file("a.json"), "--root", file("root.pem")}, 0, "TRUSTED until", ""},
+		{"verify by the service", []string{"quote", "verify", file("quote"), "--collateral", service, "--root", file("root.pem")}, 0, "TRUSTED until", "the PCK CRL: from"},
+
+		{"not below Intel's root", []string{"collateral", "fetch", "--quote", file("quote"), "--url", service, "--out", file("c.json")}, 2, "", "not that of a trusted root"},
+		{"another family", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", service, "--root", file("root.pem"), "--out", file("c.json")}, 2, "", "not for 00906ED50000"},
+		{"no family", []string{"collateral", "fetch", "--url", service, "--out", file("c.json")}, 2, "", "fmspc"},
+		{"two families", []string{"collateral", "fetch", "--quote", file("quote"), "--fmspc", "00906ED50000", "--out", file("c.json")}, 2, "", "fmspc"},
+		{"no FMSPC", []string{"collateral", "fetch", "--fmspc", "x", "--url", service, "--out", file("c.json")}, 2, "", "12 hexadecimal digits"},
+		{"no CA", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--ca", "x", "--url", service, "--out", file("c.json")}, 2, "", "processor and platform"},
+		{"no URL", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", "pccs.example", "--out", file("c.json")}, 2, "", "no URL of a service"},
+		{"no such update", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", service, "--update", "late", "--out", file("c.json")}, 2, "", "neither early nor standard"},
+		{"no time", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", service, "--timeout", "0s", "--out", file("c.json")}, 2, "", "more than 0"},
+		{"show nothing", []string{"collateral", "show", file("none")}, 2, "", "no such file"},
+		{"show a quote", []string{"collateral", "show", file("quote")}, 2, "", "invalid character"},
+	} {
+		exit, out, errs := confcom(t, nil, c.args...)
+		if exit != c.exit || !strings.Contains(out, c.out) || !strings.Contains(errs, c.errs) {
+			t.Errorf("%s: exit %d, want %d, %q and %q\n%s%s", c.name, exit, c.exit, c.out, c.errs, out, errs)
+		}
+	}
+	if _, err := os.Stat(file("c.json")); err == nil {
+		t.Error("what is not good was written")
+	}
+}
