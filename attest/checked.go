@@ -3,7 +3,6 @@ package attest
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,19 +85,22 @@ func (k *checked) checkRevocation(chain *pckChain) error {
 // tcbSigner returns the signer of TCB info and identities from his chain in PEM, and
 // checks that the root has appointed him.
 func tcbSigner(chain string, root *x509.Certificate) (*x509.Certificate, error) {
-	var certificates []*x509.Certificate
-	for block, rest := pem.Decode([]byte(chain)); block != nil; block, rest = pem.Decode(rest) {
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("its issuer chain: %w", err)
-		}
-		certificates = append(certificates, certificate)
+	certificates, err := quote.ParseCertificates([]byte(chain))
+	if err != nil {
+		return nil, fmt.Errorf("its issuer chain: %w", err)
 	}
 	if n := len(certificates); n != 1 && n != 2 {
 		return nil, fmt.Errorf("its issuer chain has %d certificates, not that of the signer and of the root", n)
 	}
-	if len(certificates) == 2 && !bytes.Equal(certificates[1].RawSubjectPublicKeyInfo, root.RawSubjectPublicKeyInfo) {
-		return nil, fmt.Errorf("its issuer chain ends in %q, which is not the root of the PCK certificate", certificates[1].Subject.CommonName)
+	if len(certificates) == 2 && !bytes.Equal(certificates[1].Raw, root.Raw) {
+		// It may be another certificate of the same root.
+		head := certificates[1]
+		if !bytes.Equal(head.RawSubjectPublicKeyInfo, root.RawSubjectPublicKeyInfo) {
+			return nil, fmt.Errorf("its issuer chain ends in %q, which is not the root of the PCK certificate", head.Subject.CommonName)
+		}
+		if err := checkLink(head, head, 1); err != nil {
+			return nil, fmt.Errorf("its issuer chain: %w", err)
+		}
 	}
 	signer := certificates[0]
 	// The root appoints others, too: CAs, and who knows whom.

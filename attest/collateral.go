@@ -1,9 +1,7 @@
 package attest
 
 import (
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"time"
 
@@ -73,13 +71,9 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, Policy{}, at); err != nil {
 		return nil, err
 	}
-	var certificates []*x509.Certificate
-	for block, rest := pem.Decode([]byte(c.PCKCRLIssuerChain)); block != nil; block, rest = pem.Decode(rest) {
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain: %w", err)
-		}
-		certificates = append(certificates, certificate)
+	certificates, err := quote.ParseCertificates([]byte(c.PCKCRLIssuerChain))
+	if err != nil {
+		return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain: %w", err)
 	}
 	if len(certificates) != 2 {
 		return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain has %d certificates, not that of the CA and of the root", len(certificates))

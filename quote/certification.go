@@ -68,29 +68,40 @@ func (c CertificationData) Certificates() ([]*x509.Certificate, error) {
 	if want == 0 {
 		return nil, fmt.Errorf("quote: certification data is a %s, not certificates: %w", c.Type, ErrUnsupported)
 	}
+	certificates, err := ParseCertificates(c.Data)
+	if err != nil {
+		return nil, fmt.Errorf("quote: certification data: %w", err)
+	}
+	if len(certificates) != want {
+		return nil, fmt.Errorf("quote: certification data: %d certificates, not %d", len(certificates), want)
+	}
+	return certificates, nil
+}
+
+// ParseCertificates reads certificates in PEM, as quotes and collateral carry them.
+// Nothing may stand between them but white space, and behind them, that and the NUL
+// of a C string.
+func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 	var certificates []*x509.Certificate
-	rest := bytes.TrimRight(c.Data, "\x00 \t\r\n")
+	rest := bytes.TrimRight(text, "\x00 \t\r\n")
 	for len(rest) > 0 {
 		number := len(certificates) + 1
 		block, next := pem.Decode(rest)
 		if block == nil {
-			return nil, fmt.Errorf("quote: certification data: certificate %d is not complete PEM", number)
+			return nil, fmt.Errorf("certificate %d is not complete PEM", number)
 		}
 		// Decode passes over what it does not understand; nothing may be passed
 		// over here.
 		text := rest[:len(rest)-len(next)]
 		if !bytes.HasPrefix(text, []byte("-----BEGIN CERTIFICATE-----")) || bytes.Count(text, []byte("-----BEGIN")) != 1 || len(block.Headers) > 0 {
-			return nil, fmt.Errorf("quote: certification data: no PEM certificate where number %d should start", number)
+			return nil, fmt.Errorf("no PEM certificate where number %d should start", number)
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("quote: certification data: certificate %d: %w", number, err)
+			return nil, fmt.Errorf("certificate %d: %w", number, err)
 		}
 		certificates = append(certificates, certificate)
 		rest = bytes.TrimLeft(next, " \t\r\n")
-	}
-	if len(certificates) != want {
-		return nil, fmt.Errorf("quote: certification data: %d certificates, not %d", len(certificates), want)
 	}
 	return certificates, nil
 }

@@ -3,6 +3,7 @@ package pcs
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -91,7 +92,8 @@ func (c *Client) again(err error, attempt int) (time.Duration, bool) {
 		}
 		return min(max(pause, status.RetryAfter), maxPause), true
 	}
-	return pause, true
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	return pause, !untrusted
 }
 
 // wait waits for as long as a pause is.

@@ -2,6 +2,7 @@ package pcs
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -415,6 +416,7 @@ func TestAgain(t *testing.T) {
 		{&StatusError{Status: 429, RetryAfter: 10 * time.Second}, 0, 10 * time.Second, 10 * time.Second, true},
 		{&StatusError{Status: 429, RetryAfter: time.Hour}, 0, maxPause, maxPause, true},
 		{&StatusError{Status: 404}, 0, 0, 0, false},
+		{&tls.CertificateVerificationError{}, 0, 0, 2 * time.Second, false},
 	} {
 		if pause, again := c.again(w.err, w.attempt); again != w.again || pause < w.min || pause > w.max {
 			t.Errorf("%v: %s, %v", w.err, pause, again)

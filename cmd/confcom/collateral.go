@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -32,16 +35,20 @@ func newCollateralCommands() *cobra.Command {
 type fetching struct {
 	url, update, cache string
 	timeout            time.Duration
+	skipTLSCheck       bool
 }
+
+const skipTLSCheckUsage = "take any TLS certificate of the service, as a PCCS often has its own: collateral is signed, so that somebody in between can only keep back what is newer"
 
 func (f *fetching) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.update, "update", "", "which TCB info to ask for: early or standard; empty leaves that to the service")
 	flags.StringVar(&f.cache, "cache", "", "keep what was fetched in this `directory`, for as long as the service allows")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long each attempt of a request may take")
+	flags.BoolVar(&f.skipTLSCheck, "skip-tls-check", false, skipTLSCheckUsage)
 }
 
-// client is one of the service, which tells of its requests on the standard error.
-func (f *fetching) client(command *cobra.Command, root attest.Root) (*pcs.Client, error) {
+// client is one of the service.
+func (f *fetching) client(root attest.Root, progress func(pcs.Step)) (*pcs.Client, error) {
 	switch f.update {
 	case "", "early", "standard":
 	default:
@@ -59,35 +66,47 @@ func (f *fetching) client(command *cobra.Command, root attest.Root) (*pcs.Client
 			return nil, fmt.Errorf("--cache: %w", err)
 		}
 	}
+	client := &pcs.Client{Service: service, Roots: []attest.Root{root}, Update: f.update, Dir: f.cache, Timeout: f.timeout, Progress: progress}
+	if f.skipTLSCheck {
+		client.HTTP = &http.Client{Transport: &http.Transport{
+			Proxy:           http.ProxyFromEnvironment,
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // as was asked for
+			IdleConnTimeout: time.Minute,
+		}}
+	}
+	return client, nil
+}
+
+// fetchProgress writes a line for each request.
+func fetchProgress(w io.Writer) func(pcs.Step) {
 	var mu sync.Mutex
-	return &pcs.Client{
-		Service: service, Roots: []attest.Root{root}, Update: f.update, Dir: f.cache, Timeout: f.timeout,
-		Progress: func(s pcs.Step) {
-			mu.Lock()
-			defer mu.Unlock()
-			w := command.ErrOrStderr()
-			switch {
-			case s.Err != nil && s.Kept:
-				fmt.Fprintf(w, "%s: %v; what is in the cache has to do\n", s.Part, s.Err)
-			case s.Err != nil: // which is said at the end
-			case s.Kept:
-				fmt.Fprintf(w, "%s: in the cache\n", s.Part)
-			default:
-				fmt.Fprintf(w, "%s: from %s\n", s.Part, s.URL)
-			}
-		},
-	}, nil
+	return func(s pcs.Step) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case s.Err != nil && s.Kept:
+			fmt.Fprintf(w, "%s: %v; what is in the cache has to do\n", s.Part, s.Err)
+		case s.Err != nil: // which is said at the end
+		case s.Kept:
+			fmt.Fprintf(w, "%s: in the cache\n", s.Part)
+		default:
+			fmt.Fprintf(w, "%s: from %s\n", s.Part, s.URL)
+		}
+	}
 }
 
 // fetch gets the collateral of a family, until Ctrl-C.
 func (f *fetching) fetch(command *cobra.Command, root attest.Root, family pcs.Family) (*pcs.Bundle, error) {
-	client, err := f.client(command, root)
+	client, err := f.client(root, fetchProgress(command.ErrOrStderr()))
 	if err != nil {
 		return nil, badInput(err)
 	}
 	ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	bundle, err := client.Collateral(ctx, family)
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		err = fmt.Errorf("%w: install its CA on this machine, or use --skip-tls-check", err)
+	}
 	if err != nil {
 		return nil, badInput(err) // without collateral nobody can tell
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,12 +18,19 @@ import (
 // servePCCS runs a PCCS with the collateral of simulated platforms.
 func servePCCS(t *testing.T) string {
 	t.Helper()
+	server := httptest.NewServer(pccs(t))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func pccs(t *testing.T) http.Handler {
+	t.Helper()
 	c, err := simulated.NewCollateral(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	files := simulated.Files(c)
-	server := httptest.NewServer(http.StripPrefix("/sgx/certification/v4/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.StripPrefix("/sgx/certification/v4/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, part := range []struct{ path, file, header, chain string }{
 			{"rootcacrl", "root_ca_crl.der", "", ""},
 			{"pckcrl", "pck_crl.der", "SGX-PCK-CRL-Issuer-Chain", c.PCKCRLIssuerChain},
@@ -35,13 +44,14 @@ func servePCCS(t *testing.T) string {
 			}
 		}
 		http.NotFound(w, r)
-	})))
-	t.Cleanup(server.Close)
-	return server.URL
+	}))
 }
 
 func TestFetchCollateral(t *testing.T) {
 	service, dir := servePCCS(t), t.TempDir()
+	ownTLS := httptest.NewTLSServer(pccs(t))
+	ownTLS.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer ownTLS.Close()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	for _, args := range [][]string{
 		{"quote", "get", "--socket", serve(t), "--out", file("quote")},
@@ -62,6 +72,8 @@ func TestFetchCollateral(t *testing.T) {
 		{"by name", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", service, "--root", file("root.pem"), "--out", "-"}, 0, `"fetched_at"`, "the root CRL: from"},
 		{"into a cache", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", service, "--root", file("root.pem"), "--out", file("b.json"), "--cache", file("cache")}, 0, "", "from"},
 		{"from a cache", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", service, "--root", file("root.pem"), "--out", file("b.json"), "--cache", file("cache")}, 0, "", "the QE identity: in the cache"},
+		{"with a certificate of its own", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", ownTLS.URL, "--root", file("root.pem"), "--out", file("d.json"), "--skip-tls-check"}, 0, "", "from https://"},
+		{"which is not trusted", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", ownTLS.URL, "--root", file("root.pem"), "--out", file("c.json")}, 2, "", "--skip-tls-check"},
 		{"show", []string{"collateral", "show", file("a.json"), "--root", file("root.pem")}, 0, "platforms         FMSPC 005A1D000000, processor CA", ""},
 		{"show as JSON", []string{"collateral", "show", file("a.json"), "--root", file("root.pem"), "-o", "json"}, 0, `"tcbEvaluationDataNumber": 17`, ""},
 		{"show it after its time", []string{"collateral", "show", file("a.json"), "--root", file("root.pem"), "--at", "2060-01-01T00:00:00Z"}, 1, "NOT GOOD", ""},

@@ -49,7 +49,7 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	command.AddCommand(newNodeCommand(), newDoctorCommand(), newQuoteCommand(), newCollateralCommands(), newBenchCommand(), newSimulatedCommand(), newDemoCommand())
+	command.AddCommand(newNodeCommand(), newDoctorCommand(), newQuoteCommand(), newCollateralCommands(), newVerifierCommand(), newBenchCommand(), newSimulatedCommand(), newDemoCommand())
 	command.SetFlagErrorFunc(flagError)
 	return command
 }

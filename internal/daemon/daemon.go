@@ -56,8 +56,14 @@ type Environment struct {
 // a sentence about it begin its help text. configure declares the daemon's own
 // flags and returns what to run after they are parsed.
 func Main(name, about string, configure func(*pflag.FlagSet) Run) int {
-	d := program{name: name, about: about, stdout: os.Stdout, stderr: os.Stderr}
-	return d.main(context.Background(), os.Args[1:], configure)
+	return Command(context.Background(), name, about, os.Args[1:], os.Stdout, os.Stderr, configure)
+}
+
+// Command is Main for a daemon that is a command of a program, with these arguments.
+// It also stops when ctx is done.
+func Command(ctx context.Context, name, about string, args []string, stdout, stderr io.Writer, configure func(*pflag.FlagSet) Run) int {
+	d := program{name: name, about: about, stdout: stdout, stderr: stderr}
+	return d.main(ctx, args, configure)
 }
 
 // program is a daemon together with where it writes.

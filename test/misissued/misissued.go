@@ -197,7 +197,7 @@ func Cases() []Case {
 			Failed: []string{"TCB info", "QE identity", "quoting enclave", "TCB status"}, Says: "is not the certificate of a signer"},
 		{Name: "signed by a CA", issue: func(i *simulated.Issuance) { i.TCBSigner.Template.IsCA = true },
 			Failed: []string{"TCB info", "QE identity", "quoting enclave", "TCB status"}, Says: "is not the certificate of a signer"},
-		{Name: "without a signer", change: func(_ *quote.Quote, c *attest.Collateral) { c.TCBInfoIssuerChain = "nobody" }, Failed: []string{"TCB info", "TCB status"}, Says: "0 certificates"},
+		{Name: "without a signer", change: func(_ *quote.Quote, c *attest.Collateral) { c.TCBInfoIssuerChain = "nobody" }, Failed: []string{"TCB info", "TCB status"}, Says: "certificate 1 is not complete PEM"},
 		{Name: "signed as it is, and not as it should look", change: func(_ *quote.Quote, c *attest.Collateral) {
 			c.TCBInfo = strings.ReplaceAll(c.TCBInfo, ",", ",\n  ")
 			c.TCBInfoSignature = must(newIssuance().TCBSigner.Sign([]byte(c.TCBInfo)))

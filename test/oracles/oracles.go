@@ -3,6 +3,7 @@
 package oracles
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 )
@@ -28,33 +28,57 @@ type Verdict struct {
 	Error  string `json:"error"`
 }
 
+// Case is what a verifier is to judge.
+type Case struct {
+	Quote      []byte          // its bytes
+	Collateral json.RawMessage // as JSON
+	At         time.Time
+}
+
 // DCAPQVL has @phala/dcap-qvl (JavaScript) judge a quote at a time. An empty
 // root means Intel's. The test is skipped where the verifier is not installed.
 func DCAPQVL(t *testing.T, quote, collateral, root []byte, at time.Time) Verdict {
+	t.Helper()
+	return DCAPQVLs(t, root, Case{quote, collateral, at})[0]
+}
+
+// DCAPQVLs is DCAPQVL for many quotes.
+func DCAPQVLs(t *testing.T, root []byte, cases ...Case) []Verdict {
 	t.Helper()
 	modules := os.Getenv(modulesEnv)
 	if modules == "" {
 		t.Skipf("NOT RUN: $%s does not say where other people's verifiers are; 'make oracles' installs them", modulesEnv)
 	}
-	dir := t.TempDir()
-	args := []string{
-		write(t, dir, "dcap-qvl.cjs", dcapQVL), modules,
-		write(t, dir, "quote", quote), write(t, dir, "collateral", collateral), strconv.FormatInt(at.Unix(), 10),
+	var lines bytes.Buffer
+	for _, c := range cases {
+		err := json.NewEncoder(&lines).Encode(map[string]any{"quote": c.Quote, "collateral": c.Collateral, "at": c.At.Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+	dir := t.TempDir()
+	args := []string{write(t, dir, "dcap-qvl.cjs", dcapQVL), modules, write(t, dir, "cases", lines.Bytes())}
 	if len(root) > 0 {
 		args = append(args, write(t, dir, "root", root))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(len(cases))*100*time.Millisecond)
 	defer cancel()
 	output, err := exec.CommandContext(ctx, "node", args...).Output()
-	var verdict Verdict
-	if err == nil {
-		err = json.Unmarshal(output, &verdict)
-	}
 	if err != nil {
 		t.Fatalf("dcap-qvl: %v%s", err, stderr(err))
 	}
-	return verdict
+	var verdicts []Verdict
+	for line := range bytes.Lines(output) {
+		var verdict Verdict
+		if err := json.Unmarshal(line, &verdict); err != nil {
+			t.Fatalf("dcap-qvl: %v: %s", err, line)
+		}
+		verdicts = append(verdicts, verdict)
+	}
+	if len(verdicts) != len(cases) {
+		t.Fatalf("dcap-qvl: %d verdicts on %d quotes", len(verdicts), len(cases))
+	}
+	return verdicts
 }
 
 func write(t *testing.T, dir, name string, data []byte) string {
