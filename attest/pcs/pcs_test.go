@@ -343,9 +343,9 @@ func TestFailures(t *testing.T) {
 // up; and whoever asks for the same at the same time waits for the same.
 func TestPatience(t *testing.T) {
 	s := newService(t)
-	var failed atomic.Int32
-	s.first(func(w http.ResponseWriter, _ *http.Request) bool {
-		if failed.Add(1) <= 4 {
+	var failed sync.Map
+	s.first(func(w http.ResponseWriter, r *http.Request) bool {
+		if _, twice := failed.LoadOrStore(r.URL.RequestURI(), true); !twice {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return true
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -111,29 +112,46 @@ func showResult(w io.Writer, r *attest.Result) error {
 	if err := showSteps(w, r); err != nil {
 		return err
 	}
+	colour := green
 	verdict := "TRUSTED until " + r.Expires.UTC().Format(time.RFC3339) + ", unless something is revoked before"
 	switch {
 	case errors.Is(r.Err(), attest.ErrCannotTell):
-		verdict = "CANNOT TELL: nothing is wrong, but not all could be checked (--collateral)"
+		verdict, colour = "CANNOT TELL: nothing is wrong, but not all could be checked (--collateral)", plain
 	case !r.Trusted:
-		verdict = "NOT TRUSTED"
+		verdict, colour = "NOT TRUSTED", red
 	}
-	_, err := fmt.Fprintln(w, verdict)
+	_, err := fmt.Fprintln(w, marker(w)(verdict, colour))
 	return err
 }
 
 // showSteps writes what was checked, and what was not.
 func showSteps(w io.Writer, r *attest.Result) error {
+	mark := marker(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range r.Checks {
-		mark := "ok"
+		state := mark("ok", green)
 		if !c.Passed {
-			mark = "FAILED"
+			state = mark("FAILED", red)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", mark, c.Name, c.Detail)
+		fmt.Fprintf(t, "%s\t%s\t%s\n", state, c.Name, c.Detail)
 	}
 	for _, name := range r.NotChecked {
-		fmt.Fprintf(t, "-\tnot checked\t%s\n", name)
+		fmt.Fprintf(t, "%s\tnot checked\t%s\n", mark("-", plain), name)
 	}
 	return t.Flush()
+}
+
+// Colours of a terminal (ECMA-48, SGR). All have the same length, which tables rely on.
+const (
+	plain = "00"
+	red   = "31"
+	green = "32"
+)
+
+// marker colours words where w is a terminal whose user has nothing against colours.
+func marker(w io.Writer) func(word, colour string) string {
+	if !isTerminal(w) || os.Getenv("NO_COLOR") != "" {
+		return func(word, _ string) string { return word }
+	}
+	return func(word, colour string) string { return "\x1b[" + colour + "m" + word + "\x1b[00m" }
 }

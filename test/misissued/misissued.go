@@ -102,6 +102,10 @@ func reorder(order ...int) func(*quote.Quote, *attest.Collateral) {
 func Cases() []Case {
 	return []Case{
 		{Name: "nothing wrong"},
+		{Name: "nothing wrong, in version 4", issue: func(i *simulated.Issuance) { i.Version = quote.Version4 }},
+		{Name: "nothing wrong, in version 5", issue: func(i *simulated.Issuance) { i.Version = quote.Version5 }},
+		{Name: "version 4 that says it is 3", issue: func(i *simulated.Issuance) { i.Version = quote.Version4 },
+			change: func(q *quote.Quote, _ *attest.Collateral) { q.Header.Version = quote.Version3 }, Failed: []string{"quote signature"}},
 
 		// 1: an identity of the QE that is not looked at.
 		{Name: "an enclave that is not the QE vouches for the key", issue: func(i *simulated.Issuance) { i.QE.MRSigner = sgx.Measurement{1} },

@@ -31,7 +31,9 @@ type Issuance struct {
 	// key.
 	QE             sgx.ReportBody
 	AttestationKey *ecdsa.PrivateKey
-	node           string
+	// Version is that of quotes: 3, as of all SGX platforms so far, or 4 or 5.
+	Version quote.Version
+	node    string
 }
 
 // NewIssuance returns what is issued on the day of now (UTC) for a node. All nodes
@@ -47,7 +49,7 @@ func NewIssuance(node string, now time.Time) (*Issuance, error) {
 		},
 		RootCRL: list(rootCRLValidity), PCKCRL: list(collateralValidity),
 		TCBInfo: newTCBInfo(issued), QEIdentity: newQEIdentity(issued),
-		QE: quotingEnclave(), node: node,
+		QE: quotingEnclave(), Version: quote.Version3, node: node,
 	}
 	const ca, signer = x509.KeyUsageCertSign | x509.KeyUsageCRLSign, x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment
 	for _, a := range []struct {
@@ -133,11 +135,13 @@ func (i *Issuance) Quote(enclave sgx.ReportBody) (*quote.Quote, error) {
 
 	q.BodyType = quote.BodySGX
 	q.Header = quote.Header{
-		Version: quote.Version3, KeyType: quote.KeyECDSAP256,
-		QESVN: signature.QEReport.ISVSVN, PCESVN: uint16(i.Extension.PCESVN),
+		Version: i.Version, KeyType: quote.KeyECDSAP256,
 		// Verifiers refuse any other vendor; the label is in the tail of the
 		// user data, which a genuine QE leaves zero.
 		VendorID: quote.IntelVendorID(),
+	}
+	if i.Version == quote.Version3 { // later ones do not tell
+		q.Header.QESVN, q.Header.PCESVN = signature.QEReport.ISVSVN, uint16(i.Extension.PCESVN)
 	}
 	copy(q.Header.UserData[:16], derive(16, "QE ID of "+i.node))
 	copy(q.Header.UserData[16:], "SIM")
