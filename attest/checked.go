@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/confcom/confcom/quote"
@@ -41,6 +42,7 @@ func (k *checked) check(c *Collateral, chain *pckChain) bool {
 		return fmt.Sprintf("signed by %q, evaluation data number %d, FMSPC %X", signer.Subject.CommonName, *k.tcb.TCBEvaluationDataNumber, k.tcb.FMSPC)
 	}), err)
 
+	// It is the same signer as a rule, who was checked already.
 	if err = nil; c.QEIdentityIssuerChain != c.TCBInfoIssuerChain || signer == nil {
 		if signer, err = tcbSigner(c.QEIdentityIssuerChain, chain.root); err == nil {
 			k.signers = append(k.signers, signer)
@@ -76,7 +78,8 @@ func (k *checked) checkRevocation(chain *pckChain) error {
 	if k.rootCRL == nil || k.pckCRL == nil {
 		return errors.New("without the lists nobody can tell")
 	}
-	if err := checkRevoked(k.rootCRL, append(k.signers, chain.intermediate)...); err != nil {
+	// What is kept is shared: it must not be appended to.
+	if err := checkRevoked(k.rootCRL, slices.Concat(k.signers, []*x509.Certificate{chain.intermediate})...); err != nil {
 		return err
 	}
 	return checkRevoked(k.pckCRL, chain.leaf)
@@ -107,7 +110,10 @@ func tcbSigner(chain string, root *x509.Certificate) (*x509.Certificate, error) 
 	if !strings.Contains(signer.Subject.CommonName, "SGX TCB Signing") || signer.IsCA || signer.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return nil, fmt.Errorf("%q is not the certificate of a signer of TCB info", signer.Subject.CommonName)
 	}
-	return signer, checkLink(signer, root, 0)
+	if err := checkLink(signer, root, 0); err != nil {
+		return nil, err
+	}
+	return signer, nil
 }
 
 func signedTCBInfo(c *Collateral, signer *x509.Certificate) (*tcbInfo, error) {

@@ -1,8 +1,10 @@
 package attest
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/confcom/confcom/quote"
@@ -95,7 +97,7 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	r.Checks = append(r.Checks, k.checks...)
 	if k.rootCRL != nil {
 		r.add("revocation", "neither the CA nor the signer of TCB info and identity is revoked",
-			checkRevoked(k.rootCRL, append(k.signers, chain.intermediate)...))
+			checkRevoked(k.rootCRL, slices.Concat(k.signers, []*x509.Certificate{chain.intermediate})...))
 	}
 	checkCollateralPeriods(r, k, Policy{}, at)
 	if k.tcb != nil && k.qe != nil {

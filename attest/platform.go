@@ -5,6 +5,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/confcom/confcom/quote"
 )
@@ -29,6 +30,24 @@ type Platform struct {
 	DynamicPlatform *bool          `json:"dynamicPlatform,omitempty"` // packages may be added
 	CachedKeys      *bool          `json:"cachedKeys,omitempty"`      // Intel keeps the platform's root keys
 	SMTEnabled      *bool          `json:"smtEnabled,omitempty"`      // hyper-threading is on
+}
+
+// clone is a copy that its owner may change; nil for nil.
+func (p *Platform) clone() *Platform {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	for _, b := range []*quote.HexBytes{&c.PPID, &c.CPUSVN, &c.PCEID, &c.FMSPC, &c.InstanceID} {
+		*b = slices.Clone(*b)
+	}
+	for _, b := range []**bool{&c.DynamicPlatform, &c.CachedKeys, &c.SMTEnabled} {
+		if *b != nil {
+			value := **b
+			*b = &value
+		}
+	}
+	return &c
 }
 
 // PlatformType is how a platform protects the EPC, in Intel's words.

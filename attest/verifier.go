@@ -52,7 +52,7 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Root: chain.trusted.Name, Platform: chain.platform, Checks: slices.Clone(chain.checks), Expires: earliest(chain.periods())}
+	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: slices.Clone(chain.checks), Expires: earliest(chain.periods())}
 	detail, err := checkPeriods(chain.periods(), at, 0)
 	r.add("certificates valid", detail, err)
 

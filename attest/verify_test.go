@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -140,11 +141,35 @@ func TestVerifierRemembers(t *testing.T) {
 	check("that platform", theirs, revoking, attest.Policy{}, today, "revocation")
 	check("that platform, by the list of before", theirs, c, attest.Policy{}, today)
 
+	r, err := verifier.Verify(q, c, attest.Policy{}, today)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(r.Platform.FMSPC) // is the caller's
+	check("after a caller has written into the result", q, c, attest.Policy{}, today)
+
 	changed := *c
 	changed.QEIdentity += " "
 	check("other collateral", q, &changed, attest.Policy{}, today, "QE identity", "quoting enclave", "TCB status")
 	q.Enclave.ISVSVN++
 	check("another quote", q, c, attest.Policy{}, today, "quote signature")
+}
+
+// Many may use a verifier at once.
+func TestVerifierAtOnce(t *testing.T) {
+	verifier := attest.NewVerifier(simulatedRoot(t))
+	q, c := issue(t, newIssuance(t), sgx.ReportBody{})
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for range 4 {
+				if _, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	callers.Wait()
 }
 
 func TestArguments(t *testing.T) {

@@ -22,7 +22,7 @@ func newSimulatedCommand() *cobra.Command {
 		Long: `What a verifier needs to judge quotes of simulated platforms. Anyone can make
 such quotes: give these files to verifiers in tests and demonstrations only.`,
 	})
-	command.AddCommand(newRootCommand(), newCollateralCommand())
+	command.AddCommand(newRootCommand(), newSimulatedCollateralCommand())
 	return command
 }
 
@@ -40,7 +40,7 @@ func newRootCommand() *cobra.Command {
 	return command
 }
 
-func newCollateralCommand() *cobra.Command {
+func newSimulatedCollateralCommand() *cobra.Command {
 	var dir string
 	command := &cobra.Command{
 		Use:   "collateral",

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -89,11 +88,11 @@ func (v *verification) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&v.collateral, "collateral", "", "judge by the collateral in this `file`, in a directory, or of a service at a URL")
 	v.fetching.flags(flags)
 	flags.StringVar(&v.policyFile, "policy", "", "want what this JSON `file` says")
-	flags.Var(statusList{&v.policy.Statuses}, "accept-status", "accept this TCB `status`, too, in Intel's words, such as SWHardeningNeeded; can be repeated")
+	flags.Var(listFlag[attest.TCBStatus]{&v.policy.Statuses, "status", parseStatus}, "accept-status", "accept this TCB `status`, too, in Intel's words, such as SWHardeningNeeded; can be repeated")
 	flags.StringSliceVar(&v.policy.Advisories, "accept-advisory", nil, "of the advisories for a platform that is not up to date, accept only this `one`, such as INTEL-SA-00615; can be repeated")
 	flags.BoolVar(&v.policy.AllowDebug, "allow-debug", false, "accept enclaves that a debugger can read")
-	flags.Var(measurementList{&v.policy.MREnclaves}, "mrenclave", "the enclave must be this `hex`, or one of several")
-	flags.Var(measurementList{&v.policy.MRSigners}, "mrsigner", "the enclave must be signed by this `hex`, or one of several")
+	flags.Var(listFlag[sgx.Measurement]{&v.policy.MREnclaves, "hex", parseMeasurement}, "mrenclave", "the enclave must be this `hex`, or one of several")
+	flags.Var(listFlag[sgx.Measurement]{&v.policy.MRSigners, "hex", parseMeasurement}, "mrsigner", "the enclave must be signed by this `hex`, or one of several")
 	flags.Uint16Var(&v.product, "product", 0, "the enclave must be this product of its signer")
 	flags.Uint16Var(&v.policy.MinISVSVN, "min-svn", 0, "the enclave must be of this security version at least")
 	flags.BytesHexVar((*[]byte)(&v.policy.ReportData), "report-data", nil, "the enclave must have bound this `hex`, such as a nonce, with zeros behind it")
@@ -199,44 +198,39 @@ func (v *verification) settle(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// statusList is a flag for TCB statuses.
-type statusList struct{ list *[]attest.TCBStatus }
+// listFlag is a flag that can be repeated.
+type listFlag[T any] struct {
+	list  *[]T
+	kind  string
+	parse func(string) (T, error)
+}
 
-func (l statusList) Type() string { return "status" }
+func (l listFlag[T]) Type() string { return l.kind }
 
-func (l statusList) String() string {
+func (l listFlag[T]) String() string {
 	if l.list == nil || len(*l.list) == 0 {
 		return ""
 	}
 	return fmt.Sprint(*l.list)
 }
 
-func (l statusList) Set(value string) error {
-	var s attest.TCBStatus
-	if err := s.UnmarshalText([]byte(value)); err != nil {
-		return err
+func (l listFlag[T]) Set(value string) error {
+	item, err := l.parse(value)
+	if err == nil {
+		*l.list = append(*l.list, item)
 	}
-	*l.list = append(*l.list, s)
-	return nil
+	return err
 }
 
-// measurementList is a flag for measurements of enclaves.
-type measurementList struct{ list *[]sgx.Measurement }
-
-func (l measurementList) Type() string { return "hex" }
-
-func (l measurementList) String() string {
-	if l.list == nil || len(*l.list) == 0 {
-		return ""
-	}
-	return fmt.Sprint(*l.list)
+func parseStatus(text string) (s attest.TCBStatus, err error) {
+	err = s.UnmarshalText([]byte(text))
+	return s, err
 }
 
-func (l measurementList) Set(value string) error {
-	b, err := hex.DecodeString(value)
+func parseMeasurement(text string) (sgx.Measurement, error) {
+	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != len(sgx.Measurement{}) {
-		return fmt.Errorf("not %d hexadecimal digits", 2*len(sgx.Measurement{}))
+		return sgx.Measurement{}, fmt.Errorf("not %d hexadecimal digits", 2*len(sgx.Measurement{}))
 	}
-	*l.list = append(slices.Clone(*l.list), sgx.Measurement(b))
-	return nil
+	return sgx.Measurement(b), nil
 }

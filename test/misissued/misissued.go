@@ -193,6 +193,11 @@ func Cases() []Case {
 			own := stranger("TCBSigner")
 			c.TCBInfo, c.TCBInfoSignature, c.TCBInfoIssuerChain = own.TCBInfo, own.TCBInfoSignature, own.TCBInfoIssuerChain
 		}, Failed: []string{"TCB info", "TCB status"}, Says: "is not signed by"},
+		{Name: "all of it signed by the owner of the platform", change: func(_ *quote.Quote, c *attest.Collateral) {
+			own := stranger("TCBSigner")
+			own.QEIdentityIssuerChain = own.TCBInfoIssuerChain
+			*c = *own
+		}, Failed: []string{"TCB info", "QE identity", "quoting enclave", "TCB status"}, Says: "is not signed by"},
 		{Name: "signed by somebody below another root", change: func(_ *quote.Quote, c *attest.Collateral) {
 			own := stranger("Root")
 			c.TCBInfo, c.TCBInfoSignature, c.TCBInfoIssuerChain = own.TCBInfo, own.TCBInfoSignature, own.TCBInfoIssuerChain
