@@ -75,7 +75,7 @@ bench-quote-helper: go ## Measure the quote helper against the least that a serv
 
 .PHONY: bench-workers
 bench-workers: go ## Measure the workers of the quote helper, on a library that stands in for Intel's
-	@go test -timeout 30m -run '^$$' -bench . -benchtime 1x ./test/dcap
+	@go test -timeout 30m -run '^$$' -bench . -benchtime 1x ./test/integration
 
 .PHONY: oracles
 oracles: go ## Have other people's verifiers judge our quotes

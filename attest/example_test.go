@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"

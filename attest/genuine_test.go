@@ -51,11 +51,11 @@ func TestGenuineQuotes(t *testing.T) {
 		{"oasis", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), hardening, attest.OutOfDate, []string{"TCB status"}, nil},
 		{"oasis, accepted", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), all, attest.OutOfDate, nil, nil},
 		{"debug", "automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", phala, day(2025, 6, 25), all, attest.ConfigurationAndSWHardeningNeeded, []string{"debug mode"}, nil},
-		{"no collateral", "phala/sample__sgx_quote", "", day(2025, 6, 25), all, "", nil, attest.ErrCannotTell},
-		{"TDX, version 4", "phala/sample__tdx_quote", phala, day(2025, 6, 25), all, "", nil, attest.ErrCannotTell},
-		{"TDX, version 4, out of date", "phala/sample__tdx_quote_outdated", "", day(2026, 2, 1), all, "", nil, attest.ErrCannotTell},
-		{"TDX, version 5", "automata/rust-crates__samples__quotev5.dat", "", day(2025, 6, 25), all, "", nil, attest.ErrCannotTell},
-		{"TDX, oasis", "oasis/quote_v4_tdx_ecdsa_p256.bin", "", day(2025, 6, 25), all, "", nil, attest.ErrCannotTell},
+		{"no collateral", "phala/sample__sgx_quote", "", day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
+		{"TDX, version 4", "phala/sample__tdx_quote", phala, day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
+		{"TDX, version 4, out of date", "phala/sample__tdx_quote_outdated", "", day(2026, 2, 1), all, "", nil, attest.ErrIncomplete},
+		{"TDX, version 5", "automata/rust-crates__samples__quotev5.dat", "", day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
+		{"TDX, oasis", "oasis/quote_v4_tdx_ecdsa_p256.bin", "", day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			q := readVector(t, v.file)

@@ -51,13 +51,13 @@ var (
 	// ErrNotTrusted is wrapped by the error of a verification that has found
 	// something wrong.
 	ErrNotTrusted = errors.New("the quote is not trusted")
-	// ErrCannotTell is wrapped by the error of a verification that has found nothing
+	// ErrIncomplete is wrapped by the error of a verification that has found nothing
 	// wrong, but could not look at everything.
-	ErrCannotTell = errors.New("whether the quote is to be trusted cannot be told")
+	ErrIncomplete = errors.New("verification incomplete")
 )
 
 // Err returns nil for a trusted result, and else an error that wraps ErrNotTrusted or
-// ErrCannotTell and says why.
+// ErrIncomplete and says why.
 func (r *Result) Err() error {
 	if r.Trusted {
 		return nil
@@ -68,7 +68,7 @@ func (r *Result) Err() error {
 		}
 	}
 	if r.incomplete {
-		return fmt.Errorf("attest: %w: these were not checked: %s", ErrCannotTell, strings.Join(r.NotChecked, "; "))
+		return fmt.Errorf("attest: %w: these were not checked: %s", ErrIncomplete, strings.Join(r.NotChecked, "; "))
 	}
 	return fmt.Errorf("attest: %w: nothing was checked", ErrNotTrusted)
 }

@@ -39,7 +39,7 @@ func NewVerifier(roots ...Root) *Verifier {
 }
 
 // Verify judges a quote by collateral, as of a time. The error is nil just when the
-// quote is trusted. It wraps ErrNotTrusted where it is not, and ErrCannotTell where
+// quote is trusted. It wraps ErrNotTrusted where it is not, and ErrIncomplete where
 // nothing is wrong, but not all could be looked at: without collateral (nil), or
 // with a quote of a trust domain. Then the Result says what was found. Without a
 // Result there was nothing to judge: the quote carries no certificate chain, or one

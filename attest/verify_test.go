@@ -13,14 +13,14 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/attest/attesttest"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
-	"github.com/confcom/confcom/test/misissued"
 )
 
-var today = misissued.Today()
+var today = attesttest.Today()
 
 func simulatedRoot(t testing.TB) attest.Root {
 	t.Helper()
@@ -70,7 +70,7 @@ func revoke(list *x509.RevocationList, a simulated.Authority) {
 
 // All that is wrong is found, and nothing else.
 func TestMisissued(t *testing.T) {
-	for _, m := range misissued.Cases() {
+	for _, m := range attesttest.Cases() {
 		t.Run(m.Name, func(t *testing.T) {
 			q, c := m.Make()
 			at := m.At

@@ -17,8 +17,8 @@ type CA string
 
 // The CAs.
 const (
-	Processor CA = "processor" // of platforms with one processor package
-	Platform  CA = "platform"  // of those with several
+	ProcessorCA CA = "processor" // of platforms with one processor package
+	PlatformCA  CA = "platform"  // of those with several
 )
 
 // Family is the platforms that share collateral.
@@ -33,8 +33,8 @@ func NewFamily(fmspc string, ca CA) (Family, error) {
 	if b, err := hex.DecodeString(fmspc); err != nil || len(b) != 6 {
 		return Family{}, fmt.Errorf("pcs: %q is no FMSPC: it has 12 hexadecimal digits", fmspc)
 	}
-	if ca != Processor && ca != Platform {
-		return Family{}, fmt.Errorf("pcs: %q is no CA: there are %s and %s", ca, Processor, Platform)
+	if ca != ProcessorCA && ca != PlatformCA {
+		return Family{}, fmt.Errorf("pcs: %q is no CA: there are %s and %s", ca, ProcessorCA, PlatformCA)
 	}
 	return Family{strings.ToUpper(fmspc), ca}, nil
 }
@@ -76,9 +76,9 @@ func caOf(chain string) (CA, error) {
 func caNamed(certificate *x509.Certificate) (CA, error) {
 	switch name := certificate.Subject.CommonName; {
 	case strings.Contains(name, "Processor CA"):
-		return Processor, nil
+		return ProcessorCA, nil
 	case strings.Contains(name, "Platform CA"):
-		return Platform, nil
+		return PlatformCA, nil
 	default:
 		return "", fmt.Errorf("pcs: %q is neither the Processor CA nor the Platform CA", name)
 	}

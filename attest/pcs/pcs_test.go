@@ -22,7 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -134,7 +134,7 @@ func (s *service) client(t *testing.T, k kind) (*Client, *time.Time) {
 	return c, &now
 }
 
-var family = Family{"005A1D000000", Processor}
+var family = Family{"005A1D000000", ProcessorCA}
 
 // All kinds of services have the same collateral, in their own words.
 func TestServices(t *testing.T) {
@@ -308,8 +308,8 @@ func TestFailures(t *testing.T) {
 			return false
 		}, nil, family, 0, "neither DER nor PEM"},
 		{"changed", nil, func(s *service) { s.collateral.QEIdentitySignature[0] ^= 1 }, family, 0, "it was changed"},
-		{"of another family", nil, nil, Family{"00906ED50000", Processor}, 0, "not for 00906ED50000"},
-		{"of another CA", nil, nil, Family{"005A1D000000", Platform}, 0, `not for 005A1D000000 and "platform"`},
+		{"of another family", nil, nil, Family{"00906ED50000", ProcessorCA}, 0, "not for 00906ED50000"},
+		{"of another CA", nil, nil, Family{"005A1D000000", PlatformCA}, 0, `not for 005A1D000000 and "platform"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newService(t)
@@ -467,7 +467,7 @@ func TestFamilyOf(t *testing.T) {
 	for _, c := range []struct {
 		fmspc string
 		ca    CA
-	}{{"x", Processor}, {"00", Processor}, {"005A1D000000", "root"}} {
+	}{{"x", ProcessorCA}, {"00", ProcessorCA}, {"005A1D000000", "root"}} {
 		if _, err := NewFamily(c.fmspc, c.ca); err == nil {
 			t.Errorf("%+v is a family", c)
 		}
@@ -534,7 +534,7 @@ func ExampleClient() {
 	}
 	client := &Client{Service: service}
 	defer http.DefaultClient.CloseIdleConnections()
-	_, err = client.Collateral(context.Background(), Family{"00906ED50000", Processor})
+	_, err = client.Collateral(context.Background(), Family{"00906ED50000", ProcessorCA})
 	status, ok := errors.AsType[*StatusError](err)
 	fmt.Println(ok, status.Status)
 	// Output: true 404

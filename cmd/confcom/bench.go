@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/load"
+	"github.com/confcom/confcom/internal/loadgen"
 )
 
 // maxBenchClients is far more than a quote helper lets in.
@@ -90,11 +90,11 @@ Exit codes: 0 all requests succeeded, 1 some failed or none was made, 2 bad inpu
 			if err != nil {
 				return failed(err)
 			}
-			var progress func(load.Result)
+			var progress func(loadgen.Result)
 			if output == formatText && isTerminal(command.ErrOrStderr()) {
 				progress = benchProgress(command.ErrOrStderr())
 			}
-			result := load.Run(ctx, load.Options{
+			result := loadgen.Run(ctx, loadgen.Options{
 				Clients:  b.clients,
 				Requests: b.requests,
 				Duration: b.duration,
@@ -154,18 +154,18 @@ func (b *bench) check(command *cobra.Command) error {
 // not there is noticed here.
 func (b *bench) prepare(ctx context.Context) (func(context.Context) error, error) {
 	if b.request == requestQuote {
-		return load.Quotes(ctx, &b.client, b.enclave.report, 0)
+		return loadgen.Quotes(ctx, &b.client, b.enclave.report, 0)
 	}
 	if _, err := b.client.InitQuote(ctx, aesm.IntelQE3KeyID()); err != nil {
 		return nil, err
 	}
 	switch b.request {
 	case requestQuoteSize:
-		return load.Sizes(&b.client), nil
+		return loadgen.Sizes(&b.client), nil
 	case requestSelectKey:
-		return load.Keys(&b.client), nil
+		return loadgen.Keys(&b.client), nil
 	}
-	return load.Inits(&b.client), nil
+	return loadgen.Inits(&b.client), nil
 }
 
 // requestKind is what a benchmark asks for.
@@ -200,9 +200,9 @@ func isTerminal(w io.Writer) bool {
 }
 
 // benchProgress writes a line for each second, with what was done in it.
-func benchProgress(w io.Writer) func(load.Result) {
-	var last load.Result
-	return func(now load.Result) {
+func benchProgress(w io.Writer) func(loadgen.Result) {
+	var last loadgen.Result
+	return func(now loadgen.Result) {
 		rate := float64(now.Succeeded()-last.Succeeded()) / (now.Elapsed - last.Elapsed).Seconds()
 		fmt.Fprintf(w, "%4.0fs  %9.1f/s  %d requests, %d failed\n", now.Elapsed.Seconds(), rate, now.Requests, now.Failed)
 		last = now
@@ -210,7 +210,7 @@ func benchProgress(w io.Writer) func(load.Result) {
 }
 
 // showBench writes what was measured for people.
-func showBench(w io.Writer, b bench, r load.Result) error {
+func showBench(w io.Writer, b bench, r loadgen.Result) error {
 	p := &page{w: w}
 	p.row("asked for", "%s, by %d clients, for %s", b.request, b.clients, rounded(r.Elapsed))
 	p.row("requests", "%d", r.Requests)
@@ -246,7 +246,7 @@ func showBench(w io.Writer, b bench, r load.Result) error {
 }
 
 // showBuckets draws a bar for the requests of each bucket, one below the other.
-func showBuckets(p *page, buckets []load.Bucket) {
+func showBuckets(p *page, buckets []loadgen.Bucket) {
 	const width = 45 // with the numbers less than 80 columns
 	var most uint64
 	for _, b := range buckets {
@@ -303,7 +303,7 @@ type benchBucket struct {
 	Count uint64  `json:"count"`
 }
 
-func newBenchReport(b bench, r load.Result) benchReport {
+func newBenchReport(b bench, r loadgen.Result) benchReport {
 	report := benchReport{
 		Request:       b.request,
 		Clients:       b.clients,
@@ -335,7 +335,7 @@ func newBenchReport(b bench, r load.Result) benchReport {
 }
 
 // failures are the errors, the most frequent first.
-func failures(r load.Result) []benchFailure {
+func failures(r loadgen.Result) []benchFailure {
 	list := make([]benchFailure, 0, len(r.Failures))
 	for _, text := range slices.Sorted(maps.Keys(r.Failures)) {
 		list = append(list, benchFailure{text, r.Failures[text]})

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/load"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
+	"github.com/confcom/confcom/internal/loadgen"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -191,7 +191,7 @@ func TestBenchHangs(t *testing.T) {
 }
 
 func TestBenchShowNothing(t *testing.T) {
-	result := load.Result{Interrupted: 16, Waited: 9876543 * time.Microsecond, Elapsed: 10 * time.Second}
+	result := loadgen.Result{Interrupted: 16, Waited: 9876543 * time.Microsecond, Elapsed: 10 * time.Second}
 	var out strings.Builder
 	if err := showBench(&out, bench{request: requestQuote, clients: 16}, result); err != nil {
 		t.Fatal(err)
@@ -213,8 +213,8 @@ interrupted       16, the first had waited for 9.88s
 func TestBenchProgress(t *testing.T) {
 	var out strings.Builder
 	progress := benchProgress(&out)
-	progress(load.Result{Requests: 1000, Elapsed: time.Second})
-	progress(load.Result{Requests: 3010, Failed: 10, Elapsed: 3 * time.Second})
+	progress(loadgen.Result{Requests: 1000, Elapsed: time.Second})
+	progress(loadgen.Result{Requests: 3010, Failed: 10, Elapsed: 3 * time.Second})
 	want := `   1s     1000.0/s  1000 requests, 0 failed
    3s     1000.0/s  3010 requests, 10 failed
 `

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
 )
 
 // servePCCS runs a PCCS with the collateral of simulated platforms.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx/simulation"

@@ -87,7 +87,7 @@ func TestGetInspectVerify(t *testing.T) {
 		{"verify", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral}, 0, "TRUSTED until"},
 		{"verify a log", log, []string{"quote", "verify", "-", "--root", root, "--collateral", filepath.Join(collateral, "collateral.json")}, 0, "TRUSTED until"},
 		{"verify without the root", nil, []string{"quote", "verify", binary, "--collateral", collateral}, 1, "NOT TRUSTED"},
-		{"verify without collateral", nil, []string{"quote", "verify", binary, "--root", root}, 2, "CANNOT TELL"},
+		{"verify without collateral", nil, []string{"quote", "verify", binary, "--root", root}, 2, "INCOMPLETE"},
 		{"verify the nonce", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral, "--report-data", "c0ffee"}, 0, "report data "},
 		{"verify another nonce", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral, "--report-data", "c0ffef"}, 1, "FAILED  report data"},
 		{"verify by a file", nil, []string{"quote", "verify", binary, "--root", root, "--collateral", collateral, "--policy", policy}, 1, "FAILED  MRSIGNER"},

@@ -7,23 +7,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
-	"github.com/confcom/confcom/internal/offer"
 )
 
 // nodeReport is what is said of a machine.
 type nodeReport struct {
 	node.Inventory
-	EPC     node.Size    `json:"epcBytes"`
-	Offer   offer.Offer  `json:"offer"`
-	Verdict node.Verdict `json:"verdict"`
+	EPC        node.Size    `json:"epcBytes"`
+	Advertised epc.Capacity `json:"advertised"`
+	Verdict    node.Verdict `json:"verdict"`
 }
 
 func newNodeCommand() *cobra.Command {
 	var (
 		output  format
 		machine node.Machine
-		policy  offer.Policy
+		policy  epc.Policy
 	)
 	command := &cobra.Command{
 		Use:   "node",
@@ -68,7 +68,7 @@ Exit codes: 0 ready, 1 not ready, 2 bad input, or a machine that cannot be looke
 }
 
 // showNode writes what is said of a machine for people.
-func showNode(w io.Writer, r nodeReport, resource offer.ResourceName) error {
+func showNode(w io.Writer, r nodeReport, resource epc.ResourceName) error {
 	p := &page{w: w}
 	simulated := ""
 	if r.Simulated {
@@ -83,7 +83,7 @@ func showNode(w io.Writer, r nodeReport, resource offer.ResourceName) error {
 	p.row("enclave device", "%s", device(r.Enclave, simulated))
 	p.row("provision device", "%s", device(r.Provision, simulated))
 	p.line("")
-	showOffer(p, r.Offer, resource)
+	showAdvertised(p, r.Advertised, resource)
 	p.line("")
 	for _, warning := range r.Warnings {
 		p.text("warning", warning)
@@ -164,14 +164,14 @@ func device(d *node.Device, simulated string) string {
 	}
 }
 
-func showOffer(p *page, o offer.Offer, resource offer.ResourceName) {
-	switch o.Way {
+func showAdvertised(p *page, o epc.Capacity, resource epc.ResourceName) {
+	switch o.Mode {
 	case "":
 		p.row("offer", "nothing")
 		return
-	case offer.Devices:
+	case epc.Devices:
 		p.row("offer", "%d MiB, as devices of the kubelet", o.MiB)
-	case offer.Node:
+	case epc.Node:
 		p.row("offer", "%d MiB, in the status of the node", o.MiB)
 	}
 	if o.ReservedMiB > 0 {

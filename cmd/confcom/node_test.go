@@ -137,9 +137,9 @@ func TestNodeVerdicts(t *testing.T) {
 			exit, text, errs := confcom(t, nil, "node", "--sysroot", root)
 			exitJSON, out, errsJSON := confcom(t, nil, "node", "--sysroot", root, "-o", "json")
 			var report struct {
-				EPC     uint64 `json:"epcBytes"`
-				Offer   struct{ MiB uint64 }
-				Verdict struct {
+				EPC        uint64 `json:"epcBytes"`
+				Advertised struct{ MiB uint64 }
+				Verdict    struct {
 					Ready           bool
 					Problem, Advice string
 				}
@@ -154,8 +154,8 @@ func TestNodeVerdicts(t *testing.T) {
 			if !ready && (exit != 1 || exitJSON != 1 || !strings.Contains(text, "NOT READY")) {
 				t.Errorf("exit %d and %d\n%s", exit, exitJSON, text)
 			}
-			if ready != (report.Offer.MiB > 0) || report.Offer.MiB != 0 && report.Offer.MiB != report.EPC>>20 {
-				t.Errorf("%d of %d bytes are offered", report.Offer.MiB, report.EPC)
+			if ready != (report.Advertised.MiB > 0) || report.Advertised.MiB != 0 && report.Advertised.MiB != report.EPC>>20 {
+				t.Errorf("%d of %d bytes are offered", report.Advertised.MiB, report.EPC)
 			}
 			if errs != "" || errsJSON != "" {
 				t.Errorf("%s%s", errs, errsJSON)
@@ -176,7 +176,7 @@ func TestNodeJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
 		t.Fatal(err)
 	}
-	wantKeys := []string{"driver", "enclave", "epcBytes", "findings", "offer", "processor", "sections", "simulated", "verdict", "warnings"}
+	wantKeys := []string{"advertised", "driver", "enclave", "epcBytes", "findings", "processor", "sections", "simulated", "verdict", "warnings"}
 	if diff := cmp.Diff(wantKeys, slices.Sorted(maps.Keys(report))); diff != "" {
 		t.Errorf("keys: %s", diff)
 	}
@@ -190,7 +190,7 @@ func TestNodeJSON(t *testing.T) {
 		"enclave": {"path": "/dev/isgx", "node": "/dev/null"},
 		"simulated": false,
 		"epcBytes": 98041856,
-		"offer": {"way": "devices", "mib": 50, "reservedMiB": 0, "withheldMiB": 43, "why": "--max-devices=50; with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"},
+		"advertised": {"mode": "devices", "mib": 50, "reservedMiB": 0, "withheldMiB": 43, "why": "--max-devices=50; with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"},
 		"verdict": {"ready": true}
 	}`), &want); err != nil {
 		t.Fatal(err)

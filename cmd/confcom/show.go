@@ -115,8 +115,8 @@ func showResult(w io.Writer, r *attest.Result) error {
 	colour := green
 	verdict := "TRUSTED until " + r.Expires.UTC().Format(time.RFC3339) + ", unless something is revoked before"
 	switch {
-	case errors.Is(r.Err(), attest.ErrCannotTell):
-		verdict, colour = "CANNOT TELL: nothing is wrong, but not all could be checked (--collateral)", plain
+	case errors.Is(r.Err(), attest.ErrIncomplete):
+		verdict, colour = "INCOMPLETE: nothing is wrong, but not all could be checked (--collateral)", plain
 	case !r.Trusted:
 		verdict, colour = "NOT TRUSTED", red
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/sgx/simulation"
 )
 

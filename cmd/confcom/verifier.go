@@ -17,7 +17,7 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/internal/daemon"
-	"github.com/confcom/confcom/internal/verifier"
+	"github.com/confcom/confcom/internal/verifyserver"
 	"github.com/confcom/confcom/quote"
 )
 
@@ -81,10 +81,10 @@ func (s *serving) run(ctx context.Context, env *daemon.Environment) error {
 		}
 		env.Log.Warn("the root is not Intel's", "root", root.Name)
 	}
-	service := verifier.Service{Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return attest.Policy{} }, Log: env.Log}
+	service := verifyserver.Service{Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return attest.Policy{} }, Log: env.Log}
 	if s.policy != "" {
 		read := env.Health.Condition("policy")
-		file, err := verifier.ReadPolicy(s.policy, env.Log, read.Set)
+		file, err := verifyserver.ReadPolicy(s.policy, env.Log, read.Set)
 		if err != nil {
 			return fmt.Errorf("--policy: %w", err)
 		}

@@ -68,7 +68,7 @@ Exit codes: 0 trusted, 1 not trusted, 2 cannot tell: bad input, or no collateral
 			switch {
 			case err != nil:
 				return failed(err)
-			case errors.Is(verdict, attest.ErrCannotTell):
+			case errors.Is(verdict, attest.ErrIncomplete):
 				return badInput(nil) // it is said
 			case !result.Trusted:
 				return failed(nil)

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/internal/daemon"
-	"github.com/confcom/confcom/internal/noderesource"
+	"github.com/confcom/confcom/internal/nodestatus"
 )
 
 func main() {
@@ -16,7 +16,7 @@ func main() {
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {
-	var writer noderesource.Writer
+	var writer nodestatus.Writer
 	writer.AddFlags(flags)
 	return writer.Run
 }

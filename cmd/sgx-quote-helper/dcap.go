@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/confcom/confcom/internal/backend/dcap"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
-	"github.com/confcom/confcom/internal/platform/dcap"
 	"github.com/confcom/confcom/internal/qcnl"
 )
 

@@ -31,7 +31,7 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 			return err
 		}
 		defer opened.close()
-		helper.Platform, helper.Slots = opened.Platform, opened.slots
+		helper.Backend, helper.Slots = opened.Backend, opened.slots
 		return helper.Run(ctx, env)
 	}
 }

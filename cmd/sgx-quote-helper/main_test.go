@@ -172,7 +172,7 @@ func TestSlots(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer opened.close()
-			if opened.Platform == nil || opened.slots != c.want {
+			if opened.Backend == nil || opened.slots != c.want {
 				t.Errorf("%d slots, want %d", opened.slots, c.want)
 			}
 		})

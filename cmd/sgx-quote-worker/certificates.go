@@ -11,8 +11,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/confcom/confcom/internal/platform/dcap/certificates"
-	"github.com/confcom/confcom/internal/platform/dcap/library"
+	"github.com/confcom/confcom/internal/backend/dcap/certificates"
+	"github.com/confcom/confcom/internal/backend/dcap/ql"
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
@@ -41,19 +41,19 @@ func (k keptCertificates) cache(provider string, fetch certificates.Provider, lo
 
 // logTo returns a function that writes what the libraries log, and what they are
 // to tell at the level of a log.
-func logTo(log *slog.Logger) (func(library.Level, string), library.Level) {
-	to := func(level library.Level, text string) {
+func logTo(log *slog.Logger) (func(ql.Level, string), ql.Level) {
+	to := func(level ql.Level, text string) {
 		switch level {
-		case library.LevelError:
+		case ql.LevelError:
 			log.Warn("Intel's library", "text", text) // it calls many things an error that are none to us
-		case library.LevelInfo:
+		case ql.LevelInfo:
 			log.Info("Intel's library", "text", text)
 		default:
 			log.Debug("Intel's library", "text", text)
 		}
 	}
 	if log.Enabled(context.Background(), slog.LevelDebug) {
-		return to, library.LevelDebug
+		return to, ql.LevelDebug
 	}
-	return to, library.LevelError
+	return to, ql.LevelError
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/backend/dcap/link"
+	"github.com/confcom/confcom/internal/backend/dcap/ql"
 	"github.com/confcom/confcom/internal/daemon"
-	"github.com/confcom/confcom/internal/platform/dcap/handover"
-	"github.com/confcom/confcom/internal/platform/dcap/library"
 )
 
 func main() {
@@ -26,7 +26,7 @@ func main() {
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {
-	var options library.Options
+	var options ql.Options
 	var kept keptCertificates
 	flags.StringVar(&options.Quoting, "library", "libsgx_dcap_ql.so.1", "Intel's quoting library, by `name` or path")
 	flags.StringVar(&options.Provider, "provider", "libdcap_quoteprov.so.1", "the quote provider library, by `name` or path")
@@ -46,10 +46,10 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 		if options.Certificates = cache.Get; kept.dir == "" {
 			options.Certificates = worker.fetch
 		}
-		if worker.library, err = library.Open(options); err != nil {
+		if worker.library, err = ql.Open(options); err != nil {
 			return err
 		}
-		listener, err := handover.Inherit()
+		listener, err := link.Inherit()
 		if err != nil {
 			return fmt.Errorf("all that is to be had is here, but this program is for sgx-quote-helper to start: %w", err)
 		}

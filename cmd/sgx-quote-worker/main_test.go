@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/confcom/confcom/test/dcapstub"
+	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 )
 
 // runMainEnv makes the test binary the program itself.
@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 
 // What is missing is said, and in which package it is.
 func TestMissing(t *testing.T) {
-	library, err := dcapstub.Build(t.TempDir(), "node-1")
-	if errors.Is(err, dcapstub.ErrNoCompiler) {
+	library, err := dcaptest.Build(t.TempDir(), "node-1")
+	if errors.Is(err, dcaptest.ErrNoCompiler) {
 		t.Skipf("NOT RUN: %v", err)
 	}
 	if err != nil {
@@ -37,9 +37,9 @@ func TestMissing(t *testing.T) {
 		want string
 	}{
 		{"everything", nil, "libsgx-dcap-ql on Debian"},
-		{"the provider", []string{"--library=" + library.Path(dcapstub.QuotingLibrary)}, "libsgx-dcap-default-qpl on Debian and Ubuntu, from Intel's repository, or az-dcap-client on Azure"},
-		{"functions", []string{"--library=" + library.Path(dcapstub.Provider), "--provider=" + library.Path(dcapstub.Provider)}, "libconfcom_provider.so"},
-		{"the library of ours", []string{"--library=" + library.Path(dcapstub.QuotingLibrary), "--provider=" + library.Path(dcapstub.Provider)}, "it is built together with this program"},
+		{"the provider", []string{"--library=" + library.Path(dcaptest.QuotingLibrary)}, "libsgx-dcap-default-qpl on Debian and Ubuntu, from Intel's repository, or az-dcap-client on Azure"},
+		{"functions", []string{"--library=" + library.Path(dcaptest.Provider), "--provider=" + library.Path(dcaptest.Provider)}, "libconfcom_provider.so"},
+		{"the library of ours", []string{"--library=" + library.Path(dcaptest.QuotingLibrary), "--provider=" + library.Path(dcaptest.Provider)}, "it is built together with this program"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			command := exec.CommandContext(t.Context(), os.Args[0], c.args...)

@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/platform/dcap/certificates"
-	"github.com/confcom/confcom/internal/platform/dcap/library"
-	"github.com/confcom/confcom/internal/platform/dcap/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/certificates"
+	"github.com/confcom/confcom/internal/backend/dcap/ql"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -18,7 +18,7 @@ import (
 // are those of the library, quote3_error_t: AESM has numbers for some only, and
 // what they mean to clients is for the helper to say.
 type worker struct {
-	library *library.Library
+	library *ql.Library
 	// size is the length of quotes in bytes, as the library last said; 0 is not
 	// known. The library is asked for it with the key, not with each quote.
 	size atomic.Int64

@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 
+	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
-	"github.com/confcom/confcom/internal/offer"
 )
 
 const (
@@ -34,7 +34,7 @@ type allocated struct {
 }
 
 // collectAllocated adds the metric about what containers have been given.
-func (m *metrics) collectAllocated(socket string, resource offer.ResourceName) {
+func (m *metrics) collectAllocated(socket string, resource epc.ResourceName) {
 	m.registry.MustRegister(&allocated{
 		socket:   socket,
 		resource: string(resource),

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
+	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
-	"github.com/confcom/confcom/internal/offer"
 )
 
 func TestDeviceID(t *testing.T) {
@@ -50,7 +50,7 @@ func TestListFits(t *testing.T) {
 		{"one", supply{devices: 1}, 14},
 		{"168 MiB", supply{devices: 168}, 64*14 + 104*15},
 		{"8 GiB", supply{devices: 8192}, 64*14 + 4096*15 + 4032*16},
-		{"256 GiB", supply{devices: offer.MaxDevices}, 4190080},
+		{"256 GiB", supply{devices: epc.MaxDevices}, 4190080},
 		{"NUMA nodes", supply{devices: maxTopology, numa: make([]int, maxTopology)}, 64*(14+4) + 4032*(15+4)},
 	}
 	for _, test := range tests {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
 	"github.com/confcom/confcom/internal/daemon"
-	"github.com/confcom/confcom/internal/offer"
+	"github.com/confcom/confcom/internal/epc"
 )
 
 // The time between two tries to register, while nothing in the kubelet's
@@ -55,7 +55,7 @@ type endpoint struct {
 	registered *daemon.Condition // nil until the resource is offered for the first time
 }
 
-func newEndpoint(resource offer.ResourceName, dir directory, env *daemon.Environment, m *metrics) *endpoint {
+func newEndpoint(resource epc.ResourceName, dir directory, env *daemon.Environment, m *metrics) *endpoint {
 	return &endpoint{
 		resource: string(resource),
 		dir:      dir,

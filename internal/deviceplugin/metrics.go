@@ -3,8 +3,8 @@ package deviceplugin
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
-	"github.com/confcom/confcom/internal/offer"
 )
 
 // metrics are what the plugin tells Prometheus.
@@ -71,7 +71,7 @@ func (m *metrics) of(resource string) resourceMetrics {
 }
 
 // observe records what there is and what is offered of it.
-func (m *metrics) observe(inv node.Inventory, o offer.Offer) {
+func (m *metrics) observe(inv node.Inventory, o epc.Capacity) {
 	mib := func(n int64) float64 { return float64(n) * float64(node.MiB) }
 	m.capacity.Set(float64(inv.EPC()))
 	m.reserved.Set(mib(o.ReservedMiB))

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/confcom/confcom/internal/offer"
+	"github.com/confcom/confcom/internal/epc"
 )
 
 // nfdFile is the name of the feature file of Node Feature Discovery.
@@ -17,13 +17,13 @@ const nfdFile = "confcom-sgx"
 // where it is offered in this way: a rule makes a resource of the feature
 // local.feature sgx.epc-mib. The file stays when the plugin stops, so that pods
 // keep what they count on while it starts again.
-func tellNFD(dir string, o offer.Offer) error {
+func tellNFD(dir string, o epc.Capacity) error {
 	if dir == "" {
 		return nil
 	}
 	path := filepath.Join(dir, nfdFile)
 	var err error
-	if o.Way == offer.Node {
+	if o.Mode == epc.Node {
 		err = replaceFile(path, fmt.Appendf(nil, "# +no-label\nsgx.epc-mib=%d\n", o.MiB))
 	} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -25,21 +25,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
-	"github.com/confcom/confcom/internal/offer"
 )
 
 // Plugin offers the EPC of a machine to the kubelet. AddFlags gives it its
 // defaults. It is not changed once it runs.
 type Plugin struct {
 	Machine node.Machine
-	Policy  offer.Policy
+	Policy  epc.Policy
 	// Resources are what is offered. Where the EPC is in the node's status, the
 	// enclave resource is always one of them and the EPC is none.
 	Resources ResourceSet
 	// Enclave and Provision are the names of the resources that count users of
 	// the two devices, up to Slots each.
-	Enclave, Provision offer.ResourceName
+	Enclave, Provision epc.ResourceName
 	Slots              SlotCount
 	// Grant is what containers get.
 	Grant Grant
@@ -81,9 +81,9 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		group.Go(func() error { return e.run(ctx) })
 	}
 	group.Go(func() error {
-		p.Policy.Watch(ctx, p.Machine, env.Log, looking.Set, func(inv node.Inventory, o offer.Offer) error {
-			if !p.Resources.EPC && o.Way == offer.Devices {
-				o = offer.Offer{ReservedMiB: o.ReservedMiB + o.MiB + o.WithheldMiB} // none of it, on request
+		p.Policy.Watch(ctx, p.Machine, env.Log, looking.Set, func(inv node.Inventory, o epc.Capacity) error {
+			if !p.Resources.EPC && o.Mode == epc.Devices {
+				o = epc.Capacity{ReservedMiB: o.ReservedMiB + o.MiB + o.WithheldMiB} // none of it, on request
 			}
 			m.observe(inv, o)
 			if err := errors.Join(p.supply(all, inv, o), tellNFD(p.NFDDir, o)); err != nil {
@@ -101,7 +101,7 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 type endpoints struct{ epc, enclave, provision *endpoint }
 
 // supply offers what there is on a machine, and withdraws what is gone.
-func (p *Plugin) supply(all endpoints, inv node.Inventory, o offer.Offer) error {
+func (p *Plugin) supply(all endpoints, inv node.Inventory, o epc.Capacity) error {
 	if !inv.Usable() {
 		all.epc.withdraw()
 		all.enclave.withdraw()
@@ -112,8 +112,8 @@ func (p *Plugin) supply(all endpoints, inv node.Inventory, o offer.Offer) error 
 	if err != nil {
 		return err
 	}
-	all.epc.offer(o.Way == offer.Devices, supply{devices: int(o.MiB), numa: numaNodes(inv, o.MiB), grant: grants.enclave})
-	all.enclave.offer(o.Way == offer.Node || p.Resources.Enclave, supply{devices: int(p.Slots), grant: grants.enclave})
+	all.epc.offer(o.Mode == epc.Devices, supply{devices: int(o.MiB), numa: numaNodes(inv, o.MiB), grant: grants.enclave})
+	all.enclave.offer(o.Mode == epc.Node || p.Resources.Enclave, supply{devices: int(p.Slots), grant: grants.enclave})
 	if inv.Provision == nil {
 		all.provision.withdraw()
 		return nil

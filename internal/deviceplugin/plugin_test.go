@@ -185,14 +185,14 @@ func TestSay(t *testing.T) {
 		want []string
 	}{
 		{"devices", []string{"--simulate-epc=64Mi", "--reserve-epc=16Mi"}, []string{
-			`level=INFO msg="EPC is offered as devices of the kubelet" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=48 way=devices reservedMiB=16 source=SIMULATED driver="" device=none`,
+			`level=INFO msg="EPC is offered as devices of the kubelet" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=48 mode=devices reservedMiB=16 source=SIMULATED driver="" device=none`,
 		}},
 		{"too many devices", []string{"--simulate-epc=32Gi", "--advertise=devices", "--simulate-device=/dev/null"}, []string{
 			`level=WARN msg="NOT ALL EPC IS ADVERTISED" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=8192 withheldMiB=24576 reason="kubelets since 1.36`,
 			"device=/dev/sgx_enclave",
 		}},
 		{"node", []string{"--simulate-epc=512Gi"}, []string{
-			`level=INFO msg="EPC is for the status of the node`, "MiB=524288 way=node", "deviceResource=sgx.intel.com/enclave",
+			`level=INFO msg="EPC is for the status of the node`, "MiB=524288 mode=node", "deviceResource=sgx.intel.com/enclave",
 		}},
 	}
 	for _, test := range tests {

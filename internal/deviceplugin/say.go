@@ -3,12 +3,12 @@ package deviceplugin
 import (
 	"log/slog"
 
+	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
-	"github.com/confcom/confcom/internal/offer"
 )
 
 // say logs what there is and what becomes of it.
-func (p *Plugin) say(log *slog.Logger, inv node.Inventory, o offer.Offer) {
+func (p *Plugin) say(log *slog.Logger, inv node.Inventory, o epc.Capacity) {
 	for _, warning := range inv.Warnings {
 		log.Warn("the SGX of this node is not as it should be", "warning", warning)
 	}
@@ -26,13 +26,13 @@ func (p *Plugin) say(log *slog.Logger, inv node.Inventory, o offer.Offer) {
 	if o.WithheldMiB > 0 {
 		log.Warn("NOT ALL EPC IS ADVERTISED", "withheldMiB", o.WithheldMiB, "reason", o.Why)
 	}
-	log = log.With("way", o.Way, "reservedMiB", o.ReservedMiB, "source", inv.Source(), "driver", inv.Driver, "device", device)
-	switch o.Way {
+	log = log.With("mode", o.Mode, "reservedMiB", o.ReservedMiB, "source", inv.Source(), "driver", inv.Driver, "device", device)
+	switch o.Mode {
 	case "":
 		log.Info("EPC is not offered: --resources does not name it")
-	case offer.Devices:
+	case epc.Devices:
 		log.Info("EPC is offered as devices of the kubelet")
-	case offer.Node:
+	case epc.Node:
 		log.Info("EPC is for the status of the node, which sgx-node-resource or Node Feature Discovery writes; the device comes with another resource", "deviceResource", p.Enclave)
 	}
 }

@@ -17,12 +17,12 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/node/nodetest"
-	"github.com/confcom/confcom/internal/platform/dcap/quote3"
-	"github.com/confcom/confcom/internal/platform/simulated"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/sgx"
-	"github.com/confcom/confcom/test/dcapstub"
 )
 
 // patient is a doctor of a machine that is a directory tree.
@@ -108,8 +108,8 @@ func TestMachine(t *testing.T) {
 }
 
 func TestLibraries(t *testing.T) {
-	library, err := dcapstub.Build(t.TempDir(), "node-1")
-	if errors.Is(err, dcapstub.ErrNoCompiler) {
+	library, err := dcaptest.Build(t.TempDir(), "node-1")
+	if errors.Is(err, dcaptest.ErrNoCompiler) {
 		t.Skipf("NOT RUN: %v", err)
 	}
 	if err != nil {
@@ -118,23 +118,23 @@ func TestLibraries(t *testing.T) {
 	t.Setenv("LD_LIBRARY_PATH", library.Dir)
 	d := patient(t, nil)
 	d.Machine.Sysroot = "/"
-	d.examine(t, "libraries").expect(t, OK, dcapstub.QuotingLibrary)
+	d.examine(t, "libraries").expect(t, OK, dcaptest.QuotingLibrary)
 	d.examine(t, "enclaves").expect(t, OK, library.Dir)
-	d.examine(t, "providers").expect(t, OK, dcapstub.Provider)
-	for _, name := range []string{dcapstub.PCE, dcapstub.QE3Logic} {
+	d.examine(t, "providers").expect(t, OK, dcaptest.Provider)
+	for _, name := range []string{dcaptest.PCE, dcaptest.QE3Logic} {
 		if err := os.Remove(library.Path(name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d.examine(t, "libraries").expect(t, Problem, dcapstub.QE3Logic)
+	d.examine(t, "libraries").expect(t, Problem, dcaptest.QE3Logic)
 	d.examine(t, "enclaves").expect(t, Problem, "libsgx-ae-pce")
 }
 
 // What a library names by itself is found, what lies beside it is not: the dynamic
 // linker does not look there.
 func TestOwnPath(t *testing.T) {
-	library, err := dcapstub.Build(t.TempDir(), "node-1")
-	if errors.Is(err, dcapstub.ErrNoCompiler) {
+	library, err := dcaptest.Build(t.TempDir(), "node-1")
+	if errors.Is(err, dcaptest.ErrNoCompiler) {
 		t.Skipf("NOT RUN: %v", err)
 	}
 	if err != nil {
@@ -143,7 +143,7 @@ func TestOwnPath(t *testing.T) {
 	t.Setenv("LD_LIBRARY_PATH", "")
 	d := patient(t, nil)
 	d.Machine.Sysroot = "/"
-	d.Library = library.Path(dcapstub.QuotingLibrary) // whose path is $ORIGIN
+	d.Library = library.Path(dcaptest.QuotingLibrary) // whose path is $ORIGIN
 	d.examine(t, "libraries").expect(t, OK, library.Dir)
 
 	dir := t.TempDir()

@@ -25,9 +25,9 @@ import (
 
 // Helper serves the quotes of a platform.
 type Helper struct {
-	Platform quoting.Platform
-	Slots    int    // how many requests the platform serves at a time
-	Socket   string // the path of the socket
+	Backend quoting.Backend
+	Slots   int    // how many requests the platform serves at a time
+	Socket  string // the path of the socket
 	// TakeOver is to take the socket from a daemon that is alive, as soon as the
 	// platform can quote.
 	TakeOver bool
@@ -54,7 +54,7 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 	observer := quoting.NewObserver(env.Log, metrics)
 	identifier := peer.NewIdentifier(env.Log)
 	defer identifier.Close()
-	service := quoting.NewService(h.Platform, h.Slots, metrics)
+	service := quoting.NewService(h.Backend, h.Slots, metrics)
 	k := &keeper{
 		Helper: h,
 		log:    env.Log,

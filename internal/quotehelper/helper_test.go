@@ -22,8 +22,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/daemon"
-	"github.com/confcom/confcom/internal/platform/simulated"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -135,7 +135,7 @@ func leaveStale(t *testing.T, l *aesm.Listener) {
 	}
 }
 
-func newPlatform(t *testing.T, node string) *simulated.Platform {
+func newPlatform(t *testing.T, node string) *simulated.Backend {
 	t.Helper()
 	p, err := simulated.New(node)
 	if err != nil {
@@ -146,13 +146,13 @@ func newPlatform(t *testing.T, node string) *simulated.Platform {
 
 // moody is a platform whose InitQuote fails while it is in the mood.
 type moody struct {
-	*simulated.Platform
+	*simulated.Backend
 	bad   atomic.Bool
 	asked chan struct{} // receives for each InitQuote
 }
 
 func newMoody(t *testing.T, node string) *moody {
-	m := &moody{Platform: newPlatform(t, node), asked: make(chan struct{}, 64)}
+	m := &moody{Backend: newPlatform(t, node), asked: make(chan struct{}, 64)}
 	m.bad.Store(true)
 	return m
 }
@@ -162,26 +162,26 @@ func (m *moody) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 	if m.bad.Load() {
 		return aesm.Initialized{}, errors.New("not today")
 	}
-	return m.Platform.InitQuote(ctx)
+	return m.Backend.InitQuote(ctx)
 }
 
 // slow is a platform whose quotes take until it is told to make them. It is no
 // quoting.Reporter, so that a check of it asks for no quote.
 type slow struct {
-	quoting.Platform
+	quoting.Backend
 	asked chan struct{} // receives for each quote
 	made  chan struct{} // closed when they are to be made
 }
 
 func newSlow(t *testing.T) *slow {
-	return &slow{Platform: newPlatform(t, "node"), asked: make(chan struct{}, 1), made: make(chan struct{})}
+	return &slow{Backend: newPlatform(t, "node"), asked: make(chan struct{}, 1), made: make(chan struct{})}
 }
 
 func (s *slow) Quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	s.asked <- struct{}{}
 	select {
 	case <-s.made:
-		return s.Platform.Quote(ctx, report, challenge)
+		return s.Backend.Quote(ctx, report, challenge)
 	case <-ctx.Done():
 		return aesm.Quoted{}, ctx.Err()
 	}
@@ -235,7 +235,7 @@ func askOn(ctx context.Context, conn net.Conn) error {
 func TestServes(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	if err := getQuote(t.Context(), socket); err != nil {
 		t.Fatal(err)
@@ -265,7 +265,7 @@ sgx_quote_helper_requests_total{code="SUCCESS",request="SelectAttKeyID"} 1
 func TestStopServesWhoHasConnected(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	var conns []net.Conn
 	for range 16 { // some were accepted by now, and some were not
@@ -325,7 +325,7 @@ func TestQuoteInTheMaking(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			socket, platform := socketPath(t), newSlow(t)
-			r := start(t, &Helper{Platform: platform, Socket: socket})
+			r := start(t, &Helper{Backend: platform, Socket: socket})
 			r.expect(t, "serving quotes")
 			got := make(chan error, 1)
 			go func() { got <- getQuote(context.Background(), socket) }()
@@ -360,7 +360,7 @@ func TestRemovedSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	early := dial(t, socket)
 	if err := os.Remove(socket); err != nil {
@@ -388,7 +388,7 @@ func TestRemovedSocket(t *testing.T) {
 func TestFileInPlaceOfSocket(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
+	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
 	r.expect(t, "serving quotes")
 	early := dial(t, socket)
 	file := socket + "~"
@@ -417,7 +417,7 @@ func TestStaleSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaveStale(t, l)
-	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	if err := getQuote(t.Context(), socket); err != nil {
 		t.Error(err)
@@ -449,7 +449,7 @@ func TestNoSocket(t *testing.T) {
 		{"in no directory", filepath.Join(file, "s"), false, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: tt.socket, TakeOver: tt.takeOver})
+			r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: tt.socket, TakeOver: tt.takeOver})
 			err := r.end(t)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.socket) || !strings.Contains(err.Error(), tt.advice) {
 				t.Errorf("%v, want %v and %q", err, tt.want, tt.advice)
@@ -475,11 +475,11 @@ func TestTakeOverNeedsQuotes(t *testing.T) {
 			t.Parallel()
 			socket := socketPath(t)
 			oldPlatform, newPlatform := newPlatform(t, "old"), newMoody(t, "new")
-			old := start(t, &Helper{Platform: oldPlatform, Socket: socket})
+			old := start(t, &Helper{Backend: oldPlatform, Socket: socket})
 			old.expect(t, "serving quotes")
-			r := start(t, &Helper{Platform: newPlatform, Socket: socket, TakeOver: true})
+			r := start(t, &Helper{Backend: newPlatform, Socket: socket, TakeOver: true})
 			<-newPlatform.asked
-			r.expect(t, "level=WARN msg=\"there are no quotes\" error=\"platform: not today\"")
+			r.expect(t, "level=WARN msg=\"there are no quotes\" error=\"backend: not today\"")
 			expectServedBy(t, socket, oldPlatform)
 			newPlatform.bad.Store(!tt.gets)
 			<-newPlatform.asked // again, after a while
@@ -507,7 +507,7 @@ func TestTakeOverNeedsQuotes(t *testing.T) {
 func TestServesWithoutQuotes(t *testing.T) {
 	t.Parallel()
 	socket, platform := socketPath(t), newMoody(t, "node")
-	r := start(t, &Helper{Platform: platform, Socket: socket})
+	r := start(t, &Helper{Backend: platform, Socket: socket})
 	r.expect(t, "serving quotes")
 	if err := getQuote(t.Context(), socket); !errors.Is(err, aesm.CodeUnexpected) {
 		t.Errorf("%v", err)
@@ -525,7 +525,7 @@ func TestServesWithoutQuotes(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	early := dial(t, socket)
 	successor, err := aesm.TakeOver(socket)
@@ -562,7 +562,7 @@ func TestStandBy(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			socket := socketPath(t)
-			r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
+			r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
 			r.expect(t, "serving quotes")
 			successor, err := aesm.TakeOver(socket)
 			if err != nil {
@@ -596,7 +596,7 @@ func TestStandBy(t *testing.T) {
 func TestStandByStops(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Platform: newPlatform(t, "node"), Socket: socket, StandBy: true})
+	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket, StandBy: true})
 	r.expect(t, "serving quotes")
 	successor, err := aesm.TakeOver(socket)
 	if err != nil {
@@ -621,7 +621,7 @@ func TestManyTakeOvers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := start(t, &Helper{Platform: platform, Socket: socket})
+	first := start(t, &Helper{Backend: platform, Socket: socket})
 	first.expect(t, "serving quotes")
 
 	asking, enough := context.WithCancel(t.Context())
@@ -641,7 +641,7 @@ func TestManyTakeOvers(t *testing.T) {
 	}
 	helpers := []*running{first}
 	for range 20 {
-		r := start(t, &Helper{Platform: platform, Socket: socket, TakeOver: true})
+		r := start(t, &Helper{Backend: platform, Socket: socket, TakeOver: true})
 		r.expect(t, "serving quotes")
 		if err := getQuote(t.Context(), socket); err != nil {
 			t.Error(err)
@@ -669,7 +669,7 @@ func TestManyTakeOvers(t *testing.T) {
 // script is a platform whose InitQuote returns one error after the other, and the
 // last one again and again.
 type script struct {
-	quoting.Platform
+	quoting.Backend
 	began time.Time
 	takes time.Duration
 	errs  []error
@@ -685,7 +685,7 @@ func (s *script) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 	if err != nil {
 		return aesm.Initialized{}, err
 	}
-	return s.Platform.InitQuote(ctx)
+	return s.Backend.InitQuote(ctx)
 }
 
 // The platform is checked seldom while it is well, and often while it is not. The
@@ -693,9 +693,9 @@ func (s *script) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 func TestChecks(t *testing.T) {
 	ill := errors.New("not today")
 	const (
-		no     = "level=WARN msg=\"there are no quotes\" error=\"platform: not today\"\n"
+		no     = "level=WARN msg=\"there are no quotes\" error=\"backend: not today\"\n"
 		yes    = "level=INFO msg=\"there are quotes again\"\n"
-		silent = "level=WARN msg=\"there are no quotes\" error=\"platform: no answer from the platform within 10s: context deadline exceeded\"\n"
+		silent = "level=WARN msg=\"there are no quotes\" error=\"backend: no answer from the platform within 10s: context deadline exceeded\"\n"
 	)
 	for _, tt := range []struct {
 		name  string
@@ -715,7 +715,7 @@ func TestChecks(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				platform := &script{Platform: newPlatform(t, "node"), began: time.Now(), takes: tt.takes, errs: tt.errs}
+				platform := &script{Backend: newPlatform(t, "node"), began: time.Now(), takes: tt.takes, errs: tt.errs}
 				var log strings.Builder
 				k := &keeper{
 					log:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: withoutTime})),

@@ -34,7 +34,7 @@ func (s *Service) Check(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	reporter, ok := s.platform.(Reporter)
+	reporter, ok := s.backend.(Reporter)
 	if !ok {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -34,25 +34,25 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		name     string
-		platform Platform
-		want     string // a part of the error, "" for none
+		name    string
+		backend Backend
+		want    string // a part of the error, "" for none
 	}{
 		{"simulated", simulation, ""},
-		{"simulated, without reports", struct{ Platform }{simulation}, ""},
+		{"simulated, without reports", struct{ Backend }{simulation}, ""},
 		{"a quote is made", &reporting{report: report}, ""},
 		{"without reports no quote is made", &stub{quote: noQuote}, ""},
-		{"no InitQuote", &stub{init: noInit}, "platform: the cause"},
-		{"no QuoteSize", &stub{size: noSize}, "platform: the cause"},
+		{"no InitQuote", &stub{init: noInit}, "backend: the cause"},
+		{"no QuoteSize", &stub{size: noSize}, "backend: the cause"},
 		{"no report", &reporting{report: func() (sgx.Report, error) { return sgx.Report{}, cause }}, "the cause"},
-		{"no Quote", &reporting{stub{quote: noQuote}, report}, "platform: the cause"},
+		{"no Quote", &reporting{stub{quote: noQuote}, report}, "backend: the cause"},
 		{"a quote of another size", &reporting{stub{quote: shorter}, report}, "another size"},
 		{"a report for another platform", wrongReports{simulation}, "client: INVALID_REPORT"},
 		{"a bug", &stub{init: func(context.Context) (aesm.Initialized, error) { panic("at the disco") }}, "panic: at the disco\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			metrics := NewMetrics(prometheus.NewRegistry())
-			s := NewService(tt.platform, 1, metrics)
+			s := NewService(tt.backend, 1, metrics)
 			switch err := s.Check(t.Context()); {
 			case tt.want == "" && err != nil:
 				t.Error(err)
@@ -72,8 +72,8 @@ func TestCheck(t *testing.T) {
 }
 
 // wrongReports makes its reports for nobody.
-type wrongReports struct{ *simulated.Platform }
+type wrongReports struct{ *simulated.Backend }
 
 func (p wrongReports) Report(sgx.TargetInfo) (sgx.Report, error) {
-	return p.Platform.Report(sgx.TargetInfo{})
+	return p.Backend.Report(sgx.TargetInfo{})
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/quote"
 )

@@ -14,7 +14,7 @@ type Layer string
 const (
 	LayerClient   Layer = "client"   // the request itself is wrong, or its report
 	LayerQueue    Layer = "queue"    // too many wait, or one has waited too long
-	LayerPlatform Layer = "platform" // what makes the quotes: its enclaves, its device, its daemon
+	LayerBackend  Layer = "backend"  // what makes the quotes: its enclaves, its device, its daemon
 	LayerWorker   Layer = "worker"   // a process of the platform that has died or hangs
 	LayerProvider Layer = "provider" // the library or service that has the certificates says no
 	LayerNetwork  Layer = "network"  // the way there
@@ -38,7 +38,7 @@ func LayerOf(code aesm.Code) Layer {
 	}
 	// What is left is the enclaves, the device, the daemon itself; also
 	// CodeUnexpected, with which Intel's quoting library hides most causes.
-	return LayerPlatform
+	return LayerBackend
 }
 
 // Failure is why there is no quote, and where.
@@ -65,7 +65,7 @@ func failureOf(code aesm.Code, err error) Failure {
 	}
 	layer := LayerClient
 	if _, ok := errors.AsType[*aesm.PanicError](err); ok {
-		layer = LayerPlatform
+		layer = LayerBackend
 	}
 	return Failure{Layer: layer, Code: code, Err: err}
 }

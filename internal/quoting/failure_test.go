@@ -27,7 +27,7 @@ func TestLayerOf(t *testing.T) {
 	for code := aesm.CodeUnexpected; code <= aesm.CodeConfigUnsupported+1; code++ {
 		want, ok := elsewhere[code]
 		if !ok {
-			want = LayerPlatform
+			want = LayerBackend
 		}
 		if got := LayerOf(code); got != want {
 			t.Errorf("%s: %s, want %s", code, got, want)
@@ -46,7 +46,7 @@ func TestFailure(t *testing.T) {
 		t.Error("it is not its cause and its code")
 	}
 	// The cause may have a code as well: the client is told that of the failure.
-	err = &Failure{LayerPlatform, aesm.CodeBusy, aesm.CodeNetwork, ""}
+	err = &Failure{LayerBackend, aesm.CodeBusy, aesm.CodeNetwork, ""}
 	if code, _ := errors.AsType[aesm.Code](err); code != aesm.CodeBusy {
 		t.Errorf("the client is told %s", code)
 	}
@@ -64,7 +64,7 @@ func TestFailureOf(t *testing.T) {
 	}{
 		{"of the service", aesm.CodeBusy, fmt.Errorf("aesm: %w", failure), *failure},
 		{"of a check of the request", aesm.CodeParameter, bad, Failure{LayerClient, aesm.CodeParameter, bad, ""}},
-		{"a bug", aesm.CodeUnexpected, panicked, Failure{LayerPlatform, aesm.CodeUnexpected, panicked, ""}},
+		{"a bug", aesm.CodeUnexpected, panicked, Failure{LayerBackend, aesm.CodeUnexpected, panicked, ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := failureOf(tt.code, tt.err); got != tt.want {

@@ -109,7 +109,7 @@ func TestMetricsAreBounded(t *testing.T) {
 	for drop := aesm.DropProbe; drop <= aesm.DropAccept; drop++ {
 		o.Ended(peer.NewContext(t.Context(), peer.Peer{Pod: drop.String()}), aesm.Exchange{Drop: drop, Err: errors.New(drop.String())})
 	}
-	for _, layer := range []Layer{LayerClient, LayerQueue, LayerPlatform, LayerWorker, LayerProvider, LayerNetwork} {
+	for _, layer := range []Layer{LayerClient, LayerQueue, LayerBackend, LayerWorker, LayerProvider, LayerNetwork} {
 		for code := aesm.CodeUnexpected; code <= aesm.CodeConfigUnsupported; code++ {
 			ctx := peer.NewContext(t.Context(), peer.Peer{Container: code.String()})
 			o.Ended(ctx, aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: code, Err: &Failure{Layer: layer, Code: code, Err: code},

@@ -19,11 +19,11 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// Platform makes quotes with one attestation key. Its methods are called from
+// Backend makes quotes with one attestation key. Its methods are called from
 // several goroutines at once, and must return soon when ctx is done. An error
 // that is an aesm.Code reaches the client, and one that is a *Failure names its
 // layer, too.
-type Platform interface {
+type Backend interface {
 	// InitQuote makes the key ready.
 	InitQuote(ctx context.Context) (aesm.Initialized, error)
 	// QuoteSize returns the exact length of the next quote in bytes. It is called
@@ -40,19 +40,19 @@ const Deadline = 10 * time.Second
 
 // Service quotes for the clients of an aesm.Server.
 type Service struct {
-	platform Platform
-	queue    *queue
-	keys     []aesm.KeyID
-	metrics  *Metrics
+	backend Backend
+	queue   *queue
+	keys    []aesm.KeyID
+	metrics *Metrics
 }
 
 // NewService returns the service of a platform that can serve so many requests
 // at a time. It tells callers apart by the peer in the context of each request.
 // What happens is counted in metrics, unless they are nil.
-func NewService(platform Platform, slots int, metrics *Metrics) *Service {
+func NewService(backend Backend, slots int, metrics *Metrics) *Service {
 	s := &Service{
-		platform: platform,
-		queue:    newQueue(slots),
+		backend: backend,
+		queue:   newQueue(slots),
 		// Clients have the key of Intel's production quoting enclave built in,
 		// whatever the platform is.
 		keys:    []aesm.KeyID{aesm.IntelQE3KeyID()},
@@ -68,21 +68,21 @@ func (s *Service) KeyIDs(context.Context) ([]aesm.KeyID, error) { return s.keys,
 // InitQuote makes the platform's key ready, as soon as the platform has a slot
 // free.
 func (s *Service) InitQuote(ctx context.Context, _ aesm.KeyID) (aesm.Initialized, error) {
-	return serve(ctx, s, s.platform.InitQuote)
+	return serve(ctx, s, s.backend.InitQuote)
 }
 
 // QuoteSize returns the exact length of the next quote in bytes.
 func (s *Service) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
 	ctx, stop := withDeadline(ctx)
 	defer stop()
-	size, err := s.platform.QuoteSize(ctx)
-	return size, s.ofPlatform(ctx, err)
+	size, err := s.backend.QuoteSize(ctx)
+	return size, s.ofBackend(ctx, err)
 }
 
 // Quote signs report as soon as the platform has a slot free.
 func (s *Service) Quote(ctx context.Context, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	return serve(ctx, s, func(ctx context.Context) (aesm.Quoted, error) {
-		return s.platform.Quote(ctx, report, challenge)
+		return s.backend.Quote(ctx, report, challenge)
 	})
 }
 
@@ -106,7 +106,7 @@ func serve[T any](ctx context.Context, s *Service, do func(context.Context) (T, 
 	s.metrics.waited(served.Sub(start))
 	v, err := do(ctx)
 	s.metrics.served(time.Since(served))
-	return v, s.ofPlatform(ctx, err)
+	return v, s.ofBackend(ctx, err)
 }
 
 var errClientGone = errors.New("the client went away while it waited for a slot of the platform")
@@ -117,9 +117,9 @@ const (
 	adviceSlow = "the platform hangs or is overloaded: look at the health of what makes its quotes"
 )
 
-// ofPlatform makes a *Failure of an error of the platform. One that comes from
+// ofBackend makes a *Failure of an error of the platform. One that comes from
 // the deadline is aesm.CodeBusy: the client may try again.
-func (s *Service) ofPlatform(ctx context.Context, err error) error {
+func (s *Service) ofBackend(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -127,7 +127,7 @@ func (s *Service) ofPlatform(ctx context.Context, err error) error {
 		return f
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &Failure{LayerPlatform, aesm.CodeBusy, fmt.Errorf("no answer from the platform within %s: %w", Deadline, err), adviceSlow}
+		return &Failure{LayerBackend, aesm.CodeBusy, fmt.Errorf("no answer from the platform within %s: %w", Deadline, err), adviceSlow}
 	}
 	code, ok := errors.AsType[aesm.Code](err)
 	switch {

@@ -64,12 +64,12 @@ func TestDeadline(t *testing.T) {
 		time.Sleep(time.Second)
 		go func() { waiting <- quoteAs(t.Context(), s, "b") }()
 
-		expectFailure(t, <-served, Failure{LayerPlatform, aesm.CodeBusy, context.DeadlineExceeded, adviceSlow})
+		expectFailure(t, <-served, Failure{LayerBackend, aesm.CodeBusy, context.DeadlineExceeded, adviceSlow})
 		if d := time.Since(began); d != Deadline {
 			t.Errorf("the one that is served is answered after %s", d)
 		}
 		<-g.entered // the other has a second left
-		expectFailure(t, <-waiting, Failure{LayerPlatform, aesm.CodeBusy, context.DeadlineExceeded, adviceSlow})
+		expectFailure(t, <-waiting, Failure{LayerBackend, aesm.CodeBusy, context.DeadlineExceeded, adviceSlow})
 		if d := time.Since(began); d != Deadline+time.Second {
 			t.Errorf("the one that has waited is answered after %s", d)
 		}
@@ -287,7 +287,7 @@ func TestQuoteSizeIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewService(&stub{size: func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }}, 1, nil)
 		_, err := s.QuoteSize(t.Context(), s.keys[0])
-		expectFailure(t, err, Failure{LayerPlatform, aesm.CodeBusy, context.DeadlineExceeded, adviceSlow})
+		expectFailure(t, err, Failure{LayerBackend, aesm.CodeBusy, context.DeadlineExceeded, adviceSlow})
 	})
 }
 
@@ -296,7 +296,7 @@ func TestAnotherErrorAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("the connection was closed")
 		s := NewService(&stub{quote: func(ctx context.Context) (aesm.Quoted, error) { <-ctx.Done(); return aesm.Quoted{}, cause }}, 1, nil)
-		expectFailure(t, quoteAs(t.Context(), s, ""), Failure{LayerPlatform, aesm.CodeBusy, cause, adviceSlow})
+		expectFailure(t, quoteAs(t.Context(), s, ""), Failure{LayerBackend, aesm.CodeBusy, cause, adviceSlow})
 	})
 }
 
@@ -335,9 +335,9 @@ func TestErrorsOfThePlatform(t *testing.T) {
 		{"also in another error", fmt.Errorf("somewhere: %w", failure), *failure},
 		{"a code has its layer", aesm.CodeNetwork, Failure{LayerNetwork, aesm.CodeNetwork, aesm.CodeNetwork, ""}},
 		{"also in another error", fmt.Errorf("%w: %w", aesm.CodeInvalidReport, cause), Failure{LayerClient, aesm.CodeInvalidReport, cause, ""}},
-		{"any other is unexpected", cause, Failure{LayerPlatform, aesm.CodeUnexpected, cause, ""}},
-		{"also a timeout of its own", context.DeadlineExceeded, Failure{LayerPlatform, aesm.CodeUnexpected, context.DeadlineExceeded, ""}},
-		{"one that was cut off", fmt.Errorf("somewhere: %w", context.Canceled), Failure{LayerPlatform, aesm.CodeServiceStopped, context.Canceled, ""}},
+		{"any other is unexpected", cause, Failure{LayerBackend, aesm.CodeUnexpected, cause, ""}},
+		{"also a timeout of its own", context.DeadlineExceeded, Failure{LayerBackend, aesm.CodeUnexpected, context.DeadlineExceeded, ""}},
+		{"one that was cut off", fmt.Errorf("somewhere: %w", context.Canceled), Failure{LayerBackend, aesm.CodeServiceStopped, context.Canceled, ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := NewService(&stub{

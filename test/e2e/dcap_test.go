@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/confcom/confcom/test/dcapstub"
+	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 )
 
 // TestDCAP: the helper with its workers, on libraries that stand in for Intel's.
@@ -32,7 +32,7 @@ func TestDCAP(t *testing.T) {
 
 	examined := kubectl(t, "-n", namespace, "exec", daemon(t, helper), "--", "/confcom", "doctor",
 		"--check=libraries", "--check=providers", "--check=configuration", "--check=environment", "--check=socket", "--check=quote")
-	for _, want := range []string{"/opt/dcapstub/", "answers", "SIMULATED quotes", "no problem"} {
+	for _, want := range []string{"/opt/dcaptest/", "answers", "SIMULATED quotes", "no problem"} {
 		if !strings.Contains(examined, want) {
 			t.Errorf("doctor does not say %q:\n%s", want, examined)
 		}
@@ -63,8 +63,8 @@ func TestDCAP(t *testing.T) {
 func loadDCAPImage(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
-	library, err := dcapstub.Build(dir, "node-1")
-	if errors.Is(err, dcapstub.ErrNoCompiler) {
+	library, err := dcaptest.Build(dir, "node-1")
+	if errors.Is(err, dcaptest.ErrNoCompiler) {
 		t.Skipf("NOT RUN: %v", err)
 	}
 	if err != nil {
@@ -76,10 +76,10 @@ func loadDCAPImage(t *testing.T) {
 	}
 	image := filepath.Join(t.TempDir(), "image.tar")
 	args := []string{"image", "build", "--tag=localhost/confcom/sgx-quote-helper-dcap:0.1.0", "--output=" + image,
-		"--env=LD_LIBRARY_PATH=/opt/dcapstub", "--add=bin/sgx-quote-worker=/sgx-quote-worker", "--add=bin/libconfcom_provider.so=/libconfcom_provider.so", "--add=bin/confcom=/confcom",
-		"--add-libraries=bin/sgx-quote-worker", "--add-libraries=" + library.Path(dcapstub.QE3Logic)}
+		"--env=LD_LIBRARY_PATH=/opt/dcaptest", "--add=bin/sgx-quote-worker=/sgx-quote-worker", "--add=bin/libconfcom_provider.so=/libconfcom_provider.so", "--add=bin/confcom=/confcom",
+		"--add-libraries=bin/sgx-quote-worker", "--add-libraries=" + library.Path(dcaptest.QE3Logic)}
 	for _, file := range files {
-		args = append(args, "--add="+file+"=/opt/dcapstub/"+filepath.Base(file))
+		args = append(args, "--add="+file+"=/opt/dcaptest/"+filepath.Base(file))
 	}
 	run(t, "", "bin/cluster", append(args, "bin/sgx-quote-helper")...)
 	run(t, "", "bin/cluster", "image", "load", image)

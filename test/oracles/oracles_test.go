@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/attest/attesttest"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
-	"github.com/confcom/confcom/test/misissued"
 	"github.com/confcom/confcom/test/oracles"
 )
 
@@ -89,10 +89,10 @@ func TestMisissued(t *testing.T) {
 	verifier := attest.NewVerifier(root)
 	var cases []oracles.Case
 	var ours []opinion
-	for _, c := range misissued.Cases() {
+	for _, c := range attesttest.Cases() {
 		at := c.At
 		if at.IsZero() {
-			at = misissued.Today()
+			at = attesttest.Today()
 		}
 		q, collateral := c.Make()
 		cases = append(cases, newCase(t, q, collateral, at))
@@ -103,7 +103,7 @@ func TestMisissued(t *testing.T) {
 		ours = append(ours, opinion{result.Status, err})
 	}
 	theirs := oracles.DCAPQVLs(t, simulation.RootPEM(), cases...)
-	for i, c := range misissued.Cases() {
+	for i, c := range attesttest.Cases() {
 		agree := ours[i].agrees(theirs[i])
 		why, known := disagreements()[c.Name]
 		switch {
@@ -156,7 +156,7 @@ func TestDifferential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuance, err := simulated.NewIssuance("node-1", misissued.Today())
+	issuance, err := simulated.NewIssuance("node-1", attesttest.Today())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestDifferential(t *testing.T) {
 	var ours []opinion
 	var changes []string
 	for range *differential {
-		c := newCase(t, q, collateral, misissued.Today())
+		c := newCase(t, q, collateral, attesttest.Today())
 		changed := *collateral
 		var change string
 		switch part := random.IntN(6); part {
@@ -198,7 +198,7 @@ func TestDifferential(t *testing.T) {
 		parsed, err := quote.Parse(c.Quote)
 		if err == nil {
 			var r *attest.Result
-			if r, err = attest.NewVerifier(root).Verify(parsed, &changed, attest.Policy{}, misissued.Today()); r != nil {
+			if r, err = attest.NewVerifier(root).Verify(parsed, &changed, attest.Policy{}, attesttest.Today()); r != nil {
 				o.status = r.Status
 			}
 		}

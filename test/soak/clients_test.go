@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/load"
+	"github.com/confcom/confcom/internal/loadgen"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
 )
@@ -49,7 +49,7 @@ type answers struct {
 	InterruptedAtStop uint64
 }
 
-func newAnswers(r load.Result) answers {
+func newAnswers(r loadgen.Result) answers {
 	return answers{
 		Requests: r.Requests, Failed: r.Failed, Failures: r.Failures, Seconds: r.Elapsed.Seconds(),
 		Median: r.Latency.Quantile(0.5), P99: r.Latency.Quantile(0.99), Max: r.Latency.Max(),
@@ -95,7 +95,7 @@ func askAll(ctx context.Context, task clientsTask) (func(context.Context) map[as
 		var running sync.WaitGroup
 		for what, do := range requests {
 			running.Go(func() {
-				result := load.Run(ctx, load.Options{Clients: task.Groups[what], Requests: task.Requests, Duration: task.Duration, Do: do}, nil)
+				result := loadgen.Run(ctx, loadgen.Options{Clients: task.Groups[what], Requests: task.Requests, Duration: task.Duration, Do: do}, nil)
 				mu.Lock()
 				defer mu.Unlock()
 				all[what] = newAnswers(result)
@@ -112,11 +112,11 @@ const room = 8192
 func newRequest(ctx context.Context, what asking, client *aesm.Client) (func(context.Context) error, error) {
 	switch what {
 	case askSizes:
-		return load.Sizes(client), nil
+		return loadgen.Sizes(client), nil
 	case askKeys:
-		return load.Keys(client), nil
+		return loadgen.Keys(client), nil
 	case askQuotes:
-		return load.Quotes(ctx, client, func(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
+		return loadgen.Quotes(ctx, client, func(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
 			return simulation.DefaultCPU().Report(sgx.ReportBody{}, target)
 		}, room)
 	case askHalf:

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/load"
+	"github.com/confcom/confcom/internal/loadgen"
 )
 
 // TestFairness: a pod that asks with 256 connections has another one with a single
@@ -98,17 +98,17 @@ func TestCheapRequests(t *testing.T) {
 	}
 
 	helper.become(t, moodHang)
-	asked := make(chan load.Result, 1)
+	asked := make(chan loadgen.Result, 1)
 	go func() {
-		asked <- load.Run(t.Context(), load.Options{Clients: clients, Requests: clients, Do: quote}, nil)
+		asked <- loadgen.Run(t.Context(), loadgen.Options{Clients: clients, Requests: clients, Do: quote}, nil)
 	}()
 	busy := func(m metrics) bool { return m[metricInFlight] == 1 && m[metricWaiting] == clients-1 }
 	if m, ok := helper.await(patience, busy); !ok {
 		t.Fatalf("%v requests wait", m[metricWaiting])
 	}
 	for what, do := range map[string]func(context.Context) error{
-		"SelectKeyID":     load.Keys(client),
-		"QuoteSize":       load.Sizes(client),
+		"SelectKeyID":     loadgen.Keys(client),
+		"QuoteSize":       loadgen.Sizes(client),
 		"SupportedKeyIDs": func(ctx context.Context) error { _, err := client.SupportedKeyIDs(ctx); return err },
 	} {
 		if err := do(t.Context()); err != nil {

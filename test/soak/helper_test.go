@@ -39,7 +39,7 @@ func helperMain() int {
 		first := flags.String("mood", string(moodGood), "of the moody platform, at the start")
 		return func(ctx context.Context, env *daemon.Environment) (err error) {
 			var moody *moody
-			if helper.Platform, moody, err = newPlatform(*platform); err != nil {
+			if helper.Backend, moody, err = newPlatform(*platform); err != nil {
 				return err
 			}
 			if moody != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/platform/simulated"
+	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/sgx"
 )
@@ -29,7 +29,7 @@ const serviceTime = 5 * time.Millisecond
 
 // newPlatform returns the stand-in of this name. Moody is nil unless it is the
 // moody one.
-func newPlatform(name string) (p quoting.Platform, moody *moody, err error) {
+func newPlatform(name string) (p quoting.Backend, moody *moody, err error) {
 	real, err := simulated.New("soak")
 	if err != nil {
 		return nil, nil, err
@@ -77,11 +77,11 @@ func simulatedReport(t testing.TB) []byte {
 
 // null has the same quote for everybody.
 type null struct {
-	*simulated.Platform
+	*simulated.Backend
 	quoted aesm.Quoted
 }
 
-func newNull(p *simulated.Platform) (*null, error) {
+func newNull(p *simulated.Backend) (*null, error) {
 	ready, err := p.InitQuote(context.Background())
 	if err != nil {
 		return nil, err

@@ -1,0 +1,20 @@
+// Package dcaptest is a stand-in for Intel's DCAP quoting library, for tests on
+// machines without SGX. It compiles three shared libraries,
+//
+//	libsgx_dcap_ql.so.1     the interface for applications
+//	libsgx_qe3_logic.so.1   what it does: enclaves, keys, quotes
+//	libdcap_quoteprov.so.1  the quote provider
+//
+// that have the C interface of the genuine ones, look for the same files in the
+// same places, ask the provider at the same moments and refuse with the same
+// codes. Their quotes are those of the simulated platform
+// (internal/backend/simulated) of the same node name, byte for byte except the
+// signature.
+//
+// They misbehave on command: Commands crash, hang or confuse the one process that
+// takes the order, Delay makes quotes slow, and Counters tell which functions were
+// called.
+//
+// NOTHING HERE IS SECRET: the keys are those of the simulated platform, in plain
+// files.
+package dcaptest

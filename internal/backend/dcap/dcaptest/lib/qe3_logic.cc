@@ -1,0 +1,390 @@
+// libsgx_qe3_logic.so.1: what the quoting library does. The enclaves are files
+// that say what the enclave is; all else goes the way of the original: what is
+// looked for where, when the provider is asked, and what is refused with which
+// code.
+#include "abi.h"
+#include "faults.h"
+#include "processor.h"
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <sys/random.h>
+#include <unistd.h>
+#include <vector>
+
+using namespace dcaptest;
+
+EXPORT {
+Logger *sgx_trace_logger_callback = nullptr;
+int sgx_trace_loglevel = 0;
+}
+
+namespace {
+
+// The original logs its errors whatever the level, and to stderr without a logger.
+__attribute__((format(printf, 1, 2))) void log_error(const char *format, ...) {
+	static thread_local std::string t_line; // a destructor in each thread that logs
+	char text[512];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	t_line = std::string("[simulated QE library] ") + text + "\n";
+	if (sgx_trace_logger_callback) sgx_trace_logger_callback(kLogError, t_line.c_str());
+	else fputs(t_line.c_str(), stderr);
+}
+
+#pragma pack(push, 1)
+// The QE's file: personality.go writes it.
+struct QE {
+	char magic[16];
+	TargetInfo target;
+	uint8_t key[138]; // PKCS #8
+	uint8_t encrypted_ppid[kEncryptedPPIDSize];
+	QuoteHead head; // of every quote, but for body, signature and sizes
+};
+#pragma pack(pop)
+constexpr char kMagic[sizeof(QE::magic)] = "simulated QE3 1";
+
+struct TCB {
+	uint8_t cpu_svn[16];
+	uint16_t pce_svn;
+	bool operator==(const TCB &other) const { return memcmp(cpu_svn, other.cpu_svn, 16) == 0 && pce_svn == other.pce_svn; }
+};
+
+// MRSIGNER of Intel's QE, which the original answers to; so does the stand-in.
+const AttKeyID kAttKeyID = {
+	0, 0, 32,
+	{0x8c, 0x4f, 0x57, 0x75, 0xd7, 0x96, 0x50, 0x3e, 0x96, 0x13, 0x7f, 0x77, 0xc6, 0x8a, 0x82, 0x9a,
+	 0x00, 0x56, 0xac, 0x8d, 0xed, 0x70, 0x14, 0x0b, 0x08, 0x1b, 0x09, 0x44, 0x90, 0xc5, 0x7b, 0xff},
+	1, {}, {}, {}, 2,
+};
+
+bool supported(const AttKeyID *id) {
+	return !id || (id->id == 0 && id->version == 0 && id->mr_signer_length == 32 && id->prod_id == 1 && id->algorithm == 2 &&
+	               memcmp(id->mr_signer, kAttKeyID.mr_signer, 32) == 0);
+}
+
+// Bounds of the certification data that the QE takes, in bytes, and what an order
+// to grow it makes of it.
+constexpr size_t kMinCertData = 500;
+constexpr size_t kMaxCertData = 4098 * 3;
+constexpr size_t kHugeCertData = 12000;
+
+// Everything the library has. The mutex is held for the whole of each call, the
+// provider's time included.
+struct Library {
+	std::mutex mutex;
+	uint32_t policy = kPersistent;
+	std::string qe3_path, ide_path, pce_path, qpl_path;
+
+	std::unique_ptr<QE> qe; // while the enclave is loaded
+	Key key;
+	bool id_read = false; // the ID enclave is needed once in the life of the process
+
+	// The certified attestation key, from the first init on.
+	bool certified = false;
+	QuoteHead certified_head;
+	TCB tcb;
+
+	// What was ordered.
+	bool lost = false;
+	bool huge = false;
+};
+Library g;
+const char *const g_delay = getenv("DCAPSTUB_DELAY");
+
+std::string beside(const char *name) {
+	Dl_info info;
+	if (!dladdr(reinterpret_cast<void *>(&beside), &info)) return name;
+	const std::string self = info.dli_fname;
+	return self.substr(0, self.rfind('/') + 1) + name;
+}
+
+bool readable(const std::string &path) { return access(path.c_str(), R_OK) == 0; }
+
+// The PCE is asked at every call, before the QE is loaded.
+Code check_pce() {
+	if (!g.pce_path.empty() ? readable(g.pce_path) : readable(beside("libsgx_pce.signed.so.1")) || readable(beside("libsgx_pce.signed.so")))
+		return kSuccess;
+	log_error("no PCE enclave file");
+	return kInterfaceUnavailable;
+}
+
+Code load_qe() {
+	if (g.qe) return kSuccess;
+	std::string path = g.qe3_path;
+	if (path.empty()) path = beside("libsgx_qe3.signed.so.1");
+	if (!readable(path)) path = beside("libsgx_qe3.signed.so");
+	std::ifstream file(path, std::ios::binary);
+	auto qe = std::make_unique<QE>();
+	if (!file.read(reinterpret_cast<char *>(qe.get()), sizeof(QE)) || memcmp(qe->magic, kMagic, sizeof kMagic) != 0) {
+		log_error("%s is no simulated quoting enclave", path.c_str());
+		return kEnclaveLoadError;
+	}
+	g.key = read_key(qe->key, sizeof qe->key);
+	if (!g.key) {
+		log_error("%s has no attestation key", path.c_str());
+		return kEnclaveLoadError;
+	}
+	g.qe = std::move(qe);
+	return kSuccess;
+}
+
+void unload_qe() {
+	g.qe.reset();
+	g.key.reset();
+}
+
+Code read_id() {
+	if (g.id_read) return kSuccess;
+	const std::string path = g.ide_path.empty() ? beside("libsgx_id_enclave.signed.so.1") : g.ide_path;
+	if (!readable(path)) {
+		log_error("no ID enclave file %s", path.c_str());
+		return kEnclaveLoadError;
+	}
+	g.id_read = true;
+	return kSuccess;
+}
+
+// The provider is loaded anew for each request.
+void *open_provider() {
+	if (!g.qpl_path.empty()) return dlopen(g.qpl_path.c_str(), RTLD_LAZY);
+	void *handle = dlopen("libdcap_quoteprov.so.1", RTLD_LAZY);
+	if (!handle) handle = dlopen("libdcap_quoteprov.so", RTLD_LAZY);
+	if (!handle) return nullptr;
+	const auto global_init = reinterpret_cast<GlobalInit *>(dlsym(handle, "sgx_qpl_global_init"));
+	if (global_init && global_init() != kSuccess) {
+		dlclose(handle);
+		return nullptr;
+	}
+	return handle;
+}
+
+// Asks the provider for TCB and certification data; chain may be nullptr.
+Code ask_provider(bool with_ppid, TCB *tcb, std::vector<uint8_t> *chain) {
+	const std::unique_ptr<void, int (*)(void *)> handle(open_provider(), dlclose);
+	if (!handle) {
+		log_error("no provider: %s", dlerror());
+		return kPlatformLibUnavailable;
+	}
+	const auto get = reinterpret_cast<GetQuoteConfig *>(dlsym(handle.get(), "sgx_ql_get_quote_config"));
+	const auto free = reinterpret_cast<FreeQuoteConfig *>(dlsym(handle.get(), "sgx_ql_free_quote_config"));
+	if (!get || !free) {
+		log_error("the provider lacks a function");
+		return kPlatformLibUnavailable;
+	}
+	const QuoteHead &head = g.qe->head;
+	const uint16_t pce_svn = head.header.pce_svn;
+	PCKCertID id = {};
+	id.qe_id = head.header.qe_id;
+	id.qe_id_size = sizeof head.header.qe_id;
+	id.cpu_svn = head.qe_report.cpu_svn;
+	id.pce_svn = &pce_svn;
+	if (with_ppid) {
+		id.encrypted_ppid = g.qe->encrypted_ppid;
+		id.encrypted_ppid_size = kEncryptedPPIDSize;
+	}
+	id.crypto_suite = kCryptoSuiteRSA3072;
+	QuoteConfig *config = nullptr;
+	Code code = get(&id, &config);
+	if (code != kSuccess) {
+		log_error("the provider failed with 0x%04x", code);
+	} else if (!config || config->version != 1 || !config->cert_data) {
+		code = kNoPlatformCertData;
+	} else {
+		memcpy(tcb->cpu_svn, config->cert_cpu_svn, sizeof tcb->cpu_svn);
+		tcb->pce_svn = config->cert_pce_svn;
+		if (chain) chain->assign(config->cert_data, config->cert_data + config->cert_data_size);
+	}
+	if (config) free(config);
+	return code;
+}
+
+// The chain as the quote will have it.
+Code check_chain(const TCB &tcb, std::vector<uint8_t> *chain) {
+	if (g.huge && !chain->empty()) {
+		const uint8_t last = chain->back();
+		chain->back() = '\n';
+		chain->resize(kHugeCertData, '\n');
+		chain->back() = last;
+	}
+	if (chain->size() < kMinCertData || chain->size() > kMaxCertData) return kCertDataInvalid;
+	return tcb == g.tcb ? kSuccess : kAttKeyNotInitialized;
+}
+
+// What size and quote need: the enclaves, and the key that was certified for them.
+Code enter() {
+	Code code = check_pce();
+	if (code == kSuccess) code = load_qe();
+	if (code != kSuccess) return code;
+	return g.certified && memcmp(&g.certified_head, &g.qe->head, sizeof(QuoteHead)) == 0 ? kSuccess : kAttKeyNotInitialized;
+}
+
+// Counts a call, does what was ordered, and holds the mutex until the call's end.
+struct Call {
+	const std::lock_guard<std::mutex> lock{g.mutex};
+	Obeyed obeyed;
+
+	explicit Call(const char *function) {
+		count(function);
+		obeyed = obey(function, true, [] {
+			{ const std::lock_guard<std::mutex> over(g.mutex); }
+			sleep_for("10ms"); // for the last steps of the call, without the mutex
+		});
+		if (obeyed.order == Order::kLose) g.lost = true;
+		if (obeyed.order == Order::kGrowQuote) g.huge = true;
+	}
+	~Call() {
+		if (g.policy == kEphemeral) unload_qe();
+	}
+	// What the call must answer without doing anything.
+	Code ordered() const {
+		if (obeyed.order == Order::kAnswer) return obeyed.code;
+		return g.lost ? kEnclaveLost : kSuccess;
+	}
+};
+
+Code set_path(std::string *to, const char *path) {
+	if (strnlen(path, 260) > 259) return kInvalidParameter;
+	const std::lock_guard<std::mutex> lock(g.mutex);
+	*to = path;
+	return kSuccess;
+}
+
+} // namespace
+
+EXPORT Code sgx_set_qe3_path(const char *path) { return set_path(&g.qe3_path, path); }
+EXPORT Code sgx_set_ide_path(const char *path) { return set_path(&g.ide_path, path); }
+EXPORT Code sgx_set_pce_path(const char *path) { return set_path(&g.pce_path, path); }
+EXPORT Code sgx_set_qpl_path(const char *path) { return set_path(&g.qpl_path, path); }
+
+EXPORT Code sgx_ql_get_keyid(AttKeyIDExt *id) {
+	if (!id) return kInvalidParameter;
+	memset(id, 0, sizeof *id);
+	id->base = kAttKeyID;
+	return kSuccess;
+}
+
+EXPORT Code sgx_ql_set_enclave_load_policy(uint32_t policy) {
+	if (policy != kPersistent && policy != kEphemeral) return kUnsupportedLoadingPolicy;
+	const std::lock_guard<std::mutex> lock(g.mutex);
+	g.policy = policy;
+	if (policy == kEphemeral) {
+		unload_qe();
+		g.lost = false; // only a new enclave helps
+	}
+	return kSuccess;
+}
+
+EXPORT Code sgx_ql_init_quote(const AttKeyID *id, TargetInfo *target, bool, size_t *key_id_size, uint8_t *key_id) {
+	if (!key_id_size || !supported(id)) return kInvalidParameter;
+	if (!key_id) { // only the size is asked for
+		*key_id_size = kKeyIDSize;
+		return kSuccess;
+	}
+	if (*key_id_size != kKeyIDSize || !target) return kInvalidParameter;
+	const Call call("init");
+	Code code = call.ordered();
+	if (code == kSuccess) code = check_pce();
+	if (code == kSuccess) code = load_qe();
+	if (code == kSuccess) code = read_id();
+	if (code != kSuccess) return code;
+	TCB tcb;
+	code = ask_provider(true, &tcb, nullptr);
+	if (code == kPlatformLibUnavailable) { // then it is certified at the TCB as it is
+		memcpy(tcb.cpu_svn, g.qe->head.qe_report.cpu_svn, sizeof tcb.cpu_svn);
+		tcb.pce_svn = g.qe->head.header.pce_svn;
+	} else if (code != kSuccess) {
+		return code;
+	}
+	g.certified = true;
+	g.certified_head = g.qe->head;
+	g.tcb = tcb;
+	*target = g.qe->target;
+	memcpy(key_id, g.qe->head.qe_report.report_data, kKeyIDSize);
+	return kSuccess;
+}
+
+EXPORT Code sgx_ql_get_quote_size(const AttKeyID *id, uint32_t *size) {
+	if (!size || !supported(id)) return kInvalidParameter;
+	const Call call("size");
+	Code code = call.ordered();
+	if (code == kSuccess) code = enter();
+	if (code != kSuccess) return code;
+	TCB tcb;
+	std::vector<uint8_t> chain;
+	code = ask_provider(false, &tcb, &chain);
+	if (code == kSuccess) code = check_chain(tcb, &chain);
+	if (code == kPlatformLibUnavailable) {
+		chain.resize(sizeof(EncryptedPPIDCert));
+		code = kSuccess;
+	}
+	if (code != kSuccess) return code;
+	*size = uint32_t(sizeof(QuoteHead) + chain.size());
+	if (call.obeyed.order == Order::kShortSize) *size -= 100;
+	return kSuccess;
+}
+
+EXPORT Code sgx_ql_get_quote(const Report *report, const AttKeyID *id, QEReportInfo *info, uint8_t *quote, uint32_t size) {
+	if (!report || !quote || !supported(id)) return kInvalidParameter;
+	const Call call("quote");
+	if (g_delay) sleep_for(g_delay);
+	Code code = call.ordered();
+	if (code == kSuccess) code = enter();
+	if (code != kSuccess) return code;
+
+	// The original asks for the size first.
+	TCB tcb;
+	std::vector<uint8_t> chain;
+	uint16_t type = kCertPCKChain;
+	code = ask_provider(false, &tcb, nullptr);
+	if (code == kSuccess) {
+		if (ask_provider(false, &tcb, &chain) != kSuccess) return kUnexpected;
+		code = check_chain(tcb, &chain);
+	} else if (code == kPlatformLibUnavailable) {
+		EncryptedPPIDCert cert = {};
+		memcpy(cert.encrypted_ppid, g.qe->encrypted_ppid, sizeof cert.encrypted_ppid);
+		memcpy(cert.cpu_svn, g.tcb.cpu_svn, sizeof cert.cpu_svn);
+		cert.pce_svn = g.tcb.pce_svn;
+		const auto *bytes = reinterpret_cast<const uint8_t *>(&cert);
+		chain.assign(bytes, bytes + sizeof cert);
+		type = kCertEncryptedPPID;
+		code = kSuccess;
+	}
+	if (code != kSuccess) return code;
+	const size_t needed = sizeof(QuoteHead) + chain.size();
+	if (size < needed) return kInvalidParameter;
+	if (call.obeyed.order == Order::kGarbage) {
+		for (size_t done = 0; done < size;) done += size_t(std::max<ssize_t>(0, getrandom(quote + done, size - done, 0)));
+		return kSuccess;
+	}
+	if (!genuine(*report, g.qe->target)) return kInvalidReport;
+
+	QuoteHead head = g.qe->head;
+	head.body = report->body;
+	head.signature_data_size = uint32_t(needed - offsetof(QuoteHead, signature));
+	head.cert_type = type;
+	head.cert_size = uint32_t(chain.size());
+	if (!sign(g.key.get(), &head, offsetof(QuoteHead, signature_data_size), head.signature)) return kUnexpected;
+	memcpy(quote, &head, sizeof head);
+	memcpy(quote + sizeof head, chain.data(), chain.size());
+
+	if (info) { // for the application enclave: this QE made this quote, for this nonce
+		ReportBody body = head.qe_report;
+		memcpy(body.mr_enclave, g.qe->target.mr_enclave, sizeof body.mr_enclave);
+		memcpy(body.cpu_svn, report->body.cpu_svn, sizeof body.cpu_svn);
+		memset(body.report_data, 0, sizeof body.report_data);
+		hash(info->nonce, sizeof info->nonce, quote, needed, body.report_data);
+		info->qe_report = make_report(body, info->target);
+	}
+	return kSuccess;
+}

@@ -1,0 +1,139 @@
+package dcaptest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/sha3"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"fmt"
+	"slices"
+
+	"github.com/confcom/confcom/internal/backend/simulated"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/sgx/simulation"
+)
+
+// personality is what the platform and its QE are.
+type personality struct {
+	target        sgx.TargetInfo
+	key           *ecdsa.PrivateKey
+	encryptedPPID []byte
+	head          []byte // a quote up to its certification data
+
+	cpuSVN []byte // the TCB of the PCK certificate, as it tells it
+	pceSVN int
+	chain  []byte // the PCK certificate's, in PEM
+}
+
+// Sizes in bytes that lib/abi.h and lib/qe3_logic.cc have as well.
+const (
+	headSize          = 1052
+	keySize           = 138 // a P-256 key as PKCS #8
+	encryptedPPIDSize = 384
+)
+
+func newPersonality(node string) (*personality, error) {
+	platform, err := simulated.New(node)
+	if err != nil {
+		return nil, err
+	}
+	ctx := context.Background() // nothing here waits
+	initialized, err := platform.InitQuote(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report, err := simulation.DefaultCPU().Report(sgx.ReportBody{}, initialized.TargetInfo)
+	if err != nil {
+		return nil, err
+	}
+	quoted, err := platform.Quote(ctx, report, nil)
+	if err != nil {
+		return nil, err
+	}
+	q, err := quote.Parse(quoted.Quote)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := q.Signature.CertificationData.Certificates()
+	if err != nil {
+		return nil, err
+	}
+	p := &personality{
+		target: initialized.TargetInfo,
+		key:    platform.AttestationKey(),
+		// Nobody decrypts it; it must only not be zero.
+		encryptedPPID: sha3.SumSHAKE256([]byte("encrypted PPID of "+node), encryptedPPIDSize),
+		head:          quoted.Quote[:headSize],
+	}
+	for _, c := range chain {
+		p.chain = append(p.chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	p.cpuSVN, p.pceSVN, err = readTCB(chain[0])
+	return p, err
+}
+
+// qe returns the QE's file: struct QE of lib/qe3_logic.cc.
+func (p *personality) qe() ([]byte, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(p.key)
+	if err != nil {
+		return nil, fmt.Errorf("dcaptest: attestation key: %w", err)
+	}
+	if len(key) != keySize {
+		return nil, fmt.Errorf("dcaptest: the attestation key takes %d bytes, the library reads %d", len(key), keySize)
+	}
+	target, err := p.target.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("dcaptest: %w", err)
+	}
+	return slices.Concat([]byte("simulated QE3 1\x00"), target, key, p.encryptedPPID, p.head), nil
+}
+
+// platform returns the provider's file, with a PCE SVN that is higher by raised.
+func (p *personality) platform(raised int) []byte {
+	return fmt.Appendf(nil, "%x %d\n%s", p.cpuSVN, p.pceSVN+raised, p.chain)
+}
+
+// readTCB reads CPUSVN and PCE SVN in the SGX extension of a PCK certificate.
+func readTCB(pck *x509.Certificate) (cpuSVN []byte, pceSVN int, err error) {
+	type attribute struct {
+		ID    asn1.ObjectIdentifier
+		Value asn1.RawValue
+	}
+	extension := asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
+	const tcb, pce, cpu = 2, 17, 18 // arcs below the extension's OID
+	for _, e := range pck.Extensions {
+		if !e.Id.Equal(extension) {
+			continue
+		}
+		var attributes, levels []attribute
+		if _, err := asn1.Unmarshal(e.Value, &attributes); err != nil {
+			return nil, 0, fmt.Errorf("dcaptest: SGX extension: %w", err)
+		}
+		for _, a := range attributes {
+			if a.ID.Equal(append(slices.Clone(extension), tcb)) {
+				if _, err := asn1.Unmarshal(a.Value.FullBytes, &levels); err != nil {
+					return nil, 0, fmt.Errorf("dcaptest: TCB of the SGX extension: %w", err)
+				}
+			}
+		}
+		for _, l := range levels {
+			var err error
+			switch l.ID[len(l.ID)-1] {
+			case pce:
+				_, err = asn1.Unmarshal(l.Value.FullBytes, &pceSVN)
+			case cpu:
+				_, err = asn1.Unmarshal(l.Value.FullBytes, &cpuSVN)
+			}
+			if err != nil {
+				return nil, 0, fmt.Errorf("dcaptest: TCB of the SGX extension: %w", err)
+			}
+		}
+	}
+	if len(cpuSVN) != len(sgx.CPUSVN{}) {
+		return nil, 0, fmt.Errorf("dcaptest: the PCK certificate tells a CPUSVN of %d bytes", len(cpuSVN))
+	}
+	return cpuSVN, pceSVN, nil
+}

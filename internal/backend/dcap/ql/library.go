@@ -1,0 +1,208 @@
+// Package ql is Intel's DCAP quoting library, libsgx_dcap_ql, and its quote
+// provider, in this process.
+//
+// It is the one package of confcom that needs C. Both libraries are loaded while
+// the program runs, so that it starts without them and can say what is missing.
+// The quoting library works on one call at a time, may block for as long as the
+// provider does, and can take the process with it; so this belongs into a process
+// of its own.
+package ql
+
+/*
+#include <stdlib.h>
+#include "library.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/backend/dcap/certificates"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/sgx"
+)
+
+// Options say which libraries, by path or by a name that the dynamic linker finds.
+type Options struct {
+	Quoting  string // such as libsgx_dcap_ql.so.1
+	Provider string // such as libdcap_quoteprov.so.1
+	// Keeper is confcom's own library, which the quoting library takes for its
+	// provider: an absolute path.
+	Keeper string
+	// EnclaveDir is the directory of the architectural enclaves; empty means that
+	// the quoting library finds them beside itself.
+	EnclaveDir string
+	// Certificates answers what the quoting library asks its provider.
+	Certificates certificates.Provider
+	// Log is told what both libraries log. It is called from any thread.
+	Log func(level Level, text string)
+	// LogLevel is up to which level they log.
+	LogLevel Level
+}
+
+// Level is the importance of what the libraries log: sgx_ql_log_level_t.
+type Level uint32
+
+// The levels.
+const (
+	LevelError Level = iota
+	LevelInfo
+	LevelDebug
+	LevelTrace
+)
+
+// Library is what was loaded.
+type Library struct {
+	functions *C.struct_functions
+	options   Options
+	mu        sync.Mutex // held during each call of the quoting library
+}
+
+// loaded is the one library of the process. The functions that C calls back have
+// no argument that could tell which one it is.
+var loaded atomic.Pointer[Library]
+
+// The enclaves, by the number that sgx_ql_set_path knows them by.
+const (
+	pathQE3 = iota
+	pathPCE
+	pathProvider
+	pathIDE
+)
+
+// policyPersistent keeps the enclaves loaded: sgx_ql_request_policy_t.
+const policyPersistent = 0
+
+// Open loads the libraries. It can be called once in a process. The error is a
+// *MissingError where one is missing. SGX_AESM_ADDR is not in the environment
+// afterwards, as with it the quoting library would make no quotes itself.
+func Open(o Options) (*Library, error) {
+	l := &Library{options: o}
+	if !loaded.CompareAndSwap(nil, l) {
+		return nil, errors.New("the quoting library was opened in this process before")
+	}
+	var err error
+	if l.functions, err = load(o); err != nil {
+		return nil, err
+	}
+	C.call_set_logs(l.functions, C.uint32_t(o.LogLevel))
+	C.call_set_provider(l.functions)
+	if err := result(C.call_global_init(l.functions)); err != nil {
+		return nil, fmt.Errorf("%s does not start: %w", o.Provider, err)
+	}
+	if err := l.setPaths(); err != nil {
+		return nil, err
+	}
+	if err := result(C.call_set_policy(l.functions, policyPersistent)); err != nil {
+		return nil, fmt.Errorf("%s does not keep enclaves loaded: %w", o.Quoting, err)
+	}
+	return l, nil
+}
+
+func (l *Library) setPaths() error {
+	paths := map[C.uint32_t]string{pathProvider: l.options.Keeper}
+	if dir := l.options.EnclaveDir; dir != "" {
+		paths[pathQE3] = filepath.Join(dir, "libsgx_qe3.signed.so.1")
+		paths[pathPCE] = filepath.Join(dir, "libsgx_pce.signed.so.1")
+		paths[pathIDE] = filepath.Join(dir, "libsgx_id_enclave.signed.so.1")
+	}
+	for what, path := range paths {
+		p := C.CString(path)
+		defer C.free(unsafe.Pointer(p))
+		if err := result(C.call_set_path(l.functions, what, p)); err != nil {
+			return fmt.Errorf("%s does not take %s, which must be a file: %w (confcom doctor --check=enclaves)", l.options.Quoting, path, err)
+		}
+	}
+	return nil
+}
+
+// InitQuote loads the enclaves and makes the attestation key ready, as far as
+// that is not done. The error is a quote3.Error.
+func (l *Library) InitQuote() (aesm.Initialized, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var target [sgx.TargetInfoSize]byte
+	var ready aesm.Initialized
+	size := C.size_t(len(ready.PublicKeyID))
+	err := result(C.call_init_quote(l.functions, bytePointer(target[:]), &size, bytePointer(ready.PublicKeyID[:])))
+	if err != nil {
+		return aesm.Initialized{}, err
+	}
+	return ready, ready.TargetInfo.UnmarshalBinary(target[:])
+}
+
+// QuoteSize returns the length of the next quote in bytes. The error is a
+// quote3.Error.
+func (l *Library) QuoteSize() (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var size C.uint32_t
+	err := result(C.call_quote_size(l.functions, &size))
+	return int(size), err
+}
+
+// Quote signs a report, for which it has size bytes. The error is a quote3.Error:
+// quote3.InvalidParameter means that they are too few.
+func (l *Library) Quote(report sgx.Report, challenge *aesm.Challenge, size int) (aesm.Quoted, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, _ := report.MarshalBinary()
+	quoted := aesm.Quoted{Quote: make([]byte, size)}
+	var info []byte
+	if challenge != nil {
+		info, _ = aesm.QEReportInfo{Challenge: *challenge}.MarshalBinary()
+	}
+	err := result(C.call_quote(l.functions, bytePointer(r), bytePointer(info), bytePointer(quoted.Quote), C.uint32_t(size)))
+	if err != nil || challenge == nil {
+		return quoted, err
+	}
+	var answered aesm.QEReportInfo
+	if err := answered.UnmarshalBinary(info); err != nil {
+		return quoted, err
+	}
+	quoted.QEReport = answered.Report
+	return quoted, nil
+}
+
+// Fetch asks the provider itself for certificates: what the one in Options may do
+// when it has to. The error is a quote3.Error.
+func (l *Library) Fetch(id certificates.ID, encryptedPPID []byte) (certificates.Data, error) {
+	platform := C.struct_platform{pce_svn: C.uint16_t(id.PCESVN), pce_id: C.uint16_t(id.PCEID)}
+	copy(goBytes(&platform.qe_id), id.QEID[:])
+	copy(goBytes(&platform.cpu_svn), id.CPUSVN[:])
+	if len(encryptedPPID) > 0 {
+		platform.encrypted_ppid = (*C.uint8_t)(C.CBytes(encryptedPPID))
+		platform.encrypted_ppid_size = C.uint32_t(len(encryptedPPID))
+		defer C.free(unsafe.Pointer(platform.encrypted_ppid))
+	}
+	var answer C.struct_answer
+	if err := result(C.call_get_config(l.functions, &platform, &answer)); err != nil {
+		return certificates.Data{}, err
+	}
+	defer C.free(unsafe.Pointer(answer.cert_data))
+	return certificates.Data{
+		CPUSVN: [16]byte(goBytes(&answer.cpu_svn)),
+		PCESVN: uint16(answer.pce_svn),
+		Chain:  C.GoBytes(unsafe.Pointer(answer.cert_data), C.int(answer.cert_data_size)),
+	}, nil
+}
+
+// goBytes are the bytes of an array of C's.
+func goBytes(array *[16]C.uint8_t) []byte { return unsafe.Slice((*byte)(&array[0]), len(array)) }
+
+// bytePointer is where C finds some bytes; NULL where there are none.
+func bytePointer(b []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.SliceData(b)) }
+
+// result makes an error of a quote3_error_t.
+func result(code C.uint32_t) error {
+	if code == 0 {
+		return nil
+	}
+	return quote3.Error(code)
+}

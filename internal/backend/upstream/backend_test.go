@@ -1,0 +1,613 @@
+package upstream
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/quoting"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/sgx/simulation"
+)
+
+// newPlatform returns the platform of a daemon that serves, and what passes
+// between them.
+func newPlatform(t *testing.T, d *daemon) (*Backend, *wire) {
+	t.Helper()
+	log, logged := newLog()
+	path := socketPath(t)
+	serve(t, path, d)
+	t.Cleanup(func() { logged.expect(t) }) // nothing
+	p := New(path, log)
+	return p, watch(p)
+}
+
+// newReport returns the report of an enclave for the quoting enclave of a
+// simulated platform.
+func newReport(t *testing.T, p quoting.Backend) sgx.Report {
+	t.Helper()
+	ready, err := p.InitQuote(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := simulation.DefaultCPU().Report(sgx.ReportBody{MREnclave: sgx.Measurement{1}, ReportData: sgx.ReportData{2}}, ready.TargetInfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func TestQuote(t *testing.T) {
+	d := newDaemon(t)
+	p, _ := newPlatform(t, d)
+	ready, err := p.InitQuote(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, _ := d.Backend.InitQuote(t.Context()); ready != want {
+		t.Errorf("InitQuote = %+v, want %+v", ready, want)
+	}
+	report := newReport(t, p)
+	me := sgx.TargetInfo{MREnclave: report.Body.MREnclave, Attributes: report.Body.Attributes}
+	challenge := &aesm.Challenge{Nonce: [aesm.NonceSize]byte{1, 2, 3}, Target: me}
+	quoted, err := p.Quote(t.Context(), report, challenge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size, err := p.QuoteSize(t.Context()); err != nil || size != len(quoted.Quote) {
+		t.Errorf("QuoteSize = %d, %v for a quote of %d bytes", size, err, len(quoted.Quote))
+	}
+	if q, err := quote.Parse(quoted.Quote); err != nil || *q.Enclave != report.Body {
+		t.Errorf("the quote is of another enclave: %v", err)
+	}
+	if err := simulation.DefaultCPU().Verify(quoted.QEReport, me); err != nil {
+		t.Error(err)
+	}
+	sum := sha256.Sum256(append(challenge.Nonce[:], quoted.Quote...))
+	if got := quoted.QEReport.Body.ReportData[:len(sum)]; !cmp.Equal(got, sum[:]) {
+		t.Errorf("the answer to the challenge is %x, want %x", got, sum)
+	}
+}
+
+// A daemon that restarts is nothing that a client notices.
+func TestRestart(t *testing.T) {
+	t.Run("while nobody asks", func(t *testing.T) {
+		log, logged := newLog()
+		p := New(socketPath(t), log)
+		stop := serve(t, p.client.Socket, newDaemon(t))
+		report := newReport(t, p)
+		stop()
+		serve(t, p.client.Socket, newDaemon(t))
+		if _, err := p.Quote(t.Context(), report, nil); err != nil {
+			t.Error(err)
+		}
+		logged.expect(t)
+	})
+	for name, leave := range map[string]func(t *testing.T, path string){
+		"no socket":      func(*testing.T, string) {},
+		"a stale socket": leaveStale,
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, logged := newLog()
+			p := New(socketPath(t), log)
+			stop := serve(t, p.client.Socket, newDaemon(t))
+			report := newReport(t, p)
+			stop()
+			leave(t, p.client.Socket)
+
+			result := make(chan error)
+			go func() {
+				_, err := p.Quote(t.Context(), report, nil)
+				result <- err
+			}()
+			if got := <-logged; got == "" { // now the daemon is missed
+				t.Error("an empty line is logged")
+			}
+			serve(t, p.client.Socket, newDaemon(t))
+			if err := <-result; err != nil {
+				t.Error(err)
+			}
+			logged.expect(t, `level=INFO msg="upstream is back" socket=`+p.client.Socket+" silent=")
+		})
+	}
+	t.Run("in the middle", func(t *testing.T) {
+		log, logged := newLog()
+		p := New(socketPath(t), log)
+		stop := serve(t, p.client.Socket, newDaemon(t))
+		report := newReport(t, p)
+		stop()
+		dying, err := net.Listen("unix", p.client.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		result := make(chan error)
+		go func() {
+			_, err := p.Quote(t.Context(), report, nil)
+			result <- err
+		}()
+		conn, err := dying.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if request, err := readFrame(conn); err != nil || kindOf(request) != aesm.KindGetQuoteEx {
+			t.Errorf("the daemon got %x, %v", request, err)
+		}
+		dying.Close()
+		conn.Close()
+		serve(t, p.client.Socket, newDaemon(t))
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+		logged.expect(t, `level=WARN msg="upstream does not answer" socket=`+p.client.Socket, `level=INFO msg="upstream is back"`)
+	})
+}
+
+// leaveStale leaves the socket file of a daemon that was killed.
+func leaveStale(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+}
+
+// Whatever is wrong with the daemon, a client hears of it in time, and the
+// operator hears what.
+func TestNoAnswer(t *testing.T) {
+	const (
+		deadline = quoting.Deadline
+		early    = quoting.Deadline - retryPause // so that somebody still listens
+	)
+	for _, tt := range []struct {
+		name    string
+		daemon  func(*Backend)
+		code    aesm.Code
+		after   time.Duration
+		inWords string
+	}{
+		{"no socket", func(p *Backend) { refuseDial(p, syscall.ENOENT) }, aesm.CodeServiceUnavailable, early,
+			"backend: no daemon is behind /run/aesm.socket: connect: no such file or directory"},
+		{"a stale socket", func(p *Backend) { refuseDial(p, syscall.ECONNREFUSED) }, aesm.CodeServiceUnavailable, early,
+			"backend: no daemon is behind /run/aesm.socket: connect: connection refused"},
+		{"a socket of somebody else", func(p *Backend) { refuseDial(p, syscall.EACCES) }, aesm.CodeServiceUnavailable, 0,
+			"backend: the helper may not connect to /run/aesm.socket: connect: permission denied"},
+		{"no file descriptor", func(p *Backend) { refuseDial(p, syscall.EMFILE) }, aesm.CodeServiceUnavailable, 0,
+			"backend: GetQuoteSizeEx to /run/aesm.socket: connect: too many open files"},
+		{"a full backlog", func(p *Backend) { refuseDial(p, syscall.EAGAIN) }, aesm.CodeBusy, deadline,
+			"backend: the daemon behind /run/aesm.socket has not answered GetQuoteSizeEx within 10s: context deadline exceeded"},
+		{"closes", func(p *Backend) { raw(p, func(aesm.Kind) []byte { return nil }) }, aesm.CodeServiceUnavailable, retryPause,
+			"backend: GetQuoteSizeEx to /run/aesm.socket: the daemon closed the connection without a whole reply"},
+		{"closes in the middle", func(p *Backend) { raw(p, func(aesm.Kind) []byte { return sizeReply(1000)[:7] }) }, aesm.CodeServiceUnavailable, retryPause,
+			"backend: GetQuoteSizeEx to /run/aesm.socket: the daemon closed the connection without a whole reply"},
+		{"hangs", hang, aesm.CodeBusy, deadline,
+			"backend: the daemon behind /run/aesm.socket has not answered GetQuoteSizeEx within 10s: context deadline exceeded"},
+		{"garbage", func(p *Backend) { raw(p, func(aesm.Kind) []byte { return []byte("HTTP/1.1 400 Bad Request") }) }, aesm.CodeUnexpected, 0,
+			"backend: aesm: GetQuoteSizeEx: /run/aesm.socket: bad reply: its header announces 1347703880 bytes, the limit is 36864: " +
+				"is this an AESM daemon, and of the right version?"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, _ := newLog()
+				p := New("/run/aesm.socket", log)
+				tt.daemon(p)
+				ctx, cancel := context.WithTimeout(t.Context(), quoting.Deadline)
+				defer cancel()
+				began := time.Now()
+				_, err := p.QuoteSize(ctx)
+				if waited := time.Since(began); waited != tt.after {
+					t.Errorf("told after %s, want %s", waited, tt.after)
+				}
+				wantFailure(t, err, quoting.LayerBackend, tt.code)
+				if err.Error() != tt.inWords {
+					t.Errorf("told %q, want %q", err, tt.inWords)
+				}
+			})
+		})
+	}
+}
+
+// Each method has the deadline of its context, and makes failures.
+func TestDeadline(t *testing.T) {
+	for name, request := range map[string]func(context.Context, *Backend) error{
+		"InitQuote": func(ctx context.Context, p *Backend) error { _, err := p.InitQuote(ctx); return err },
+		"QuoteSize": func(ctx context.Context, p *Backend) error { _, err := p.QuoteSize(ctx); return err },
+		"Quote":     func(ctx context.Context, p *Backend) error { _, err := p.Quote(ctx, sgx.Report{}, nil); return err },
+		"Quote of known size": func(ctx context.Context, p *Backend) error {
+			p.size.remember(1000)
+			_, err := p.Quote(ctx, sgx.Report{}, nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logged := newLog()
+				p := New("/run/aesm.socket", log)
+				hang(p)
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				began := time.Now()
+				err := request(ctx, p)
+				if waited := time.Since(began); waited != 3*time.Second {
+					t.Errorf("told after %s", waited)
+				}
+				wantFailure(t, err, quoting.LayerBackend, aesm.CodeBusy)
+				logged.expect(t, `level=WARN msg="upstream does not answer" socket=/run/aesm.socket error="context deadline exceeded"`)
+			})
+		})
+	}
+}
+
+func TestCanceled(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		daemon func(*Backend)
+		code   aesm.Code
+		logged []string
+	}{
+		{"while it hangs, which tells nothing of the daemon", hang, aesm.CodeServiceStopped, nil},
+		{"while it is away", func(p *Backend) { refuseDial(p, syscall.ENOENT) }, aesm.CodeServiceUnavailable,
+			[]string{`level=WARN msg="upstream does not answer"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, logged := newLog()
+				p := New("/run/aesm.socket", log)
+				tt.daemon(p)
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(5*time.Second+retryPause/2, cancel)
+				began := time.Now()
+				_, err := p.QuoteSize(ctx)
+				if waited := time.Since(began); waited != 5*time.Second+retryPause/2 {
+					t.Errorf("told after %s", waited)
+				}
+				wantFailure(t, err, quoting.LayerBackend, tt.code)
+				logged.expect(t, tt.logged...)
+			})
+		})
+	}
+}
+
+// What the daemon says reaches the client, and its layer the operator.
+func TestRefusals(t *testing.T) {
+	layers := map[aesm.Code]quoting.Layer{
+		aesm.CodeAttKeyNotInitialized:     quoting.LayerClient,
+		aesm.CodeErrorReport:              quoting.LayerClient,
+		aesm.CodeInvalidReport:            quoting.LayerClient,
+		aesm.CodeUnableToGenerateQEReport: quoting.LayerClient,
+		aesm.CodeNetwork:                  quoting.LayerNetwork,
+		aesm.CodeNetworkBusy:              quoting.LayerNetwork,
+		aesm.CodeProxySettingAssist:       quoting.LayerNetwork,
+		aesm.CodeMsg:                      quoting.LayerNetwork,
+		aesm.CodePlatformLibUnavailable:   quoting.LayerProvider,
+		aesm.CodeAttKeyCertDataInvalid:    quoting.LayerProvider,
+		aesm.CodeNoPlatformCertData:       quoting.LayerProvider,
+	}
+	d := newDaemon(t)
+	p, w := newPlatform(t, d)
+	report := newReport(t, p)
+	d.set(func() { d.quoteErr = aesm.CodeInvalidReport })
+	_, err := p.Quote(t.Context(), report, nil)
+	if want := fmt.Sprintf("client: the daemon behind %s answered GetQuoteEx with INVALID_REPORT (47)", p.client.Socket); err == nil || err.Error() != want {
+		t.Errorf("told %q, want %q", err, want)
+	}
+	// Every code that there is, and one that there is not.
+	for code := aesm.CodeUnexpected; code <= aesm.CodeConfigUnsupported+1; code++ {
+		d.set(func() { d.quoteErr = code })
+		w.take(aesm.KindGetQuoteEx)
+		_, err = p.Quote(t.Context(), report, nil)
+		layer, ok := layers[code]
+		if !ok {
+			layer = quoting.LayerBackend
+		}
+		wantFailure(t, err, layer, code)
+		if n := w.take(aesm.KindGetQuoteEx); n != 1 {
+			t.Errorf("%s: the daemon was asked %d times", code, n)
+		}
+	}
+}
+
+func TestSizeIsRemembered(t *testing.T) {
+	d := newDaemon(t)
+	p, w := newPlatform(t, d)
+	expect := func(t *testing.T, when string, size, asked int) {
+		t.Helper()
+		if got, err := p.QuoteSize(t.Context()); err != nil || got != size {
+			t.Errorf("%s: QuoteSize = %d, %v, want %d", when, got, err, size)
+		}
+		if n := w.take(aesm.KindGetQuoteSizeEx); n != asked {
+			t.Errorf("%s: the daemon was asked for the size %d times, want %d", when, n, asked)
+		}
+	}
+	real, _ := d.Backend.QuoteSize(t.Context())
+	expect(t, "first", real, 1)
+	expect(t, "second", real, 0)
+	report := newReport(t, p)
+	expect(t, "after InitQuote, which asks", real, 1)
+	quote := func() (int, error) {
+		quoted, err := p.Quote(t.Context(), report, nil)
+		return len(quoted.Quote), err
+	}
+	if n, err := quote(); err != nil || n != real {
+		t.Errorf("a quote of %d bytes, %v", n, err)
+	}
+	expect(t, "after a quote", real, 0)
+
+	grown := real + 1000
+	d.set(func() { d.size = grown })
+	expect(t, "before it is noticed", real, 0)
+	w.take(aesm.KindGetQuoteEx)
+	if n, err := quote(); err != nil || n != grown {
+		t.Errorf("a quote of %d bytes, %v; it has grown to %d", n, err, grown)
+	}
+	if n := w.take(aesm.KindGetQuoteEx); n != 2 {
+		t.Errorf("a quote that had grown took %d requests", n)
+	}
+	expect(t, "after a quote that had grown, which asks", grown, 1)
+
+	shrunk := real + 500
+	d.set(func() { d.size = shrunk })
+	if n, err := quote(); err != nil || n != shrunk {
+		t.Errorf("a quote of %d bytes, %v; it has shrunk to %d", n, err, shrunk)
+	}
+	expect(t, "after a quote that had shrunk", shrunk, 0)
+
+	d.set(func() { d.quoteErr = aesm.CodeAttKeyNotInitialized })
+	if _, err := quote(); !errors.Is(err, aesm.CodeAttKeyNotInitialized) {
+		t.Errorf("a quote with a lost key: %v", err)
+	}
+	expect(t, "after the key was lost", shrunk, 1)
+
+	// A key is ready even if its size is not to be had.
+	d.set(func() { d.sizeErr = aesm.CodeNetwork })
+	newReport(t, p)
+	w.take(aesm.KindGetQuoteSizeEx)
+	_, err := p.QuoteSize(t.Context())
+	wantFailure(t, err, quoting.LayerNetwork, aesm.CodeNetwork)
+	_, err = quote()
+	wantFailure(t, err, quoting.LayerNetwork, aesm.CodeNetwork)
+	if n := w.take(aesm.KindGetQuoteSizeEx); n != 2 {
+		t.Errorf("asked for an unknown size %d times, want 2", n)
+	}
+}
+
+// A quote that has outgrown its buffer may have lost its key as well.
+func TestGrownSizeIsNotTold(t *testing.T) {
+	log, _ := newLog()
+	p := New("/run/aesm.socket", log)
+	raw(p, func(kind aesm.Kind) []byte {
+		if kind == aesm.KindGetQuoteEx {
+			return []byte{5, 0, 0, 0, 0x8a, 1, 2, 8, byte(aesm.CodeParameter)}
+		}
+		return []byte{7, 0, 0, 0, 0x82, 1, 4, 8, byte(aesm.CodeAttKeyNotInitialized), 0x10, 0}
+	})
+	p.size.remember(1000)
+	_, err := p.Quote(t.Context(), sgx.Report{}, nil)
+	wantFailure(t, err, quoting.LayerClient, aesm.CodeAttKeyNotInitialized)
+}
+
+func TestSizeIsForgottenWithARestart(t *testing.T) {
+	log, logged := newLog()
+	p := New(socketPath(t), log)
+	d := newDaemon(t)
+	stop := serve(t, p.client.Socket, d)
+	if _, err := p.QuoteSize(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err := p.Quote(ctx, sgx.Report{}, nil)
+	wantFailure(t, err, quoting.LayerBackend, aesm.CodeServiceUnavailable)
+	d.set(func() { d.size = 7000 })
+	serve(t, p.client.Socket, d)
+	if size, err := p.QuoteSize(t.Context()); err != nil || size != 7000 {
+		t.Errorf("QuoteSize = %d, %v", size, err)
+	}
+	logged.expect(t, `level=WARN msg="upstream does not answer"`, `level=INFO msg="upstream is back"`)
+}
+
+// However many ask for the size, the daemon is asked once, and nobody waits
+// beyond his own time.
+func TestSizeIsAskedOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		reply []byte
+		code  aesm.Code
+	}{
+		{"told", sizeReply(4734), aesm.CodeSuccess},
+		{"refused", []byte{7, 0, 0, 0, 0x82, 1, 4, 8, byte(aesm.CodeNoPlatformCertData), 0x10, 0}, aesm.CodeNoPlatformCertData},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log, _ := newLog()
+				p := New("/run/aesm.socket", log)
+				raw(p, func(aesm.Kind) []byte {
+					time.Sleep(5 * time.Second) // behind the quotes of others
+					return tt.reply
+				})
+				w := watch(p)
+				var callers sync.WaitGroup
+				for range 100 {
+					callers.Go(func() {
+						size, err := p.QuoteSize(t.Context())
+						if tt.code != aesm.CodeSuccess {
+							wantFailure(t, err, quoting.LayerOf(tt.code), tt.code)
+						} else if err != nil || size != 4734 {
+							t.Errorf("QuoteSize = %d, %v", size, err)
+						}
+					})
+				}
+				callers.Go(func() {
+					time.Sleep(time.Second)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					began := time.Now()
+					_, err := p.QuoteSize(ctx)
+					wantFailure(t, err, quoting.LayerBackend, aesm.CodeBusy)
+					if waited := time.Since(began); waited != time.Second {
+						t.Errorf("one who had a second waited for %s", waited)
+					}
+				})
+				callers.Wait()
+				if n := w.take(aesm.KindGetQuoteSizeEx); n != 1 {
+					t.Errorf("the daemon was asked %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// Who asks for all may give up. Then another one asks.
+func TestSizeOutlivesWhoAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, _ := newLog()
+		p := New("/run/aesm.socket", log)
+		raw(p, func(aesm.Kind) []byte {
+			time.Sleep(5 * time.Second)
+			return sizeReply(4734)
+		})
+		w := watch(p)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			_, err := p.QuoteSize(ctx)
+			wantFailure(t, err, quoting.LayerBackend, aesm.CodeBusy)
+		})
+		synctest.Wait()
+		for range 10 {
+			callers.Go(func() {
+				if size, err := p.QuoteSize(t.Context()); err != nil || size != 4734 {
+					t.Errorf("QuoteSize = %d, %v", size, err)
+				}
+			})
+		}
+		callers.Wait()
+		if n := w.take(aesm.KindGetQuoteSizeEx); n != 2 {
+			t.Errorf("the daemon was asked %d times", n)
+		}
+	})
+}
+
+// Clients have the id of Intel's key built in. Where the daemon has another one,
+// that is found out, and again when it changes.
+func TestKey(t *testing.T) {
+	debugQE := aesm.ECDSAKeyID(sgx.Measurement{0xe4, 0xbd})
+	var epid aesm.KeyID
+
+	d := newDaemon(t)
+	p, w := newPlatform(t, d)
+	report := newReport(t, p)
+	for _, tt := range []struct {
+		name     string
+		key      aesm.KeyID
+		selected int // how often the daemon is asked which key it has
+		code     aesm.Code
+	}{
+		{"Intel's", aesm.IntelQE3KeyID(), 0, 0},
+		{"that of a debug QE", debugQE, 1, 0},
+		{"that again", debugQE, 0, 0},
+		{"an EPID key", epid, 1, aesm.CodeUnsupportedAttKeyID},
+		{"the key of the debug QE, which is remembered", debugQE, 0, 0},
+		{"Intel's again", aesm.IntelQE3KeyID(), 1, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d.set(func() { d.key = tt.key })
+			_, err := p.Quote(t.Context(), report, nil)
+			if tt.code != 0 {
+				wantFailure(t, err, quoting.LayerBackend, tt.code)
+			} else if err != nil {
+				t.Error(err)
+			}
+			if n := w.take(aesm.KindSelectAttKeyID); n != tt.selected {
+				t.Errorf("the daemon was asked for its key %d times, want %d", n, tt.selected)
+			}
+		})
+	}
+}
+
+func TestKeyIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, _ := newLog()
+		p := New("/run/aesm.socket", log)
+		raw(p, func(kind aesm.Kind) []byte {
+			if kind == aesm.KindSelectAttKeyID {
+				return nil
+			}
+			return []byte{7, 0, 0, 0, 0x82, 1, 4, 8, byte(aesm.CodeUnsupportedAttKeyID), 0x10, 0}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), quoting.Deadline)
+		defer cancel()
+		_, err := p.QuoteSize(ctx)
+		wantFailure(t, err, quoting.LayerBackend, aesm.CodeServiceUnavailable)
+	})
+}
+
+// However many requests suffer, a change is told once.
+func TestPresence(t *testing.T) {
+	const (
+		gone = `level=WARN msg="upstream does not answer" socket=/run/aesm.socket error=`
+		back = `level=INFO msg="upstream is back" socket=/run/aesm.socket silent=`
+	)
+	size := func(p *Backend, within time.Duration) {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		defer cancel()
+		p.size.forget()
+		_, _ = p.QuoteSize(ctx)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		log, logged := newLog()
+		p := New("/run/aesm.socket", log)
+		answer := func(aesm.Kind) []byte { return sizeReply(1000) }
+
+		raw(p, answer)
+		size(p, time.Minute)
+		logged.expect(t) // it was never gone
+
+		refuseDial(p, syscall.ECONNREFUSED)
+		for range 5 {
+			size(p, 2*time.Second)
+		}
+		logged.expect(t, gone+`"connect: connection refused"`)
+
+		hang(p)
+		size(p, 2*time.Second) // another kind of silence is no news
+		logged.expect(t)
+
+		raw(p, answer)
+		size(p, time.Minute)
+		size(p, time.Minute)
+		logged.expect(t, back+"11.5s")
+
+		// One who comes with little time left says nothing of the daemon.
+		hang(p)
+		size(p, patience/2)
+		logged.expect(t)
+
+		// Nor does one who waits while others are served.
+		var waiting sync.WaitGroup
+		waiting.Go(func() { size(p, 10*time.Second) })
+		synctest.Wait()
+		raw(p, answer)
+		time.Sleep(5 * time.Second)
+		if _, err := ask(t.Context(), p, p.client.QuoteSize); err != nil {
+			t.Error(err)
+		}
+		waiting.Wait()
+		logged.expect(t)
+	})
+}

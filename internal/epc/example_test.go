@@ -1,0 +1,29 @@
+package epc_test
+
+import (
+	"fmt"
+	"log"
+
+	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/node"
+)
+
+// What a node with 64 GiB of EPC offers, by itself and when it is told how.
+func Example() {
+	inventory, err := node.Machine{SimulatedEPC: 64 << 10 * node.MiB}.Discover()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, policy := range []epc.Policy{
+		{Mode: epc.Auto},
+		{Mode: epc.Auto, Kubelet: "v1.35", Reserve: 16 * node.MiB},
+		{Mode: epc.Devices},
+	} {
+		o := policy.For(inventory)
+		fmt.Printf("%s: %d MiB, %d reserved, %d withheld\n", o.Mode, o.MiB, o.ReservedMiB, o.WithheldMiB)
+	}
+	// Output:
+	// node: 65536 MiB, 0 reserved, 0 withheld
+	// devices: 65520 MiB, 16 reserved, 0 withheld
+	// devices: 8192 MiB, 0 reserved, 57344 withheld
+}
