@@ -5,14 +5,13 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/confcom/confcom/internal/backend/simulated"
+	"github.com/confcom/confcom/attest/attesttest"
 )
 
 // servePCCS runs a PCCS with the collateral of simulated platforms.
@@ -25,26 +24,11 @@ func servePCCS(t *testing.T) string {
 
 func pccs(t *testing.T) http.Handler {
 	t.Helper()
-	c, err := simulated.NewCollateral(time.Now())
+	c, err := attesttest.NewCollateral(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := simulated.Files(c)
-	return http.StripPrefix("/sgx/certification/v4/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, part := range []struct{ path, file, header, chain string }{
-			{"rootcacrl", "root_ca_crl.der", "", ""},
-			{"pckcrl", "pck_crl.der", "SGX-PCK-CRL-Issuer-Chain", c.PCKCRLIssuerChain},
-			{"tcb", "tcb_info.json", "SGX-TCB-Info-Issuer-Chain", c.TCBInfoIssuerChain},
-			{"qe/identity", "qe_identity.json", "SGX-Enclave-Identity-Issuer-Chain", c.QEIdentityIssuerChain},
-		} {
-			if r.URL.Path == part.path {
-				w.Header().Set(part.header, url.PathEscape(part.chain))
-				w.Write(files[part.file])
-				return
-			}
-		}
-		http.NotFound(w, r)
-	}))
+	return attesttest.Handler(c)
 }
 
 func TestFetchCollateral(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/quote"
@@ -116,7 +117,7 @@ func startHelper(ctx context.Context, socket string) (<-chan error, error) {
 
 // demoVerdict shows the verdict on q, which must be the expected one.
 func demoVerdict(command *cobra.Command, q *quote.Quote, root attest.Root, want bool) error {
-	collateral, err := simulated.NewCollateral(time.Now())
+	collateral, err := attesttest.NewCollateral(time.Now())
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/confcom/confcom/internal/backend/simulated"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
@@ -51,11 +51,11 @@ collateral.json, which is what the verifier @phala/dcap-qvl reads. root.pem is t
 root certificate.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			collateral, err := simulated.NewCollateral(time.Now())
+			collateral, err := attesttest.NewCollateral(time.Now())
 			if err != nil {
 				return failed(err)
 			}
-			files := simulated.Files(collateral)
+			files := attesttest.Files(collateral)
 			files["root.pem"] = simulation.RootPEM()
 			if files["collateral.json"], err = json.MarshalIndent(collateral, "", "  "); err != nil {
 				return failed(err)
