@@ -46,7 +46,8 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 		return nil, err
 	}
 	certificates := chain.periods()
-	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: slices.Clone(chain.checks), Expires: earliest(certificates)}
+	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: make([]Check, 0, usualChecks), Expires: earliest(certificates)}
+	r.add(chain.checks...)
 	r.add(checkCertificatesValid(certificates, at))
 
 	var k *checkedCollateral
@@ -119,6 +120,10 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	r.Trusted = r.passed()
 	return r, r.Err()
 }
+
+// usualChecks is at least the number of checks with a policy that requires little: Result.Checks
+// does not grow.
+const usualChecks = 20
 
 // addCollateralPeriods records whether collateral is valid and recent enough, and when
 // it expires.

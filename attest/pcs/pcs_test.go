@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,8 +19,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/goleak"
 
 	"github.com/confcom/confcom/attest"
@@ -32,17 +36,27 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var issued = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 
-// service is one with the collateral of simulated platforms.
+// inBubble runs a test in a bubble, an hour after the collateral was issued by the bubble's clock.
+func inBubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(issued.Add(time.Hour)))
+		f(t)
+	})
+}
+
+// service is a service with the collateral of simulated platforms. Its connections are in memory,
+// so that the bubble's clock advances while nobody serves.
 type service struct {
-	*httptest.Server
+	listener   pipeListener
 	collateral *attest.Collateral
-	hexLists   bool   // as a PCCS has them
+	hexCRLs    bool   // as a PCCS has them
 	tcbChain   string // the name of a header
 	header     http.Header
 
 	mu       sync.Mutex
 	requests []string
-	// before may answer itself.
+	// before reports whether it has responded itself.
 	before func(w http.ResponseWriter, r *http.Request) bool
 }
 
@@ -52,11 +66,43 @@ func newService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{collateral: collateral, tcbChain: "TCB-Info-Issuer-Chain", header: http.Header{"Cache-Control": {"max-age=3600"}}}
-	s.Server = httptest.NewServer(s)
-	t.Cleanup(s.Close)
+	s := &service{
+		listener: make(pipeListener), collateral: collateral,
+		tcbChain: "TCB-Info-Issuer-Chain", header: http.Header{"Cache-Control": {"max-age=3600"}},
+	}
+	server := http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(s.listener) })
+	t.Cleanup(func() {
+		_ = server.Close()
+		serving.Wait()
+	})
 	return s
 }
+
+// pipeListener is a listener whose connections are pipes. It is closed once.
+type pipeListener chan net.Conn
+
+func (l pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l <- server:
+		return client, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l pipeListener) Accept() (net.Conn, error) {
+	if conn, ok := <-l; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l pipeListener) Close() error { close(l); return nil }
+
+func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
@@ -70,8 +116,8 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()[name] = values
 	}
 	files := attesttest.Files(s.collateral)
-	list := func(name string) {
-		if s.hexLists {
+	crl := func(name string) {
+		if s.hexCRLs {
 			fmt.Fprintf(w, "%x", files[name])
 			return
 		}
@@ -79,10 +125,10 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch path := strings.TrimPrefix(r.URL.Path, basePath); {
 	case path == "rootcacrl", path == "pckcrl" && r.FormValue("uri") == intelRootCRL:
-		list("root_ca_crl.der")
+		crl("root_ca_crl.der")
 	case path == "pckcrl":
 		w.Header().Set("SGX-PCK-CRL-Issuer-Chain", url.PathEscape(s.collateral.PCKCRLIssuerChain))
-		list("pck_crl.der")
+		crl("pck_crl.der")
 	case path == "tcb":
 		w.Header().Set(s.tcbChain, url.PathEscape(s.collateral.TCBInfoIssuerChain))
 		w.Write(files["tcb_info.json"])
@@ -94,7 +140,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// first has before answer what it likes.
+// first sets before.
 func (s *service) first(before func(w http.ResponseWriter, r *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,24 +165,21 @@ func root(t testing.TB) attest.Root {
 	return root
 }
 
-// client is one of a service, by a clock that can be set, and in no hurry to try
-// again.
-func (s *service) client(t *testing.T, k kind) (*Client, *time.Time) {
+// client returns a client of the service.
+func (s *service) client(t *testing.T, k kind) *Client {
 	t.Helper()
-	service, err := at(k, s.URL)
+	service, err := at(k, "http://pccs.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := issued.Add(time.Hour)
-	c := &Client{Service: service, Roots: []attest.Root{root(t)}, HTTP: s.Client(), Timeout: 5 * time.Second}
-	c.now = func() time.Time { return now }
-	c.pause = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
-	return c, &now
+	transport := &http.Transport{DialContext: s.listener.dial}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &Client{Service: service, Roots: []attest.Root{root(t)}, HTTP: &http.Client{Transport: transport}}
 }
 
 var family = Family{"005A1D000000", ProcessorCA}
 
-// All kinds of services have the same collateral, in their own words.
+// Services of all kinds have the same collateral, in forms of their own.
 func TestServices(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -151,25 +194,27 @@ func TestServices(t *testing.T) {
 			basePath + "pckcrl?api-version=2018-10-01-preview&uri=" + url.QueryEscape(intelRootCRL),
 			basePath + "pckcrl?api-version=2018-10-01-preview&uri=" + url.QueryEscape("https://api.trustedservices.intel.com"+basePath+"pckcrl?ca=processor"),
 			basePath + "qe/identity", basePath + "tcb?fmspc=005A1D000000"}},
-		{"as Intel's", pccs, false, "TCB-Info-Issuer-Chain", nil},
+		{"PCCS with Intel's headers", pccs, false, "TCB-Info-Issuer-Chain", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newService(t)
-			s.hexLists, s.tcbChain = c.hex, c.chain
-			client, _ := s.client(t, c.kind)
-			b, err := client.Collateral(t.Context(), family)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if b.TCBInfo != s.collateral.TCBInfo || b.PCKCRL.String() != s.collateral.PCKCRL.String() || !strings.Contains(string(simulation.RootPEM()), strings.TrimSpace(b.Root)) {
-				t.Errorf("%+v", b)
-			}
-			if requests := s.take(); c.requests != nil && !slices.Equal(requests, slices.Sorted(slices.Values(c.requests))) {
-				t.Errorf("asked for %q, want %q", requests, c.requests)
-			}
-			if _, err := client.Collateral(t.Context(), family); err != nil || len(s.take()) > 0 {
-				t.Errorf("asked again: %v", err)
-			}
+			inBubble(t, func(t *testing.T) {
+				s := newService(t)
+				s.hexCRLs, s.tcbChain = c.hex, c.chain
+				client := s.client(t, c.kind)
+				b, err := client.Collateral(t.Context(), family)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b.TCBInfo != s.collateral.TCBInfo || b.PCKCRL.String() != s.collateral.PCKCRL.String() || !strings.Contains(string(simulation.RootPEM()), strings.TrimSpace(b.Root)) {
+					t.Errorf("%+v", b)
+				}
+				if requests := s.take(); c.requests != nil && !slices.Equal(requests, slices.Sorted(slices.Values(c.requests))) {
+					t.Errorf("requests %q, want %q", requests, c.requests)
+				}
+				if _, err := client.Collateral(t.Context(), family); err != nil || len(s.take()) > 0 {
+					t.Errorf("requested again: %v", err)
+				}
+			})
 		})
 	}
 	rootCRL, pckCRL, _, _ := Intel().parts(family, "early")
@@ -178,86 +223,87 @@ func TestServices(t *testing.T) {
 	}
 }
 
-// What is old is asked for again, with what is known of it; what is kept in a
-// directory is there for the next process; and it is used where nobody answers.
-func TestKept(t *testing.T) {
-	s := newService(t)
-	s.header.Set("ETag", `"1"`)
-	client, now := s.client(t, pccs)
-	client.Dir = t.TempDir()
-	fetch := func(c *Client) error {
-		t.Helper()
-		_, err := c.Collateral(t.Context(), family)
-		return err
-	}
-	if err := fetch(client); err != nil {
-		t.Fatal(err)
-	}
-	s.take()
-
-	*now = now.Add(2 * time.Hour)
-	var conditional atomic.Int32
-	s.first(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Header.Get("If-None-Match") == `"1"` {
-			conditional.Add(1)
-			w.Header().Set("Cache-Control", "max-age=3600")
-			w.WriteHeader(http.StatusNotModified)
-			return true
+// An expired response is requested again, conditionally. A response in a directory serves the next
+// process. If the service fails, a response that is still valid is used.
+func TestCache(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newService(t)
+		s.header.Set("ETag", `"1"`)
+		client := s.client(t, pccs)
+		client.Dir = t.TempDir()
+		fetch := func(c *Client) error {
+			t.Helper()
+			_, err := c.Collateral(t.Context(), family)
+			return err
 		}
-		return false
+		if err := fetch(client); err != nil {
+			t.Fatal(err)
+		}
+		s.take()
+
+		time.Sleep(2 * time.Hour)
+		var conditional atomic.Int32
+		s.first(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("If-None-Match") == `"1"` {
+				conditional.Add(1)
+				w.Header().Set("Cache-Control", "max-age=3600")
+				w.WriteHeader(http.StatusNotModified)
+				return true
+			}
+			return false
+		})
+		if err := fetch(client); err != nil || conditional.Load() != 4 {
+			t.Errorf("%d of 4 requests were conditional, %v", conditional.Load(), err)
+		}
+		s.take()
+
+		other := s.client(t, pccs)
+		other.Dir = client.Dir
+		if err := fetch(other); err != nil || len(s.take()) > 0 {
+			t.Errorf("another process: %v", err)
+		}
+
+		// Damaged files are ignored.
+		third := s.client(t, pccs)
+		third.Dir = t.TempDir()
+		files, err := filepath.Glob(filepath.Join(client.Dir, "pcs-*.json"))
+		if err != nil || len(files) != 4 {
+			t.Fatalf("%q, %v", files, err)
+		}
+		for _, file := range files {
+			var r response
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(text, &r); err != nil {
+				t.Fatal(err)
+			}
+			r.Body[len(r.Body)/2] ^= 1
+			r.Expires = issued.AddDate(1, 0, 0)
+			if text, err = json.Marshal(r); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(third.Dir, filepath.Base(file)), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.first(nil)
+		s.take()
+		if err := fetch(third); err != nil || len(s.take()) != 4 {
+			t.Errorf("damaged files: %v", err)
+		}
+
+		time.Sleep(2 * time.Hour)
+		s.first(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true })
+		if err := fetch(client); err != nil {
+			t.Errorf("the service fails, and the cached collateral is valid: %v", err)
+		}
+		time.Sleep(60 * 24 * time.Hour)
+		if err := fetch(client); err == nil {
+			t.Error("accepted expired collateral")
+		}
 	})
-	if err := fetch(client); err != nil || conditional.Load() != 4 {
-		t.Errorf("%d of 4 requests were conditional, %v", conditional.Load(), err)
-	}
-	s.take()
-
-	other, _ := s.client(t, pccs)
-	other.Dir, other.now = client.Dir, client.now
-	if err := fetch(other); err != nil || len(s.take()) > 0 {
-		t.Errorf("another process: %v", err)
-	}
-
-	*now = now.Add(2 * time.Hour)
-	s.first(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true })
-	if err := fetch(client); err != nil {
-		t.Errorf("nobody answers, and what is here is valid: %v", err)
-	}
-	*now = now.AddDate(0, 2, 0)
-	if err := fetch(client); err == nil {
-		t.Error("expired, and accepted")
-	}
-	s.first(nil)
-
-	// Files that somebody has changed are as good as none.
-	*now = issued.Add(time.Hour)
-	third, _ := s.client(t, pccs)
-	third.Dir = client.Dir
-	files, err := filepath.Glob(filepath.Join(client.Dir, "pcs-*.json"))
-	if err != nil || len(files) != 4 {
-		t.Fatalf("%q, %v", files, err)
-	}
-	for _, file := range files {
-		var a answer
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(text, &a); err != nil {
-			t.Fatal(err)
-		}
-		a.Body[len(a.Body)/2] ^= 1
-		a.Expires = issued.AddDate(1, 0, 0)
-		if text, err = json.Marshal(a); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.take()
-	if err := fetch(third); err != nil || len(s.take()) != 4 {
-		t.Errorf("damaged files: %v", err)
-	}
 }
 
 func TestFailures(t *testing.T) {
@@ -266,13 +312,13 @@ func TestFailures(t *testing.T) {
 		before   func(w http.ResponseWriter, r *http.Request) bool
 		change   func(*service)
 		family   Family
-		requests int // for one part; 0 is not looked at
+		requests int // for one part; 0 is not checked
 		want     string
 	}{
-		{"not found", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true }, nil, family, 0, "none for such a platform"},
-		{"unknown to the PCCS", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(461); return true }, nil, family, 0, "not known there"},
-		{"not for you", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true }, nil, family, 0, "does not answer to you"},
-		{"for ever too many", func(w http.ResponseWriter, r *http.Request) bool {
+		{"not found", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true }, nil, family, 0, "no collateral for these platforms"},
+		{"unknown to the PCCS", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(461); return true }, nil, family, 0, "platform not registered with the PCCS"},
+		{"access denied", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true }, nil, family, 0, "access denied"},
+		{"too many requests", func(w http.ResponseWriter, r *http.Request) bool {
 			if !strings.HasSuffix(r.URL.Path, "/tcb") {
 				return false
 			}
@@ -292,7 +338,7 @@ func TestFailures(t *testing.T) {
 			return true
 		}, nil, family, 0, "more than 4 MiB"},
 		{"no chain", nil, func(s *service) { s.tcbChain = "X" }, family, 0, "no header TCB-Info-Issuer-Chain"},
-		{"no JSON", func(w http.ResponseWriter, r *http.Request) bool {
+		{"not JSON", func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasSuffix(r.URL.Path, "/qe/identity") {
 				w.Header().Set("SGX-Enclave-Identity-Issuer-Chain", "x")
 				w.Write([]byte("<html>"))
@@ -300,126 +346,147 @@ func TestFailures(t *testing.T) {
 			}
 			return false
 		}, nil, family, 0, "the QE identity: invalid character"},
-		{"no list", func(w http.ResponseWriter, r *http.Request) bool {
+		{"not a CRL", func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasSuffix(r.URL.Path, "/rootcacrl") {
 				w.Write([]byte("<html>"))
 				return true
 			}
 			return false
 		}, nil, family, 0, "neither DER nor PEM"},
-		{"changed", nil, func(s *service) { s.collateral.QEIdentitySignature[0] ^= 1 }, family, 0, "it was changed"},
-		{"of another family", nil, nil, Family{"00906ED50000", ProcessorCA}, 0, "not for 00906ED50000"},
-		{"of another CA", nil, nil, Family{"005A1D000000", PlatformCA}, 0, `not for 005A1D000000 and "platform"`},
+		{"modified", nil, func(s *service) { s.collateral.QEIdentitySignature[0] ^= 1 }, family, 0, "signature verification failed"},
+		{"another family", nil, nil, Family{"00906ED50000", ProcessorCA}, 0, "not for 00906ED50000"},
+		{"another CA", nil, nil, Family{"005A1D000000", PlatformCA}, 0, "not for 005A1D000000 and the platform CA"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newService(t)
-			s.first(c.before)
-			if c.change != nil {
-				c.change(s)
-			}
-			client, _ := s.client(t, pccs)
-			client.Dir = t.TempDir()
-			b, err := client.Collateral(t.Context(), c.family)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%+v, %v; want %q", b, err, c.want)
-			}
-			n := 0
-			for _, r := range s.take() {
-				if strings.Contains(r, "/tcb?") {
-					n++
+			inBubble(t, func(t *testing.T) {
+				s := newService(t)
+				s.first(c.before)
+				if c.change != nil {
+					c.change(s)
 				}
-			}
-			if c.requests > 0 && n != c.requests {
-				t.Errorf("asked %d times, want %d", n, c.requests)
-			}
-			if files, _ := os.ReadDir(client.Dir); len(files) > 0 {
-				t.Errorf("kept %v", files)
-			}
+				client := s.client(t, pccs)
+				client.Dir = t.TempDir()
+				b, err := client.Collateral(t.Context(), c.family)
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%+v, %v; want %q", b, err, c.want)
+				}
+				n := 0
+				for _, r := range s.take() {
+					if strings.Contains(r, "/tcb?") {
+						n++
+					}
+				}
+				if c.requests > 0 && n != c.requests {
+					t.Errorf("%d requests, want %d", n, c.requests)
+				}
+				if files, _ := os.ReadDir(client.Dir); len(files) > 0 {
+					t.Errorf("cached %v", files)
+				}
+			})
 		})
 	}
 }
 
-// A service that comes back while it is asked is no failure; one that hangs is given
-// up; and whoever asks for the same at the same time waits for the same.
-func TestPatience(t *testing.T) {
-	s := newService(t)
-	var failed sync.Map
-	s.first(func(w http.ResponseWriter, r *http.Request) bool {
-		if _, twice := failed.LoadOrStore(r.URL.RequestURI(), true); !twice {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return true
-		}
-		return false
-	})
-	client, _ := s.client(t, pccs)
-	if _, err := client.Collateral(t.Context(), family); err != nil {
-		t.Error(err)
-	}
-
-	s = newService(t)
-	asked, release := make(chan bool, 100), make(chan bool)
-	s.first(func(http.ResponseWriter, *http.Request) bool { asked <- true; <-release; return false })
-	client, _ = s.client(t, pccs)
-	ctx, cancel := context.WithCancel(t.Context())
-	impatient := make(chan error)
-	go func() {
-		_, err := client.Collateral(ctx, family)
-		impatient <- err
-	}()
-	<-asked
-	var others sync.WaitGroup
-	for range 8 {
-		others.Go(func() {
-			if _, err := client.Collateral(t.Context(), family); err != nil {
-				t.Error(err)
+// A service that recovers between two attempts is no failure.
+func TestRecovery(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newService(t)
+		var failed sync.Map
+		s.first(func(w http.ResponseWriter, r *http.Request) bool {
+			if _, twice := failed.LoadOrStore(r.URL.RequestURI(), true); !twice {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
 			}
+			return false
 		})
-	}
-	cancel()
-	if err := <-impatient; !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-	close(release)
-	others.Wait()
-	if n := len(s.take()); n > 8 { // those who came when it was done have asked for nothing
-		t.Errorf("%d requests", n)
-	}
-
-	s = newService(t)
-	hang := make(chan bool)
-	s.first(func(_ http.ResponseWriter, r *http.Request) bool {
-		select {
-		case <-hang:
-		case <-r.Context().Done():
+		if _, err := s.client(t, pccs).Collateral(t.Context(), family); err != nil {
+			t.Error(err)
 		}
-		return true
 	})
-	client, _ = s.client(t, pccs)
-	client.Timeout, client.Attempts = 20*time.Millisecond, 2
-	if _, err := client.Collateral(t.Context(), family); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
-	close(hang)
 }
 
-func TestAgain(t *testing.T) {
-	c := new(Client)
-	for _, w := range []struct {
+// Concurrent calls share the requests. One whose context ends returns at once.
+func TestConcurrentCalls(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newService(t)
+		release := make(chan bool)
+		s.first(func(http.ResponseWriter, *http.Request) bool { <-release; return false })
+		client := s.client(t, pccs)
+		ctx, cancel := context.WithCancel(t.Context())
+		impatient := make(chan error, 1)
+		go func() {
+			_, err := client.Collateral(ctx, family)
+			impatient <- err
+		}()
+		var others sync.WaitGroup
+		for range 8 {
+			others.Go(func() {
+				if _, err := client.Collateral(t.Context(), family); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // until all of them wait for the service
+		cancel()
+		if err := <-impatient; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		close(release)
+		others.Wait()
+		if n := len(s.take()); n != 4 {
+			t.Errorf("%d requests, want 4", n)
+		}
+	})
+}
+
+// Each attempt has a time limit.
+func TestTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newService(t)
+		s.first(func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true })
+		client := s.client(t, pccs)
+		client.Attempts = 2
+		start := time.Now()
+		if _, err := client.Collateral(t.Context(), family); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(start); took < 21*time.Second || took > 22*time.Second { // 10 s, 1 to 1.5 s, 10 s
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// The pauses between attempts, by the kind of failure.
+func TestPauses(t *testing.T) {
+	for _, c := range []struct {
+		name     string
 		err      error
-		attempt  int
-		min, max time.Duration
-		again    bool
+		min, max time.Duration // of the first pause; 0 for no second attempt
 	}{
-		{errors.New("no network"), 0, time.Second, 1500 * time.Millisecond, true},
-		{errors.New("no network"), 1, 2 * time.Second, 3 * time.Second, true},
-		{&StatusError{Status: 500}, 0, time.Second, 1500 * time.Millisecond, true},
-		{&StatusError{Status: 429, RetryAfter: 10 * time.Second}, 0, 10 * time.Second, 10 * time.Second, true},
-		{&StatusError{Status: 429, RetryAfter: time.Hour}, 0, maxPause, maxPause, true},
-		{&StatusError{Status: 404}, 0, 0, 0, false},
-		{&tls.CertificateVerificationError{}, 0, 0, 2 * time.Second, false},
+		{"no network", errors.New("no network"), time.Second, 1500 * time.Millisecond},
+		{"500", &StatusError{Status: 500}, time.Second, 1500 * time.Millisecond},
+		{"429 with Retry-After", &StatusError{Status: 429, RetryAfter: 10 * time.Second}, 10 * time.Second, 10 * time.Second},
+		{"429 with a long Retry-After", &StatusError{Status: 429, RetryAfter: time.Hour}, maxPause, maxPause},
+		{"404", &StatusError{Status: 404}, 0, 0},
+		{"untrusted server", &tls.CertificateVerificationError{}, 0, 0},
 	} {
-		if pause, again := c.again(w.err, w.attempt); again != w.again || pause < w.min || pause > w.max {
-			t.Errorf("%v: %s, %v", w.err, pause, again)
+		p := newPacing()
+		err := p.classify(c.err)
+		if _, permanent := errors.AsType[*backoff.PermanentError](err); permanent != (c.max == 0) || !errors.Is(err, c.err) {
+			t.Errorf("%s: %#v", c.name, err)
+		}
+		if pause := p.NextBackOff(); c.max > 0 && (pause < c.min || pause > c.max) {
+			t.Errorf("%s: a pause of %s", c.name, pause)
+		}
+	}
+	p := newPacing()
+	p.NextBackOff()
+	if second := p.NextBackOff(); second < 2*time.Second || second > 3*time.Second {
+		t.Errorf("a second pause of %s", second)
+	}
+	for range 20 {
+		if pause := p.NextBackOff(); pause > maxPause {
+			t.Errorf("a pause of %s", pause)
 		}
 	}
 }
@@ -462,25 +529,24 @@ func TestFamilyOf(t *testing.T) {
 	}
 	q.Signature.CertificationData = quote.CertificationData{Type: quote.PPIDClear}
 	if _, err := FamilyOf(q); err == nil {
-		t.Error("a quote without certificates")
+		t.Error("FamilyOf accepted a quote without certificates")
 	}
 	for _, c := range []struct {
 		fmspc string
 		ca    CA
 	}{{"x", ProcessorCA}, {"00", ProcessorCA}, {"005A1D000000", "root"}} {
 		if _, err := NewFamily(c.fmspc, c.ca); err == nil {
-			t.Errorf("%+v is a family", c)
+			t.Errorf("NewFamily accepted %+v", c)
 		}
 	}
 }
 
 func TestBundle(t *testing.T) {
-	s := newService(t)
-	client, _ := s.client(t, pccs)
-	b, err := client.Collateral(t.Context(), family)
+	collateral, err := attesttest.NewCollateral(issued)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := &Bundle{Collateral: *collateral, Root: string(simulation.RootPEM()), Fetched: issued}
 	text, err := json.Marshal(b)
 	if err != nil {
 		t.Fatal(err)
@@ -493,7 +559,7 @@ func TestBundle(t *testing.T) {
 		t.Errorf("%+v, %v", f, err)
 	}
 	if _, err := ParseBundle([]byte("{}")); err == nil {
-		t.Error("nothing is a bundle")
+		t.Error("parsed an empty object")
 	}
 }
 
@@ -510,8 +576,8 @@ func FuzzBundle(f *testing.F) {
 	f.Add([]byte(hex.EncodeToString(collateral.PCKCRL)))
 	verifier := attest.NewVerifier(root(f))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if der, err := list(text); err == nil && len(der) == 0 {
-			t.Error("a list of nothing")
+		if der, err := crlDER(text); err == nil && len(der) == 0 {
+			t.Error("an empty CRL")
 		}
 		b, err := ParseBundle(text)
 		if err != nil {
@@ -519,23 +585,7 @@ func FuzzBundle(f *testing.F) {
 		}
 		_, _ = b.Family()
 		if _, err := verifier.Check(&b.Collateral, issued); err == nil && b.TCBInfo != collateral.TCBInfo {
-			t.Error("forged collateral")
+			t.Error("accepted forged collateral")
 		}
 	})
-}
-
-func ExampleClient() {
-	s := httptest.NewServer(http.NotFoundHandler()) // such as https://pccs.example:8081
-	defer s.Close()
-	service, err := PCCS(s.URL)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	client := &Client{Service: service}
-	defer http.DefaultClient.CloseIdleConnections()
-	_, err = client.Collateral(context.Background(), Family{"00906ED50000", ProcessorCA})
-	status, ok := errors.AsType[*StatusError](err)
-	fmt.Println(ok, status.Status)
-	// Output: true 404
 }
