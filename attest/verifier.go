@@ -35,8 +35,9 @@ func NewVerifier(roots ...Root) *Verifier {
 // something could not be checked: because there was no collateral (nil), or because the
 // quote is about a trust domain. In these cases the Result is not nil and has all checks.
 //
-// The Result is nil if there was nothing to verify: the quote has no certificate chain,
-// the chain or the collateral cannot be parsed, or an argument is invalid.
+// The Result is nil if there was nothing to verify: the quote has no certificate chain (the
+// error wraps quote.ErrUnsupported), the chain or the collateral cannot be parsed, or an
+// argument is invalid.
 func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, policy, at); err != nil {
 		return nil, err

@@ -41,10 +41,10 @@ func NewFamily(fmspc string, ca CA) (Family, error) {
 }
 
 // FamilyOf returns the family of the platform in the certificates of a quote. It does not verify
-// them.
+// them. If the quote has none, the error wraps quote.ErrUnsupported.
 func FamilyOf(q *quote.Quote) (Family, error) {
 	if q.Signature.CertificationData.Type != quote.PCKChain {
-		return Family{}, fmt.Errorf("pcs: the quote has a %s, want a PCK certificate chain", q.Signature.CertificationData.Type)
+		return Family{}, fmt.Errorf("pcs: %w: the quote has a %s, want a PCK certificate chain", quote.ErrUnsupported, q.Signature.CertificationData.Type)
 	}
 	chain, err := q.Signature.CertificationData.Certificates()
 	if err != nil {
