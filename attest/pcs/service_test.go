@@ -36,7 +36,7 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 }
 
 // service is a service with the collateral of simulated platforms. Its connections are in memory,
-// so that the bubble's clock advances while nobody serves.
+// so that the bubble's clock advances while all goroutines wait.
 type service struct {
 	listener   pipeListener
 	collateral *attest.Collateral
@@ -57,7 +57,7 @@ func newService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	s := &service{
-		listener: make(pipeListener), collateral: collateral,
+		listener: newPipeListener(), collateral: collateral,
 		tcbChain: "TCB-Info-Issuer-Chain", header: http.Header{"Cache-Control": {"max-age=3600"}},
 	}
 	server := http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
@@ -70,27 +70,38 @@ func newService(t *testing.T) *service {
 	return s
 }
 
-// pipeListener is a listener whose connections are pipes. It is closed once.
-type pipeListener chan net.Conn
+// pipeListener is a listener whose connections are pipes. http.Server closes it once.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func newPipeListener() pipeListener {
+	return pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
 
 func (l pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
-	case l <- server:
+	case l.conns <- server:
 		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
 func (l pipeListener) Accept() (net.Conn, error) {
-	if conn, ok := <-l; ok {
+	select {
+	case conn := <-l.conns:
 		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
 	}
-	return nil, net.ErrClosed
 }
 
-func (l pipeListener) Close() error { close(l); return nil }
+func (l pipeListener) Close() error { close(l.closed); return nil }
 
 func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
