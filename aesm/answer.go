@@ -23,7 +23,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("aesm: the handler pani
 
 // answer makes the reply to a request, whatever happens. The error is what lies
 // behind its code. The quote in the reply is memory of replies.
-func answer(ctx context.Context, h Handler, req *request, replies *buffers) (res *message.Response, err error) {
+func answer(ctx context.Context, caller Caller, h Handler, req *request, replies *buffers) (res *message.Response, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
@@ -44,11 +44,11 @@ func answer(ctx context.Context, h Handler, req *request, replies *buffers) (res
 	case KindSelectAttKeyID:
 		res.SelectAttKeyId, err = selectKey(ctx, h, req.SelectAttKeyId)
 	case KindInitQuoteEx:
-		res.InitQuoteEx, err = initQuote(ctx, h, req.InitQuoteEx)
+		res.InitQuoteEx, err = initQuote(ctx, caller, h, req.InitQuoteEx)
 	case KindGetQuoteSizeEx:
 		res.GetQuoteSizeEx, err = quoteSize(ctx, h, req.GetQuoteSizeEx)
 	case KindGetQuoteEx:
-		res.GetQuoteEx, err = quote(ctx, h, req, replies)
+		res.GetQuoteEx, err = quote(ctx, caller, h, req, replies)
 	case KindRegister:
 		if t := req.Register.GetDataType(); t != 0 {
 			return nil, fmt.Errorf("data type %d is unknown: %w", t, CodeParameter)
@@ -166,7 +166,7 @@ func findKey(ctx context.Context, h Handler, id []byte) (KeyID, error) {
 	return keys[i], nil
 }
 
-func initQuote(ctx context.Context, h Handler, req *message.InitQuoteExRequest) (*message.InitQuoteExResponse, error) {
+func initQuote(ctx context.Context, caller Caller, h Handler, req *message.InitQuoteExRequest) (*message.InitQuoteExResponse, error) {
 	key, err := findKey(ctx, h, req.AttKeyId)
 	if err != nil {
 		return nil, err
@@ -181,7 +181,7 @@ func initQuote(ctx context.Context, h Handler, req *message.InitQuoteExRequest) 
 	if size := req.GetBufSize(); size != PublicKeyIDSize {
 		return nil, fmt.Errorf("a buffer of %d bytes for a public key id of %d: %w", size, PublicKeyIDSize, CodeParameter)
 	}
-	ready, err := h.InitQuote(ctx, key)
+	ready, err := h.InitQuote(ctx, caller, key)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func checkedQuoteSize(ctx context.Context, h Handler, key KeyID) (int, error) {
 	return size, err
 }
 
-func quote(ctx context.Context, h Handler, r *request, replies *buffers) (*message.GetQuoteExResponse, error) {
+func quote(ctx context.Context, caller Caller, h Handler, r *request, replies *buffers) (*message.GetQuoteExResponse, error) {
 	req := r.GetQuoteEx
 	key, err := findKey(ctx, h, req.AttKeyId)
 	if err != nil {
@@ -241,7 +241,7 @@ func quote(ctx context.Context, h Handler, r *request, replies *buffers) (*messa
 	if int64(size) > room {
 		return nil, fmt.Errorf("a buffer of %d bytes for a quote of %d: %w", room, size, CodeParameter)
 	}
-	quoted, err := h.Quote(ctx, key, *report, challenge)
+	quoted, err := h.Quote(ctx, caller, key, *report, challenge)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ type changing struct {
 	quotes int   // counts
 }
 
-func (c *changing) InitQuote(context.Context, KeyID) (Initialized, error) {
+func (c *changing) InitQuote(context.Context, Caller, KeyID) (Initialized, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inits++
@@ -105,7 +105,7 @@ func (c *changing) QuoteSize(context.Context, KeyID) (int, error) {
 	return size, nil
 }
 
-func (c *changing) Quote(_ context.Context, _ KeyID, report sgx.Report, _ *Challenge) (Quoted, error) {
+func (c *changing) Quote(_ context.Context, _ Caller, _ KeyID, report sgx.Report, _ *Challenge) (Quoted, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.quotes++

@@ -169,7 +169,7 @@ func TestConnSyscall(t *testing.T) {
 	}
 }
 
-func TestClientWaits(t *testing.T) {
+func TestCallerWaits(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		do   func(client *net.UnixConn)
@@ -182,10 +182,10 @@ func TestClientWaits(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newStub()
 			entered, look, waits := make(chan struct{}), make(chan struct{}), make(chan bool, 1)
-			h.onQuote = func(ctx context.Context) {
+			h.onQuote = func(_ context.Context, caller Caller) {
 				close(entered)
 				<-look
-				waits <- ClientWaits(ctx)
+				waits <- caller.Waits()
 			}
 			path, _ := start(t, &Server{Handler: h})
 			client := dialUnix(t, path)
@@ -198,7 +198,7 @@ func TestClientWaits(t *testing.T) {
 			}
 		})
 	}
-	if !ClientWaits(t.Context()) {
-		t.Error("nobody waits where nothing is known")
+	if !(Caller{}).Waits() {
+		t.Error("an unknown caller does not wait")
 	}
 }

@@ -1,34 +1,20 @@
 package aesm
 
 import (
-	"context"
-	"net"
 	"sync"
 	"time"
 )
 
-// conn is an open connection and where it stands. It is also the context of its
-// handler, which knows the peer by it.
+// conn is an open connection and where it stands.
 type conn struct {
-	context.Context
-	socket net.Conn
-	peer   *peer
+	Caller
+	peer *peer
 
 	older, newer *conn // in the table
 	open         bool  // it is in the table
 	waiting      bool  // its request is not here yet
 	bytes        int   // that it may hold
 	closed       Drop  // why the table closed it
-}
-
-// connKey is the key of the connection in the context of its handler.
-type connKey struct{}
-
-func (c *conn) Value(key any) any {
-	if key == (connKey{}) {
-		return c
-	}
-	return c.Context.Value(key)
 }
 
 // usage is how much is in use: by one peer, or by all of them.
@@ -67,7 +53,11 @@ func newConns(max, maxPeer usage) *conns {
 // its request, of the peer that has the most connections if possible; where there
 // is none, add waits for an exchange to end. It is nil when the connection is
 // refused or the table is cut off.
-func (t *conns) add(ctx context.Context, nc net.Conn, name string) (c *conn, why Drop) {
+func (t *conns) add(caller Caller) (c *conn, why Drop) {
+	name := ""
+	if caller.Peer != nil {
+		name = caller.Peer.Key()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.peers[name]
@@ -93,7 +83,7 @@ func (t *conns) add(ctx context.Context, nc net.Conn, name string) (c *conn, why
 		t.leave(p)
 		return nil, DropStopped
 	}
-	c = &conn{Context: ctx, socket: nc, peer: p, waiting: true}
+	c = &conn{Caller: caller, peer: p, waiting: true}
 	t.append(c)
 	return c, NotDropped
 }

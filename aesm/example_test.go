@@ -56,7 +56,7 @@ type noKeys struct{}
 
 func (noKeys) KeyIDs(context.Context) ([]aesm.KeyID, error) { return nil, nil }
 
-func (noKeys) InitQuote(context.Context, aesm.KeyID) (aesm.Initialized, error) {
+func (noKeys) InitQuote(context.Context, aesm.Caller, aesm.KeyID) (aesm.Initialized, error) {
 	return aesm.Initialized{}, aesm.CodeUnsupportedAttKeyID
 }
 
@@ -64,7 +64,7 @@ func (noKeys) QuoteSize(context.Context, aesm.KeyID) (int, error) {
 	return 0, aesm.CodeUnsupportedAttKeyID
 }
 
-func (noKeys) Quote(context.Context, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
+func (noKeys) Quote(context.Context, aesm.Caller, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
 	return aesm.Quoted{}, aesm.CodeUnsupportedAttKeyID
 }
 

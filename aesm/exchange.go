@@ -9,6 +9,8 @@ import (
 
 // Exchange tells how a connection to a Server went.
 type Exchange struct {
+	// Peer is what Server.Identify returned for the connection.
+	Peer Peer
 	// Kind is what was asked, 0 where no request was understood.
 	Kind Kind
 	// Code is what was answered. It means nothing on a dropped connection.

@@ -57,7 +57,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		kind := req.kind
-		res, err := answer(t.Context(), newStub(), req, &buffers{size: replyBuffer})
+		res, err := answer(t.Context(), Caller{}, newStub(), req, &buffers{size: replyBuffer})
 		if _, ok := errors.AsType[*PanicError](err); ok {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func FuzzFrame(f *testing.F) {
 			requests: buffers{size: requestBuffer},
 			replies:  buffers{size: replyBuffer},
 		}
-		c, _ := s.conns.add(t.Context(), theirs, "")
+		c, _ := s.conns.add(Caller{socket: theirs})
 		var running sync.WaitGroup
 		running.Go(func() { s.serve(c) })
 		written := 0

@@ -14,10 +14,12 @@ const PublicKeyIDSize = 32
 //
 // An error that is or wraps a Code is answered with that code, one that wraps
 // context.Canceled with CodeServiceStopped, any other with CodeUnexpected. Methods
-// are called from many goroutines at once. They must return soon when ctx is done,
-// which is when a stopping server loses patience, and not when the client has gone:
-// that ClientWaits tells. So they bound their own time: clients give up 15 seconds
-// after they asked, and a handler that cannot answer by then should return CodeBusy.
+// are called from many goroutines at once.
+//
+// ctx has the values of the context that Serve was called with. It is cancelled
+// when a stopping server exceeds DrainTimeout. It is not cancelled when the client
+// disconnects; use Caller.Waits for that. Handlers should enforce their own
+// deadline: clients give up after 15 seconds, so return CodeBusy before then.
 type Handler interface {
 	// KeyIDs returns the keys that the service can quote with now, the default
 	// first. It is called for every request and must be quick. Without any key
@@ -27,7 +29,7 @@ type Handler interface {
 	// InitQuote makes a key ready to quote. It is also how a client recovers
 	// from CodeAttKeyNotInitialized. The key is one that KeyIDs returned, here
 	// and below.
-	InitQuote(ctx context.Context, key KeyID) (Initialized, error)
+	InitQuote(ctx context.Context, caller Caller, key KeyID) (Initialized, error)
 
 	// QuoteSize returns the exact length of the next quote in bytes. It is called
 	// before every Quote too, since a buffer that is too small is refused before
@@ -36,7 +38,7 @@ type Handler interface {
 
 	// Quote signs report. With a challenge, the quoting enclave's own report is
 	// made as well.
-	Quote(ctx context.Context, key KeyID, report sgx.Report, challenge *Challenge) (Quoted, error)
+	Quote(ctx context.Context, caller Caller, key KeyID, report sgx.Report, challenge *Challenge) (Quoted, error)
 }
 
 // Initialized is a key that is ready to quote.

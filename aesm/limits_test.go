@@ -33,28 +33,29 @@ func quoteRequest(t testing.TB, room uint32) []byte {
 	return b
 }
 
-// named has a peer of this name at the other end of each connection until the
-// next one is named.
+// name is a Peer.
+type name string
+
+func (n name) Key() string { return string(n) }
+
+// named identifies the peer of each new connection by the name set last.
 type named struct {
 	mu   sync.Mutex
-	name string
+	name name
 }
 
-type nameKey struct{}
-
-func (n *named) set(name string) {
+func (n *named) set(name name) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.name = name
 }
 
 func (n *named) server(s *Server) *Server {
-	s.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+	s.Identify = func(net.Conn) Peer {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		return context.WithValue(ctx, nameKey{}, n.name)
+		return n.name
 	}
-	s.Peer = func(ctx context.Context) string { return ctx.Value(nameKey{}).(string) }
 	return s
 }
 
@@ -96,7 +97,7 @@ func ask(t *testing.T, path string) {
 func TestPeerIsRefused(t *testing.T) {
 	h := newStub()
 	entered, release := make(chan struct{}), make(chan struct{})
-	h.onQuote = func(context.Context) { entered <- struct{}{}; <-release }
+	h.onQuote = func(context.Context, Caller) { entered <- struct{}{}; <-release }
 	var n named
 	n.set("bad")
 	path, seen := start(t, n.server(&Server{Handler: h, MaxConns: 4}))
@@ -132,7 +133,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newStub()
 			var entered, release chan struct{}
-			h.onQuote = func(context.Context) { entered <- struct{}{}; <-release }
+			h.onQuote = func(context.Context, Caller) { entered <- struct{}{}; <-release }
 			s := &Server{Handler: h, MaxBytes: tt.maxBytes}
 			var n named
 			if tt.peers {
@@ -141,7 +142,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			onFakeTime(t, s, func(t *testing.T, l *pipes, _ context.CancelFunc, seen <-chan Exchange) {
 				entered, release = make(chan struct{}, 1), make(chan struct{})
 				send := func(peer string, b []byte) net.Conn {
-					n.set(peer)
+					n.set(name(peer))
 					c := l.dial()
 					c.Write(b)
 					synctest.Wait()

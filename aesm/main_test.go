@@ -29,7 +29,7 @@ type stub struct {
 	initErr  error
 	sizeErr  error
 	quoteErr error
-	onQuote  func(ctx context.Context) // called before the quote is returned
+	onQuote  func(ctx context.Context, caller Caller) // called before the quote is returned
 
 	mu        sync.Mutex
 	key       KeyID      // of the last quote
@@ -42,7 +42,9 @@ func newStub() *stub {
 
 func (s *stub) KeyIDs(context.Context) ([]KeyID, error) { return s.keys, s.keysErr }
 
-func (s *stub) InitQuote(context.Context, KeyID) (Initialized, error) { return s.ready, s.initErr }
+func (s *stub) InitQuote(context.Context, Caller, KeyID) (Initialized, error) {
+	return s.ready, s.initErr
+}
 
 func (s *stub) QuoteSize(context.Context, KeyID) (int, error) {
 	if s.size != 0 {
@@ -51,9 +53,9 @@ func (s *stub) QuoteSize(context.Context, KeyID) (int, error) {
 	return len(s.quote), s.sizeErr
 }
 
-func (s *stub) Quote(ctx context.Context, key KeyID, _ sgx.Report, challenge *Challenge) (Quoted, error) {
+func (s *stub) Quote(ctx context.Context, caller Caller, key KeyID, _ sgx.Report, challenge *Challenge) (Quoted, error) {
 	if s.onQuote != nil {
-		s.onQuote(ctx)
+		s.onQuote(ctx, caller)
 	}
 	s.mu.Lock()
 	s.key, s.challenge = key, challenge

@@ -133,7 +133,7 @@ func setHandler(t *testing.T, h *stub, words []string) {
 	case "quote":
 		h.quote = fakeQuote(value)
 	case "panic":
-		h.onQuote = func(context.Context) { panic("stub") }
+		h.onQuote = func(context.Context, Caller) { panic("stub") }
 	default:
 		t.Fatalf("no such handler field: %s", words[0])
 	}

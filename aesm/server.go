@@ -29,8 +29,8 @@ const (
 	defaultDrainTimeout = 15 * time.Second
 	defaultBacklogGrace = 100 * time.Millisecond
 
-	// peerShare is what part of a limit one peer may have, where Peer tells them
-	// apart.
+	// peerShare is what part of a limit one peer may have, where Identify tells
+	// them apart.
 	peerShare = 4
 )
 
@@ -77,16 +77,14 @@ type Server struct {
 	// in flight; 0 means 15 seconds, after which no client waits any more.
 	DrainTimeout time.Duration
 
-	// ConnContext, where set, adds what is known of the peer to the context of a
-	// new connection, for Peer, Handler and Observe. It must be quick.
-	ConnContext func(ctx context.Context, conn net.Conn) context.Context
-	// Peer, where set, names the peer of a connection by its context. One peer
-	// has a quarter of MaxConns and of MaxBytes at most, and makes room for
-	// itself first.
-	Peer func(ctx context.Context) string
-	// Observe, where set, is told of every connection when it has ended, with its
-	// context. It is the place for logs and metrics, and is called from many
-	// goroutines at once.
+	// Identify, where set, identifies the peer of each new connection, for Handler
+	// and Observe. One peer has at most a quarter of MaxConns and of MaxBytes, and
+	// makes room for itself first; all for which Identify returns nil count as one.
+	// It must be quick.
+	Identify func(conn net.Conn) Peer
+	// Observe, where set, is called when a connection has ended. It is the place
+	// for logs and metrics. Its context has the values of the one that Serve was
+	// called with. It is called from many goroutines at once.
 	Observe func(ctx context.Context, exchange Exchange)
 
 	// backlogGrace is how long a stopping Serve waits for the next connection
@@ -113,7 +111,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	all := usage{cmp.Or(s.MaxConns, defaultMaxConns), cmp.Or(s.MaxBytes, defaultMaxBytes)}
 	each := usage{math.MaxInt, math.MaxInt}
-	if s.Peer != nil {
+	if s.Identify != nil {
 		each = usage{max(all.conns/peerShare, 1), all.bytes / peerShare}
 	}
 	serving := &serving{
@@ -221,7 +219,7 @@ func (s *serving) accept(ctx context.Context) error {
 				_ = l.SetDeadline(time.Now().Add(cmp.Or(s.backlogGrace, defaultBacklogGrace)))
 			}
 		case transient(err) && (pause < maxAcceptPause || ctx.Err() == nil): // a stopping server does not try for ever
-			s.observe(ctx, Exchange{Drop: DropAccept, Err: err})
+			s.observe(Exchange{Drop: DropAccept, Err: err})
 			s.conns.shed() // its file descriptor is what we need
 			pause = min(max(2*pause, 5*time.Millisecond), maxAcceptPause)
 			time.Sleep(pause)
@@ -247,17 +245,14 @@ func transient(err error) bool {
 
 // start has an exchange on a goroutine of its own.
 func (s *serving) start(nc net.Conn) {
-	ctx, peer := s.ctx, ""
-	if s.ConnContext != nil {
-		ctx = s.ConnContext(ctx, nc)
+	caller := Caller{socket: nc}
+	if s.Identify != nil {
+		caller.Peer = s.Identify(nc)
 	}
-	if s.Peer != nil {
-		peer = s.Peer(ctx)
-	}
-	c, refused := s.conns.add(ctx, nc, peer)
+	c, refused := s.conns.add(caller)
 	if c == nil {
 		nc.Close()
-		s.observe(ctx, Exchange{Drop: refused})
+		s.observe(Exchange{Peer: caller.Peer, Drop: refused})
 		return
 	}
 	select {
@@ -286,17 +281,18 @@ func (s *serving) serve(c *conn) {
 	exchange := s.exchange(c)
 	c.socket.Close()
 	s.conns.remove(c)
-	s.observe(c, exchange)
+	s.observe(exchange)
 }
 
-func (s *serving) observe(ctx context.Context, e Exchange) {
+func (s *serving) observe(e Exchange) {
 	if s.Observe != nil {
-		s.Observe(ctx, e)
+		s.Observe(s.ctx, e)
 	}
 }
 
 func (s *serving) exchange(c *conn) (e Exchange) {
 	start := time.Now()
+	e.Peer = c.Caller.Peer
 	defer func() {
 		if v := recover(); v != nil {
 			e.Drop, e.Err = DropMalformed, &PanicError{Value: v, Stack: debug.Stack()}
@@ -319,7 +315,7 @@ func (s *serving) exchange(c *conn) (e Exchange) {
 		return e
 	}
 
-	res, err := answer(c, s.Handler, req, &s.replies)
+	res, err := answer(s.ctx, c.Caller, s.Handler, req, &s.replies)
 	defer s.replies.put(res.GetGetQuoteEx().GetQuote())
 	e.Code, e.Err, e.Report = codeOf(err), err, req.report
 	if err := s.reply(c, res); err != nil {

@@ -134,7 +134,7 @@ func TestServerFlood(t *testing.T) {
 func TestServerFull(t *testing.T) {
 	h := newStub()
 	entered, release := make(chan struct{}), make(chan struct{})
-	h.onQuote = func(context.Context) { entered <- struct{}{}; <-release }
+	h.onQuote = func(context.Context, Caller) { entered <- struct{}{}; <-release }
 	path, _ := start(t, &Server{Handler: h, MaxConns: 1})
 	client := &Client{Socket: path}
 	var asking sync.WaitGroup
@@ -156,7 +156,7 @@ func TestServerFull(t *testing.T) {
 func TestServerStopsIdleAndDrainsBusy(t *testing.T) {
 	h := newStub()
 	entered := make(chan struct{})
-	h.onQuote = func(ctx context.Context) {
+	h.onQuote = func(ctx context.Context, caller Caller) {
 		close(entered)
 		time.Sleep(10 * time.Second)
 		if ctx.Err() != nil {
@@ -189,7 +189,7 @@ func TestServerCutsOffAfterDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newStub()
 		entered := make(chan struct{})
-		h.onQuote = func(ctx context.Context) { close(entered); <-ctx.Done() }
+		h.onQuote = func(ctx context.Context, caller Caller) { close(entered); <-ctx.Done() }
 		ctx, stop := context.WithCancel(t.Context())
 		l := newPipes()
 		result := make(chan error)
@@ -291,7 +291,7 @@ func TestOneWrite(t *testing.T) {
 
 func TestServerPanic(t *testing.T) {
 	h := newStub()
-	h.onQuote = func(context.Context) { panic("stub") }
+	h.onQuote = func(context.Context, Caller) { panic("stub") }
 	path, seen := start(t, &Server{Handler: h})
 	_, err := (&Client{Socket: path}).GetQuote(t.Context(), IntelQE3KeyID(), testReport(), 1000, nil)
 	if !errors.Is(err, CodeUnexpected) {
@@ -303,21 +303,27 @@ func TestServerPanic(t *testing.T) {
 	}
 }
 
-func TestServerConnContext(t *testing.T) {
-	type peer struct{}
+// Handler and Observe see the peer that Identify returned and the values of
+// Serve's context.
+func TestServerIdentify(t *testing.T) {
+	type key struct{}
 	h := newStub()
-	h.onQuote = func(ctx context.Context) {
-		if ctx.Value(peer{}) != "pod" {
-			t.Error("the handler does not know the peer")
+	check := func(who string, ctx context.Context, peer Peer) {
+		if peer != name("pod") || ctx.Value(key{}) != "value" {
+			t.Errorf("%s sees the peer %v and the value %v", who, peer, ctx.Value(key{}))
 		}
 	}
+	h.onQuote = func(ctx context.Context, caller Caller) { check("Handler", ctx, caller.Peer) }
 	l := newPipes()
-	ctx, stop := context.WithCancel(t.Context())
-	observed := make(chan any, 1)
+	ctx, stop := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+	observed := make(chan struct{})
 	s := &Server{
-		Handler:     h,
-		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return context.WithValue(ctx, peer{}, "pod") },
-		Observe:     func(ctx context.Context, _ Exchange) { observed <- ctx.Value(peer{}) },
+		Handler:  h,
+		Identify: func(net.Conn) Peer { return name("pod") },
+		Observe: func(ctx context.Context, e Exchange) {
+			check("Observe", ctx, e.Peer)
+			close(observed)
+		},
 	}
 	result := make(chan error)
 	go func() { result <- s.Serve(ctx, l) }()
@@ -325,9 +331,7 @@ func TestServerConnContext(t *testing.T) {
 	if _, err := client.GetQuote(t.Context(), IntelQE3KeyID(), testReport(), 1000, nil); err != nil {
 		t.Error(err)
 	}
-	if got := <-observed; got != "pod" {
-		t.Errorf("Observe knows the peer as %v", got)
-	}
+	<-observed
 	stop()
 	if err := <-result; err != nil {
 		t.Error(err)

@@ -58,7 +58,7 @@ func (d *daemon) KeyIDs(context.Context) ([]aesm.KeyID, error) {
 	return []aesm.KeyID{d.key}, nil
 }
 
-func (d *daemon) InitQuote(ctx context.Context, _ aesm.KeyID) (aesm.Initialized, error) {
+func (d *daemon) InitQuote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID) (aesm.Initialized, error) {
 	return d.Backend.InitQuote(ctx)
 }
 
@@ -71,7 +71,7 @@ func (d *daemon) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
 	return d.Backend.QuoteSize(ctx)
 }
 
-func (d *daemon) Quote(ctx context.Context, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+func (d *daemon) Quote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	d.mu.Lock()
 	size, err := d.size, d.quoteErr
 	d.mu.Unlock()

@@ -46,7 +46,7 @@ func (d aesmd) KeyIDs(context.Context) ([]aesm.KeyID, error) {
 	return []aesm.KeyID{aesm.IntelQE3KeyID()}, nil
 }
 
-func (d aesmd) InitQuote(ctx context.Context, _ aesm.KeyID) (aesm.Initialized, error) {
+func (d aesmd) InitQuote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID) (aesm.Initialized, error) {
 	return d.platform.InitQuote(ctx)
 }
 
@@ -54,6 +54,6 @@ func (d aesmd) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
 	return d.platform.QuoteSize(ctx)
 }
 
-func (d aesmd) Quote(ctx context.Context, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+func (d aesmd) Quote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	return d.platform.Quote(ctx, report, challenge)
 }
