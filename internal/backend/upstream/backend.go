@@ -11,7 +11,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -98,31 +97,20 @@ func (b *Backend) quoteSize(ctx context.Context) (int, error) {
 }
 
 func (b *Backend) quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
-	size, err := b.quoteSize(ctx)
-	if err != nil {
-		return aesm.Quoted{}, err
+	size := func(refused int) (int, error) {
+		b.size.doubt(refused)
+		return b.quoteSize(ctx)
 	}
-	withRoom := func(size int) (aesm.Quoted, error) {
+	quote := func(size int) (aesm.Quoted, error) {
 		return ask(ctx, b, func(ctx context.Context, key aesm.KeyID) (aesm.Quoted, error) {
 			return b.client.GetQuote(ctx, key, report, size, challenge)
 		})
 	}
-	quoted, err := withRoom(size)
-	if errors.Is(err, aesm.CodeParameter) {
-		// So the daemon says that the quote has outgrown its buffer.
-		b.size.doubt(size)
-		grown, sizeErr := b.quoteSize(ctx)
-		if sizeErr != nil {
-			return aesm.Quoted{}, sizeErr
-		}
-		if grown > size {
-			quoted, err = withRoom(grown)
-		}
-	}
+	quoted, err := aesm.FitQuote(size, quote)
 	if err != nil {
 		return aesm.Quoted{}, err
 	}
-	b.size.remember(len(quoted.Quote)) // it may have shrunk, too
+	b.size.remember(len(quoted.Quote)) // it may be shorter than announced
 	return quoted, nil
 }
 
