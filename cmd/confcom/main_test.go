@@ -14,6 +14,7 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/tdx"
 )
 
 // confcom runs a command line.
@@ -218,7 +219,7 @@ func TestShowTD(t *testing.T) {
 	q := &quote.Quote{
 		Header:   quote.Header{Version: quote.Version5, TEE: quote.TDX},
 		BodyType: quote.BodyTDX15,
-		TD:       &quote.TDReport{MRTD: quote.Measurement384{0xab}},
+		TD:       &tdx.ReportBody{MRTD: tdx.Measurement{0xab}},
 	}
 	var out bytes.Buffer
 	if err := showQuote(&out, q, 0); err != nil || !strings.Contains(out.String(), "MRTD            ab00") {

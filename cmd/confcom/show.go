@@ -12,6 +12,7 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/tdx"
 )
 
 // page writes rows of a name and a value, one below the other.
@@ -95,7 +96,7 @@ func showEnclave(p *page, b *sgx.ReportBody) {
 	p.row("  report data", "%s", b.ReportData)
 }
 
-func showTD(p *page, td *quote.TDReport) {
+func showTD(p *page, td *tdx.ReportBody) {
 	p.row("  MRTD", "%s", td.MRTD)
 	for i, m := range td.RTMR {
 		p.row(fmt.Sprintf("  RTMR%d", i), "%s", m)
