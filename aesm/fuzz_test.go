@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/confcom/confcom/quote"
 )
 
 // seedScripts adds the frames of the test scripts as seeds, without headers, and
@@ -101,7 +103,7 @@ func FuzzReply(f *testing.F) {
 		if n, err := c.QuoteSize(ctx, key); err == nil && (n <= 0 || n > MaxQuoteSize) {
 			t.Errorf("a quote of %d bytes", n)
 		}
-		if q, err := c.GetQuote(ctx, key, testReport(), 2000, &Challenge{}); err == nil && (len(q.Quote) < offSignature || len(q.Quote) > 2000) {
+		if q, err := c.GetQuote(ctx, key, testReport(), 2000, &Challenge{}); err == nil && (len(q.Quote) < quote.OffsetSignatureData || len(q.Quote) > 2000) {
 			t.Errorf("a quote of %d bytes", len(q.Quote))
 		}
 	})

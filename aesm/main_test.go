@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -69,7 +70,7 @@ func fakeQuote(n int) []byte {
 	for i := range q {
 		q[i] = 0xa5
 	}
-	binary.LittleEndian.PutUint32(q[offSignatureLen:], uint32(n-offSignature))
+	binary.LittleEndian.PutUint32(q[quote.OffsetSignatureDataLen:], uint32(n-quote.OffsetSignatureData))
 	return q
 }
 
@@ -94,11 +95,10 @@ func start(t testing.TB, s *Server) (path string, seen <-chan Exchange) {
 	}
 	exchanges := make(chan Exchange, 4096)
 	s.Observe = func(_ context.Context, e Exchange) { exchanges <- e }
-	s.backlogGrace = time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := s.Serve(ctx, l); err != nil {
+		if err := s.serve(ctx, l, time.Millisecond); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})

@@ -31,7 +31,7 @@ func accepted(t *testing.T) (ours *unixConn, theirs *net.UnixConn) {
 
 func TestConnWithoutWaiting(t *testing.T) {
 	ours, theirs := accepted(t)
-	if _, _, done := ours.readNow(make([]byte, 8)); done {
+	if _, _, done := ours.tryRead(make([]byte, 8)); done {
 		t.Error("something was read before anything was written")
 	}
 	theirs.Write([]byte("question"))
