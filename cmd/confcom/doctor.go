@@ -12,6 +12,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/doctor"
+	"github.com/confcom/confcom/internal/epcflags"
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
@@ -71,7 +72,7 @@ Exit codes: 0 no problem, 1 a problem, 2 bad input.`,
 	flags.StringVar(&d.EnclaveDir, "enclave-dir", "", "the `directory` of the architectural enclaves; empty for that of the quoting library")
 	flags.StringVar(&d.Configuration, "qcnl-config", qcnl.Path(), "the `path` of the configuration of Intel's default quote provider")
 	flags.DurationVar(&d.Timeout, "timeout", 5*time.Second, "how long to wait for a service or the quote helper")
-	d.Machine.AddFlags(flags)
+	epcflags.AddMachine(flags, &d.Machine)
 	return command
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/epcflags"
 	"github.com/confcom/confcom/internal/node"
 )
 
@@ -62,8 +63,8 @@ Exit codes: 0 ready, 1 not ready, 2 bad input, or a machine that cannot be looke
 		},
 	}
 	output.flag(command)
-	policy.AddFlags(command.Flags())
-	machine.AddFlags(command.Flags())
+	epcflags.Add(command.Flags(), &policy)
+	epcflags.AddMachine(command.Flags(), &machine)
 	return command
 }
 

@@ -55,10 +55,9 @@ provision device  /dev/sgx_provision -> /dev/null
 
 offer             8192 MiB, as devices of the kubelet
   reserved        40 MiB
-  withheld        122808 MiB: kubelets since 1.36 stand still for long after
-                  their start with more than 8192 devices; with
-                  --advertise=node, which takes Kubernetes 1.36, all of it can
-                  be offered
+  withheld        122808 MiB: with more than 8192 devices, kubelets since 1.36
+                  block for a long time when they start; mode node, which needs
+                  Kubernetes 1.36, can advertise all EPC
   resource        example.com/epc
 
 ready
@@ -73,9 +72,8 @@ provision device  none
 offer             93 MiB, as devices of the kubelet
   resource        kubernetes.azure.com/sgx_epc_mem_in_MiB
 
-warning           Intel's driver isgx makes only enclaves that Intel's launch
-                  enclave permits, and quoting with DCAP needs Flexible Launch
-                  Control
+warning           Intel's driver isgx only runs enclaves that Intel's launch
+                  enclave permits, and DCAP quotes need Flexible Launch Control
 ready
 `},
 		{"no SGX", "no-sgx", nil, 1, `
@@ -87,10 +85,10 @@ provision device  none
 
 offer             nothing
 
-NOT READY         this processor has no SGX, or does not show it to this virtual
-                  machine
+NOT READY         the processor has no SGX, or the hypervisor hides it from this
+                  virtual machine
 what to do        use a machine with SGX, such as an Azure DCsv3 or a Xeon of
-                  the third generation or later, or pretend with --simulate-epc
+                  the third generation or later, or simulate EPC
 `},
 		{"simulated", "", []string{"--simulate-epc=64Mi", "--simulate-device=/dev/null"}, 0, `
 SIMULATED         this machine was not looked at: what follows is pretended
@@ -190,7 +188,7 @@ func TestNodeJSON(t *testing.T) {
 		"enclave": {"path": "/dev/isgx", "node": "/dev/null"},
 		"simulated": false,
 		"epcBytes": 98041856,
-		"advertised": {"mode": "devices", "mib": 50, "reservedMiB": 0, "withheldMiB": 43, "why": "--max-devices=50; with --advertise=node, which takes Kubernetes 1.36, all of it can be offered"},
+		"advertised": {"mode": "devices", "mib": 50, "reservedMiB": 0, "withheldMiB": 43, "why": "at most 50 devices are configured; mode node, which needs Kubernetes 1.36, can advertise all EPC"},
 		"verdict": {"ready": true}
 	}`), &want); err != nil {
 		t.Fatal(err)
@@ -213,11 +211,11 @@ func TestNodeBadInput(t *testing.T) {
 		{[]string{"--kubelet-version=newest"}, "--kubelet-version=newest: not a version such as 1.37"},
 		{[]string{"--epc-resource=epc"}, "--epc-resource=epc: not the name of an extended resource"},
 		{[]string{"-o", "xml"}, "--output=xml: neither text nor json\n"},
-		{[]string{"--simulate-device=/dev/null"}, "--simulate-device=/dev/null: "},
-		{[]string{"--simulate-epc=1Gi", "--simulate-device=/dev/absent"}, "--simulate-device=/dev/absent: "},
+		{[]string{"--simulate-device=/dev/null"}, "simulated device /dev/null: "},
+		{[]string{"--simulate-epc=1Gi", "--simulate-device=/dev/absent"}, "simulated device /dev/absent: "},
 		{[]string{"--sysroot="}, "--sysroot: no directory is given\n"},
-		{[]string{"--sysroot", filepath.Join(broken, "absent")}, "--sysroot=" + broken + "/absent: "},
-		{[]string{"--sysroot", broken}, "EPC of NUMA node 0: "},
+		{[]string{"--sysroot", filepath.Join(broken, "absent")}, "sysroot " + broken + "/absent: "},
+		{[]string{"--sysroot", broken}, "read EPC of NUMA node 0: "},
 		{[]string{"--nonsense"}, "unknown flag: --nonsense\n"},
 		{[]string{"nonsense"}, "unknown command \"nonsense\""},
 	} {

@@ -9,8 +9,8 @@ import (
 // release is set by the linker, for builds of a release.
 var release string
 
-// version describes this build: the release, or else the module's version, and
-// the compiler.
+// version returns the release of this build, or else the version of its module, and
+// the version of Go.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
