@@ -45,13 +45,14 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 	defer identifier.Close()
 	service := quoting.NewService(h.Backend, h.Concurrency, metrics)
 
-	checker := newChecker(service, env.Log, env.Health.Condition("quotes"))
+	socket, quotes := env.Health.Condition("socket"), env.Health.Condition("quotes")
+	checker := newChecker(service, env.Log, quotes)
 	owner := &socketOwner{
 		path:     h.Socket,
 		takeOver: h.TakeOver,
 		standBy:  h.StandBy,
 		log:      env.Log,
-		owned:    env.Health.Condition("socket"),
+		owned:    socket,
 		ready:    checker.ready,
 		server: &aesm.Server{
 			Handler: service,
