@@ -30,10 +30,10 @@ const (
 
 // side is a server that is measured.
 type side struct {
-	name     string
-	platform string // backend of the helper; empty for the floor
-	quiet    bool   // the helper writes no audit log
-	signs    bool   // the floor makes a signature for each request
+	name    string
+	backend string // of the helper; empty for the floor
+	quiet   bool   // the helper writes no audit log
+	signs   bool   // the floor makes a signature for each request
 }
 
 const (
@@ -47,10 +47,10 @@ const (
 func sides() []side {
 	return []side{
 		{name: sideFloor},
-		{name: sideQuiet, platform: backendNull, quiet: true},
-		{name: sideNull, platform: backendNull},
+		{name: sideQuiet, backend: backendNull, quiet: true},
+		{name: sideNull, backend: backendNull},
 		{name: sideSigning, signs: true},
-		{name: sideSimulated, platform: backendSimulated},
+		{name: sideSimulated, backend: backendSimulated},
 	}
 }
 
@@ -89,22 +89,22 @@ func startSides(b *testing.B) map[string]server {
 	concurrency := runtime.GOMAXPROCS(0) // sgx-quote-helper's default for a simulated platform
 	var reply []byte
 	for _, s := range sides() {
-		if s.platform == "" {
+		if s.backend == "" {
 			continue
 		}
 		socket := filepath.Join(dir, s.name)
 		var h *helper
 		if s.quiet {
-			h = startHelper(b, socket, s.platform, concurrency, "--log-level=warn")
+			h = startHelper(b, socket, s.backend, concurrency, "--log-level=warn")
 			waitForSocket(b, socket) // it does not log that it serves
 		} else {
-			h = serveHelper(b, socket, s.platform, concurrency)
+			h = serveHelper(b, socket, s.backend, concurrency)
 		}
 		servers[s.name] = server{socket, h.Process.Pid}
 		reply = replyOf(b, socket)
 	}
 	for _, s := range sides() {
-		if s.platform != "" {
+		if s.backend != "" {
 			continue
 		}
 		socket := filepath.Join(dir, s.name)

@@ -35,11 +35,11 @@ func helperMain() int {
 		flags.BoolVar(&helper.TakeOver, "takeover", false, "")
 		flags.BoolVar(&helper.StandBy, "stand-by", false, "")
 		flags.IntVar(&helper.Concurrency, "slots", 2, "")
-		platform := flags.String("platform", backendSimulated, "")
+		backend := flags.String("platform", backendSimulated, "")
 		mode := flags.String("failure-mode", string(modeNone), "the first failure mode of the failing backend")
 		return func(ctx context.Context, env *daemon.Environment) (err error) {
 			var f *failing
-			if helper.Backend, f, err = newBackend(*platform); err != nil {
+			if helper.Backend, f, err = newBackend(*backend); err != nil {
 				return err
 			}
 			if f != nil {
@@ -76,11 +76,11 @@ type helper struct {
 
 // startHelper starts a helper. It reads the helper's log from a pipe, as a container
 // runtime does, and keeps only notable lines.
-func startHelper(t testing.TB, socket, platform string, concurrency int, more ...string) *helper {
+func startHelper(t testing.TB, socket, backend string, concurrency int, more ...string) *helper {
 	t.Helper()
 	h := &helper{socket: socket, serving: make(chan struct{}), waiting: make(chan struct{}), modeSet: make(chan string, 1)}
 	args := append([]string{
-		"--socket=" + socket, "--platform=" + platform, "--slots=" + strconv.Itoa(concurrency),
+		"--socket=" + socket, "--platform=" + backend, "--slots=" + strconv.Itoa(concurrency),
 		"--http-address=127.0.0.1:0",
 	}, more...)
 	h.process = start(t, roleHelper,
@@ -97,9 +97,9 @@ func startHelper(t testing.TB, socket, platform string, concurrency int, more ..
 }
 
 // serveHelper starts a helper and waits until it serves.
-func serveHelper(t testing.TB, socket, platform string, concurrency int, more ...string) *helper {
+func serveHelper(t testing.TB, socket, backend string, concurrency int, more ...string) *helper {
 	t.Helper()
-	h := startHelper(t, socket, platform, concurrency, more...)
+	h := startHelper(t, socket, backend, concurrency, more...)
 	select {
 	case <-h.serving:
 	case <-h.ended:
