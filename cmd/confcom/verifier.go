@@ -81,7 +81,9 @@ func (s *serving) run(ctx context.Context, env *daemon.Environment) error {
 		}
 		env.Log.Warn("the root is not Intel's", "root", root.Name)
 	}
-	service := verifyserver.Service{Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return attest.Policy{} }, Log: env.Log}
+	service := verifyserver.Service{
+		Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return attest.Policy{} }, Log: env.Log, Metrics: verifyserver.NewMetrics(env.Metrics),
+	}
 	if s.policy != "" {
 		read := env.Health.Condition("policy")
 		file, err := verifyserver.ReadPolicy(s.policy, env.Log, read.Set)
@@ -100,7 +102,7 @@ func (s *serving) run(ctx context.Context, env *daemon.Environment) error {
 		return err
 	}
 	env.Log.Info("quotes are judged", "address", listener.Addr().String(), "tls", s.tlsCert != "", "collateral", s.collateral)
-	return serveHTTP(ctx, listener, service.Handler(env.Metrics))
+	return serveHTTP(ctx, listener, service.Handler())
 }
 
 // source is where collateral comes from.
