@@ -104,7 +104,7 @@ func verify(data []byte, message string, trustSimulated bool) error {
 	if !errors.Is(err, attest.ErrIncomplete) {
 		return err
 	}
-	fmt.Printf("verified up to the root %q; these checks need collateral:\n", result.Root)
+	fmt.Printf("verified up to the root %q; not checked here:\n", result.Root)
 	for _, name := range result.NotChecked {
 		fmt.Printf("  %s\n", name)
 	}
