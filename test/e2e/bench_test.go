@@ -53,7 +53,7 @@ func BenchmarkAdvertise(b *testing.B) {
 				reached := node.await(strconv.Itoa(c.mib))
 				writer, message := "sgx-device-plugin", "registered with the kubelet"
 				if c.mode == "node" {
-					writer, message = "sgx-node-resource", "offered"
+					writer, message = "sgx-node-resource", "capacity changed"
 				}
 				b.ReportMetric(reached.Sub(logged(b, writer, "starting")).Seconds(), "s-from-start")
 				b.ReportMetric(reached.Sub(logged(b, writer, message)).Seconds(), "s-from-advertise")
