@@ -55,28 +55,37 @@ type Policy struct {
 	RefuseSMT             bool `json:"refuseSmt,omitempty"`
 }
 
-// ParsePolicy reads a policy in JSON, with the times as Go writes them ("720h"). What
-// it does not know is an error.
+// ParsePolicy reads a policy in JSON, and refuses one that makes no sense.
 func ParsePolicy(text []byte) (Policy, error) {
-	var p struct {
-		Policy
-		MaxCollateralAge string `json:"maxCollateralAge"`
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&p); err != nil {
+	var p Policy
+	if err := json.Unmarshal(text, &p); err != nil {
 		return Policy{}, fmt.Errorf("attest: policy: %w", err)
 	}
-	if decoder.More() {
-		return Policy{}, errors.New("attest: policy: there is something behind it")
+	return p, p.check()
+}
+
+// UnmarshalJSON sets the fields that the JSON has. Durations are written as in Go
+// ("720h"). Unknown members are an error. Whether the policy makes sense is not
+// checked: other sources may complete it.
+func (p *Policy) UnmarshalJSON(text []byte) error {
+	type fields Policy // without this method
+	read := struct {
+		*fields
+		MaxCollateralAge string `json:"maxCollateralAge"` // hides the number
+	}{fields: (*fields)(p)}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&read); err != nil {
+		return err
 	}
-	if p.MaxCollateralAge != "" {
-		var err error
-		if p.Policy.MaxCollateralAge, err = time.ParseDuration(p.MaxCollateralAge); err != nil {
-			return Policy{}, fmt.Errorf("attest: policy: maxCollateralAge: %w", err)
+	if read.MaxCollateralAge != "" {
+		age, err := time.ParseDuration(read.MaxCollateralAge)
+		if err != nil {
+			return fmt.Errorf("maxCollateralAge: %w", err)
 		}
+		p.MaxCollateralAge = age
 	}
-	return p.Policy, p.Policy.check()
+	return nil
 }
 
 // check refuses a policy that makes no sense.

@@ -221,8 +221,8 @@ func TestParsePolicy(t *testing.T) {
 		`{"statuses": ["Revoked"]}`:   "cannot be accepted",
 		`{"maxCollateralAge": "30d"}`: "maxCollateralAge",
 		`{"acceptExpired": true}`:     "for ever",
-		`{} {}`:                       "behind",
-		``:                            "EOF",
+		`{} {}`:                       "after top-level value",
+		``:                            "unexpected end",
 	} {
 		if _, err := attest.ParsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", text, err, want)

@@ -122,8 +122,8 @@ func TestMoods(t *testing.T) {
 	}
 	stop()
 	r := <-asked
-	if r.Failed > 0 || r.Succeeded() == 0 || r.Waited > answerWithin {
-		t.Errorf("%d of %d quotes failed or were late, the last ones have waited for %s: %v", r.Failed, r.Requests, r.Waited, r.Failures)
+	if r.Failed > 0 || r.Succeeded() == 0 || r.LongestWait > answerWithin {
+		t.Errorf("%d of %d quotes failed or were late, the last ones have waited for %s: %v", r.Failed, r.Requests, r.LongestWait, r.Failures)
 	}
 
 	m := helper.mustMetrics(t)
