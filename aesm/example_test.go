@@ -13,7 +13,7 @@ import (
 )
 
 func ExampleClient_Quote() {
-	// The enclave makes the report: EREPORT for target, with what it wants to
+	// The enclave makes the report, with EREPORT for target and with what it wants to
 	// attest in the report data.
 	makeReport := func(ctx context.Context, target sgx.TargetInfo) (sgx.Report, error) {
 		return enterEnclave(target)
@@ -25,7 +25,7 @@ func ExampleClient_Quote() {
 	case errors.Is(err, aesm.CodeBusy):
 		log.Print("try again in a second")
 	case err != nil:
-		log.Fatal(err) // says what happened, where, and what to do
+		log.Fatal(err) // the error says what happened, where, and what to do
 	}
 	fmt.Printf("a quote of %d bytes\n", len(quote))
 }
@@ -56,7 +56,7 @@ type noKeys struct{}
 
 func (noKeys) KeyIDs(context.Context) ([]aesm.KeyID, error) { return nil, nil }
 
-func (noKeys) InitQuote(context.Context, aesm.KeyID) (aesm.Initialized, error) {
+func (noKeys) InitQuote(context.Context, aesm.Caller, aesm.KeyID) (aesm.Initialized, error) {
 	return aesm.Initialized{}, aesm.CodeUnsupportedAttKeyID
 }
 
@@ -64,7 +64,7 @@ func (noKeys) QuoteSize(context.Context, aesm.KeyID) (int, error) {
 	return 0, aesm.CodeUnsupportedAttKeyID
 }
 
-func (noKeys) Quote(context.Context, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
+func (noKeys) Quote(context.Context, aesm.Caller, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
 	return aesm.Quoted{}, aesm.CodeUnsupportedAttKeyID
 }
 

@@ -39,7 +39,7 @@ func ServeConn(ctx context.Context, conn net.Conn, handler Handler) error {
 		if err != nil {
 			return err
 		}
-		res, _ := answer(serving, handler, req, &replies) // the code in the reply is the error
+		res, _ := answer(serving, Caller{}, handler, req, &replies) // the code in the reply is the error
 		out, err = appendFrame(out[:0], res)
 		replies.put(res.GetGetQuoteEx().GetQuote())
 		if err != nil {

@@ -38,7 +38,7 @@ func (w *worker) KeyIDs(context.Context) ([]aesm.KeyID, error) {
 }
 
 // InitQuote makes the key ready and finds the length of quotes out.
-func (w *worker) InitQuote(context.Context, aesm.KeyID) (aesm.Initialized, error) {
+func (w *worker) InitQuote(context.Context, aesm.Caller, aesm.KeyID) (aesm.Initialized, error) {
 	ready, err := w.library.InitQuote()
 	if err == nil {
 		err = w.resize()
@@ -66,7 +66,7 @@ func (w *worker) QuoteSize(context.Context, aesm.KeyID) (int, error) {
 
 // Quote signs report. If the certificates have grown since the length was asked
 // for, it is asked for again.
-func (w *worker) Quote(_ context.Context, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+func (w *worker) Quote(_ context.Context, _ aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	size := w.size.Load()
 	quoted, err := w.library.Quote(report, challenge, int(size))
 	if errors.Is(err, quote3.InvalidParameter) {

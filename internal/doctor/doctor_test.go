@@ -289,7 +289,7 @@ func TestServices(t *testing.T) {
 // genuine is a service that refuses reports which its processor has not made.
 type genuine struct{ aesm.Handler }
 
-func (genuine) Quote(context.Context, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
+func (genuine) Quote(context.Context, aesm.Caller, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
 	return aesm.Quoted{}, aesm.CodeInvalidReport
 }
 

@@ -25,13 +25,13 @@ func (d *daemon) KeyIDs(context.Context) ([]aesm.KeyID, error) {
 	return []aesm.KeyID{aesm.IntelQE3KeyID()}, nil
 }
 
-func (d *daemon) InitQuote(context.Context, aesm.KeyID) (aesm.Initialized, error) {
+func (d *daemon) InitQuote(context.Context, aesm.Caller, aesm.KeyID) (aesm.Initialized, error) {
 	return aesm.Initialized{TargetInfo: sgx.TargetInfo{MREnclave: sgx.Measurement{byte(d.key.Load())}}}, nil
 }
 
 func (d *daemon) QuoteSize(context.Context, aesm.KeyID) (int, error) { return int(d.size.Load()), nil }
 
-func (d *daemon) Quote(_ context.Context, _ aesm.KeyID, report sgx.Report, _ *aesm.Challenge) (aesm.Quoted, error) {
+func (d *daemon) Quote(_ context.Context, _ aesm.Caller, _ aesm.KeyID, report sgx.Report, _ *aesm.Challenge) (aesm.Quoted, error) {
 	if d.lost.Load() || uint32(report.Body.ReportData[0]) != d.key.Load() {
 		return aesm.Quoted{}, aesm.CodeAttKeyNotInitialized
 	}

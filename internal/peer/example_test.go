@@ -20,13 +20,10 @@ func ExampleIdentifier() {
 
 	var service aesm.Handler // such as a quoting.Service
 	server := aesm.Server{
-		Handler: service,
-		// The service, too, finds out from its context for whom it works.
-		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return peer.NewContext(ctx, identifier.Identify(conn))
-		},
+		Handler:  service,
+		Identify: func(conn net.Conn) aesm.Peer { return identifier.Identify(conn) },
 		Observe: func(ctx context.Context, e aesm.Exchange) {
-			slog.InfoContext(ctx, "answered", "request", e.Kind, "peer", peer.FromContext(ctx))
+			slog.InfoContext(ctx, "answered", "request", e.Kind, "peer", e.Peer)
 		},
 	}
 	listener, err := aesm.Listen(aesm.DefaultSocket)

@@ -63,11 +63,10 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 		able:   make(chan struct{}),
 		server: &aesm.Server{
 			Handler: service,
-			ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			Identify: func(conn net.Conn) aesm.Peer {
 				observer.Connected()
-				return peer.NewContext(ctx, identifier.Identify(conn))
+				return identifier.Identify(conn)
 			},
-			Peer:    func(ctx context.Context) string { return peer.FromContext(ctx).Key() },
 			Observe: observer.Ended,
 		},
 	}

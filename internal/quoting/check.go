@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -26,7 +27,7 @@ func (s *Service) Check(ctx context.Context) (err error) {
 		}
 	}()
 	key := s.keys[0]
-	ready, err := s.InitQuote(ctx, key)
+	ready, err := s.InitQuote(ctx, aesm.Caller{}, key)
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (s *Service) Check(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	quoted, err := s.Quote(ctx, key, report, nil)
+	quoted, err := s.Quote(ctx, aesm.Caller{}, key, report, nil)
 	if err == nil && len(quoted.Quote) != size {
 		err = errors.New("platform: the quote has another size than was said")
 	}

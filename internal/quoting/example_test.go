@@ -21,9 +21,9 @@ func ExampleService() {
 	service := quoting.NewService(platform, 4, nil)
 
 	ctx, key := context.Background(), aesm.IntelQE3KeyID()
-	ready, _ := service.InitQuote(ctx, key)
+	ready, _ := service.InitQuote(ctx, aesm.Caller{}, key)
 	report, _ := platform.Report(ready.TargetInfo) // elsewhere, an enclave makes it
-	quoted, err := service.Quote(ctx, key, report, nil)
+	quoted, err := service.Quote(ctx, aesm.Caller{}, key, report, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -68,7 +68,7 @@ func (g *gate) pass(ctx context.Context) (aesm.Quoted, error) {
 
 // quoteAs asks for a quote as a process of a pod.
 func quoteAs(ctx context.Context, s *Service, pod string) error {
-	_, err := s.Quote(peer.NewContext(ctx, peer.Peer{Pod: pod}), s.keys[0], sgx.Report{}, nil)
+	_, err := s.Quote(ctx, aesm.Caller{Peer: peer.Peer{Pod: pod}}, s.keys[0], sgx.Report{}, nil)
 	return err
 }
 

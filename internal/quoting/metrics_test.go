@@ -107,12 +107,11 @@ func TestMetricsAreBounded(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	o := silent(NewMetrics(registry))
 	for drop := aesm.DropProbe; drop <= aesm.DropAccept; drop++ {
-		o.Ended(peer.NewContext(t.Context(), peer.Peer{Pod: drop.String()}), aesm.Exchange{Drop: drop, Err: errors.New(drop.String())})
+		o.Ended(t.Context(), aesm.Exchange{Peer: peer.Peer{Pod: drop.String()}, Drop: drop, Err: errors.New(drop.String())})
 	}
 	for _, layer := range []Layer{LayerClient, LayerQueue, LayerBackend, LayerWorker, LayerProvider, LayerNetwork} {
 		for code := aesm.CodeUnexpected; code <= aesm.CodeConfigUnsupported; code++ {
-			ctx := peer.NewContext(t.Context(), peer.Peer{Container: code.String()})
-			o.Ended(ctx, aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: code, Err: &Failure{Layer: layer, Code: code, Err: code},
+			o.Ended(t.Context(), aesm.Exchange{Peer: peer.Peer{Container: code.String()}, Kind: aesm.KindGetQuoteEx, Code: code, Err: &Failure{Layer: layer, Code: code, Err: code},
 				Report: &sgx.Report{Body: sgx.ReportBody{MREnclave: sgx.Measurement{byte(code)}}}})
 		}
 	}
@@ -147,11 +146,10 @@ func TestMetricsOfConnections(t *testing.T) {
 	s := NewService(&stub{quote: g.pass}, 1, metrics)
 	o := silent(metrics)
 	socket, exchanges := listen(t, &aesm.Server{
-		Handler:     s,
-		MaxConns:    8, // two of a peer
-		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { o.Connected(); return ctx },
-		Peer:        func(context.Context) string { return "all" },
-		Observe:     o.Ended,
+		Handler:  s,
+		MaxConns: 8, // two of a peer
+		Identify: func(net.Conn) aesm.Peer { o.Connected(); return nil },
+		Observe:  o.Ended,
 	})
 	open := func() float64 { return testutil.ToFloat64(metrics.connections) }
 	expect := func(want aesm.Drop) {

@@ -78,7 +78,7 @@ func (o *Observer) tell(ctx context.Context, level slog.Level, what string, e ae
 	if !o.log.Enabled(ctx, level) {
 		return
 	}
-	caller := peer.FromContext(ctx)
+	caller := peerOf(e.Peer)
 	if level == slog.LevelWarn && !o.allowed(ctx, caller) {
 		return
 	}

@@ -2,7 +2,6 @@ package quoting
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,7 +108,8 @@ func TestObserver(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o, lines := logged(slog.LevelDebug)
 			tt.exchange.Duration = time.Second
-			o.Ended(peer.NewContext(t.Context(), caller), tt.exchange)
+			tt.exchange.Peer = caller
+			o.Ended(t.Context(), tt.exchange)
 			if diff := cmp.Diff([]entry{tt.want}, lines(t)); diff != "" {
 				t.Error(diff)
 			}
@@ -174,24 +174,27 @@ func TestObserverIsSilent(t *testing.T) {
 func TestObserverOfAFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, lines := logged(slog.LevelInfo)
-		as := func(pod string) context.Context { return peer.NewContext(t.Context(), peer.Peer{Pod: pod}) }
+		ended := func(pod string, e aesm.Exchange) {
+			e.Peer = peer.Peer{Pod: pod}
+			o.Ended(t.Context(), e)
+		}
 		evicted := aesm.Exchange{Drop: aesm.DropEvicted}
 		busy := aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeBusy, Err: aesm.CodeBusy}
 		for range 15 {
-			o.Ended(as("flood"), evicted)
-			o.Ended(as("flood"), busy)
+			ended("flood", evicted)
+			ended("flood", busy)
 		}
 		if n := len(lines(t)); n != maxWarnings {
 			t.Errorf("%d lines about 30 warnings", n)
 		}
-		o.Ended(as("other"), evicted)
-		o.Ended(as("flood"), aesm.Exchange{Kind: aesm.KindGetQuoteEx, Report: new(sgx.Report)})
+		ended("other", evicted)
+		ended("flood", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Report: new(sgx.Report)})
 		if n := len(lines(t)); n != 2 {
 			t.Errorf("%d lines about another peer and a quote", n)
 		}
 
 		time.Sleep(time.Second)
-		o.Ended(as("other"), evicted)
+		ended("other", evicted)
 		got := lines(t)
 		if len(got) != 2 {
 			t.Fatalf("%v", got)
@@ -206,10 +209,10 @@ func TestObserverOfAFlood(t *testing.T) {
 
 		// It may speak again, and what was said is not repeated.
 		for range maxWarnings {
-			o.Ended(as("flood"), evicted)
+			ended("flood", evicted)
 		}
 		time.Sleep(time.Second)
-		o.Ended(as("flood"), evicted)
+		ended("flood", evicted)
 		if n := len(lines(t)); n != maxWarnings+1 {
 			t.Errorf("%d lines in the second after, and one later", n)
 		}

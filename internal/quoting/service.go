@@ -47,7 +47,7 @@ type Service struct {
 }
 
 // NewService returns the service of a platform that can serve so many requests
-// at a time. It tells callers apart by the peer in the context of each request.
+// at a time. It distinguishes callers by their peer, a peer.Peer.
 // What happens is counted in metrics, unless they are nil.
 func NewService(backend Backend, slots int, metrics *Metrics) *Service {
 	s := &Service{
@@ -67,8 +67,8 @@ func (s *Service) KeyIDs(context.Context) ([]aesm.KeyID, error) { return s.keys,
 
 // InitQuote makes the platform's key ready, as soon as the platform has a slot
 // free.
-func (s *Service) InitQuote(ctx context.Context, _ aesm.KeyID) (aesm.Initialized, error) {
-	return serve(ctx, s, s.backend.InitQuote)
+func (s *Service) InitQuote(ctx context.Context, caller aesm.Caller, _ aesm.KeyID) (aesm.Initialized, error) {
+	return serve(ctx, caller, s, s.backend.InitQuote)
 }
 
 // QuoteSize returns the exact length of the next quote in bytes.
@@ -80,26 +80,26 @@ func (s *Service) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
 }
 
 // Quote signs report as soon as the platform has a slot free.
-func (s *Service) Quote(ctx context.Context, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
-	return serve(ctx, s, func(ctx context.Context) (aesm.Quoted, error) {
+func (s *Service) Quote(ctx context.Context, caller aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+	return serve(ctx, caller, s, func(ctx context.Context) (aesm.Quoted, error) {
 		return s.backend.Quote(ctx, report, challenge)
 	})
 }
 
 // serve has a slot of the platform do something, within the deadline.
-func serve[T any](ctx context.Context, s *Service, do func(context.Context) (T, error)) (T, error) {
+func serve[T any](ctx context.Context, caller aesm.Caller, s *Service, do func(context.Context) (T, error)) (T, error) {
 	ctx, stop := withDeadline(ctx)
 	defer stop()
 	var none T
 
-	caller := peer.FromContext(ctx).Key()
+	key := peerOf(caller.Peer).Key()
 	start := time.Now()
-	waited, err := s.queue.enter(ctx, caller)
+	waited, err := s.queue.enter(ctx, key)
 	if err != nil {
 		return none, &Failure{LayerQueue, aesm.CodeBusy, err, adviceBusy}
 	}
-	defer s.queue.leave(caller)
-	if waited && !aesm.ClientWaits(ctx) {
+	defer s.queue.leave(key)
+	if waited && !caller.Waits() {
 		return none, &Failure{LayerClient, aesm.CodeBusy, errClientGone, "nobody has read this answer"}
 	}
 	served := time.Now()
@@ -107,6 +107,12 @@ func serve[T any](ctx context.Context, s *Service, do func(context.Context) (T, 
 	v, err := do(ctx)
 	s.metrics.served(time.Since(served))
 	return v, s.ofBackend(ctx, err)
+}
+
+// peerOf returns p as Identifier.Identify returned it, the zero Peer for any other.
+func peerOf(p aesm.Peer) peer.Peer {
+	identified, _ := p.(peer.Peer)
+	return identified
 }
 
 var errClientGone = errors.New("the client went away while it waited for a slot of the platform")

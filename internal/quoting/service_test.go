@@ -236,7 +236,7 @@ func TestWhatTakesASlot(t *testing.T) {
 		takes bool
 	}{
 		{"InitQuote", func(ctx context.Context, s *Service) error {
-			ready, err := s.InitQuote(ctx, s.keys[0])
+			ready, err := s.InitQuote(ctx, aesm.Caller{}, s.keys[0])
 			if err == nil && ready.PublicKeyID[0] != 7 {
 				err = fmt.Errorf("not the platform's: %v", ready)
 			}
@@ -308,7 +308,7 @@ func TestPanicGivesTheSlotBack(t *testing.T) {
 	}
 	s := NewService(p, 1, nil)
 	for _, ask := range []func(){
-		func() { s.InitQuote(t.Context(), s.keys[0]) },
+		func() { s.InitQuote(t.Context(), aesm.Caller{}, s.keys[0]) },
 		func() { quoteAs(t.Context(), s, "") },
 	} {
 		func() {
@@ -345,7 +345,7 @@ func TestErrorsOfThePlatform(t *testing.T) {
 				size:  func(context.Context) (int, error) { return 0, tt.err },
 				quote: func(context.Context) (aesm.Quoted, error) { return aesm.Quoted{}, tt.err },
 			}, 1, nil)
-			_, err := s.InitQuote(t.Context(), s.keys[0])
+			_, err := s.InitQuote(t.Context(), aesm.Caller{}, s.keys[0])
 			expectFailure(t, err, tt.want)
 			_, err = s.QuoteSize(t.Context(), s.keys[0])
 			expectFailure(t, err, tt.want)

@@ -77,7 +77,7 @@ func (o obedient) KeyIDs(context.Context) ([]aesm.KeyID, error) {
 	return []aesm.KeyID{aesm.IntelQE3KeyID()}, nil
 }
 
-func (o obedient) InitQuote(ctx context.Context, _ aesm.KeyID) (aesm.Initialized, error) {
+func (o obedient) InitQuote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID) (aesm.Initialized, error) {
 	return o.Backend.InitQuote(ctx)
 }
 
@@ -85,7 +85,7 @@ func (o obedient) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
 	return o.Backend.QuoteSize(ctx)
 }
 
-func (o obedient) Quote(ctx context.Context, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+func (o obedient) Quote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	data := report.Body.ReportData
 	if data[0] != 0 {
 		return aesm.Quoted{}, aesm.Code(0xe000 | uint32(data[0]))

@@ -75,9 +75,9 @@ type handler struct {
 	before func() error
 }
 
-func (h handler) Quote(ctx context.Context, key aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+func (h handler) Quote(ctx context.Context, caller aesm.Caller, key aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	if err := h.before(); err != nil {
 		return aesm.Quoted{}, err
 	}
-	return h.Handler.Quote(ctx, key, report, challenge)
+	return h.Handler.Quote(ctx, caller, key, report, challenge)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/tdx"
 )
 
 // A TD quote shows the fields of a trust domain.
@@ -19,7 +20,7 @@ func TestTrustDomain(t *testing.T) {
 	q := &quote.Quote{
 		Header:   quote.Header{Version: quote.Version5, TEE: quote.TDX},
 		BodyType: quote.BodyTDX15,
-		TD:       &quote.TDReport{MRTD: quote.Measurement384{0xab}},
+		TD:       &tdx.ReportBody{MRTD: tdx.Measurement{0xab}},
 	}
 	var out bytes.Buffer
 	if err := Quote(&out, q, 0); err != nil || !strings.Contains(out.String(), "MRTD            ab00") {

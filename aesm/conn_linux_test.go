@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// accepted returns both ends of a connection, ours as Listener accepts it.
+// accepted returns both ends of a connection, ours as a Listener accepts it.
 func accepted(t *testing.T) (ours *unixConn, theirs *net.UnixConn) {
 	t.Helper()
 	l, err := Listen(socketPath(t))
@@ -31,8 +31,8 @@ func accepted(t *testing.T) (ours *unixConn, theirs *net.UnixConn) {
 
 func TestConnWithoutWaiting(t *testing.T) {
 	ours, theirs := accepted(t)
-	if _, _, done := ours.readNow(make([]byte, 8)); done {
-		t.Error("something was read before anything was written")
+	if _, _, done := ours.tryRead(make([]byte, 8)); done {
+		t.Error("tryRead has read before anything was written")
 	}
 	theirs.Write([]byte("question"))
 	p := make([]byte, 8)
@@ -43,24 +43,24 @@ func TestConnWithoutWaiting(t *testing.T) {
 		t.Errorf("wrote %d, %v", n, err)
 	}
 	if ours.LocalAddr().Network() != "unix" || ours.RemoteAddr().Network() != "unix" {
-		t.Errorf("from %s to %s", ours.RemoteAddr(), ours.LocalAddr())
+		t.Errorf("the addresses are %s and %s", ours.RemoteAddr(), ours.LocalAddr())
 	}
 	theirs.CloseWrite()
 	if n, err := ours.Read(p); n != 0 || err != io.EOF {
 		t.Errorf("at the end: %d, %v", n, err)
 	}
 	if ours.file != nil {
-		t.Error("it was registered with the poller for nothing")
+		t.Error("the connection was registered with the poller")
 	}
 	if err := ours.Close(); err != nil {
 		t.Error(err)
 	}
 	if got, err := io.ReadAll(theirs); string(got) != "answer" || err != nil {
-		t.Errorf("the peer has read %q, %v", got, err)
+		t.Errorf("the peer read %q, %v", got, err)
 	}
 }
 
-// More than fits into the socket's buffer is written while the peer reads.
+// A write that exceeds the socket's buffer waits for the peer to read.
 func TestConnWaits(t *testing.T) {
 	ours, theirs := accepted(t)
 	large := bytes.Repeat([]byte("confcom "), 1<<17)
@@ -79,7 +79,7 @@ func TestConnWaits(t *testing.T) {
 		t.Errorf("wrote %d, %v", n, err)
 	}
 	if !bytes.Equal(<-read, large) {
-		t.Error("the peer has read something else")
+		t.Error("the peer read something else")
 	}
 }
 
@@ -125,7 +125,7 @@ func TestConnClosed(t *testing.T) {
 	}()
 	time.AfterFunc(5*time.Millisecond, func() { ours.Close() })
 	if err := <-result; err == nil || err == io.EOF {
-		t.Errorf("a read that was under way: %v", err)
+		t.Errorf("the read in progress: %v", err)
 	}
 	for name, do := range map[string]func() error{
 		"read":    func() error { _, err := ours.Read(make([]byte, 1)); return err },
@@ -154,9 +154,9 @@ func TestConnSyscall(t *testing.T) {
 		return kind
 	}
 	if kind := socketType(); kind != syscall.SOCK_STREAM {
-		t.Errorf("a socket of type %d", kind)
+		t.Errorf("got a socket of type %d", kind)
 	}
-	// These wait, so it becomes a file.
+	// These may wait, so the connection becomes a file.
 	theirs.Write([]byte("x"))
 	if err := raw.Read(func(fd uintptr) bool { _, err := syscall.Read(int(fd), make([]byte, 1)); return err == nil }); err != nil {
 		t.Error(err)
@@ -165,11 +165,11 @@ func TestConnSyscall(t *testing.T) {
 		t.Error(err)
 	}
 	if kind := socketType(); kind != syscall.SOCK_STREAM || ours.file == nil {
-		t.Errorf("as a file: a socket of type %d", kind)
+		t.Errorf("as a file, got a socket of type %d", kind)
 	}
 }
 
-func TestClientWaits(t *testing.T) {
+func TestCallerWaits(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		do   func(client *net.UnixConn)
@@ -182,10 +182,10 @@ func TestClientWaits(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newStub()
 			entered, look, waits := make(chan struct{}), make(chan struct{}), make(chan bool, 1)
-			h.onQuote = func(ctx context.Context) {
+			h.onQuote = func(_ context.Context, caller Caller) {
 				close(entered)
 				<-look
-				waits <- ClientWaits(ctx)
+				waits <- caller.Waits()
 			}
 			path, _ := start(t, &Server{Handler: h})
 			client := dialUnix(t, path)
@@ -194,11 +194,11 @@ func TestClientWaits(t *testing.T) {
 			tt.do(client)
 			close(look)
 			if got := <-waits; got != tt.want {
-				t.Errorf("it waits: %v", got)
+				t.Errorf("Waits = %v, want %v", got, tt.want)
 			}
 		})
 	}
-	if !ClientWaits(t.Context()) {
-		t.Error("nobody waits where nothing is known")
+	if !(Caller{}).Waits() {
+		t.Error("an unknown caller does not wait")
 	}
 }
