@@ -14,6 +14,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/cli/enclave"
 	"github.com/confcom/confcom/internal/cli/exit"
@@ -111,7 +112,7 @@ func startHelper(ctx context.Context, socket string) (<-chan error, error) {
 
 // verify prints the attestation result of q, whose verdict must be the expected one.
 func verify(command *cobra.Command, q *quote.Quote, root attest.Root, want bool) error {
-	collateral, err := simulated.NewCollateral(time.Now())
+	collateral, err := attesttest.NewCollateral(time.Now())
 	if err != nil {
 		return err
 	}

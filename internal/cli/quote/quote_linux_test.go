@@ -132,7 +132,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "verify", good, "--collateral", text}, 2, "collateral: invalid character"},
 		{[]string{"quote", "verify", good, "--collateral", dir}, 2, "collateral.json: no such file"},
 		{[]string{"quote", "verify", good, "--policy", text}, 2, "--policy="},
-		{[]string{"quote", "verify", good, "--accept-status", "Fine"}, 2, "there are"},
+		{[]string{"quote", "verify", good, "--accept-status", "Fine"}, 2, "want one of"},
 		{[]string{"quote", "verify", good, "--mrsigner", "00"}, 2, "64 hexadecimal digits"},
 		{[]string{"quote", "verify", good, "--min-svn", "1"}, 2, "MRSigners"},
 		{[]string{"quote", "verify", good, "--min-svn", "65536"}, 2, "from 0 to 65535"},

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/confcom/confcom/internal/backend/simulated"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/internal/cli/args"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/output"
@@ -60,11 +60,11 @@ read. root.pem is the root certificate.`,
 	}
 	dir := command.Flags().String("out-dir", "simulated-collateral", "write to this `directory`")
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		collateral, err := simulated.NewCollateral(time.Now())
+		collateral, err := attesttest.NewCollateral(time.Now())
 		if err != nil {
 			return exit.Failed(err)
 		}
-		files := simulated.Files(collateral)
+		files := attesttest.Files(collateral)
 		files["root.pem"] = simulation.RootPEM()
 		if files["collateral.json"], err = json.MarshalIndent(collateral, "", "  "); err != nil {
 			return exit.Failed(err)

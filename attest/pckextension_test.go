@@ -8,10 +8,10 @@ import (
 	"github.com/confcom/confcom/attest"
 )
 
-// What genuine PCK certificates say: one of a Processor CA, one of a Platform CA.
+// Genuine PCK certificates, issued by the Processor CA and by the Platform CA.
 func TestParsePlatform(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
+		t.Skipf("NOT RUN: no genuine quotes: %v", err)
 	}
 	for file, want := range map[string]struct {
 		fmspc    string
@@ -33,6 +33,6 @@ func TestParsePlatform(t *testing.T) {
 		}
 	}
 	if _, err := attest.ParsePlatform(certificates(t, readVector(t, "phala/sample__sgx_quote"))[1]); err == nil {
-		t.Error("a CA is a platform")
+		t.Error("ParsePlatform accepted a CA certificate")
 	}
 }

@@ -1,4 +1,4 @@
-package simulated
+package attesttest
 
 import (
 	"crypto/x509"
@@ -13,31 +13,28 @@ import (
 	"github.com/confcom/confcom/quote"
 )
 
-// How long collateral is valid, as Intel has it.
+// How long collateral is valid: as long as Intel's.
 const (
 	collateralValidity = 30 * 24 * time.Hour
 	rootCRLValidity    = 365 * 24 * time.Hour
 )
 
-// NewCollateral returns the collateral of all simulated platforms as issued on
-// the day of now (UTC).
+// NewCollateral returns the collateral of all simulated platforms, as issued on the day of
+// now (UTC).
 func NewCollateral(now time.Time) (*attest.Collateral, error) {
-	i, err := NewIssuance("", now)
+	i, err := NewIssuer("", now)
 	if err != nil {
 		return nil, err
 	}
 	return i.Collateral()
 }
 
-// Files returns the parts of collateral as the files that other verifiers read: name
-// to content.
+// Files returns the parts of collateral as the files that other verifiers read, by name. TCB
+// info and QE identity are as PCS API v4 returns them, the CRLs are in DER, the chains in PEM.
 func Files(c *attest.Collateral) map[string][]byte {
-	signed := func(key, body string, s quote.Signature) []byte {
-		return fmt.Appendf(nil, `{"%s":%s,"signature":"%s"}`, key, body, s)
-	}
 	return map[string][]byte{
-		"tcb_info.json":      signed("tcbInfo", c.TCBInfo, c.TCBInfoSignature),
-		"qe_identity.json":   signed("enclaveIdentity", c.QEIdentity, c.QEIdentitySignature),
+		"tcb_info.json":      signedTCBInfo(c),
+		"qe_identity.json":   signedQEIdentity(c),
 		"tcb_sign_chain.pem": []byte(c.TCBInfoIssuerChain),
 		"pck_crl_issuer.pem": []byte(c.PCKCRLIssuerChain),
 		"pck_crl.der":        c.PCKCRL,
@@ -45,6 +42,15 @@ func Files(c *attest.Collateral) map[string][]byte {
 	}
 }
 
+func signedTCBInfo(c *attest.Collateral) []byte {
+	return fmt.Appendf(nil, `{"tcbInfo":%s,"signature":"%s"}`, c.TCBInfo, c.TCBInfoSignature)
+}
+
+func signedQEIdentity(c *attest.Collateral) []byte {
+	return fmt.Appendf(nil, `{"enclaveIdentity":%s,"signature":"%s"}`, c.QEIdentity, c.QEIdentitySignature)
+}
+
+// encodePEM returns certificates in PEM.
 func encodePEM(certificates ...*x509.Certificate) string {
 	var text strings.Builder
 	for _, c := range certificates {
@@ -53,19 +59,17 @@ func encodePEM(certificates ...*x509.Certificate) string {
 	return text.String()
 }
 
-// signJSON returns v as compact JSON, which is what Intel signs, and the signature
-// of that text.
+// signJSON returns v as compact JSON, as Intel signs it, and the signature of that text.
 func (a Authority) signJSON(v any) (string, quote.Signature, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return "", quote.Signature{}, fmt.Errorf("simulated: %w", err)
+		return "", quote.Signature{}, fmt.Errorf("attesttest: sign JSON: %w", err)
 	}
 	signature, err := a.Sign(text)
 	return string(text), signature, err
 }
 
-// TCBInfo is Intel's TCB info, version 3 (PCS API v4). The order of the fields
-// is that of Intel's service.
+// TCBInfo is TCB info version 3 (PCS API v4). The fields are in the order of Intel's service.
 type TCBInfo struct {
 	ID                      string     `json:"id"`
 	Version                 int        `json:"version"`
@@ -78,7 +82,8 @@ type TCBInfo struct {
 	TCBLevels               []TCBLevel `json:"tcbLevels"`
 }
 
-// TCBLevel is a level of TCB info or of an identity.
+// TCBLevel is a level of TCB info or of an enclave identity. TCB is a PlatformTCB or an
+// EnclaveTCB.
 type TCBLevel struct {
 	TCB         any       `json:"tcb"`
 	TCBDate     time.Time `json:"tcbDate"`
@@ -86,7 +91,7 @@ type TCBLevel struct {
 	AdvisoryIDs []string  `json:"advisoryIDs,omitempty"`
 }
 
-// PlatformTCB are the security versions of a platform.
+// PlatformTCB is the security versions of a platform.
 type PlatformTCB struct {
 	Components [16]struct {
 		SVN int `json:"svn"`
@@ -99,11 +104,11 @@ type EnclaveTCB struct {
 	ISVSVN uint16 `json:"isvsvn"`
 }
 
-// tcbEvaluationDataNumber counts the TCB recoveries that the collateral knows.
+// tcbEvaluationDataNumber counts the TCB recoveries that the collateral includes.
 const tcbEvaluationDataNumber = 17
 
-// newTCBInfo has two levels: the platform's own, and an older one, so that
-// verifiers have a choice to make.
+// newTCBInfo returns TCB info with two levels: that of the platform and an older one, so that
+// verifiers have to choose.
 func newTCBInfo(issued time.Time) TCBInfo {
 	current := PlatformTCB{PCESVN: pceSVN}
 	for i, svn := range tcbComponents() {
@@ -121,7 +126,8 @@ func newTCBInfo(issued time.Time) TCBInfo {
 	}
 }
 
-// EnclaveIdentity is Intel's enclave identity, version 2 (PCS API v4).
+// EnclaveIdentity is an enclave identity version 2 (PCS API v4). MiscSelect and Attributes are
+// little-endian, as in memory.
 type EnclaveIdentity struct {
 	ID                      string     `json:"id"`
 	Version                 int        `json:"version"`
@@ -144,7 +150,7 @@ func newQEIdentity(issued time.Time) EnclaveIdentity {
 		TCBEvaluationDataNumber: tcbEvaluationDataNumber,
 		MiscSelect:              "00000000",
 		MiscSelectMask:          "FFFFFFFF",
-		// INIT and PROVISION_KEY must be set, no other flag; the mask passes over
+		// INIT and PROVISION_KEY must be set and no other flag; the mask ignores
 		// MODE64BIT and XFRM.
 		Attributes:     "11000000000000000000000000000000",
 		AttributesMask: "FBFFFFFFFFFFFFFF0000000000000000",

@@ -35,7 +35,7 @@ func newTemplates() *templates {
 	return t
 }
 
-// sign makes a chain of the templates.
+// sign returns the chain of the templates.
 func (ts *templates) sign(t *testing.T) *pckChain {
 	t.Helper()
 	newKey := func() *ecdsa.PrivateKey {
@@ -77,32 +77,32 @@ func TestChainSignatures(t *testing.T) {
 	}{
 		{"good", func(*templates) {}, ""},
 		{"root without a path length", func(ts *templates) { ts.root.MaxPathLen = -1 }, ""},
-		{"root with too short a path", func(ts *templates) { ts.root.MaxPathLen, ts.root.MaxPathLenZero = 0, true }, `"root" may not head a chain of this length`},
-		{"intermediate is no CA", func(ts *templates) {
+		{"root with a path length that is too short", func(ts *templates) { ts.root.MaxPathLen, ts.root.MaxPathLenZero = 0, true }, `"root" does not allow a chain of this length`},
+		{"intermediate is not a CA", func(ts *templates) {
 			ts.intermediate.IsCA, ts.intermediate.MaxPathLenZero = false, false
-		}, `"intermediate" may not sign certificates`},
-		{"intermediate may not sign", func(ts *templates) { ts.intermediate.KeyUsage = x509.KeyUsageDigitalSignature }, `"intermediate" may not sign certificates`},
+		}, `"intermediate" is not allowed to sign certificates`},
+		{"intermediate is not allowed to sign", func(ts *templates) { ts.intermediate.KeyUsage = x509.KeyUsageDigitalSignature }, `"intermediate" is not allowed to sign certificates`},
 		{"leaf is a CA", func(ts *templates) { ts.leaf.IsCA = true }, `"leaf" is a CA`},
-		{"critical extension", func(ts *templates) { ts.leaf.ExtraExtensions = append(ts.leaf.ExtraExtensions, critical) }, "critical extension that is not understood: 1.2.3"},
+		{"critical extension", func(ts *templates) { ts.leaf.ExtraExtensions = append(ts.leaf.ExtraExtensions, critical) }, "unknown critical extension 1.2.3"},
 		{"another hash", func(ts *templates) { ts.leaf.SignatureAlgorithm = x509.ECDSAWithSHA384 }, "ECDSA-SHA384"},
 	} {
 		templates := newTemplates()
 		c.change(templates)
-		_, err := templates.sign(t).checkSignatures()
+		err := templates.sign(t).signatures()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", c.name, err, c.want)
 		}
 	}
 }
 
-// Certificates of one name but of another key do not make a chain.
-func TestChainOfStrangers(t *testing.T) {
+// Certificates with the same names but other keys are not a chain.
+func TestChainOfOtherKeys(t *testing.T) {
 	a, b := newTemplates().sign(t), newTemplates().sign(t)
 	for name, chain := range map[string]*pckChain{
 		`"leaf" is not signed by "intermediate"`: {leaf: b.leaf, intermediate: a.intermediate, root: a.root},
 		`"intermediate" is not signed by "root"`: {leaf: a.leaf, intermediate: a.intermediate, root: b.root},
 	} {
-		if _, err := chain.checkSignatures(); err == nil || !strings.Contains(err.Error(), name) {
+		if err := chain.signatures(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v; want %q", err, name)
 		}
 	}

@@ -1,4 +1,4 @@
-package simulated
+package attesttest
 
 import (
 	"crypto/x509/pkix"
@@ -6,43 +6,44 @@ import (
 	"fmt"
 )
 
-// What the platform is, as its PCK certificate and the collateral tell it. No
-// Intel platform has this FMSPC.
+// What the PCK certificate and the collateral say about the platform. No genuine platform has
+// this FMSPC.
 const (
 	fmspc  = "\x00\x5a\x1d\x00\x00\x00"
 	pceID  = "\x00\x00"
 	pceSVN = 13
 )
 
-// tcbComponents are the 16 security versions of the platform's parts.
+// tcbComponents returns the 16 security versions of the platform's components.
 func tcbComponents() [16]int { return [16]int{7, 7, 2, 2, 3, 1, 0, 5} }
 
-// sgxOID is Intel's OID of the SGX extension of PCK certificates.
+// sgxOID returns Intel's OID of the SGX extension of PCK certificates, followed by suffix.
 func sgxOID(suffix ...int) asn1.ObjectIdentifier {
 	return append(asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}, suffix...)
 }
 
-// attribute is an entry of the SGX extension.
+// attribute is an attribute of the SGX extension.
 type attribute struct {
 	ID    asn1.ObjectIdentifier
 	Value any
 }
 
-// Extension is what a PCK certificate says of its platform (Intel, "SGX PCK
-// Certificate and Certificate Revocation List Profile Specification", section 1.3.5).
-type Extension struct {
-	PPID       []byte
+// PCKExtension is the SGX extension of a PCK certificate (Intel, "SGX PCK Certificate and
+// Certificate Revocation List Profile Specification", section 1.3.5).
+type PCKExtension struct {
+	PPID       []byte // 16 bytes
 	Components [16]int
 	PCESVN     int
-	PCEID      []byte
-	FMSPC      []byte
-	// InstanceID, where set, is that of a platform below a Platform CA, which also has
-	// SMT switched on or off.
+	PCEID      []byte // 2 bytes
+	FMSPC      []byte // 6 bytes
+	// InstanceID is the platform instance ID, 16 bytes, of a platform whose certificate is
+	// issued by the Platform CA. With it, the extension also has the configuration: a dynamic
+	// platform with cached keys, and SMT.
 	InstanceID []byte
 	SMT        bool
 }
 
-func (e Extension) marshal() (pkix.Extension, error) {
+func (e PCKExtension) marshal() (pkix.Extension, error) {
 	const (
 		oidPPID = iota + 1
 		oidTCB
@@ -79,7 +80,7 @@ func (e Extension) marshal() (pkix.Extension, error) {
 	}
 	value, err := asn1.Marshal(attributes)
 	if err != nil {
-		return pkix.Extension{}, fmt.Errorf("simulated: SGX extension: %w", err)
+		return pkix.Extension{}, fmt.Errorf("attesttest: marshal SGX extension: %w", err)
 	}
 	return pkix.Extension{Id: sgxOID(), Value: value}, nil
 }
