@@ -14,6 +14,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/output"
 	"github.com/confcom/confcom/internal/doctor"
+	"github.com/confcom/confcom/internal/epcflags"
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
@@ -29,7 +30,7 @@ func configure(command *cobra.Command) {
 	flags.StringVar(&d.EnclaveDir, "enclave-dir", "", "`directory` of the architectural enclaves; empty for that of the quoting library")
 	flags.StringVar(&d.Configuration, "qcnl-config", qcnl.Path(), "`path` of the configuration of Intel's default quote provider")
 	flags.DurationVar(&d.Timeout, "timeout", 5*time.Second, "timeout of each request to a service or the quote helper")
-	d.Machine.AddFlags(flags)
+	epcflags.AddMachine(flags, &d.Machine)
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if d.Machine.Sysroot == "" {
 			return errors.New("--sysroot: missing directory")

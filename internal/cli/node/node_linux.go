@@ -8,6 +8,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/output"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/epcflags"
 	"github.com/confcom/confcom/internal/node"
 )
 
@@ -17,8 +18,8 @@ func configure(command *cobra.Command) {
 		policy  epc.Policy
 	)
 	format := output.FormatFlag(command)
-	policy.AddFlags(command.Flags())
-	machine.AddFlags(command.Flags())
+	epcflags.Add(command.Flags(), &policy)
+	epcflags.AddMachine(command.Flags(), &machine)
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if machine.Sysroot == "" { // such as a variable that is not set
 			return errors.New("--sysroot: missing directory")
