@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -31,7 +33,11 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 			return err
 		}
 		defer opened.close()
-		helper.Backend, helper.Slots = opened.Backend, opened.slots
-		return helper.Run(ctx, env)
+		helper.Backend, helper.Concurrency = opened.Backend, opened.slots
+		err = helper.Run(ctx, env)
+		if errors.Is(err, aesm.ErrInUse) {
+			err = fmt.Errorf("%w (--takeover takes over)", err)
+		}
+		return err
 	}
 }

@@ -1,13 +1,14 @@
-// Package doctor examines a machine, or the pod of a quote helper on it: can quotes
-// be made here, and if not, why?
+// Package doctor examines a machine, or the quote helper's pod on it: can quotes be made
+// here, and if not, why?
 //
-// It goes through a list of checks from the hardware up to a quote. Each has a
-// verdict, what was seen, and what to do. The names of the checks do not change:
-// errors of the quote helper point to them.
+// It runs a list of checks, from the hardware up to a quote. Each returns a verdict, what
+// was seen, and what to do. The names of the checks do not change: errors of the quote
+// helper refer to them.
 package doctor
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/confcom/confcom/internal/node"
@@ -19,62 +20,75 @@ type Verdict string
 // The verdicts.
 const (
 	OK      Verdict = "ok"
-	Warning Verdict = "warning" // quotes may be made all the same
+	Warning Verdict = "warning" // quotes may still be possible
 	Problem Verdict = "problem"
-	Skipped Verdict = "skipped" // there was nothing to look at
+	Skipped Verdict = "skipped" // nothing to check
 )
 
-// quoteCheck is the check that all the others lead up to.
+// quoteCheck is the last check: it requests a quote.
 const quoteCheck = "quote"
 
-// Check is one thing that was looked at.
+// Check is the result of a check.
 type Check struct {
 	Name    string  `json:"name"`
 	Verdict Verdict `json:"verdict"`
 	Seen    string  `json:"seen"`
-	Remedy  string  `json:"remedy,omitempty"` // what to do, unless it is ok
+	Remedy  string  `json:"remedy,omitempty"` // what to do, after a warning or a problem
 }
 
-// Doctor says where to look.
+// Doctor examines a machine. Its fields are the places to look at.
 type Doctor struct {
 	Machine       node.Machine
-	Socket        string        // of the quote helper
+	Socket        string        // path of the quote helper's socket
 	Library       string        // Intel's quoting library, by name or path
 	Provider      string        // the quote provider library, by name or path
-	EnclaveDir    string        // of the architectural enclaves; empty for that of the library
-	Configuration string        // of Intel's default provider
-	Timeout       time.Duration // for each step that waits for somebody
+	EnclaveDir    string        // directory of the architectural enclaves; empty: that of the quoting library
+	Configuration string        // path of the configuration of Intel's default quote provider
+	Timeout       time.Duration // for each request to a service or the quote helper
 
-	answers []answer // of the services, once they were asked
+	answers []answer // of the certificate services, once they were asked
 }
 
-// checks are all checks in their order, by name.
-func (d *Doctor) checks() []struct {
+// namedCheck is a check and where it can run.
+type namedCheck struct {
 	name  string
 	check func(context.Context) Check
-} {
-	return []struct {
-		name  string
-		check func(context.Context) Check
-	}{
-		{"processor", d.processor},
-		{"driver", d.driver},
-		{"devices", d.devices},
-		{"group", d.group},
-		{"noexec", d.noexec},
-		{"libraries", d.libraries},
-		{"enclaves", d.enclaves},
-		{"providers", d.providers},
-		{"configuration", d.configuration},
-		{"network", d.network},
-		{"clock", d.clock},
-		{"environment", d.environment},
-		{"socket", d.socket},
-		{quoteCheck, d.quote},
+	linux bool // it needs Linux
+}
+
+// checks returns all checks in their order.
+func (d *Doctor) checks() []namedCheck {
+	return []namedCheck{
+		{"processor", d.processor, true},
+		{"driver", d.driver, true},
+		{"devices", d.devices, true},
+		{"group", d.group, true},
+		{"noexec", d.noexec, true},
+		{"libraries", d.libraries, true},
+		{"enclaves", d.enclaves, true},
+		{"providers", d.providers, true},
+		{"configuration", d.configuration, false},
+		{"network", d.network, false},
+		{"clock", d.clock, false},
+		{"environment", d.environment, false},
+		{"socket", d.socket, false},
+		{quoteCheck, d.quote, false},
 	}
 }
 
-// Names are those of all checks.
+// run runs the check, where it can.
+func (c namedCheck) run(ctx context.Context) Check {
+	var result Check
+	if c.linux && runtime.GOOS != "linux" {
+		result = skipped("needs Linux: run confcom doctor on the node, or in the quote helper's pod")
+	} else {
+		result = c.check(ctx)
+	}
+	result.Name = c.name
+	return result
+}
+
+// Names returns the names of all checks.
 func Names() []string {
 	var names []string
 	for _, c := range new(Doctor).checks() {
@@ -83,17 +97,16 @@ func Names() []string {
 	return names
 }
 
-// Examine makes all checks for whose name wanted is true. Where one of them is that
-// a quote can be had, nothing else is a problem: a machine may lack libraries that
-// the pod of the quote helper has.
+// Examine runs the checks for whose name wanted returns true. If a quote can be obtained,
+// every other problem is reported as a warning: the quote helper's pod may have what this
+// machine lacks.
 func (d *Doctor) Examine(ctx context.Context, wanted func(name string) bool) []Check {
 	d.answers = nil
 	var done []Check
 	quotes := false
 	for _, c := range d.checks() {
 		if wanted(c.name) {
-			check := c.check(ctx)
-			check.Name = c.name
+			check := c.run(ctx)
 			done = append(done, check)
 			quotes = quotes || c.name == quoteCheck && check.Verdict != Problem
 		}

@@ -25,7 +25,7 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// patient is a doctor of a machine that is a directory tree.
+// patient returns a doctor of a machine that is a directory tree.
 func patient(t *testing.T, tree nodetest.Tree) *Doctor {
 	t.Helper()
 	d := &Doctor{
@@ -36,12 +36,12 @@ func patient(t *testing.T, tree nodetest.Tree) *Doctor {
 	return d
 }
 
-// examine makes one check.
+// examine runs one check.
 func (d *Doctor) examine(t *testing.T, name string) Check {
 	t.Helper()
 	done := d.Examine(t.Context(), func(n string) bool { return n == name })
 	if len(done) != 1 {
-		t.Fatalf("%d checks are called %s", len(done), name)
+		t.Fatalf("%d checks named %s", len(done), name)
 	}
 	return done[0]
 }
@@ -65,40 +65,40 @@ func TestMachine(t *testing.T) {
 		text        string
 	}{
 		{"both devices", "devices", devices, OK, "/dev/sgx_provision"},
-		{"no device", "devices", nodetest.Tree{"dev/x": ""}, Problem, "/dev/sgx_enclave is not here"},
-		{"no provision device", "devices", nodetest.Tree{"dev/sgx_enclave": nodetest.Device}, Problem, "/dev/sgx_provision is not here"},
-		{"old names", "devices", nodetest.Tree{"dev/sgx/enclave": nodetest.Device, "dev/sgx/provision": nodetest.Device}, OK, "/dev/sgx/enclave"},
-		{"a file", "devices", nodetest.Tree{"dev/sgx_enclave": "x"}, Problem, "no device"},
-		{"a group", "group", devices, OK, "group"},
-		{"no group", "group", nodetest.Tree{"dev/x": ""}, Skipped, "no provision device"},
+		{"no device", "devices", nodetest.Tree{"dev/x": ""}, Problem, "/dev/sgx_enclave does not exist"},
+		{"no provision device", "devices", nodetest.Tree{"dev/sgx_enclave": nodetest.Device}, Problem, "/dev/sgx_provision does not exist"},
+		{"names of Intel's driver", "devices", nodetest.Tree{"dev/sgx/enclave": nodetest.Device, "dev/sgx/provision": nodetest.Device}, OK, "/dev/sgx/enclave"},
+		{"not a device", "devices", nodetest.Tree{"dev/sgx_enclave": "x"}, Problem, "not a device"},
+		{"group", "group", devices, OK, "group"},
+		{"no device", "group", nodetest.Tree{"dev/x": ""}, Skipped, "no provision device"},
 		{"no driver", "driver", nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n"}, Problem, "device"},
-		{"of Linux", "driver", nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n", "dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": nodetest.Device}, OK, "in-kernel"},
-		{"nothing to manage", "driver", nodetest.Tree{"dev/x": ""}, Skipped, "no EPC"},
+		{"in-kernel driver", "driver", nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n", "dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": nodetest.Device}, OK, "in-kernel"},
+		{"no EPC", "driver", nodetest.Tree{"dev/x": ""}, Skipped, "no EPC"},
 		{"EPC", "processor", nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n"}, OK, "1024 MiB"},
-		{"devices of their own, exec", "noexec", nodetest.Tree{
+		{"devices mounted, exec", "noexec", nodetest.Tree{
 			"proc/self/mountinfo": "24 1 0:5 / /dev rw,noexec - tmpfs t rw\n25 24 0:6 /sgx_enclave /dev/sgx_enclave rw - devtmpfs u rw\n26 24 0:6 /sgx_provision /dev/sgx_provision rw - devtmpfs u rw\n",
 			"dev/sgx_enclave":     nodetest.Device, "dev/sgx_provision": nodetest.Device}, OK, "/dev/sgx_enclave (rw)"},
-		{"devices of their own, noexec", "noexec", nodetest.Tree{
+		{"devices mounted, noexec", "noexec", nodetest.Tree{
 			"proc/self/mountinfo": "24 1 0:5 / /dev rw - tmpfs t rw\n25 24 0:6 /sgx_enclave /dev/sgx_enclave rw,noexec - devtmpfs u rw\n",
 			"dev/sgx_enclave":     nodetest.Device}, Problem, "/dev/sgx_enclave is mounted noexec"},
-		{"one device of its own", "noexec", nodetest.Tree{
+		{"one device mounted", "noexec", nodetest.Tree{
 			"proc/self/mountinfo": "24 1 0:5 / /dev rw,noexec - tmpfs t rw\n25 24 0:6 /sgx_enclave /dev/sgx_enclave rw - devtmpfs u rw\n",
 			"dev/sgx_enclave":     nodetest.Device, "dev/sgx_provision": nodetest.Device}, Problem, "/dev is mounted noexec"},
 		{"exec", "noexec", nodetest.Tree{"proc/self/mountinfo": "24 1 0:5 / /dev rw,nosuid shared:2 - devtmpfs udev rw\n"}, OK, "rw,nosuid"},
 		{"noexec", "noexec", nodetest.Tree{"proc/self/mountinfo": "24 1 0:5 / /dev rw,noexec shared:2 - devtmpfs udev rw\n"}, Problem, "remount"},
-		{"no mount", "noexec", nodetest.Tree{"proc/self/mountinfo": "24 1 0:5 / / rw - ext4 sda rw\n"}, Skipped, "no mount"},
+		{"not mounted", "noexec", nodetest.Tree{"proc/self/mountinfo": "24 1 0:5 / / rw - ext4 sda rw\n"}, Skipped, "not a mount point"},
 		{"no SGX", "processor", nodetest.Tree{"dev/x": "", "sys/x": "", "proc/x": ""}, Problem, ""},
 		{"no library", "libraries", nodetest.Tree{"lib/x": ""}, Problem, "libsgx-dcap-ql"},
-		{"no library", "enclaves", nodetest.Tree{"lib/x": ""}, Skipped, "no quoting library"},
+		{"no library", "enclaves", nodetest.Tree{"lib/x": ""}, Skipped, "not installed"},
 		{"no provider", "providers", nodetest.Tree{"lib/x": ""}, Problem, "az-dcap-client"},
-		{"a library that is none", "libraries", nodetest.Tree{"usr/lib/libsgx_dcap_ql.so.1": "x"}, Problem, "no library"},
+		{"not a library", "libraries", nodetest.Tree{"usr/lib/libsgx_dcap_ql.so.1": "x"}, Problem, "not a shared library"},
 		{"two providers", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so.1": "x", "usr/local/lib/libdcap_quoteprov.so": "y"}, Problem, "several"},
-		{"a provider of another name", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so": "x"}, Problem, "--dcap-provider=libdcap_quoteprov.so"},
-		{"a provider that is none", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so.1": "x"}, Problem, "no library"},
-		{"no configuration", "configuration", nodetest.Tree{"etc/x": ""}, Warning, "is not here"},
+		{"provider with another name", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so": "x"}, Problem, "--dcap-provider=libdcap_quoteprov.so"},
+		{"not a library", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so.1": "x"}, Problem, "not a shared library"},
+		{"no configuration", "configuration", nodetest.Tree{"etc/x": ""}, Warning, "does not exist"},
 		{"good configuration", "configuration", nodetest.Tree{"etc/sgx_default_qcnl.conf": `{"pccs_url": "https://pccs.example/sgx/certification/v4/"}`}, OK, ""},
-		{"bad configuration", "configuration", nodetest.Tree{"etc/sgx_default_qcnl.conf": "{\n\"x\" 1}"}, Problem, "qcnl.conf:2: this is no valid JSON"},
-		{"remarkable configuration", "configuration", nodetest.Tree{"etc/sgx_default_qcnl.conf": `{"pccs_url": "https://pccs.example/sgx/certification/v4/", "use_secure_cert": false}`}, Warning, "not checked"},
+		{"invalid configuration", "configuration", nodetest.Tree{"etc/sgx_default_qcnl.conf": "{\n\"x\" 1}"}, Problem, "qcnl.conf:2: invalid JSON"},
+		{"unusual configuration", "configuration", nodetest.Tree{"etc/sgx_default_qcnl.conf": `{"pccs_url": "https://pccs.example/sgx/certification/v4/", "use_secure_cert": false}`}, Warning, "not verified"},
 	} {
 		t.Run(c.check+"/"+c.name, func(t *testing.T) {
 			t.Setenv("LD_LIBRARY_PATH", "")
@@ -130,9 +130,9 @@ func TestLibraries(t *testing.T) {
 	d.examine(t, "enclaves").expect(t, Problem, "libsgx-ae-pce")
 }
 
-// What a library names by itself is found, what lies beside it is not: the dynamic
-// linker does not look there.
-func TestOwnPath(t *testing.T) {
+// A dependency is found in the library's own run path, but not just because it is in the
+// same directory: the dynamic linker does not search there.
+func TestRunPath(t *testing.T) {
 	library, err := dcaptest.Build(t.TempDir(), "node-1")
 	if errors.Is(err, dcaptest.ErrNoCompiler) {
 		t.Skipf("NOT RUN: %v", err)
@@ -143,7 +143,7 @@ func TestOwnPath(t *testing.T) {
 	t.Setenv("LD_LIBRARY_PATH", "")
 	d := patient(t, nil)
 	d.Machine.Sysroot = "/"
-	d.Library = library.Path(dcaptest.QuotingLibrary) // whose path is $ORIGIN
+	d.Library = library.Path(dcaptest.QuotingLibrary) // its run path is $ORIGIN
 	d.examine(t, "libraries").expect(t, OK, library.Dir)
 
 	dir := t.TempDir()
@@ -152,7 +152,7 @@ func TestOwnPath(t *testing.T) {
 	d.examine(t, "libraries").expect(t, Problem, "libnone.so.1 (for libwithout.so)")
 }
 
-// compile makes a library without anything in it that needs others.
+// compile builds an empty library that needs others.
 func compile(t *testing.T, dir, name string, needed ...string) (path string) {
 	t.Helper()
 	compiler, err := exec.LookPath("gcc")
@@ -171,7 +171,7 @@ func compile(t *testing.T, dir, name string, needed ...string) (path string) {
 	return filepath.Join(dir, name)
 }
 
-// The two providers are told apart, and Azure's has no configuration of Intel's.
+// The two providers are distinguished, and Azure's does not use Intel's configuration.
 func TestProviders(t *testing.T) {
 	const status = "Package: libsgx-dcap-default-qpl\nStatus: install ok installed\nVersion: 1.26.100.1-noble1\n\n" +
 		"Package: az-dcap-client\nStatus: deinstall ok config-files\nVersion: 1.12\n"
@@ -184,10 +184,10 @@ func TestProviders(t *testing.T) {
 
 	compile(t, lib, "libsgx_default_qcnl_wrapper.so.1")
 	compile(t, lib, d.Provider, "libsgx_default_qcnl_wrapper.so.1")
-	d.examine(t, "providers").expect(t, Problem, "lacks libcurl.so.4")
+	d.examine(t, "providers").expect(t, Problem, "missing dependencies: libcurl.so.4")
 	compile(t, lib, "libcurl.so.4")
 	d.examine(t, "providers").expect(t, OK, "(libsgx-dcap-default-qpl 1.26.100.1-noble1)")
-	d.examine(t, "configuration").expect(t, Warning, "is not here")
+	d.examine(t, "configuration").expect(t, Warning, "does not exist")
 
 	compile(t, lib, d.Provider, "libcurl.so.4")
 	d.examine(t, "providers").expect(t, OK, "(az-dcap-client)")
@@ -204,7 +204,7 @@ func TestGroup(t *testing.T) {
 		verdict Verdict
 		text    string
 	}{
-		{0o666, OK, "(sgx_prv), and all"},
+		{0o666, OK, "(sgx_prv), and every user"},
 		{0o600, Warning, "only root"},
 	} {
 		if err := os.Chmod(filepath.Join(root, "dev/sgx_provision"), c.mode); err != nil {
@@ -222,7 +222,7 @@ func TestNetwork(t *testing.T) {
 		if date != "" {
 			w.Header().Set("Date", date)
 		}
-		w.WriteHeader(http.StatusNotFound) // it is there
+		w.WriteHeader(http.StatusNotFound) // an answer all the same
 	})
 	mux.HandleFunc("/broken/sgx/certification/v4/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	mux.HandleFunc("/refusing/sgx/certification/v4/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
@@ -240,19 +240,19 @@ func TestNetwork(t *testing.T) {
 
 	for _, c := range []struct {
 		name, check, url string
-		trust            bool // do not check TLS
+		skipTLSCheck     bool
 		date             time.Time
 		verdict          Verdict
 		text             string
 	}{
-		{"there", "network", server.URL, true, time.Time{}, OK, "404"},
-		{"not trusted", "network", server.URL, false, time.Time{}, Problem, "use_secure_cert"},
+		{"reachable", "network", server.URL, true, time.Time{}, OK, "404"},
+		{"unknown CA", "network", server.URL, false, time.Time{}, Problem, "use_secure_cert"},
 		{"broken", "network", server.URL + "/broken", true, time.Time{}, Problem, "502"},
-		{"refusing", "network", server.URL + "/refusing", true, time.Time{}, Problem, "who refuses"},
+		{"refusing", "network", server.URL + "/refusing", true, time.Time{}, Problem, "denied the request"},
 		{"hanging", "network", server.URL + "/hanging", true, time.Time{}, Problem, "firewalls"},
 		{"gone", "network", gone.URL, true, time.Time{}, Problem, "connection refused"},
 		{"no such host", "network", "https://pccs.invalid", true, time.Time{}, Problem, "DNS"},
-		{"the time", "clock", server.URL, true, time.Now(), OK, "as that of"},
+		{"same time", "clock", server.URL, true, time.Now(), OK, "within 5m0s of"},
 		{"another time", "clock", server.URL, true, time.Now().Add(-time.Hour), Problem, "1h0m"},
 		{"no time", "clock", gone.URL, true, time.Time{}, Skipped, ""},
 	} {
@@ -261,7 +261,7 @@ func TestNetwork(t *testing.T) {
 			if !c.date.IsZero() {
 				date = c.date.UTC().Format(http.TimeFormat)
 			}
-			d := patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(`{"pccs_url": "%s/sgx/certification/v4/", "use_secure_cert": %t}`, c.url, !c.trust)})
+			d := patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(`{"pccs_url": "%s/sgx/certification/v4/", "use_secure_cert": %t}`, c.url, !c.skipTLSCheck)})
 			if c.name == "hanging" {
 				d.Timeout = 300 * time.Millisecond
 			}
@@ -270,7 +270,7 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// All services are told of, and each is asked once for both checks.
+// The result names all services, and each is asked once for both checks.
 func TestServices(t *testing.T) {
 	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
@@ -286,17 +286,17 @@ func TestServices(t *testing.T) {
 	}
 }
 
-// genuine is a service that refuses reports which its processor has not made.
+// genuine is a service that rejects reports which its processor has not made.
 type genuine struct{ aesm.Handler }
 
 func (genuine) Quote(context.Context, aesm.Caller, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
 	return aesm.Quoted{}, aesm.CodeInvalidReport
 }
 
-// serve has a daemon at the doctor's socket until the test ends.
+// serve runs a daemon on the doctor's socket until the test ends.
 func (d *Doctor) serve(t *testing.T, around func(aesm.Handler) aesm.Handler) {
 	t.Helper()
-	platform, err := simulated.New("node-1")
+	backend, err := simulated.New("node-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func (d *Doctor) serve(t *testing.T, around func(aesm.Handler) aesm.Handler) {
 	ctx, stop := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := (&aesm.Server{Handler: around(quoting.NewService(platform, 1, nil))}).Serve(ctx, listener); err != nil {
+		if err := (&aesm.Server{Handler: around(quoting.NewService(backend, 1, nil))}).Serve(ctx, listener); err != nil {
 			t.Error(err)
 		}
 	})
@@ -328,16 +328,16 @@ func TestQuotes(t *testing.T) {
 
 	d = patient(t, nil)
 	d.serve(t, func(h aesm.Handler) aesm.Handler { return genuine{h} })
-	d.examine(t, "quote").expect(t, OK, "the key is ready")
+	d.examine(t, "quote").expect(t, OK, "key is ready")
 }
 
-// A machine that can make no quotes has no problem where it gets them.
+// If a quote can be obtained, a machine that cannot make quotes has no problem.
 func TestQuotesFromElsewhere(t *testing.T) {
 	d := patient(t, nodetest.Tree{"dev/x": ""})
-	d.examine(t, "devices").expect(t, Problem, "is not here")
+	d.examine(t, "devices").expect(t, Problem, "does not exist")
 	all := func(string) bool { return true }
 	if !slices.ContainsFunc(d.Examine(t.Context(), all), func(c Check) bool { return c.Verdict == Problem }) {
-		t.Error("no problem, without a daemon")
+		t.Error("no problem reported without a daemon")
 	}
 	d.serve(t, func(h aesm.Handler) aesm.Handler { return h })
 	for _, c := range d.Examine(t.Context(), all) {
@@ -354,12 +354,12 @@ func TestEnvironment(t *testing.T) {
 	patient(t, nil).examine(t, "environment").expect(t, OK, "not set")
 }
 
-// All checks are made, in their order, whatever the machine.
+// All checks run on any machine, in their order.
 func TestExamine(t *testing.T) {
 	var names []string
 	for _, c := range patient(t, nil).Examine(t.Context(), func(string) bool { return true }) {
 		if c.Seen == "" || c.Verdict == "" {
-			t.Errorf("%+v says nothing", c)
+			t.Errorf("%+v is incomplete", c)
 		}
 		names = append(names, c.Name)
 	}
@@ -368,11 +368,11 @@ func TestExamine(t *testing.T) {
 	}
 }
 
-// Errors of Intel's library point to checks that there are.
-func TestErrorsPointHere(t *testing.T) {
+// Errors of Intel's library refer to checks that exist.
+func TestErrorsReferToChecks(t *testing.T) {
 	for code := quote3.Error(0xe001); code <= 0xe0ff; code++ {
 		if check := code.Check(); check != "" && !slices.Contains(Names(), check) {
-			t.Errorf("%v points to %q", code, check)
+			t.Errorf("%v refers to the unknown check %q", code, check)
 		}
 	}
 }

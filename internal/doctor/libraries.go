@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// searchPath are the directories that the dynamic linker looks into: ld.so(8). Those
-// of its configuration are read where its cache was made from.
+// searchPath returns the directories that the dynamic linker searches: ld.so(8). It reads
+// the linker's configuration instead of the cache that was made from it.
 func (d *Doctor) searchPath() []string {
 	dirs := filepath.SplitList(os.Getenv("LD_LIBRARY_PATH"))
 	configurations, _ := filepath.Glob(d.path("/etc/ld.so.conf.d/*.conf"))
@@ -33,8 +33,8 @@ func (d *Doctor) searchPath() []string {
 	return dirs
 }
 
-// find returns where a library is that is named as for the dynamic linker, and looks
-// into some more directories first.
+// find returns the path of a library, by name or path as the dynamic linker takes it. It
+// searches the directories in first before all others.
 func (d *Doctor) find(name string, first ...string) (string, bool) {
 	if strings.Contains(name, "/") {
 		_, err := os.Stat(d.path(name))
@@ -49,35 +49,40 @@ func (d *Doctor) find(name string, first ...string) (string, bool) {
 	return "", false
 }
 
-// needs returns the libraries that a library needs and that are not here, each
-// with the one that needs it.
-func (d *Doctor) needs(path string, seen map[string]bool) (lacking []string) {
+// missingLibraries returns the libraries that the library at path needs and that are not
+// installed, each with the library that needs it. It returns an error if one that is
+// installed cannot be read.
+func (d *Doctor) missingLibraries(path string, seen map[string]bool) (missing []string, err error) {
 	file, err := elf.Open(path)
 	if err != nil {
-		return []string{fmt.Sprintf("%s, which is no library: %v", path, err)}
+		return nil, fmt.Errorf("%s is not a shared library: %w", path, err)
 	}
 	defer file.Close()
 	names, err := file.ImportedLibraries()
 	if err != nil {
-		return []string{fmt.Sprintf("%s, which is damaged: %v", path, err)}
+		return nil, fmt.Errorf("read the dependencies of %s: %w", path, err)
 	}
 	for _, name := range names {
 		if seen[name] {
 			continue
 		}
 		seen[name] = true
-		found, ok := d.find(name, d.ownPath(file, path)...)
+		found, ok := d.find(name, d.runPath(file, path)...)
 		if !ok {
-			lacking = append(lacking, fmt.Sprintf("%s (for %s)", name, filepath.Base(path)))
+			missing = append(missing, fmt.Sprintf("%s (for %s)", name, filepath.Base(path)))
 			continue
 		}
-		lacking = append(lacking, d.needs(found, seen)...)
+		more, err := d.missingLibraries(found, seen)
+		if err != nil {
+			return nil, err
+		}
+		missing = append(missing, more...)
 	}
-	return lacking
+	return missing, nil
 }
 
-// ownPath are the directories that a library itself names for those that it needs.
-func (d *Doctor) ownPath(file *elf.File, path string) (dirs []string) {
+// runPath returns the directories in which a library itself looks for its dependencies.
+func (d *Doctor) runPath(file *elf.File, path string) (dirs []string) {
 	for _, tag := range []elf.DynTag{elf.DT_RPATH, elf.DT_RUNPATH} {
 		lists, _ := file.DynString(tag)
 		for _, list := range lists {
@@ -93,7 +98,8 @@ func (d *Doctor) ownPath(file *elf.File, path string) (dirs []string) {
 	return dirs
 }
 
-// version is that of a package of Debian or Ubuntu with a space in front, or empty.
+// version returns the version of an installed Debian or Ubuntu package, after a space. It
+// is empty if the package is not installed.
 func (d *Doctor) version(name string) string {
 	status, err := os.ReadFile(d.path("/var/lib/dpkg/status"))
 	if err != nil {
@@ -111,16 +117,23 @@ func (d *Doctor) version(name string) string {
 	return ""
 }
 
-const libraryRemedy = "install libsgx-dcap-ql from Intel's repository for Debian and Ubuntu, or use the image of the quote helper for SGX hardware; Azure Linux has no package of it"
+const (
+	libraryRemedy   = "install libsgx-dcap-ql from Intel's repository for Debian and Ubuntu, or use the quote helper's image for SGX hardware; Azure Linux does not package it"
+	reinstallRemedy = "reinstall it with its dependencies: apt-get install --reinstall libsgx-dcap-ql"
+)
 
-// libraries tells whether Intel's quoting library is here, with all that it needs.
+// libraries checks that Intel's quoting library and its dependencies are installed.
 func (d *Doctor) libraries(context.Context) Check {
 	path, found := d.find(d.Library)
 	if !found {
 		return problem(d.Library+" is not installed", libraryRemedy)
 	}
-	if lacking := d.needs(path, make(map[string]bool)); len(lacking) > 0 {
-		return problem(fmt.Sprintf("%s lacks %s", path, strings.Join(lacking, ", ")), "install its package again, with what it depends on: apt-get install --reinstall libsgx-dcap-ql")
+	missing, err := d.missingLibraries(path, make(map[string]bool))
+	if err != nil {
+		return problem(err.Error(), reinstallRemedy)
+	}
+	if len(missing) > 0 {
+		return problem(fmt.Sprintf("%s: missing dependencies: %s", path, strings.Join(missing, ", ")), reinstallRemedy)
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -132,13 +145,14 @@ func (d *Doctor) libraries(context.Context) Check {
 	return ok(real)
 }
 
-// enclaves tells whether the architectural enclaves are where the library looks.
+// enclaves checks that the architectural enclaves are where the quoting library looks for
+// them.
 func (d *Doctor) enclaves(context.Context) Check {
 	dir := d.EnclaveDir
 	if dir == "" {
 		path, found := d.find(d.Library)
 		if !found {
-			return skipped("there is no quoting library, beside which they would be")
+			return skipped("the quoting library, which determines their directory, is not installed")
 		}
 		real, err := filepath.EvalSymlinks(path)
 		if err != nil {
@@ -146,17 +160,20 @@ func (d *Doctor) enclaves(context.Context) Check {
 		}
 		dir = filepath.Dir(real)
 	}
-	packages := map[string]string{"libsgx_qe3.signed.so.1": "libsgx-ae-qe3", "libsgx_id_enclave.signed.so.1": "libsgx-ae-id-enclave", "libsgx_pce.signed.so.1": "libsgx-ae-pce"}
-	for _, name := range []string{"libsgx_qe3.signed.so.1", "libsgx_id_enclave.signed.so.1", "libsgx_pce.signed.so.1"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return problem(err.Error(), "install the package "+packages[name])
+	for _, enclave := range []struct{ file, pack string }{
+		{"libsgx_qe3.signed.so.1", "libsgx-ae-qe3"},
+		{"libsgx_id_enclave.signed.so.1", "libsgx-ae-id-enclave"},
+		{"libsgx_pce.signed.so.1", "libsgx-ae-pce"},
+	} {
+		if _, err := os.Stat(filepath.Join(dir, enclave.file)); err != nil {
+			return problem(err.Error(), "install the package "+enclave.pack)
 		}
 	}
-	return ok("the QE, the ID enclave and the PCE are in " + dir)
+	return ok("quoting enclave (QE), ID enclave and provisioning certification enclave (PCE) found in " + dir)
 }
 
-// The packages with a quote provider. Both have a library of the same name, and are
-// told apart by what it needs.
+// The packages with a quote provider. Their libraries have the same name; their
+// dependencies differ.
 const (
 	intelProvider = "libsgx-dcap-default-qpl"
 	azureProvider = "az-dcap-client"
@@ -164,18 +181,19 @@ const (
 
 // provider is a quote provider library.
 type provider struct {
-	name    string // that it was found by
+	name    string // under which it was found
 	path    string
-	pack    string // one of the packages, or empty for somebody else's
-	lacking []string
+	pack    string   // the package that it belongs to, empty if unknown
+	missing []string // dependencies that are not installed
+	err     error    // why it cannot be read
 }
 
 func (p provider) String() string {
-	return fmt.Sprintf("%s (%s)", p.path, cmp.Or(p.pack, "of no known package"))
+	return fmt.Sprintf("%s (%s)", p.path, cmp.Or(p.pack, "unknown package"))
 }
 
-// installed returns the provider libraries that are here. The first is that which
-// the quote helper loads, if it is here.
+// installed returns the installed provider libraries. The first one is that which the
+// quote helper loads, if it is installed.
 func (d *Doctor) installed() (found []provider) {
 	for _, name := range []string{d.Provider, "libdcap_quoteprov.so.1", "libdcap_quoteprov.so"} {
 		path, ok := d.find(name)
@@ -186,7 +204,8 @@ func (d *Doctor) installed() (found []provider) {
 		if err != nil || slices.ContainsFunc(found, func(p provider) bool { return p.path == real }) {
 			continue
 		}
-		p := provider{name: name, path: real, lacking: d.needs(real, make(map[string]bool))}
+		p := provider{name: name, path: real}
+		p.missing, p.err = d.missingLibraries(real, make(map[string]bool))
 		var needed []string
 		if file, err := elf.Open(real); err == nil {
 			needed, _ = file.ImportedLibraries()
@@ -200,7 +219,7 @@ func (d *Doctor) installed() (found []provider) {
 			p.pack = intelProvider
 			_, either := d.find("libcurl.so")
 			if _, or := d.find("libcurl.so.4"); !either && !or {
-				p.lacking = append(p.lacking, "libcurl.so.4 (which it loads when it asks a service)")
+				p.missing = append(p.missing, "libcurl.so.4 (loaded for the first request to a service)")
 			}
 		case needs("libcurl"):
 			p.pack = azureProvider
@@ -210,21 +229,23 @@ func (d *Doctor) installed() (found []provider) {
 	return found
 }
 
-// providers tells whether there is one quote provider, which can be loaded.
+// providers checks that exactly one quote provider is installed, and can be loaded.
 func (d *Doctor) providers(context.Context) Check {
 	found := d.installed()
 	switch {
 	case len(found) == 0:
-		return problem("there is no quote provider library, "+d.Provider, "install libsgx-dcap-default-qpl from Intel's repository, or az-dcap-client on Azure")
+		return problem("no quote provider library ("+d.Provider+") is installed", "install libsgx-dcap-default-qpl from Intel's repository, or az-dcap-client on Azure")
 	case len(found) > 1:
-		return problem(fmt.Sprintf("there are several quote providers: %s, %s", found[0], found[1]), "remove one of the packages libsgx-dcap-default-qpl and az-dcap-client")
+		return problem(fmt.Sprintf("several quote providers are installed: %s, %s", found[0], found[1]), "remove one of the packages libsgx-dcap-default-qpl and az-dcap-client")
 	}
 	p := found[0]
 	switch {
 	case p.name != d.Provider:
-		return problem(fmt.Sprintf("there is no %s, but %s", d.Provider, p), "run the quote helper, and this, with --dcap-provider="+p.name)
-	case len(p.lacking) > 0:
-		return problem(fmt.Sprintf("%s lacks %s", p, strings.Join(p.lacking, ", ")), "install its package again, with what it depends on")
+		return problem(fmt.Sprintf("%s is not installed, but %s is", d.Provider, p), "run the quote helper and confcom doctor with --dcap-provider="+p.name)
+	case p.err != nil:
+		return problem(p.err.Error(), "reinstall its package")
+	case len(p.missing) > 0:
+		return problem(fmt.Sprintf("%s: missing dependencies: %s", p, strings.Join(p.missing, ", ")), "reinstall its package with its dependencies")
 	case p.pack == "":
 		return ok(p.String())
 	}

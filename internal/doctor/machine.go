@@ -16,29 +16,30 @@ import (
 	"github.com/confcom/confcom/internal/node"
 )
 
-// path is where the machine's path is, which may be below a directory.
+// path returns where a path of the examined machine is, which may be a directory tree.
 func (d *Doctor) path(path string) string { return filepath.Join(d.Machine.Sysroot, path) }
 
-// processor tells whether the machine has SGX that is switched on, and EPC.
+// processor checks that the processor has SGX, that it is enabled, and that there is EPC
+// (Enclave Page Cache).
 func (d *Doctor) processor(context.Context) Check {
 	inv, err := d.Machine.Discover()
 	verdict := inv.Verdict()
 	switch {
 	case err != nil:
-		return problem(err.Error(), "let this program see the machine: in a container, mount its /sys and /dev")
+		return problem(err.Error(), "give this program access to the machine: in a container, mount the host's /sys and /dev")
 	case inv.Simulated:
-		return warning("the EPC is simulated", "no enclave can be made here, and simulated quotes prove nothing")
+		return warning("the EPC is simulated", "no enclave can be created here, and simulated quotes prove nothing: use a machine with SGX")
 	case inv.EPC() == 0:
 		return problem(verdict.Problem, verdict.Advice)
 	case inv.Processor != nil && !inv.Processor.FLC:
-		return problem(inv.Processor.String(), "enable Flexible Launch Control in the firmware's setup (BIOS): the DCAP quoting enclave needs it")
+		return problem(inv.Processor.String(), "enable Flexible Launch Control in the firmware setup (BIOS): DCAP's quoting enclave needs it")
 	case inv.Processor == nil:
 		return ok(fmt.Sprintf("%d MiB of EPC", inv.EPC().MiB()))
 	}
 	return ok(fmt.Sprintf("%s; %d MiB of EPC", inv.Processor, inv.EPC().MiB()))
 }
 
-// driver tells whether there is one, and one that quoting enclaves can be made with.
+// driver checks that an SGX driver is loaded, and that it supports the quoting enclaves.
 func (d *Doctor) driver(context.Context) Check {
 	inv, err := d.Machine.Discover()
 	verdict := inv.Verdict()
@@ -48,21 +49,22 @@ func (d *Doctor) driver(context.Context) Check {
 	case inv.Simulated:
 		return skipped("the EPC is simulated")
 	case inv.Driver == node.DriverLegacy:
-		return problem("the driver is isgx, with which there are no DCAP quotes", "use Linux 5.11 or newer, or Intel's DCAP driver")
+		return problem("the driver is isgx, which does not support DCAP quotes", "use Linux 5.11 or newer, or Intel's DCAP driver")
 	case inv.Driver != "":
-		return ok("of type " + string(inv.Driver))
+		return ok("driver type: " + string(inv.Driver))
 	case inv.EPC() == 0:
-		return skipped("there is no EPC for a driver to manage")
+		return skipped("no EPC found, so no driver is needed")
 	}
 	return problem(verdict.Problem, verdict.Advice)
 }
 
-// deviceNames are where the devices are, of Linux and of Intel's own driver.
+// deviceNames returns the paths of the enclave and the provision device, each with the
+// in-kernel driver and with Intel's own driver.
 func deviceNames() [][]string {
 	return [][]string{{"/dev/sgx_enclave", "/dev/sgx/enclave"}, {"/dev/sgx_provision", "/dev/sgx/provision"}}
 }
 
-// device is the first one that is there.
+// device returns the first of the paths that exists.
 func (d *Doctor) device(names []string) (string, fs.FileInfo) {
 	for _, name := range names {
 		if info, err := os.Stat(d.path(name)); err == nil {
@@ -72,23 +74,23 @@ func (d *Doctor) device(names []string) (string, fs.FileInfo) {
 	return "", nil
 }
 
-// devices tells whether this process may use the two devices.
+// devices checks that this process may open both devices.
 func (d *Doctor) devices(context.Context) Check {
 	var seen []string
 	for _, names := range deviceNames() {
 		name, info := d.device(names)
 		switch {
 		case info == nil:
-			return problem(names[0]+" is not here", "on a node, load the driver; in a pod, ask for the device: the quote helper needs "+
+			return problem(names[0]+" does not exist", "on a node, load the driver; in a pod, request the device: the quote helper needs "+
 				"the resources sgx.intel.com/enclave and sgx.intel.com/provision")
 		case info.Mode()&fs.ModeCharDevice == 0:
-			return problem(name+" is no device", "remove the file, and load the driver again")
+			return problem(name+" is not a device", "remove the file and reload the driver")
 		}
 		text := name + " " + describe(info)
-		// Only to open it shows what the container's list of devices allows.
+		// Only opening it shows whether the container's device rules allow it.
 		file, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
 		if err != nil {
-			return problem(fmt.Sprintf("this process (user %d, groups %v) may not open %s: %v", os.Getuid(), groups(), text, err), deviceRemedy(err, gidOf(info)))
+			return problem(fmt.Sprintf("open %s as user %d in groups %v: %v", text, os.Getuid(), groups(), err), deviceRemedy(err, info))
 		}
 		file.Close()
 		seen = append(seen, text)
@@ -96,28 +98,23 @@ func (d *Doctor) devices(context.Context) Check {
 	return ok(strings.Join(seen, ", "))
 }
 
-func deviceRemedy(err error, gid int) string {
+func deviceRemedy(err error, info fs.FileInfo) string {
 	switch {
 	case errors.Is(err, syscall.EPERM):
-		return "the container has the file, but may not use the device: ask for it as a resource, and do not mount it from the host"
+		return "the container's device rules do not allow it: request the device as a resource instead of mounting it from the host"
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Sprintf("run it in the group %d of the device: with the chart, dcap.groups={%[1]d}", gid)
+		_, group, _ := ownerOf(info)
+		return fmt.Sprintf("add the process to the device's group %d: with the chart, set dcap.groups={%[1]d}", group)
 	}
-	return "the file has no driver behind it: look for 'sgx' in the kernel's log (dmesg)"
-}
-
-func gidOf(info fs.FileInfo) int {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(stat.Gid)
-	}
-	return -1
+	return "check the driver behind the file: search the kernel log (dmesg) for 'sgx'"
 }
 
 func describe(info fs.FileInfo) string {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return fmt.Sprintf("(%s, owner %d, group %d)", info.Mode().Perm(), stat.Uid, stat.Gid)
+	user, group, ok := ownerOf(info)
+	if !ok {
+		return info.Mode().String()
 	}
-	return info.Mode().String()
+	return fmt.Sprintf("(%s, owner %d, group %d)", info.Mode().Perm(), user, group)
 }
 
 func groups() []int {
@@ -125,32 +122,32 @@ func groups() []int {
 	return slices.Compact(slices.Sorted(slices.Values(append(all, os.Getgid()))))
 }
 
-// group tells whether the provision device belongs to a group that its users can be
-// in, and whether this process is.
+// group checks that the provision device belongs to a group of its own, and that this
+// process is in that group.
 func (d *Doctor) group(context.Context) Check {
 	name, info := d.device(deviceNames()[1])
 	if info == nil {
-		return skipped("there is no provision device")
+		return skipped("no provision device found")
 	}
-	gid := gidOf(info)
-	text := fmt.Sprintf("%s belongs to the group %d", name, gid)
+	_, gid, _ := ownerOf(info)
+	text := fmt.Sprintf("%s belongs to group %d", name, gid)
 	if known := d.groupName(gid); known != "" {
 		text += " (" + known + ")"
 	}
 	const all, group = 0o006, 0o060
 	switch mode := info.Mode().Perm(); {
 	case mode&all == all:
-		return ok(text + ", and all may use it")
+		return ok(text + ", and every user may open it")
 	case gid == 0 || mode&group != group:
-		return warning(fmt.Sprintf("%s, mode %s: only root may use it", text, mode),
-			"give it to a group of its own: groupadd --system sgx_prv, and a rule of udev with GROUP=\"sgx_prv\", MODE=\"0660\"")
+		return warning(fmt.Sprintf("%s and has mode %s: only root may open it", text, mode),
+			"give it a group of its own: groupadd --system sgx_prv, and a udev rule with GROUP=\"sgx_prv\", MODE=\"0660\"")
 	case os.Getuid() != 0 && !slices.Contains(groups(), gid):
-		return problem(fmt.Sprintf("%s, and this process is in %v", text, groups()), fmt.Sprintf("add the group: with the chart, dcap.groups={%d}", gid))
+		return problem(fmt.Sprintf("%s, but this process is in groups %v", text, groups()), fmt.Sprintf("add the process to the group: with the chart, set dcap.groups={%d}", gid))
 	}
 	return ok(text)
 }
 
-// groupName is the name of a group of the machine, or empty.
+// groupName returns the name of a group of the machine, empty if it has none.
 func (d *Doctor) groupName(gid int) string {
 	text, err := os.ReadFile(d.path("/etc/group"))
 	if err != nil {
@@ -165,8 +162,8 @@ func (d *Doctor) groupName(gid int) string {
 	return ""
 }
 
-// noexec tells whether enclaves can be mapped: their pages are those of the device's
-// file, and cannot be executed where that is in a file system mounted noexec.
+// noexec checks that the devices are not on a file system mounted noexec. An enclave's
+// pages are a mapping of the device file, and could not be executed there.
 func (d *Doctor) noexec(context.Context) Check {
 	file, err := os.Open(d.path("/proc/self/mountinfo"))
 	if err != nil {
@@ -175,7 +172,7 @@ func (d *Doctor) noexec(context.Context) Check {
 	defer file.Close()
 	at := []string{"/dev"}
 	for _, names := range deviceNames() {
-		at = append(at, names...) // a container may have them as mounts of their own
+		at = append(at, names...) // in a container, each may be a mount
 	}
 	options := make(map[string]string)
 	lines := bufio.NewScanner(file)
@@ -194,19 +191,19 @@ func (d *Doctor) noexec(context.Context) Check {
 		switch o, mounted := options[point]; {
 		case !mounted:
 		case slices.Contains(strings.Split(o, ","), "noexec") && !d.devicesMounted(point, options):
-			return problem(point+" is mounted noexec, and enclaves cannot be mapped", "remount it: mount -o remount,exec "+point+"; CRI-O and systemd before 248 mount it so")
+			return problem(point+" is mounted noexec, so enclaves cannot be mapped", "remount it: mount -o remount,exec "+point+"; CRI-O and systemd before 248 mount it noexec")
 		default:
 			seen = append(seen, point+" ("+o+")")
 		}
 	}
 	if len(seen) == 0 {
-		return skipped("/dev is no mount of its own")
+		return skipped("/dev is not a mount point")
 	}
 	return ok(strings.Join(seen, ", "))
 }
 
-// devicesMounted tells whether both devices in /dev are mounts of their own, so that
-// the options of /dev do not matter.
+// devicesMounted reports whether both devices in /dev are mount points, so that the
+// options of /dev do not matter.
 func (d *Doctor) devicesMounted(point string, options map[string]string) bool {
 	return point == "/dev" && !slices.ContainsFunc(deviceNames(), func(names []string) bool {
 		name, _ := d.device(names)
@@ -215,15 +212,13 @@ func (d *Doctor) devicesMounted(point string, options map[string]string) bool {
 	})
 }
 
-// environment tells whether the library would ask another daemon.
+// environment checks that Intel's library makes quotes itself, instead of requesting them
+// from a daemon.
 func (d *Doctor) environment(context.Context) Check {
 	value, set := os.LookupEnv("SGX_AESM_ADDR")
 	if !set {
 		return ok("SGX_AESM_ADDR is not set")
 	}
-	return warning(fmt.Sprintf("SGX_AESM_ADDR is set (%q): Intel's library asks the daemon for quotes", value),
-		"that is right for an application; for what makes the quotes, unset it")
+	return warning(fmt.Sprintf("SGX_AESM_ADDR is set (%q): Intel's library requests quotes from the AESM daemon", value),
+		"leave it set for an application; unset it for the quote helper")
 }
-
-// missing tells whether a file is not there.
-func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

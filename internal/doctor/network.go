@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,7 +20,7 @@ import (
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
-// read returns the configuration of Intel's provider and what is wrong with it.
+// read returns the configuration of Intel's provider, and the findings in it.
 func (d *Doctor) read() (qcnl.Config, []qcnl.Finding, error) {
 	text, err := os.ReadFile(d.path(d.Configuration))
 	if err != nil {
@@ -29,26 +30,27 @@ func (d *Doctor) read() (qcnl.Config, []qcnl.Finding, error) {
 	return config, findings, nil
 }
 
-// ofAzure tells whether the provider is Azure's, which has no such configuration.
+// ofAzure reports whether the provider is Azure's, which does not use that configuration.
 func (d *Doctor) ofAzure() bool {
 	found := d.installed()
 	return len(found) == 1 && found[0].pack == azureProvider
 }
 
-// azureService is whom Azure's provider asks, unless its environment says otherwise.
+// azureService is the default service of Azure's provider.
 const azureService = "https://global.acccache.azure.net/sgx/certification/v4/"
 
-// configuration tells whether the provider reads its configuration as it is meant.
+// configuration checks the configuration of Intel's quote provider.
 func (d *Doctor) configuration(context.Context) Check {
 	if d.ofAzure() {
-		return skipped("the quote provider is that of " + azureProvider + ", which is configured by its environment (AZDCAP_*)")
+		return skipped("the quote provider is " + azureProvider + ", which is configured by environment variables (AZDCAP_*)")
 	}
 	_, findings, err := d.read()
 	switch {
-	case missing(err):
-		return warning(d.Configuration+" is not here, and the provider asks a PCCS on this machine", "write one, or set dcap.provider in the values of the chart")
+	case errors.Is(err, fs.ErrNotExist):
+		return warning(d.Configuration+" does not exist: the provider uses a PCCS (Provisioning Certificate Caching Service) on this machine",
+			"create the file, or set dcap.provider in the chart's values")
 	case err != nil:
-		return problem(err.Error(), "let this user read it")
+		return problem(err.Error(), "make the file readable for this user")
 	case len(findings) == 0:
 		return ok(d.Configuration)
 	}
@@ -68,13 +70,13 @@ func (d *Doctor) configuration(context.Context) Check {
 	return Check{Verdict: verdict, Seen: strings.Join(seen, "; "), Remedy: strings.Join(remedies, "; ")}
 }
 
-// answer is what came of asking a service for anything.
+// answer is the answer of a certificate service, or why there is none.
 type answer struct {
 	url    string
-	proxy  string // in the way; empty for none
+	proxy  string // that the request went through; empty for none
 	status string
 	code   int
-	skew   *time.Duration // how far the clock here is ahead of theirs, if they told
+	skew   *time.Duration // how far this machine's clock is ahead of the service's; nil if unknown
 	err    error
 }
 
@@ -84,41 +86,41 @@ func (a answer) String() string {
 		name += " through the proxy " + a.proxy
 	}
 	if a.err != nil {
-		return fmt.Sprintf("%s cannot be reached: %v", name, a.err)
+		return fmt.Sprintf("%s is unreachable: %v", name, a.err)
 	}
 	return fmt.Sprintf("%s answers (%s)", name, a.status)
 }
 
-// services are whom the provider asks, and whether it checks their certificates.
-// Without any it says why.
-func (d *Doctor) services() (urls []string, secure bool, why string) {
+// services returns the URLs of the services that the provider uses, and whether it
+// verifies their TLS certificates. If it uses none, why is the reason.
+func (d *Doctor) services() (urls []string, verifyTLS bool, why string) {
 	if d.ofAzure() {
 		return []string{cmp.Or(os.Getenv("AZDCAP_BASE_CERT_URL"), azureService)}, true, ""
 	}
 	config, _, err := d.read()
 	if err != nil && len(d.installed()) == 0 {
-		return nil, false, "there is neither a provider nor its configuration, to say whom it asks"
+		return nil, false, "found neither a quote provider nor its configuration, which name the services"
 	}
-	return config.URLs(), config.UseSecureCert, "the provider asks nobody"
+	return config.URLs(), config.UseSecureCert, "the provider is configured to use no service"
 }
 
-// asked returns the answers of all services, which are asked at the same time and
-// once only.
+// asked returns the answers of all services. It asks them concurrently, and only once.
 func (d *Doctor) asked(ctx context.Context) (answers []answer, why string) {
-	urls, secure, why := d.services()
+	urls, verifyTLS, why := d.services()
 	if d.answers == nil {
 		d.answers = make([]answer, len(urls))
 		var asking sync.WaitGroup
 		for i, base := range urls {
-			asking.Go(func() { d.answers[i] = d.ask(ctx, base, secure) })
+			asking.Go(func() { d.answers[i] = d.ask(ctx, base, verifyTLS) })
 		}
 		asking.Wait()
 	}
 	return d.answers, why
 }
 
-// ask asks a service for the revocation list of the root, as it needs no platform.
-func (d *Doctor) ask(ctx context.Context, base string, secure bool) answer {
+// ask requests the root's certificate revocation list (CRL) from a service: unlike other
+// requests, it needs no platform.
+func (d *Doctor) ask(ctx context.Context, base string, verifyTLS bool) answer {
 	a := answer{url: base}
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
@@ -130,16 +132,16 @@ func (d *Doctor) ask(ctx context.Context, base string, secure bool) answer {
 	if proxy, err := http.ProxyFromEnvironment(request); err == nil && proxy != nil {
 		a.proxy = proxy.Redacted()
 	}
-	request.Header.Set("metadata", "true") // Azure's refuses to answer without
+	request.Header.Set("metadata", "true") // Azure's service requires it
 	transport := &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
 		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: !secure}, // as the provider does
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: !verifyTLS}, // as the provider does
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		a.err = err
-		// The address is said already.
+		// The URL is already part of the answer.
 		if outer, ok := errors.AsType[*url.Error](err); ok {
 			a.err = outer.Err
 		}
@@ -154,7 +156,7 @@ func (d *Doctor) ask(ctx context.Context, base string, secure bool) answer {
 	return a
 }
 
-// network tells whether the services can be reached that have the certificates.
+// network checks that the certificate services are reachable.
 func (d *Doctor) network(ctx context.Context) Check {
 	answers, why := d.asked(ctx)
 	if len(answers) == 0 {
@@ -169,7 +171,7 @@ func (d *Doctor) network(ctx context.Context) Check {
 		case a.err != nil, a.code == http.StatusUnauthorized, a.code == http.StatusForbidden, a.code == http.StatusProxyAuthRequired:
 			remedy = d.networkRemedy(a)
 		case a.code >= http.StatusInternalServerError:
-			remedy = "look into the log of " + a.url + ", or of what is in front of it"
+			remedy = "check the log of " + a.url + ", or of the proxy in front of it"
 		default:
 			continue
 		}
@@ -189,44 +191,45 @@ func (d *Doctor) networkRemedy(a answer) string {
 	metadata := strings.Contains(a.url, "169.254.169.254")
 	switch {
 	case metadata && a.proxy != "":
-		return "put 169.254.169.254 into no_proxy: Azure's metadata service answers its own machine only"
+		return "add 169.254.169.254 to no_proxy: Azure's metadata service answers only its own machine"
 	case metadata:
-		return "this address is there on machines of Azure only; in a pod, network policies and firewalls may hide it"
+		return "use this address only on Azure machines; in a pod, check network policies and firewalls"
 	case a.err == nil:
-		return "look who refuses, the service itself or a proxy, and what it wants to know"
+		return "find out whether the service or a proxy denied the request, and which credentials it expects"
 	case unknown, name:
-		return "install the CA of the PCCS here, or set use_secure_cert to false (dcap.provider.verifyTLS in the chart)"
+		return "install the PCCS's CA certificate here, or set use_secure_cert to false (dcap.provider.verifyTLS in the chart)"
 	case invalid:
-		return "renew the certificate of the service, and look at the clock here"
+		return "renew the service's TLS certificate, and check this machine's clock"
 	case a.proxy != "":
-		return "check the proxy, or put the host into no_proxy"
+		return "check the proxy, or add the host to no_proxy"
 	case dns:
-		return "check the name of the host, and the DNS of this pod or machine"
+		return "check the host name, and the DNS of this pod or machine"
 	case errors.Is(a.err, context.DeadlineExceeded):
-		return fmt.Sprintf("nothing came within %s: check firewalls, network policies and the proxy; the provider itself waits without end", d.Timeout)
+		return fmt.Sprintf("no answer within %s: check firewalls, network policies and the proxy; the provider itself has no timeout", d.Timeout)
 	}
-	return "check that the PCCS runs, its address and port, firewalls and the proxy (https_proxy)"
+	return "check that the PCCS is running, its address and port, firewalls and the proxy (https_proxy)"
 }
 
-// maxSkew is how wrong a clock may be for certificates to be judged rightly.
+// maxSkew is the largest difference between clocks that does not matter for the validity
+// of certificates.
 const maxSkew = 5 * time.Minute
 
-// clock compares the clock with that of a service.
+// clock compares this machine's clock with that of a service.
 func (d *Doctor) clock(ctx context.Context) Check {
 	now := time.Now()
-	here := "it is " + now.UTC().Format(time.RFC3339) + " here"
+	here := "this machine's clock: " + now.UTC().Format(time.RFC3339)
 	if now.Year() < 2024 {
-		return problem(here, "set the clock: certificates are judged by it")
+		return problem(here, "set the clock: the validity of certificates depends on it")
 	}
 	answers, _ := d.asked(ctx)
 	for _, a := range answers {
 		switch {
 		case a.skew == nil:
 		case a.skew.Abs() > maxSkew:
-			return problem(fmt.Sprintf("%s, %s off the clock of %s", here, a.skew, a.url), "set the clock of one of the two: certificates are judged by it")
+			return problem(fmt.Sprintf("%s, which differs by %s from that of %s", here, a.skew, a.url), "set the clock that is wrong: the validity of certificates depends on it")
 		default:
-			return ok("as that of " + a.url)
+			return ok("within " + maxSkew.String() + " of " + a.url)
 		}
 	}
-	return skipped("nobody could be asked for the time: " + here)
+	return skipped("no service to compare with; " + here)
 }

@@ -14,7 +14,7 @@ import (
 
 func (d *Doctor) client() *aesm.Client { return &aesm.Client{Socket: d.Socket, Timeout: d.Timeout} }
 
-// refused is the problem of a request to the daemon that failed, with the advice of
+// refused returns the problem of a failed request to the quote helper, with the advice of
 // the error.
 func refused(err error) Check {
 	seen, advice := err.Error(), ""
@@ -23,10 +23,10 @@ func refused(err error) Check {
 	} else if refusal, ok := errors.AsType[*aesm.Error](err); ok {
 		advice = refusal.Code.Advice()
 	}
-	return problem(seen, cmp.Or(advice, "look into the log of the quote helper for the cause"))
+	return problem(seen, cmp.Or(advice, "see the quote helper's log for the cause"))
 }
 
-// socket tells whether a daemon answers.
+// socket checks that a daemon answers on the socket.
 func (d *Doctor) socket(ctx context.Context) Check {
 	if _, err := d.client().SelectKeyID(ctx); err != nil {
 		return refused(err)
@@ -34,8 +34,8 @@ func (d *Doctor) socket(ctx context.Context) Check {
 	return ok(d.Socket + " answers")
 }
 
-// quote tells whether a quote can be had. Only a simulated processor is here to make
-// a report for one; for hardware, all that leads up to it has to do.
+// quote checks that a quote can be obtained. It can only make reports of a simulated
+// processor; on hardware, it checks everything that precedes a quote.
 func (d *Doctor) quote(ctx context.Context) Check {
 	client, key := d.client(), aesm.IntelQE3KeyID()
 	ready, err := client.InitQuote(ctx, key)
@@ -48,18 +48,18 @@ func (d *Doctor) quote(ctx context.Context) Check {
 	}
 	report, err := simulation.DefaultCPU().Report(sgx.ReportBody{}, ready.TargetInfo)
 	if err != nil {
-		return problem(err.Error(), "please report this")
+		return problem(err.Error(), "please report this bug")
 	}
 	quoted, err := client.GetQuote(ctx, key, report, size, nil)
 	if errors.Is(err, aesm.CodeInvalidReport) {
-		// The QE has looked at the report, and it is not of its processor.
-		return ok(fmt.Sprintf("the key is ready, and quotes have %d bytes; a whole one takes an enclave's report", size))
+		// The quoting enclave has checked the report: it is not from this processor.
+		return ok(fmt.Sprintf("the attestation key is ready, and quotes have %d bytes; only an enclave can request a complete one", size))
 	}
 	if err != nil {
 		return refused(err)
 	}
 	if _, err := quote.Parse(quoted.Quote); err != nil {
-		return problem(err.Error(), "please report this")
+		return problem(err.Error(), "please report this bug")
 	}
-	return warning(fmt.Sprintf("there are SIMULATED quotes of %d bytes, which prove nothing", size), "for genuine ones, run the quote helper with --platform=dcap on SGX hardware")
+	return warning(fmt.Sprintf("SIMULATED quotes of %d bytes, which prove nothing", size), "for genuine quotes, run the quote helper with --platform=dcap on SGX hardware")
 }

@@ -2,10 +2,10 @@ package peer
 
 import "strings"
 
-// parseCgroup finds the pod and the container in the text of /proc/PID/cgroup,
-// which has lines of the form "hierarchy-ID:controllers:path": one with cgroup
-// v2, a dozen with v1. The first line with a pod counts, or else the first one
-// with a container. No name of a cgroup has a newline; Linux sees to that.
+// parseCgroup returns the pod and the container in the text of /proc/PID/cgroup,
+// which has lines of the form "hierarchy-ID:controllers:path": one with cgroup v2, a
+// dozen with v1. The first line with a pod counts, or else the first one with a
+// container. Linux does not allow a newline in the name of a cgroup.
 func parseCgroup(text string) (pod, container string) {
 	for line := range strings.Lines(text) {
 		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
@@ -21,24 +21,24 @@ func parseCgroup(text string) (pod, container string) {
 	return "", container
 }
 
-// parsePath finds the pod and the container in the path of a cgroup. The kubelet
-// and the runtimes make such paths:
+// parsePath returns the pod and the container in the path of a cgroup. The kubelet and
+// the container runtimes use these forms:
 //
 //	/kubepods/burstable/pod<uid>/<id>                              driver cgroupfs
 //	/kubepods.slice/…/kubepods-burstable-pod<uid>.slice/crio-<id>.scope    systemd
 //	/system.slice/containerd.service/kubepods-pod<uid>.slice:cri-containerd:<id>
 //
-// The last is of a containerd that was not told that the kubelet uses systemd.
-// The path may begin with cgroups in which the whole node is, as with kind. To a
-// process in a cgroup namespace of its own, it begins at that process's container
-// instead, and so with "/..". A container of its own pod is then "/../<id>".
+// The last form comes from a containerd that is not configured for the kubelet's
+// systemd driver. The path may begin with cgroups that contain the whole node, as with
+// kind. A process in its own cgroup namespace sees paths relative to its container,
+// which begin with "/..": a container of the same pod is "/../<id>".
 //
-// The outermost pod counts, and the container right below it. Whatever is
-// further down was made within the container and may have any name, also that of
-// another pod. For the same reason nothing below user.slice counts: it is where
-// systemd lets users of the node name their own cgroups.
+// The outermost pod counts, and the container directly below it. Cgroups further down
+// were created inside the container and can have any name, even that of another pod.
+// For the same reason nothing below user.slice counts: there, systemd lets users of the
+// node name their own cgroups.
 func parsePath(path string) (pod, container string) {
-	// Linux marks the path of a process that has outlived its cgroup.
+	// Linux appends this to the path of a cgroup that was removed.
 	path = strings.TrimSuffix(path, " (deleted)")
 	names := strings.Split(path, "/")
 	for i, name := range names {
@@ -62,10 +62,10 @@ func parsePath(path string) (pod, container string) {
 	return "", container
 }
 
-// podUID is the UID of the pod that a cgroup is for, or "". The cgroup is called
-// pod<uid>, or as a slice of systemd, whose name repeats those of its parents,
-// kubepods-pod<uid>.slice with the class of service in between. There each dash
-// of the UID is an underscore.
+// podUID returns the UID of the pod that a cgroup belongs to, or "". The cgroup is
+// named pod<uid> or, as a systemd slice, kubepods-pod<uid>.slice: the name of a slice
+// includes those of its parents, here with the quality-of-service class before "pod",
+// and each dash of the UID is an underscore.
 func podUID(name string) string {
 	if slice, ok := strings.CutSuffix(name, ".slice"); ok {
 		const root = "kubepods-"
@@ -81,11 +81,11 @@ func podUID(name string) string {
 	if !ok || !isUID(uid) {
 		return ""
 	}
-	return strings.Clone(uid) // not the whole text with it
+	return strings.Clone(uid) // keep only these bytes alive, not the whole text
 }
 
-// isUID tells whether s is the UID of a pod: a UUID with dashes, or for static
-// pods, which have the hash of their file for a UID, 32 hex digits.
+// isUID reports whether s is the UID of a pod: a UUID with dashes or, for a static pod,
+// the 32 hex digits of the hash of its file.
 func isUID(s string) bool {
 	switch len(s) {
 	case 32:
@@ -97,10 +97,10 @@ func isUID(s string) bool {
 	return false
 }
 
-// containerID is the ID of the container that a cgroup is for, or "". The cgroup
-// is called by the ID alone, or with the name of the runtime before it, and of
-// systemd's kind of unit behind: cri-containerd-<id>.scope, crio-<id>,
-// crio-conmon-<id>.scope, docker-<id>.scope.
+// containerID returns the ID of the container that a cgroup belongs to, or "". The
+// name of the cgroup is the ID, possibly after the name of the runtime and before
+// systemd's suffix: cri-containerd-<id>.scope, crio-<id>, crio-conmon-<id>.scope,
+// docker-<id>.scope.
 func containerID(name string) string {
 	id := strings.TrimSuffix(name, ".scope")
 	id = id[strings.LastIndexByte(id, '-')+1:]
@@ -110,7 +110,7 @@ func containerID(name string) string {
 	return strings.Clone(id)
 }
 
-// isHex tells whether all of s are hex digits as Kubernetes writes them.
+// isHex reports whether s consists of hex digits as Kubernetes writes them.
 func isHex(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {

@@ -18,8 +18,8 @@ const (
 	userOfNode = "/user.slice/user-1000.slice/user@1000.service/app.slice"
 )
 
-// cgroups are the forms that kubelets and runtimes give to the path of a cgroup,
-// and some that are like them.
+// cgroups are the paths of cgroups that kubelets and container runtimes create, and
+// some that look similar.
 var cgroups = []struct {
 	name, path     string
 	pod, container string
@@ -42,8 +42,8 @@ var cgroups = []struct {
 	{"systemd, CRI-O with crun", burstable + "/crio-" + id + ".scope/container", uid, id},
 	{"systemd, conmon", burstable + "/crio-conmon-" + id + ".scope", uid, id},
 	{"systemd, Docker", burstable + "/docker-" + id + ".scope", uid, id},
-	{"systemd, containerd not told", "/system.slice/containerd.service/kubepods-burstable-pod" + escapedUID + ".slice:cri-containerd:" + id, uid, id},
-	{"systemd, containerd not told, at the root", "/kubepods-besteffort-pod" + escapedUID + ".slice:cri-containerd:" + id, uid, id},
+	{"systemd, containerd not configured", "/system.slice/containerd.service/kubepods-burstable-pod" + escapedUID + ".slice:cri-containerd:" + id, uid, id},
+	{"systemd, containerd not configured, at the root", "/kubepods-besteffort-pod" + escapedUID + ".slice:cri-containerd:" + id, uid, id},
 
 	// Nodes that are containers, or kubelets with a root of their own.
 	{"kind, systemd", inKind + "/cri-containerd-" + id + ".scope", uid, id},
@@ -69,8 +69,8 @@ var cgroups = []struct {
 	{"no container right below the pod", "/kubepods/pod" + uid + "/init/" + id, uid, ""},
 	{"the pod's own", "/kubepods/burstable/pod" + uid, uid, ""},
 	{"the pod's own, systemd", burstable, uid, ""},
-	{"outlived", "/kubepods/pod" + uid + "/" + id + " (deleted)", uid, id},
-	{"outlived pod", burstable + " (deleted)", uid, ""},
+	{"removed", "/kubepods/pod" + uid + "/" + id + " (deleted)", uid, id},
+	{"removed pod", burstable + " (deleted)", uid, ""},
 
 	// Containers of no pod.
 	{"Docker, cgroupfs", "/docker/" + id, "", id},
@@ -83,22 +83,22 @@ var cgroups = []struct {
 	{"nothing", "", "", ""},
 	{"the root", "/", "", ""},
 	{"a service", "/system.slice/sshd.service", "", ""},
-	{"a user's", "/user.slice/user-1000.slice/session-2.scope", "", ""},
-	{"a user who plays a pod", userOfNode + "/kubepods/burstable/pod" + uid + "/" + id, "", ""},
-	{"a user who plays a container", userOfNode + "/docker-" + id + ".scope", "", ""},
-	{"a user who plays a pod, from a namespace", "/../../.." + userOfNode + "/pod" + uid + "/" + id, "", ""},
-	{"classes of service", "/kubepods.slice/kubepods-burstable.slice", "", ""},
+	{"a session of a user", "/user.slice/user-1000.slice/session-2.scope", "", ""},
+	{"a user posing as a pod", userOfNode + "/kubepods/burstable/pod" + uid + "/" + id, "", ""},
+	{"a user posing as a container", userOfNode + "/docker-" + id + ".scope", "", ""},
+	{"a user posing as a pod, from a namespace", "/../../.." + userOfNode + "/pod" + uid + "/" + id, "", ""},
+	{"quality-of-service classes", "/kubepods.slice/kubepods-burstable.slice", "", ""},
 	{"the kubelet", "/kubelet.slice/kubelet.service", "", ""},
-	{"a service that is called so", "/system.slice/podman.service", "", ""},
+	{"a service whose name begins with pod", "/system.slice/podman.service", "", ""},
 	{"a slice of something else", "/machine.slice/machine-pod" + escapedUID + ".slice", "", ""},
 	{"an unknown class", "/kubepods.slice/kubepods-gold-pod" + escapedUID + ".slice", "", ""},
 	{"UID too short", "/kubepods/pod" + uid[1:], "", ""},
 	{"UID too long", "/kubepods/pod" + uid + "0", "", ""},
-	{"UID in capitals", "/kubepods/pod" + strings.ToUpper(uid), "", ""},
-	{"UID without its dashes' places", "/kubepods/pod" + strings.Repeat("0", 36), "", ""},
+	{"UID in upper case", "/kubepods/pod" + strings.ToUpper(uid), "", ""},
+	{"UID without dashes", "/kubepods/pod" + strings.Repeat("0", 36), "", ""},
 	{"UID of other letters", "/kubepods/pod" + strings.Repeat("g", 32), "", ""},
 	{"ID too long", "/kubepods/pod" + uid + "/" + id + "0", uid, ""},
-	{"ID of another word", "/kubepods/pod" + uid + "/crio" + id, uid, ""},
+	{"ID without a dash before it", "/kubepods/pod" + uid + "/crio" + id, uid, ""},
 	{"a long path", strings.Repeat("/x", 1<<16), "", ""},
 	{"a long name", "/kubepods/pod" + strings.Repeat("0", 1<<16), "", ""},
 	{"colons", "/:::/:", "", ""},
@@ -121,9 +121,9 @@ func TestCgroup(t *testing.T) {
 		pod, container string
 	}{
 		{"v2", "0::" + inPod + "\n", uid, id},
-		{"v2, containerd not told", "0::/system.slice/containerd.service/kubepods-pod" + escapedUID + ".slice:cri-containerd:" + id + "\n", uid, id},
+		{"v2, containerd not configured", "0::/system.slice/containerd.service/kubepods-pod" + escapedUID + ".slice:cri-containerd:" + id + "\n", uid, id},
 		{"v1", "12:cpu,cpuacct:" + inPod + "\n11:memory:" + inPod + "\n1:name=systemd:" + inPod + "\n", uid, id},
-		{"v1, the first is the root", "12:rdma:/\n11:memory:" + inPod + "\n0::/system.slice/containerd.service\n", uid, id},
+		{"v1, root first", "12:rdma:/\n11:memory:" + inPod + "\n0::/system.slice/containerd.service\n", uid, id},
 		{"v1, two pods", "12:cpu:" + inPod + "\n11:memory:/kubepods/pod" + otherUID + "/" + otherID + "\n", uid, id},
 		{"v1, a pod after a container", "12:cpu:/docker/" + otherID + "\n11:memory:" + inPod + "\n", uid, id},
 		{"v1, two containers", "12:cpu:" + inContainer + "\n11:memory:/docker/" + otherID + "\n", "", id},
@@ -143,11 +143,11 @@ func TestCgroup(t *testing.T) {
 	}
 }
 
-// FuzzCgroup checks that whatever a cgroup is called, what is found in it has
-// the form of a UID and an ID, and is found again where both are in plain sight.
+// FuzzCgroup checks that, for any text, parseCgroup returns a well-formed UID and ID,
+// and that parsePath finds them again in a normal path.
 func FuzzCgroup(f *testing.F) {
 	for _, test := range cgroups {
-		if len(test.path) < 4096 { // longer ones only slow it down
+		if len(test.path) < 4096 { // longer ones only slow fuzzing down
 			f.Add("0::" + test.path + "\n")
 			f.Add("12:cpu,cpuacct:/\n1:name=systemd:" + test.path + "\n")
 		}

@@ -12,7 +12,7 @@ func TestKey(t *testing.T) {
 		want string
 	}{
 		{Peer{}, "unknown"},
-		{Peer{}.keyed(), "uid/0"}, // root, of a PID namespace that is not visible
+		{Peer{}.keyed(), "uid/0"}, // root in a PID namespace that is not visible
 		{Peer{User: 1000}, "uid/1000"},
 		{Peer{User: 4294967294}, "uid/4294967294"},
 		{Peer{Process: 7}, "uid/0"},
@@ -25,7 +25,7 @@ func TestKey(t *testing.T) {
 			t.Errorf("%#v: %s, want %s", test.peer, key, test.want)
 		}
 		if test.peer != (Peer{}) && test.peer.keyed().Key() != test.want {
-			t.Errorf("%#v: %s when made once", test.peer, test.peer.keyed().Key())
+			t.Errorf("%#v: %s when cached", test.peer, test.peer.keyed().Key())
 		}
 	}
 	p := Peer{Pod: uid}.keyed()
@@ -58,15 +58,5 @@ func TestLogValue(t *testing.T) {
 		if log.Info("m", "peer", test.peer); line.String() != test.want {
 			t.Errorf("%#v: %s, want %s", test.peer, line.String(), test.want)
 		}
-	}
-}
-
-func TestContext(t *testing.T) {
-	if p := FromContext(t.Context()); p != (Peer{}) {
-		t.Errorf("%#v out of nothing", p)
-	}
-	want := Peer{User: 1000, Process: 7, Pod: uid}.keyed()
-	if p := FromContext(NewContext(t.Context(), want)); p != want {
-		t.Errorf("%#v, want %#v", p, want)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"unicode"
 )
 
-// Parse returns what the provider makes of a file, and what is wrong with that.
+// Parse returns the configuration that the provider reads from a file, and the findings
+// in it.
 func Parse(text []byte) (Config, []Finding) {
 	l := &linter{lines: map[string]int{}}
 	config := l.parse(text)
@@ -30,12 +31,12 @@ func (l *linter) parse(file []byte) Config {
 			before := text[:min(int(syntax.Offset), len(text))]
 			line, column = 1+bytes.Count(before, []byte("\n")), len(before)-1-bytes.LastIndexByte(before, '\n')
 		}
-		l.add(line, Error, fmt.Sprintf("this is no valid JSON (column %d: %v), and the provider falls back to its defaults without a word: a PCCS at %s", column, err, defaultPCCS),
-			"correct it here or at the end of the line before; comments are fine, a missing or an extra comma is not")
+		l.add(line, Error, fmt.Sprintf("invalid JSON (column %d: %v): the provider silently falls back to its defaults, a PCCS at %s", column, err, defaultPCCS),
+			"correct it here or at the end of the previous line; comments are allowed, missing or extra commas are not")
 		return Default()
 	}
 	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
-		l.add(1, Error, "this is JSON but no object, which the provider does not expect: it may crash", "put all into { and }")
+		l.add(1, Error, "not a JSON object: the provider may crash", "put all settings between { and }")
 		return Default()
 	}
 	config := Default()
@@ -54,14 +55,14 @@ func (l *linter) parse(file []byte) Config {
 	}
 	l.complete(&config)
 	if t := strings.ToLower(config.TCBUpdateType); t != "early" && t != "standard" {
-		l.find("tcb_update_type", Error, fmt.Sprintf("tcb_update_type is %q, and the provider drops the whole file for that: it asks a PCCS at %s", config.TCBUpdateType, defaultPCCS),
-			"it has to be standard or early")
+		l.find("tcb_update_type", Error, fmt.Sprintf("tcb_update_type is %q, so the provider ignores the whole file and uses a PCCS at %s", config.TCBUpdateType, defaultPCCS),
+			"set it to standard or early")
 		return Default()
 	}
 	return config
 }
 
-// complete finishes what was read, and looks at it.
+// complete applies the provider's rules to what was read, and checks it.
 func (l *linter) complete(config *Config) {
 	if l.lines["collateral_service"] == 0 {
 		config.CollateralService = config.PCCSURL
@@ -71,12 +72,12 @@ func (l *linter) complete(config *Config) {
 	config.VerifyCacheHours = min(config.VerifyCacheHours, maxCacheHours)
 }
 
-// legacy reads the format KEY=VALUE of former versions, which the provider tries
-// on all that is no valid JSON. It returns false if the provider understands nothing.
+// legacy reads the format KEY=VALUE of former versions, which the provider tries if the
+// file is not valid JSON. It returns false if the provider does not know any of the keys.
 func (l *linter) legacy(text string) (Config, bool) {
 	config := Default()
 	settings := config.settings()
-	delete(settings, "tcb_update_type") // which is newer than the format
+	delete(settings, "tcb_update_type") // newer than this format
 	var known []string
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.Map(func(c rune) rune {
@@ -102,10 +103,10 @@ func (l *linter) legacy(text string) (Config, bool) {
 		}
 	}
 	if len(known) == 0 {
-		l.findings = nil // what is wrong is that it is no JSON
+		l.findings = nil // report only the invalid JSON
 		return config, false
 	}
-	l.add(0, Note, "this is in the old format KEY=VALUE, and the provider understands "+strings.Join(known, ", "), "write it as JSON, which has more settings")
+	l.add(0, Note, "the file is in the old format KEY=VALUE, of which the provider reads "+strings.Join(known, ", "), "convert it to JSON, which has more settings")
 	l.complete(&config)
 	return config, true
 }
@@ -114,11 +115,12 @@ func (l *linter) legacy(text string) (Config, bool) {
 type member struct {
 	key   string
 	value json.RawMessage
-	line  int // of the key in the file
+	line  int // line number of the key in the file
 }
 
-// members returns the members of a JSON object, which begins in a line. Of those
-// with the same key it returns the first, as the provider takes that one.
+// members returns the members of a JSON object that begins on a line of the file. Of
+// several with the same key it returns the first, which is the one that the provider
+// uses.
 func (l *linter) members(object []byte, line int) []member {
 	var all []member
 	lines := map[string]int{}
@@ -137,7 +139,7 @@ func (l *linter) members(object []byte, line int) []member {
 			break
 		}
 		if first, twice := lines[key]; twice {
-			l.add(m.line, Warning, fmt.Sprintf("%s is also in line %d, and the provider takes that one", key, first), "keep one of the two")
+			l.add(m.line, Warning, fmt.Sprintf("%s is already on line %d, and the provider uses that one", key, first), "keep one of the two")
 			continue
 		}
 		lines[key] = m.line
@@ -167,7 +169,7 @@ func (l *linter) requestOptions(config *Config, options member) {
 			for _, m := range l.object(kind) {
 				var text string
 				if !decode(m.value, &text) {
-					l.ignored(m, "text in quotes")
+					l.ignored(m, "a quoted string")
 					continue
 				}
 				values[m.key] = text
@@ -176,7 +178,7 @@ func (l *linter) requestOptions(config *Config, options member) {
 	}
 }
 
-// object returns the members of a value that has to be an object.
+// object returns the members of a value that must be an object.
 func (l *linter) object(m member) []member {
 	if m.value[0] != '{' {
 		l.ignored(m, "an object")
@@ -185,7 +187,7 @@ func (l *linter) object(m member) []member {
 	return l.members(m.value, m.line)
 }
 
-// decode is true for a value that the provider takes.
+// decode decodes a value. It reports whether the provider accepts it.
 func decode(value json.RawMessage, into any) bool {
 	if string(value) == "null" {
 		return false
@@ -199,7 +201,7 @@ func decode(value json.RawMessage, into any) bool {
 		return true
 	}
 	if _, ok := into.(*float64); ok && !bytes.ContainsAny(value, ".eE") {
-		var n int32 // the provider takes no greater number that is whole
+		var n int32 // the provider accepts no larger integer
 		if json.Unmarshal(value, &n) != nil {
 			return false
 		}
@@ -207,7 +209,8 @@ func decode(value json.RawMessage, into any) bool {
 	return json.Unmarshal(value, into) == nil
 }
 
-// decodeLegacy is true for a value in the old format that the provider takes.
+// decodeLegacy decodes a value in the old format. It reports whether the provider accepts
+// it.
 func decodeLegacy(value string, into any) bool {
 	switch into := into.(type) {
 	case *string:
@@ -236,8 +239,8 @@ func decodeLegacy(value string, into any) bool {
 	return true
 }
 
-// blank replaces comments, which JSON does not have and the provider takes, by as
-// many spaces. It leaves a comment that has no end, which the provider does not take.
+// blank replaces comments, which the provider accepts although JSON has none, by as many
+// spaces. It leaves unterminated comments, which the provider does not accept.
 func blank(text []byte) []byte {
 	out := slices.Clone(text)
 	inString := false

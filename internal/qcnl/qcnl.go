@@ -1,10 +1,11 @@
 // Package qcnl reads the configuration of Intel's default quote provider,
-// /etc/sgx_default_qcnl.conf, as the provider does, and says what is wrong with it.
+// /etc/sgx_default_qcnl.conf, as the provider does, and reports what is wrong with it.
 //
-// The provider itself says nothing. It ignores keys that it does not know and
-// values of another type, and falls back to its defaults where the file is no
-// valid JSON: a PCCS on this very machine. So a missing comma shows as a network
-// error, much later. (Source: QuoteGeneration/qcnl of Intel's DCAP 1.25, for Linux.)
+// The provider itself reports nothing. It ignores unknown keys and values of the wrong
+// type. If the file is not valid JSON, it falls back to its defaults: a PCCS
+// (Provisioning Certificate Caching Service) on this machine. A missing comma thus shows
+// up as a network error, much later. (Source: QuoteGeneration/qcnl of Intel's DCAP 1.25,
+// for Linux.)
 package qcnl
 
 import (
@@ -13,27 +14,27 @@ import (
 	"slices"
 )
 
-// Path is where the provider looks, in this environment.
+// Path returns the path of the configuration file in this environment.
 func Path() string { return cmp.Or(os.Getenv("QCNL_CONF_PATH"), "/etc/sgx_default_qcnl.conf") }
 
-// Config is what the provider works with: what the file says, and the provider's
+// Config is the configuration in force: the settings of the file, and the provider's
 // defaults for the rest.
 type Config struct {
-	PCCSURL           string // "pccs_url": who has the certificates of the platform
-	UseSecureCert     bool   // "use_secure_cert": check TLS certificates
-	CollateralService string // "collateral_service": who has what verifying takes; the PCCS unless said otherwise
+	PCCSURL           string // "pccs_url": the service that has the platform's certificates
+	UseSecureCert     bool   // "use_secure_cert": verify TLS certificates
+	CollateralService string // "collateral_service": the service that has collateral; by default the PCCS
 	TCBUpdateType     string // "tcb_update_type": early or standard
-	PCCSAPIVersion    string // "pccs_api_version": 3.0 has CRLs in hexadecimal, 3.1 in DER
-	RetryTimes        int    // "retry_times": after the first attempt
-	RetryDelay        int    // "retry_delay": seconds; with 0 it doubles, from one second on
-	LocalPCKURL       string // "local_pck_url": asked before the PCCS, if there is one
+	PCCSAPIVersion    string // "pccs_api_version": 3.0 encodes CRLs in hexadecimal, 3.1 in DER
+	RetryTimes        int    // "retry_times": retries after the first attempt
+	RetryDelay        int    // "retry_delay": in seconds; 0 means one second, doubled after each retry
+	LocalPCKURL       string // "local_pck_url": the service used before the PCCS; empty for none
 
-	PCKCacheHours    float64 // "pck_cache_expire_hours": 2160 at most, which is 90 days
-	VerifyCacheHours float64 // "verify_collateral_cache_expire_hours": likewise
-	LocalCacheOnly   bool    // "local_cache_only": ask nobody for the platform's certificates
+	PCKCacheHours    float64 // "pck_cache_expire_hours": at most 2160, which is 90 days
+	VerifyCacheHours float64 // "verify_collateral_cache_expire_hours": at most 2160
+	LocalCacheOnly   bool    // "local_cache_only": request no platform certificates from any service
 
-	// Headers and Params are those of "get_cert" in "custom_request_options": each
-	// request for the platform's certificates has them.
+	// Headers and Params are those of "get_cert" in "custom_request_options". They are
+	// added to each request for the platform's certificates.
 	Headers, Params map[string]string
 }
 
@@ -42,7 +43,7 @@ const (
 	defaultPCCS = "https://localhost:8081" + path
 )
 
-// Default is what the provider works with where the file says nothing.
+// Default returns the provider's defaults.
 func Default() Config {
 	return Config{
 		PCCSURL: defaultPCCS, CollateralService: defaultPCCS, UseSecureCert: true,
@@ -50,9 +51,8 @@ func Default() Config {
 	}
 }
 
-// URLs are the services that the provider asks for the certificates of a platform,
-// in this order. For a quote it needs no other; to verify one it asks the
-// CollateralService.
+// URLs returns the services from which the provider requests the platform's certificates,
+// in this order. Quotes need no other service; verifying uses the CollateralService.
 func (c Config) URLs() []string {
 	if c.LocalCacheOnly {
 		return nil
@@ -60,8 +60,8 @@ func (c Config) URLs() []string {
 	return slices.DeleteFunc([]string{c.LocalPCKURL, c.PCCSURL}, func(u string) bool { return u == "" })
 }
 
-// settings are the values of a configuration by their keys in the file, but for
-// "custom_request_options".
+// settings returns pointers to the settings of a configuration by their keys in the file,
+// except for "custom_request_options".
 func (c *Config) settings() map[string]any {
 	return map[string]any{
 		"pccs_url": &c.PCCSURL, "use_secure_cert": &c.UseSecureCert, "collateral_service": &c.CollateralService,

@@ -12,53 +12,53 @@ func TestParse(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
 		line       int
-		want       string // of the one finding; none where empty
+		want       string // part of the one finding; empty: no finding
 	}{
 		{"good", `{` + good + `}`, 0, ""},
 		{"everything", `{` + good + `, "use_secure_cert": true, "collateral_service": "https://api.trustedservices.intel.com/sgx/certification/v4/", "tcb_update_type": "Early",
 			"pccs_api_version": "3.1", "retry_times": 3, "retry_delay": 5, "local_pck_url": "http://localhost:8081/sgx/certification/v4/", "pck_cache_expire_hours": 168,
 			"verify_collateral_cache_expire_hours": 24.5, "local_cache_only": false, "custom_request_options": {"get_cert": {"headers": {"a": "b"}, "params": {"c": "d"}}}}`, 0, ""},
 		{"comments", "{ // a // comment\n /* and\n another */ " + good + ", \"use_secure_cert\": true }", 0, ""},
-		{"a comment without an end", "{" + good + "} /* x", 1, "no valid JSON"},
-		{"slashes in text", `{` + good + `, "tcb_update_type": "standard"}`, 0, ""},
-		{"a missing comma", "{\n" + good + "\n\"use_secure_cert\": true\n}", 3, "no valid JSON"},
-		{"a comma too many", "{\n" + good + ",\n}", 3, "no valid JSON"},
-		{"no object", `["https://pccs.example/"]`, 1, "no object"},
-		{"nothing", "", 1, "no valid JSON"},
-		{"an unknown key", "{\n" + good + ",\n\"pcks_url\": 1}", 3, `does not know "pcks_url"`},
-		{"quite another key", "{\n" + good + ",\n\"colour\": 1}", 3, `what there is: collateral_service`},
-		{"capitals", "{\n" + good + ",\n\"RETRY_TIMES\": 1}", 3, `write "retry_times"`},
-		{"twice", "{\n" + good + ",\n" + good + "}", 3, "is also in line 2, and the provider takes that one"},
-		{"text for a truth", "{\n" + good + ",\n\"use_secure_cert\": \"false\"}", 3, "true or false, without quotes"},
-		{"text for a number", `{` + good + `, "retry_times": "3"}`, 1, "a whole number, without quotes"},
-		{"a fraction for a whole number", `{` + good + `, "retry_times": 1.5}`, 1, "a whole number, without quotes"},
-		{"too large a number", `{` + good + `, "retry_delay": 2147483648}`, 1, "a whole number, without quotes"},
-		{"a number for text", `{` + good + `, "pccs_api_version": 3.1}`, 1, "text in quotes"},
-		{"null", `{` + good + `, "local_pck_url": null}`, 1, "text in quotes"},
-		{"a whole number that is too large for one", `{` + good + `, "pck_cache_expire_hours": 2147483648}`, 1, "a number, without quotes"},
-		{"no URL", `{}`, 0, "there is no pccs_url"},
-		{"another path", `{"pccs_url": "https://pccs.example/"}`, 1, "has to end with /sgx/certification/v4/"},
-		{"a path without its last slash", `{"pccs_url": "https://pccs.example/sgx/certification/v4"}`, 1, "with the slash"},
-		{"an old version", `{"pccs_url": "https://pccs.example/sgx/certification/v3/"}`, 1, "Intel has ended"},
-		{"no service", `{"pccs_url": "pccs.example"}`, 1, "no URL of a service"},
-		{"without TLS", `{"pccs_url": "http://pccs.example/sgx/certification/v4/"}`, 1, "without TLS"},
+		{"unterminated comment", "{" + good + "} /* x", 1, "invalid JSON"},
+		{"slashes in a string", `{` + good + `, "tcb_update_type": "standard"}`, 0, ""},
+		{"missing comma", "{\n" + good + "\n\"use_secure_cert\": true\n}", 3, "invalid JSON"},
+		{"extra comma", "{\n" + good + ",\n}", 3, "invalid JSON"},
+		{"array", `["https://pccs.example/"]`, 1, "not a JSON object"},
+		{"empty file", "", 1, "invalid JSON"},
+		{"misspelt key", "{\n" + good + ",\n\"pcks_url\": 1}", 3, `unknown key "pcks_url"`},
+		{"unknown key", "{\n" + good + ",\n\"colour\": 1}", 3, `known keys: collateral_service`},
+		{"upper case", "{\n" + good + ",\n\"RETRY_TIMES\": 1}", 3, `write "retry_times"`},
+		{"twice", "{\n" + good + ",\n" + good + "}", 3, "is already on line 2, and the provider uses that one"},
+		{"string for a boolean", "{\n" + good + ",\n\"use_secure_cert\": \"false\"}", 3, "true or false, without quotes"},
+		{"string for an integer", `{` + good + `, "retry_times": "3"}`, 1, "a whole number, without quotes"},
+		{"fraction for an integer", `{` + good + `, "retry_times": 1.5}`, 1, "a whole number, without quotes"},
+		{"integer too large", `{` + good + `, "retry_delay": 2147483648}`, 1, "a whole number, without quotes"},
+		{"number for a string", `{` + good + `, "pccs_api_version": 3.1}`, 1, "a quoted string"},
+		{"null", `{` + good + `, "local_pck_url": null}`, 1, "a quoted string"},
+		{"integer too large for a fraction", `{` + good + `, "pck_cache_expire_hours": 2147483648}`, 1, "a number, without quotes"},
+		{"no URL", `{}`, 0, "no pccs_url"},
+		{"another path", `{"pccs_url": "https://pccs.example/"}`, 1, "end it with /sgx/certification/v4/"},
+		{"no slash at the end", `{"pccs_url": "https://pccs.example/sgx/certification/v4"}`, 1, "including the last slash"},
+		{"old version", `{"pccs_url": "https://pccs.example/sgx/certification/v3/"}`, 1, "discontinued"},
+		{"no scheme", `{"pccs_url": "pccs.example"}`, 1, "not the URL of a service"},
+		{"no TLS", `{"pccs_url": "http://pccs.example/sgx/certification/v4/"}`, 1, "does not use TLS"},
 		{"this machine", `{"pccs_url": "https://localhost:8081/sgx/certification/v4/"}`, 1, "unless one runs here"},
-		{"no TLS check", `{` + good + `, "use_secure_cert": false}`, 1, "not checked"},
-		{"a bad version", `{` + good + `, "pccs_api_version": "4"}`, 1, "3.0 or 3.1"},
-		{"a bad update type", `{` + good + `, "tcb_update_type": "late"}`, 1, "drops the whole file"},
+		{"no TLS check", `{` + good + `, "use_secure_cert": false}`, 1, "not verified"},
+		{"unknown API version", `{` + good + `, "pccs_api_version": "4"}`, 1, "3.0 or 3.1"},
+		{"unknown update type", `{` + good + `, "tcb_update_type": "late"}`, 1, "ignores the whole file"},
 		{"long retries", `{` + good + `, "retry_times": 6, "retry_delay": 10}`, 1, "60 seconds"},
-		{"long retries that double", `{` + good + `, "retry_times": 6}`, 1, "63 seconds"},
-		{"retries for ever", `{` + good + `, "retry_times": -1}`, 1, "for ever"},
-		{"a delay for ever", `{` + good + `, "retry_delay": -1}`, 1, "for ever"},
-		{"a long time", `{` + good + `, "pck_cache_expire_hours": 2161}`, 1, "makes it 2160"},
-		{"less than no time", `{` + good + `, "pck_cache_expire_hours": -1}`, 1, "between 0 and 2160"},
-		{"nobody asked", `{"local_cache_only": true}`, 1, "asks nobody"},
+		{"long retries, doubling", `{` + good + `, "retry_times": 6}`, 1, "63 seconds"},
+		{"endless retries", `{` + good + `, "retry_times": -1}`, 1, "retries forever"},
+		{"endless delay", `{` + good + `, "retry_delay": -1}`, 1, "waits forever"},
+		{"cached too long", `{` + good + `, "pck_cache_expire_hours": 2161}`, 1, "limits to 2160"},
+		{"cached for a negative time", `{` + good + `, "pck_cache_expire_hours": -1}`, 1, "between 0 and 2160"},
+		{"cache only", `{"local_cache_only": true}`, 1, "uses no service"},
 		{"THIM", `{` + good + `, "local_pck_url": "http://169.254.169.254/metadata/THIM/sgx/certification/v4/"}`, 1, "custom_request_options"},
 		{"another request", `{` + good + `, "custom_request_options": {"get_crl": {}}}`, 1, `"get_crl"`},
 		{"another option", `{` + good + `, "custom_request_options": {"get_cert": {"header": {}}}}`, 1, `write "headers"`},
-		{"no options", `{` + good + `, "custom_request_options": []}`, 1, "an object"},
-		{"no text in a header", `{` + good + `, "custom_request_options": {"get_cert": {"headers": {"a": 1}}}}`, 1, "text in quotes"},
-		{"the old format", "# old\nPCCS_URL=https://pccs.example/sgx/certification/v4/\n", 0, "understands PCCS_URL"},
+		{"array for an object", `{` + good + `, "custom_request_options": []}`, 1, "an object"},
+		{"number in a header", `{` + good + `, "custom_request_options": {"get_cert": {"headers": {"a": 1}}}}`, 1, "a quoted string"},
+		{"old format", "# old\nPCCS_URL=https://pccs.example/sgx/certification/v4/\n", 0, "reads PCCS_URL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, findings := Parse([]byte(c.text))
@@ -69,13 +69,13 @@ func TestParse(t *testing.T) {
 				return
 			}
 			if len(findings) != 1 || findings[0].Line != c.line || !strings.Contains(findings[0].String(), c.want) {
-				t.Errorf("found %v, want %q in line %d", findings, c.want, c.line)
+				t.Errorf("found %v, want %q on line %d", findings, c.want, c.line)
 			}
 		})
 	}
 }
 
-// What the provider makes of a file is what Parse returns.
+// Parse returns the same configuration as the provider reads.
 func TestConfig(t *testing.T) {
 	const url = "https://pccs.example/sgx/certification/v4/"
 	changed := func(change func(*Config)) Config {
@@ -88,13 +88,13 @@ func TestConfig(t *testing.T) {
 		name, text string
 		want       Config
 	}{
-		{"its URL is that of the collateral", `{"pccs_url": "` + url + `"}`, changed(func(*Config) {})},
-		{"unless there is another", `{"pccs_url": "` + url + `", "collateral_service": "x"}`, changed(func(c *Config) { c.CollateralService = "x" })},
-		{"no JSON", `{"pccs_url": "` + url + `",}`, Default()},
-		{"no object", `[]`, Default()},
-		{"a bad update type", `{"pccs_url": "` + url + `", "tcb_update_type": "late"}`, Default()},
+		{"collateral from the PCCS", `{"pccs_url": "` + url + `"}`, changed(func(*Config) {})},
+		{"collateral from another service", `{"pccs_url": "` + url + `", "collateral_service": "x"}`, changed(func(c *Config) { c.CollateralService = "x" })},
+		{"invalid JSON", `{"pccs_url": "` + url + `",}`, Default()},
+		{"array", `[]`, Default()},
+		{"unknown update type", `{"pccs_url": "` + url + `", "tcb_update_type": "late"}`, Default()},
 		{"the first of two", `{"pccs_url": "` + url + `", "pccs_url": "x"}`, changed(func(*Config) {})},
-		{"no more than 90 days", `{"pccs_url": "` + url + `", "pck_cache_expire_hours": 1e9}`, changed(func(c *Config) { c.PCKCacheHours = 2160 })},
+		{"at most 90 days", `{"pccs_url": "` + url + `", "pck_cache_expire_hours": 1e9}`, changed(func(c *Config) { c.PCKCacheHours = 2160 })},
 		{"options of requests", `{"pccs_url": "` + url + `", "custom_request_options": {"get_cert": {"headers": {"metadata": "true"}, "params": {"a": "b"}}}}`,
 			changed(func(c *Config) {
 				c.Headers, c.Params = map[string]string{"metadata": "true"}, map[string]string{"a": "b"}
@@ -110,7 +110,7 @@ func TestConfig(t *testing.T) {
 
 func ExampleParse() {
 	config, findings := Parse([]byte(`{
-		// the comma at the end of the next line is missing
+		// the next line should end with a comma
 		"pccs_url": "https://pccs.example/sgx/certification/v4/"
 		"use_secure_cert": true
 	}`))

@@ -31,8 +31,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Most of these tests wait for a helper that looks at its socket every now and
-	// then. They wait together, on small machines, too.
+	// Most of these tests wait for a helper that polls its socket. They wait in
+	// parallel, even on small machines.
 	flag.Parse()
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
@@ -40,23 +40,23 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is more than anything here takes.
+// patience is longer than anything here takes.
 const patience = 10 * time.Second
 
-// running is a helper that runs.
+// running is a running helper.
 type running struct {
-	lines   chan string // of its log
+	lines   chan string // its log
 	metrics *prometheus.Registry
 	stop    context.CancelFunc
 	ended   chan struct{}
-	err     error // what Run has returned, once it has ended
+	err     error // what Run returned, once it has ended
 }
 
 // start runs a helper until the test ends.
 func start(t *testing.T, h *Helper) *running {
 	t.Helper()
-	if h.Slots == 0 {
-		h.Slots = 2
+	if h.Concurrency == 0 {
+		h.Concurrency = 2
 	}
 	r := &running{lines: make(chan string, 1024), metrics: prometheus.NewRegistry(), ended: make(chan struct{})}
 	env := &daemon.Environment{
@@ -77,7 +77,7 @@ func start(t *testing.T, h *Helper) *running {
 	return r
 }
 
-// Write takes a line of the log. There is no room for more than a test needs.
+// Write keeps a line of the log. Lines beyond what a test needs are dropped.
 func (r *running) Write(line []byte) (int, error) {
 	select {
 	case r.lines <- string(line):
@@ -97,7 +97,7 @@ func (r *running) expect(t *testing.T, text string) {
 				return
 			}
 		case <-late:
-			t.Fatalf("the log never says %q", text)
+			t.Fatalf("no line with %q in the log", text)
 		}
 	}
 }
@@ -108,12 +108,12 @@ func (r *running) end(t *testing.T) error {
 	select {
 	case <-r.ended:
 	case <-time.After(patience):
-		t.Fatal("it does not end")
+		t.Fatal("Run has not returned")
 	}
 	return r.err
 }
 
-// socketPath returns a path for a socket that is short enough.
+// socketPath returns a path that is short enough for a socket.
 func socketPath(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "helper")
@@ -124,7 +124,7 @@ func socketPath(t *testing.T) string {
 	return filepath.Join(dir, "s")
 }
 
-// leaveStale leaves the socket of a listener as a daemon does that is killed.
+// leaveStale leaves a stale socket file, as a daemon does when it is killed.
 func leaveStale(t *testing.T, l *aesm.Listener) {
 	t.Helper()
 	path := l.Addr().String()
@@ -135,52 +135,52 @@ func leaveStale(t *testing.T, l *aesm.Listener) {
 	}
 }
 
-func newPlatform(t *testing.T, node string) *simulated.Backend {
+func newBackend(t *testing.T, node string) *simulated.Backend {
 	t.Helper()
-	p, err := simulated.New(node)
+	b, err := simulated.New(node)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return b
 }
 
-// moody is a platform whose InitQuote fails while it is in the mood.
-type moody struct {
+// failing is a backend whose InitQuote fails until fails is cleared.
+type failing struct {
 	*simulated.Backend
-	bad   atomic.Bool
-	asked chan struct{} // receives for each InitQuote
+	fails  atomic.Bool
+	called chan struct{} // receives for each InitQuote
 }
 
-func newMoody(t *testing.T, node string) *moody {
-	m := &moody{Backend: newPlatform(t, node), asked: make(chan struct{}, 64)}
-	m.bad.Store(true)
-	return m
+func newFailing(t *testing.T, node string) *failing {
+	f := &failing{Backend: newBackend(t, node), called: make(chan struct{}, 64)}
+	f.fails.Store(true)
+	return f
 }
 
-func (m *moody) InitQuote(ctx context.Context) (aesm.Initialized, error) {
-	m.asked <- struct{}{}
-	if m.bad.Load() {
+func (f *failing) InitQuote(ctx context.Context) (aesm.Initialized, error) {
+	f.called <- struct{}{}
+	if f.fails.Load() {
 		return aesm.Initialized{}, errors.New("not today")
 	}
-	return m.Backend.InitQuote(ctx)
+	return f.Backend.InitQuote(ctx)
 }
 
-// slow is a platform whose quotes take until it is told to make them. It is no
-// quoting.Reporter, so that a check of it asks for no quote.
-type slow struct {
+// blocking is a backend whose Quote blocks until release is closed. It is not a
+// quoting.Reporter, so that checks call no Quote.
+type blocking struct {
 	quoting.Backend
-	asked chan struct{} // receives for each quote
-	made  chan struct{} // closed when they are to be made
+	called  chan struct{} // receives for each Quote
+	release chan struct{}
 }
 
-func newSlow(t *testing.T) *slow {
-	return &slow{Backend: newPlatform(t, "node"), asked: make(chan struct{}, 1), made: make(chan struct{})}
+func newBlocking(t *testing.T) *blocking {
+	return &blocking{Backend: newBackend(t, "node"), called: make(chan struct{}, 1), release: make(chan struct{})}
 }
 
-func (s *slow) Quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
-	s.asked <- struct{}{}
+func (s *blocking) Quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+	s.called <- struct{}{}
 	select {
-	case <-s.made:
+	case <-s.release:
 		return s.Backend.Quote(ctx, report, challenge)
 	case <-ctx.Done():
 		return aesm.Quoted{}, ctx.Err()
@@ -199,7 +199,7 @@ func getQuote(ctx context.Context, socket string) error {
 	return err
 }
 
-// expectServedBy checks that the daemon behind a socket has a platform's key.
+// expectServedBy checks that the daemon behind a socket has the key of a backend.
 func expectServedBy(t *testing.T, socket string, p interface {
 	InitQuote(context.Context) (aesm.Initialized, error)
 }) {
@@ -211,7 +211,7 @@ func expectServedBy(t *testing.T, socket string, p interface {
 		return
 	}
 	if want, _ := p.InitQuote(t.Context()); got != want {
-		t.Error("another platform has answered")
+		t.Error("another backend has answered")
 	}
 }
 
@@ -225,7 +225,7 @@ func dial(t *testing.T, socket string) net.Conn {
 	return conn
 }
 
-// askOn has an exchange on a connection that is there.
+// askOn makes a request on an open connection.
 func askOn(ctx context.Context, conn net.Conn) error {
 	client := aesm.Client{Timeout: patience, Dial: func(context.Context) (net.Conn, error) { return conn, nil }}
 	_, err := client.QuoteSize(ctx, aesm.IntelQE3KeyID())
@@ -235,12 +235,12 @@ func askOn(ctx context.Context, conn net.Conn) error {
 func TestServes(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	if err := getQuote(t.Context(), socket); err != nil {
 		t.Fatal(err)
 	}
-	r.expect(t, "msg=quote request=GetQuoteEx peer.") // with who it was
+	r.expect(t, "msg=quote request=GetQuoteEx peer.") // with the caller
 	r.stop()
 	if err := r.end(t); err != nil {
 		t.Error(err)
@@ -249,7 +249,7 @@ func TestServes(t *testing.T) {
 # HELP sgx_quote_helper_connections Open connections.
 # TYPE sgx_quote_helper_connections gauge
 sgx_quote_helper_connections 0
-# HELP sgx_quote_helper_requests_total Requests that were answered, by their kind and the AESM code of the answer.
+# HELP sgx_quote_helper_requests_total Requests answered, by kind of request and AESM code of the answer.
 # TYPE sgx_quote_helper_requests_total counter
 sgx_quote_helper_requests_total{code="SUCCESS",request="GetQuoteEx"} 1
 sgx_quote_helper_requests_total{code="SUCCESS",request="GetQuoteSizeEx"} 1
@@ -261,14 +261,14 @@ sgx_quote_helper_requests_total{code="SUCCESS",request="SelectAttKeyID"} 1
 	}
 }
 
-// Whoever has connected by the end is served, and finds no socket afterwards.
-func TestStopServesWhoHasConnected(t *testing.T) {
+// A stopping helper finishes the connections made before, and removes its socket.
+func TestStopDrains(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	var conns []net.Conn
-	for range 16 { // some were accepted by now, and some were not
+	for range 16 { // some accepted by now, some not
 		conns = append(conns, dial(t, socket))
 	}
 	r.stop()
@@ -285,20 +285,20 @@ func TestStopServesWhoHasConnected(t *testing.T) {
 	}
 }
 
-// A quote that is being made is made to the end, whatever becomes of the socket.
-func TestQuoteInTheMaking(t *testing.T) {
+// A quote in progress is finished, whatever happens to the socket.
+func TestQuoteInProgress(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		ends bool // the helper does
 		what func(t *testing.T, r *running, socket string)
 	}{
-		{"the helper is asked to stop", true, func(t *testing.T, r *running, socket string) {
+		{"the helper stops", true, func(t *testing.T, r *running, socket string) {
 			r.stop()
 			late := time.After(patience)
 			for {
 				if _, err := os.Lstat(socket); errors.Is(err, fs.ErrNotExist) {
-					return // it has begun to
+					return // it is stopping
 				}
 				select {
 				case <-late:
@@ -313,7 +313,7 @@ func TestQuoteInTheMaking(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { successor.Close() })
-			r.expect(t, "another daemon has taken the socket")
+			r.expect(t, "another daemon has taken over the socket")
 		}},
 		{"the file is removed", false, func(t *testing.T, r *running, socket string) {
 			if err := os.Remove(socket); err != nil {
@@ -324,21 +324,21 @@ func TestQuoteInTheMaking(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			socket, platform := socketPath(t), newSlow(t)
-			r := start(t, &Helper{Backend: platform, Socket: socket})
+			socket, backend := socketPath(t), newBlocking(t)
+			r := start(t, &Helper{Backend: backend, Socket: socket})
 			r.expect(t, "serving quotes")
 			got := make(chan error, 1)
 			go func() { got <- getQuote(context.Background(), socket) }()
-			<-platform.asked
+			<-backend.called
 			tt.what(t, r, socket)
 			select {
 			case err := <-got:
-				t.Fatalf("no quote was made, but there is an answer: %v", err)
+				t.Fatalf("answered before the quote was made: %v", err)
 			case <-r.ended:
-				t.Fatal("the helper has ended before it made the quote")
+				t.Fatal("the helper ended before it made the quote")
 			default:
 			}
-			close(platform.made)
+			close(backend.release)
 			if err := <-got; err != nil {
 				t.Error(err)
 			}
@@ -351,8 +351,8 @@ func TestQuoteInTheMaking(t *testing.T) {
 	}
 }
 
-// A socket whose file is removed is put in place again, in the same directory.
-// Who has connected to the last one is served.
+// A helper whose socket file is removed creates a new one in the same directory, and
+// finishes the connections to the old one.
 func TestRemovedSocket(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
@@ -360,35 +360,35 @@ func TestRemovedSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	early := dial(t, socket)
 	if err := os.Remove(socket); err != nil {
 		t.Fatal(err)
 	}
 	removed := time.Now()
-	r.expect(t, "level=WARN msg=\"nobody served the socket any more")
+	r.expect(t, "level=WARN msg=\"socket file was missing or stale: listening again")
 	r.expect(t, "serving quotes")
-	if d := time.Since(removed); d > 5*time.Second { // on a machine that is busy, too
-		t.Errorf("it took %s", d)
+	if d := time.Since(removed); d > 5*time.Second { // even on a busy machine
+		t.Errorf("a new socket took %s", d)
 	}
 	if err := getQuote(t.Context(), socket); err != nil {
 		t.Error(err)
 	}
 	if err := askOn(t.Context(), early); err != nil {
-		t.Errorf("the one that had connected: %v", err)
+		t.Errorf("connection made before: %v", err)
 	}
 	if after, err := os.Stat(filepath.Dir(socket)); err != nil || !os.SameFile(directory, after) {
 		t.Errorf("another directory: %v", err)
 	}
 }
 
-// What somebody else has put in the place of the socket is not touched. That is
-// an end with an error, and not before whoever has connected is served.
+// A helper does not touch another file in the place of its socket: it finishes its
+// connections and ends with an error.
 func TestFileInPlaceOfSocket(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
+	r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
 	r.expect(t, "serving quotes")
 	early := dial(t, socket)
 	file := socket + "~"
@@ -399,7 +399,7 @@ func TestFileInPlaceOfSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := askOn(t.Context(), early); err != nil {
-		t.Errorf("the one that had connected: %v", err)
+		t.Errorf("connection made before: %v", err)
 	}
 	if err := r.end(t); !errors.Is(err, aesm.ErrNotSocket) || !strings.Contains(err.Error(), socket) {
 		t.Errorf("%v, want %v", err, aesm.ErrNotSocket)
@@ -417,7 +417,7 @@ func TestStaleSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaveStale(t, l)
-	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	if err := getQuote(t.Context(), socket); err != nil {
 		t.Error(err)
@@ -443,13 +443,13 @@ func TestNoSocket(t *testing.T) {
 		want     error
 		advice   string
 	}{
-		{"of a live daemon", live, false, aesm.ErrInUse, "--takeover"},
-		{"a file", file, false, aesm.ErrNotSocket, "remove it"},
-		{"a file, to be taken over", file, true, aesm.ErrNotSocket, "remove it"},
-		{"in no directory", filepath.Join(file, "s"), false, nil, ""},
+		{"socket of a running daemon", live, false, aesm.ErrInUse, "take over"},
+		{"another file", file, false, aesm.ErrNotSocket, "remove it"},
+		{"another file, with TakeOver", file, true, aesm.ErrNotSocket, "remove it"},
+		{"no directory", filepath.Join(file, "s"), false, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: tt.socket, TakeOver: tt.takeOver})
+			r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: tt.socket, TakeOver: tt.takeOver})
 			err := r.end(t)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.socket) || !strings.Contains(err.Error(), tt.advice) {
 				t.Errorf("%v, want %v and %q", err, tt.want, tt.advice)
@@ -457,57 +457,57 @@ func TestNoSocket(t *testing.T) {
 		})
 	}
 	if !l.Current() {
-		t.Error("the live daemon has lost its socket")
+		t.Error("the running daemon has lost its socket")
 	}
 }
 
-// A helper takes over as soon as it can quote, and not before.
+// A helper takes over as soon as it can make quotes, and not before.
 func TestTakeOverNeedsQuotes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name string
-		gets bool // well
+		name     string
+		recovers bool
 	}{
-		{"it gets well", true},
-		{"it does not", false},
+		{"backend recovers", true},
+		{"backend keeps failing", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			socket := socketPath(t)
-			oldPlatform, newPlatform := newPlatform(t, "old"), newMoody(t, "new")
-			old := start(t, &Helper{Backend: oldPlatform, Socket: socket})
+			oldBackend, newBackend := newBackend(t, "old"), newFailing(t, "new")
+			old := start(t, &Helper{Backend: oldBackend, Socket: socket})
 			old.expect(t, "serving quotes")
-			r := start(t, &Helper{Backend: newPlatform, Socket: socket, TakeOver: true})
-			<-newPlatform.asked
-			r.expect(t, "level=WARN msg=\"there are no quotes\" error=\"backend: not today\"")
-			expectServedBy(t, socket, oldPlatform)
-			newPlatform.bad.Store(!tt.gets)
-			<-newPlatform.asked // again, after a while
-			if tt.gets {
-				r.expect(t, "there are quotes again")
+			r := start(t, &Helper{Backend: newBackend, Socket: socket, TakeOver: true})
+			<-newBackend.called
+			r.expect(t, "level=WARN msg=\"quotes unavailable\" error=\"backend: not today\"")
+			expectServedBy(t, socket, oldBackend)
+			newBackend.fails.Store(!tt.recovers)
+			<-newBackend.called // the next check
+			if tt.recovers {
+				r.expect(t, "quotes available again")
 				r.expect(t, "serving quotes")
-				expectServedBy(t, socket, newPlatform)
+				expectServedBy(t, socket, newBackend)
 				if err := old.end(t); err != nil {
 					t.Error(err)
 				}
 				return
 			}
-			expectServedBy(t, socket, oldPlatform)
+			expectServedBy(t, socket, oldBackend)
 			r.stop()
 			if err := r.end(t); err != nil {
 				t.Error(err)
 			}
-			expectServedBy(t, socket, oldPlatform)
+			expectServedBy(t, socket, oldBackend)
 		})
 	}
 }
 
-// A platform that cannot quote gets a socket that nobody has, since some requests
-// need none; and is asked again.
+// A helper that cannot make quotes still takes a free socket, since some requests need
+// no quote, and checks again.
 func TestServesWithoutQuotes(t *testing.T) {
 	t.Parallel()
-	socket, platform := socketPath(t), newMoody(t, "node")
-	r := start(t, &Helper{Backend: platform, Socket: socket})
+	socket, backend := socketPath(t), newFailing(t, "node")
+	r := start(t, &Helper{Backend: backend, Socket: socket})
 	r.expect(t, "serving quotes")
 	if err := getQuote(t.Context(), socket); !errors.Is(err, aesm.CodeUnexpected) {
 		t.Errorf("%v", err)
@@ -515,8 +515,8 @@ func TestServesWithoutQuotes(t *testing.T) {
 	if keys, err := (&aesm.Client{Socket: socket}).SupportedKeyIDs(t.Context()); len(keys) != 1 || err != nil {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}
-	platform.bad.Store(false)
-	r.expect(t, "there are quotes again")
+	backend.fails.Store(false)
+	r.expect(t, "quotes available again")
 	if err := getQuote(t.Context(), socket); err != nil {
 		t.Error(err)
 	}
@@ -525,7 +525,7 @@ func TestServesWithoutQuotes(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket})
+	r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: socket})
 	r.expect(t, "serving quotes")
 	early := dial(t, socket)
 	successor, err := aesm.TakeOver(socket)
@@ -533,9 +533,9 @@ func TestReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer successor.Close()
-	r.expect(t, "another daemon has taken the socket")
+	r.expect(t, "another daemon has taken over the socket")
 	if err := askOn(t.Context(), early); err != nil {
-		t.Errorf("the one that had connected: %v", err)
+		t.Errorf("connection made before: %v", err)
 	}
 	if err := r.end(t); err != nil {
 		t.Error(err)
@@ -545,7 +545,7 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// A helper that stands by takes the socket again, but only from one that is gone.
+// A helper that stands by takes the socket back, but only from a daemon that is gone.
 func TestStandBy(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -562,14 +562,14 @@ func TestStandBy(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			socket := socketPath(t)
-			r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
+			r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: socket, TakeOver: true, StandBy: true})
 			r.expect(t, "serving quotes")
 			successor, err := aesm.TakeOver(socket)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.expect(t, "another daemon has taken the socket")
-			for range 2 { // looks whether it is alive
+			r.expect(t, "another daemon has taken over the socket")
+			for range 2 { // polls of the helper that stands by
 				conn, err := successor.Accept()
 				if err != nil {
 					t.Fatal(err)
@@ -577,10 +577,10 @@ func TestStandBy(t *testing.T) {
 				conn.Close()
 			}
 			if !successor.Current() {
-				t.Error("a live daemon has lost its socket")
+				t.Error("a running daemon has lost its socket")
 			}
 			tt.end(t, successor)
-			r.expect(t, "nobody served the socket any more")
+			r.expect(t, "socket file was missing or stale: listening again")
 			r.expect(t, "serving quotes")
 			if err := getQuote(t.Context(), socket); err != nil {
 				t.Error(err)
@@ -596,14 +596,14 @@ func TestStandBy(t *testing.T) {
 func TestStandByStops(t *testing.T) {
 	t.Parallel()
 	socket := socketPath(t)
-	r := start(t, &Helper{Backend: newPlatform(t, "node"), Socket: socket, StandBy: true})
+	r := start(t, &Helper{Backend: newBackend(t, "node"), Socket: socket, StandBy: true})
 	r.expect(t, "serving quotes")
 	successor, err := aesm.TakeOver(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer successor.Close()
-	r.expect(t, "another daemon has taken the socket")
+	r.expect(t, "another daemon has taken over the socket")
 	r.stop()
 	if err := r.end(t); err != nil {
 		t.Error(err)
@@ -613,15 +613,15 @@ func TestStandByStops(t *testing.T) {
 	}
 }
 
-// However often helpers take over from each other, no client notices.
+// No client notices helpers that take over from each other.
 func TestManyTakeOvers(t *testing.T) {
 	t.Parallel()
-	socket, platform := socketPath(t), newPlatform(t, "node")
+	socket, backend := socketPath(t), newBackend(t, "node")
 	directory, err := os.Stat(filepath.Dir(socket))
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := start(t, &Helper{Backend: platform, Socket: socket})
+	first := start(t, &Helper{Backend: backend, Socket: socket})
 	first.expect(t, "serving quotes")
 
 	asking, enough := context.WithCancel(t.Context())
@@ -641,7 +641,7 @@ func TestManyTakeOvers(t *testing.T) {
 	}
 	helpers := []*running{first}
 	for range 20 {
-		r := start(t, &Helper{Backend: platform, Socket: socket, TakeOver: true})
+		r := start(t, &Helper{Backend: backend, Socket: socket, TakeOver: true})
 		r.expect(t, "serving quotes")
 		if err := getQuote(t.Context(), socket); err != nil {
 			t.Error(err)
@@ -662,25 +662,27 @@ func TestManyTakeOvers(t *testing.T) {
 		t.Errorf("another directory: %v", err)
 	}
 	if left, _ := os.ReadDir(filepath.Dir(socket)); len(left) != 1 {
-		t.Errorf("in the directory: %v", left)
+		t.Errorf("files in the directory: %v, want only the socket", left)
 	}
 }
 
-// script is a platform whose InitQuote returns one error after the other, and the
+// script is a backend whose InitQuote returns one error after the other, and the
 // last one again and again.
 type script struct {
 	quoting.Backend
-	began time.Time
+	start time.Time
 	takes time.Duration
 	errs  []error
-	times []int // at how many seconds since it began it was asked
+	times []int // of the calls, in seconds since start
 }
 
 func (s *script) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 	err := s.errs[min(len(s.times), len(s.errs)-1)]
-	s.times = append(s.times, int(time.Since(s.began).Seconds()))
-	if !pause(ctx, s.takes) {
+	s.times = append(s.times, int(time.Since(s.start).Seconds()))
+	select {
+	case <-ctx.Done():
 		err = ctx.Err()
+	case <-time.After(s.takes):
 	}
 	if err != nil {
 		return aesm.Initialized{}, err
@@ -688,62 +690,60 @@ func (s *script) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 	return s.Backend.InitQuote(ctx)
 }
 
-// The platform is checked seldom while it is well, and often while it is not. The
-// log tells of the changes only.
+// A backend is checked every 10 seconds while it works, and every second while it
+// fails. Only changes are logged.
 func TestChecks(t *testing.T) {
-	ill := errors.New("not today")
+	failure := errors.New("not today")
 	const (
-		no     = "level=WARN msg=\"there are no quotes\" error=\"backend: not today\"\n"
-		yes    = "level=INFO msg=\"there are quotes again\"\n"
-		silent = "level=WARN msg=\"there are no quotes\" error=\"backend: no answer from the platform within 10s: context deadline exceeded\"\n"
+		unavailable = "level=WARN msg=\"quotes unavailable\" error=\"backend: not today\"\n"
+		available   = "level=INFO msg=\"quotes available again\"\n"
+		timeout     = "level=WARN msg=\"quotes unavailable\" error=\"backend: no answer from the quote backend within 10s: context deadline exceeded\"\n"
 	)
 	for _, tt := range []struct {
 		name  string
 		errs  []error
 		takes time.Duration
-		times []int // at how many seconds
+		times []int // of the checks, in seconds
 		log   string
-		able  bool // it is, or was
+		ready bool // a check has succeeded
 	}{
-		{"well", []error{nil}, 0, []int{0, 10, 20, 30}, "", true},
-		{"ill", []error{ill}, 0, []int{0, 1, 2, 3}, no, false},
-		{"gets well", []error{ill, ill, nil}, 0, []int{0, 1, 2, 12}, no + yes, true},
-		{"falls ill", []error{nil, ill}, 0, []int{0, 10, 11, 12}, no, true},
-		{"comes and goes", []error{nil, ill, nil, ill}, 0, []int{0, 10, 11, 21, 22}, no + yes + no, true},
+		{"works", []error{nil}, 0, []int{0, 10, 20, 30}, "", true},
+		{"fails", []error{failure}, 0, []int{0, 1, 2, 3}, unavailable, false},
+		{"recovers", []error{failure, failure, nil}, 0, []int{0, 1, 2, 12}, unavailable + available, true},
+		{"begins to fail", []error{nil, failure}, 0, []int{0, 10, 11, 12}, unavailable, true},
+		{"fails now and then", []error{nil, failure, nil, failure}, 0, []int{0, 10, 11, 21, 22}, unavailable + available + unavailable, true},
 		{"slow", []error{nil}, 9 * time.Second, []int{0, 19, 38}, "", true},
-		{"hangs", []error{nil}, time.Hour, []int{0, 11, 22}, silent, false},
+		{"hangs", []error{nil}, time.Hour, []int{0, 11, 22}, timeout, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				platform := &script{Backend: newPlatform(t, "node"), began: time.Now(), takes: tt.takes, errs: tt.errs}
+				backend := &script{Backend: newBackend(t, "node"), start: time.Now(), takes: tt.takes, errs: tt.errs}
 				var log strings.Builder
-				k := &keeper{
-					log:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
-					quotes: new(daemon.Health).Condition("quotes"),
-					able:   make(chan struct{}),
-				}
+				c := newChecker(quoting.NewService(backend, 1, nil),
+					slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: withoutTime})),
+					new(daemon.Health).Condition("quotes"))
 				ctx, stop := context.WithCancel(t.Context())
 				var checks sync.WaitGroup
-				checks.Go(func() { k.check(ctx, quoting.NewService(platform, 1, nil)) })
+				checks.Go(func() { c.run(ctx) })
 				time.Sleep(time.Duration(tt.times[len(tt.times)-1]) * time.Second)
 				synctest.Wait()
 				stop()
 				checks.Wait()
 
-				if !slices.Equal(platform.times, tt.times) {
-					t.Errorf("checked at %d seconds, want %d", platform.times, tt.times)
+				if !slices.Equal(backend.times, tt.times) {
+					t.Errorf("checked at %d seconds, want %d", backend.times, tt.times)
 				}
 				if log.String() != tt.log {
-					t.Errorf("the log is\n%swant\n%s", &log, tt.log)
+					t.Errorf("log:\n%swant:\n%s", &log, tt.log)
 				}
-				able := false
+				ready := false
 				select {
-				case <-k.able:
-					able = true
+				case <-c.ready:
+					ready = true
 				default:
 				}
-				if able != tt.able {
-					t.Errorf("able: %t", able)
+				if ready != tt.ready {
+					t.Errorf("ready: %t, want %t", ready, tt.ready)
 				}
 			})
 		})

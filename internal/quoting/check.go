@@ -10,24 +10,25 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// Reporter is a Platform that can make reports itself, as an enclave would.
+// Reporter is a Backend that can make reports itself, as an enclave would.
 type Reporter interface {
-	// Report returns a report of the quote helper for a target.
+	// Report returns a report of the quote helper for target.
 	Report(target sgx.TargetInfo) (sgx.Report, error)
 }
 
-// Check finds out whether quotes can be had now, the way that clients have them:
-// it gets one of a report of its own where the platform is a Reporter, and does
-// all that leads up to it elsewhere.
+// Check checks that quotes can be made now, through the same path as a client's
+// requests. It gets a quote of a report of its own if the backend is a Reporter;
+// otherwise it does everything that precedes a quote.
 func (s *Service) Check(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.metrics.panicked()
-			err = fmt.Errorf("a bug in the platform: panic: %v\n%s", v, debug.Stack())
+			err = fmt.Errorf("panic in the quote backend: %v\n%s", v, debug.Stack())
 		}
 	}()
+	var self aesm.Caller
 	key := s.keys[0]
-	ready, err := s.InitQuote(ctx, aesm.Caller{}, key)
+	ready, err := s.InitQuote(ctx, self, key)
 	if err != nil {
 		return err
 	}
@@ -43,9 +44,12 @@ func (s *Service) Check(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	quoted, err := s.Quote(ctx, aesm.Caller{}, key, report, nil)
-	if err == nil && len(quoted.Quote) != size {
-		err = errors.New("platform: the quote has another size than was said")
+	quoted, err := s.Quote(ctx, self, key, report, nil)
+	if err != nil {
+		return err
 	}
-	return err
+	if len(quoted.Quote) != size {
+		return errors.New("quote backend: size of the quote differs from QuoteSize")
+	}
+	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// reporting is a stub that makes reports.
+// reporting is a stub that is a Reporter.
 type reporting struct {
 	stub
 	report func() (sgx.Report, error)
@@ -36,19 +36,19 @@ func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		backend Backend
-		want    string // a part of the error, "" for none
+		want    string // part of the error, "" for none
 	}{
 		{"simulated", simulation, ""},
-		{"simulated, without reports", struct{ Backend }{simulation}, ""},
-		{"a quote is made", &reporting{report: report}, ""},
-		{"without reports no quote is made", &stub{quote: noQuote}, ""},
-		{"no InitQuote", &stub{init: noInit}, "backend: the cause"},
-		{"no QuoteSize", &stub{size: noSize}, "backend: the cause"},
-		{"no report", &reporting{report: func() (sgx.Report, error) { return sgx.Report{}, cause }}, "the cause"},
-		{"no Quote", &reporting{stub{quote: noQuote}, report}, "backend: the cause"},
-		{"a quote of another size", &reporting{stub{quote: shorter}, report}, "another size"},
-		{"a report for another platform", wrongReports{simulation}, "client: INVALID_REPORT"},
-		{"a bug", &stub{init: func(context.Context) (aesm.Initialized, error) { panic("at the disco") }}, "panic: at the disco\n"},
+		{"simulated, not a Reporter", struct{ Backend }{simulation}, ""},
+		{"Reporter", &reporting{report: report}, ""},
+		{"Quote is not called without a Reporter", &stub{quote: noQuote}, ""},
+		{"InitQuote fails", &stub{init: noInit}, "backend: the cause"},
+		{"QuoteSize fails", &stub{size: noSize}, "backend: the cause"},
+		{"Report fails", &reporting{report: func() (sgx.Report, error) { return sgx.Report{}, cause }}, "the cause"},
+		{"Quote fails", &reporting{stub{quote: noQuote}, report}, "backend: the cause"},
+		{"quote of another size", &reporting{stub{quote: shorter}, report}, "size of the quote differs"},
+		{"report for another target", wrongReports{simulation}, "client: INVALID_REPORT"},
+		{"panic", &stub{init: func(context.Context) (aesm.Initialized, error) { panic("at the disco") }}, "panic in the quote backend: at the disco\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			metrics := NewMetrics(prometheus.NewRegistry())
@@ -64,14 +64,14 @@ func TestCheck(t *testing.T) {
 				panics = 1
 			}
 			if got := testutil.ToFloat64(metrics.panics); got != panics {
-				t.Errorf("%v panics were counted", got)
+				t.Errorf("%v panics counted, want %v", got, panics)
 			}
 			expectIdle(t, s.queue)
 		})
 	}
 }
 
-// wrongReports makes its reports for nobody.
+// wrongReports makes reports for an empty target.
 type wrongReports struct{ *simulated.Backend }
 
 func (p wrongReports) Report(sgx.TargetInfo) (sgx.Report, error) {

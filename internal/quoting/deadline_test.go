@@ -15,34 +15,34 @@ func TestDeadlineContext(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name string
-		do   func(cancel context.CancelFunc) // with the context above
+		do   func(cancel context.CancelFunc) // cancel cancels the parent
 		want error
 	}{
-		{"at once", passes(0), nil},
+		{"at the start", passes(0), nil},
 		{"just before", passes(Deadline - 1), nil},
-		{"at the end", passes(Deadline), context.DeadlineExceeded},
-		{"long after it", passes(Deadline + time.Hour), context.DeadlineExceeded},
-		{"the one above ends", func(cancel context.CancelFunc) { cancel() }, context.Canceled},
+		{"at the deadline", passes(Deadline), context.DeadlineExceeded},
+		{"long after the deadline", passes(Deadline + time.Hour), context.DeadlineExceeded},
+		{"parent cancelled", func(cancel context.CancelFunc) { cancel() }, context.Canceled},
 	} {
-		for _, waited := range []bool{false, true} {
+		for _, doneCalled := range []bool{false, true} {
 			name := tt.name
-			if waited {
-				name += ", and somebody waits"
+			if doneCalled {
+				name += ", Done called"
 			}
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					above, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+					parent, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
 					defer cancel()
-					made := time.Now()
-					ctx, stop := withDeadline(above)
-					defer stop()
-					if at, ok := ctx.Deadline(); !ok || at.Sub(made) != Deadline {
-						t.Errorf("its deadline: %s, %v", at.Sub(made), ok)
+					start := time.Now()
+					ctx, end := withDeadline(parent)
+					defer end()
+					if at, ok := ctx.Deadline(); !ok || at.Sub(start) != Deadline {
+						t.Errorf("Deadline: after %s, %v", at.Sub(start), ok)
 					}
 					if ctx.Value(key{}) != "value" {
-						t.Error("it has not the values of the one above")
+						t.Error("values of the parent are missing")
 					}
-					if waited {
+					if doneCalled {
 						ctx.Done()
 					}
 					tt.do(cancel)
@@ -50,21 +50,21 @@ func TestDeadlineContext(t *testing.T) {
 					if err := ctx.Err(); err != tt.want {
 						t.Errorf("Err: %v, want %v", err, tt.want)
 					}
-					if timed := ctx.(*deadline).timed != nil; timed != waited {
-						t.Errorf("it has a timer: %v", timed)
+					if timed := ctx.(*lazyDeadline).timed != nil; timed != doneCalled {
+						t.Errorf("timer started: %v, want %v", timed, doneCalled)
 					}
 					select {
 					case <-ctx.Done():
 						if tt.want == nil {
-							t.Error("it is done")
+							t.Error("done too early")
 						}
 					default:
 						if tt.want != nil {
-							t.Error("it is not done")
+							t.Error("not done")
 						}
 					}
 					if err := ctx.Err(); err != tt.want {
-						t.Errorf("Err, asked again: %v, want %v", err, tt.want)
+						t.Errorf("Err after Done: %v, want %v", err, tt.want)
 					}
 				})
 			})
@@ -72,43 +72,43 @@ func TestDeadlineContext(t *testing.T) {
 	}
 }
 
-// Whoever waits is told in the very moment.
-func TestDeadlineContextWakes(t *testing.T) {
+// A context derived from it ends exactly at the deadline.
+func TestDeadlineOfDerivedContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		made := time.Now()
-		ctx, stop := withDeadline(t.Context())
-		defer stop()
-		below, cancel := context.WithTimeout(ctx, time.Hour) // as a platform makes it
+		start := time.Now()
+		ctx, end := withDeadline(t.Context())
+		defer end()
+		derived, cancel := context.WithTimeout(ctx, time.Hour) // as a backend does
 		defer cancel()
 		time.Sleep(time.Second)
-		<-below.Done()
-		if d := time.Since(made); d != Deadline || !errors.Is(below.Err(), context.DeadlineExceeded) {
-			t.Errorf("after %s: %v", d, below.Err())
+		<-derived.Done()
+		if d := time.Since(start); d != Deadline || !errors.Is(derived.Err(), context.DeadlineExceeded) {
+			t.Errorf("after %s: %v", d, derived.Err())
 		}
 	})
 }
 
-// At the end of a request nobody waits for its deadline any more.
-func TestDeadlineContextStops(t *testing.T) {
+// The end of a request ends its context.
+func TestDeadlineEndOfRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := withDeadline(t.Context())
+		ctx, end := withDeadline(t.Context())
 		woken := make(chan error, 1)
 		context.AfterFunc(ctx, func() { woken <- ctx.Err() })
-		stop()
+		end()
 		synctest.Wait()
 		if err := <-woken; !errors.Is(err, context.Canceled) {
-			t.Errorf("ended by %v", err)
+			t.Errorf("Err: %v", err)
 		}
-		stop() // does no harm
+		end() // a second call does no harm
 
-		ctx, stop = withDeadline(t.Context())
-		stop()
-		if ctx.(*deadline).timed != nil {
-			t.Error("the end has started a timer")
+		ctx, end = withDeadline(t.Context())
+		end()
+		if ctx.(*lazyDeadline).timed != nil {
+			t.Error("the end of the request started a timer")
 		}
-		<-ctx.Done() // who waits only now is told at once
+		<-ctx.Done() // closed, although Done is only called now
 		if err := ctx.Err(); err != context.Canceled {
-			t.Errorf("ended by %v", err)
+			t.Errorf("Err: %v", err)
 		}
 	})
 }

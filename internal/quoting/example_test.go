@@ -10,19 +10,19 @@ import (
 	"github.com/confcom/confcom/quote"
 )
 
-// The service of a simulated platform that serves four requests at a time. It is
-// the Handler of an aesm.Server.
+// A service whose simulated backend serves four requests at a time. It can be the
+// Handler of an aesm.Server.
 func ExampleService() {
-	platform, err := simulated.New("node-1")
+	backend, err := simulated.New("node-1")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	service := quoting.NewService(platform, 4, nil)
+	service := quoting.NewService(backend, 4, nil)
 
 	ctx, key := context.Background(), aesm.IntelQE3KeyID()
 	ready, _ := service.InitQuote(ctx, aesm.Caller{}, key)
-	report, _ := platform.Report(ready.TargetInfo) // elsewhere, an enclave makes it
+	report, _ := backend.Report(ready.TargetInfo) // on SGX hardware, an enclave makes it
 	quoted, err := service.Quote(ctx, aesm.Caller{}, key, report, nil)
 	if err != nil {
 		fmt.Println(err)

@@ -9,7 +9,7 @@ import (
 )
 
 func TestLayerOf(t *testing.T) {
-	elsewhere := map[aesm.Code]Layer{
+	others := map[aesm.Code]Layer{ // all other codes are of the backend
 		aesm.CodeAttKeyNotInitialized:     LayerClient,
 		aesm.CodeErrorReport:              LayerClient,
 		aesm.CodeInvalidReport:            LayerClient,
@@ -25,7 +25,7 @@ func TestLayerOf(t *testing.T) {
 		aesm.CodeNoPlatformCertData:     LayerProvider,
 	}
 	for code := aesm.CodeUnexpected; code <= aesm.CodeConfigUnsupported+1; code++ {
-		want, ok := elsewhere[code]
+		want, ok := others[code]
 		if !ok {
 			want = LayerBackend
 		}
@@ -36,19 +36,19 @@ func TestLayerOf(t *testing.T) {
 }
 
 func TestFailure(t *testing.T) {
-	cause := errors.New("the daemon answered with garbage")
+	cause := errors.New("the daemon sent a malformed reply")
 	var err error = &Failure{LayerProvider, aesm.CodeNoPlatformCertData, cause, "register the platform"}
-	if got, want := err.Error(), "provider: the daemon answered with garbage"; got != want {
+	if got, want := err.Error(), "provider: the daemon sent a malformed reply"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	err = fmt.Errorf("somewhere: %w", err)
 	if !errors.Is(err, cause) || !errors.Is(err, aesm.CodeNoPlatformCertData) || errors.Is(err, aesm.CodeUnexpected) {
-		t.Error("it is not its cause and its code")
+		t.Error("Failure does not wrap exactly its cause and its code")
 	}
-	// The cause may have a code as well: the client is told that of the failure.
+	// The code of the failure takes precedence over a code of its cause.
 	err = &Failure{LayerBackend, aesm.CodeBusy, aesm.CodeNetwork, ""}
 	if code, _ := errors.AsType[aesm.Code](err); code != aesm.CodeBusy {
-		t.Errorf("the client is told %s", code)
+		t.Errorf("code %s", code)
 	}
 }
 
@@ -62,9 +62,9 @@ func TestFailureOf(t *testing.T) {
 		err  error
 		want Failure
 	}{
-		{"of the service", aesm.CodeBusy, fmt.Errorf("aesm: %w", failure), *failure},
-		{"of a check of the request", aesm.CodeParameter, bad, Failure{LayerClient, aesm.CodeParameter, bad, ""}},
-		{"a bug", aesm.CodeUnexpected, panicked, Failure{LayerBackend, aesm.CodeUnexpected, panicked, ""}},
+		{"failure of the service", aesm.CodeBusy, fmt.Errorf("aesm: %w", failure), *failure},
+		{"request rejected by aesm.Server", aesm.CodeParameter, bad, Failure{LayerClient, aesm.CodeParameter, bad, ""}},
+		{"panic", aesm.CodeUnexpected, panicked, Failure{LayerBackend, aesm.CodeUnexpected, panicked, ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := failureOf(tt.code, tt.err); got != tt.want {

@@ -14,14 +14,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stub is a Platform that does what its fields say, and all else at once.
+// stub is a Backend that does what its fields say. A method without a field succeeds
+// at once.
 type stub struct {
 	init  func(ctx context.Context) (aesm.Initialized, error)
 	size  func(ctx context.Context) (int, error)
 	quote func(ctx context.Context) (aesm.Quoted, error)
 }
 
-// The quote of a stub has as many bytes as it says.
+// stubSize is the length of a stub's quote, and what its QuoteSize returns.
 const stubSize = 500
 
 func (p *stub) InitQuote(ctx context.Context) (aesm.Initialized, error) {
@@ -47,15 +48,15 @@ func (p *stub) Quote(ctx context.Context, _ sgx.Report, _ *aesm.Challenge) (aesm
 
 // gate lets quotes through one by one.
 type gate struct {
-	entered chan struct{} // receives when a quote is in the making
-	leave   chan struct{} // lets one quote go
+	entered chan struct{} // receives when a request reaches the backend
+	leave   chan struct{} // lets one request finish
 }
 
 func newGate() *gate {
 	return &gate{entered: make(chan struct{}), leave: make(chan struct{})}
 }
 
-// pass is the quote of a stub.
+// pass is a stub's Quote.
 func (g *gate) pass(ctx context.Context) (aesm.Quoted, error) {
 	g.entered <- struct{}{}
 	select {
@@ -66,19 +67,19 @@ func (g *gate) pass(ctx context.Context) (aesm.Quoted, error) {
 	}
 }
 
-// quoteAs asks for a quote as a process of a pod.
+// quoteAs requests a quote as a process of a pod does.
 func quoteAs(ctx context.Context, s *Service, pod string) error {
 	_, err := s.Quote(ctx, aesm.Caller{Peer: peer.Peer{Pod: pod}}, s.keys[0], sgx.Report{}, nil)
 	return err
 }
 
-// expectIdle checks that no request has left anything in a queue.
+// expectIdle checks that no request is left in a queue.
 func expectIdle(t *testing.T, q *queue) {
 	t.Helper()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.free != q.slots || q.waiting != 0 || len(q.lines) != 0 {
-		t.Errorf("left behind: %d of %d slots are free, %d wait, %d lines", q.free, q.slots, q.waiting, len(q.lines))
+	if q.free != q.concurrency || q.waiting != 0 || len(q.peers) != 0 {
+		t.Errorf("queue not idle: %d of %d free, %d requests waiting, %d peers", q.free, q.concurrency, q.waiting, len(q.peers))
 	}
 }
 

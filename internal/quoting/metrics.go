@@ -1,6 +1,7 @@
 package quoting
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,11 +9,9 @@ import (
 	"github.com/confcom/confcom/aesm"
 )
 
-// Metrics are what the quote service tells Prometheus. Nothing in their labels
-// comes from clients, so that their number is bounded. A nil *Metrics counts
-// nothing.
+// Metrics are the Prometheus metrics of the quote service. No label value comes from
+// a client, so the number of series is bounded. A nil *Metrics counts nothing.
 type Metrics struct {
-	registry    prometheus.Registerer
 	requests    *prometheus.CounterVec
 	failures    *prometheus.CounterVec
 	drops       *prometheus.CounterVec
@@ -20,9 +19,10 @@ type Metrics struct {
 	connections prometheus.Gauge
 	wait        prometheus.Histogram
 	service     prometheus.Histogram
+	queue       atomic.Pointer[queue] // nil until there is a Service
 }
 
-// NewMetrics registers the metrics.
+// NewMetrics registers the metrics. They describe one Service.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -32,32 +32,38 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: []float64{0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}})
 	}
 	m := &Metrics{
-		registry: registry,
-		requests: counters("sgx_quote_helper_requests_total", "Requests that were answered, by their kind and the AESM code of the answer.", "request", "code"),
-		failures: counters("sgx_quote_helper_failures_total", "Requests that were answered with an error, by the layer that it comes from.", "layer"),
-		drops:    counters("sgx_quote_helper_dropped_connections_total", "Connections that were closed without an answer, by the reason.", "reason"),
+		requests: counters("sgx_quote_helper_requests_total", "Requests answered, by kind of request and AESM code of the answer.", "request", "code"),
+		failures: counters("sgx_quote_helper_failures_total", "Requests answered with an error, by the layer that the error comes from.", "layer"),
+		drops:    counters("sgx_quote_helper_dropped_connections_total", "Connections closed without an answer, by reason.", "reason"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "sgx_quote_helper_panics_total",
-			Help: "Requests that met with a bug of the quote helper, which is in its log."}),
+			Help: "Panics while serving a request or checking the quote backend. Each is a bug; its stack is in the log."}),
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sgx_quote_helper_connections", Help: "Open connections."}),
-		wait:        seconds("sgx_quote_helper_queue_wait_seconds", "How long requests have waited for a slot of the platform."),
-		service:     seconds("sgx_quote_helper_service_seconds", "How long the platform has taken for a request."),
+		wait:        seconds("sgx_quote_helper_queue_wait_seconds", "Time that requests waited in the queue before the quote backend served them."),
+		service:     seconds("sgx_quote_helper_service_seconds", "Time that the quote backend took to serve a request."),
 	}
-	registry.MustRegister(m.requests, m.failures, m.drops, m.panics, m.connections, m.wait, m.service)
+	gauge := func(name, help string, value func(*queue) int) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			if q := m.queue.Load(); q != nil {
+				return float64(value(q))
+			}
+			return 0
+		})
+	}
+	registry.MustRegister(m.requests, m.failures, m.drops, m.panics, m.connections, m.wait, m.service,
+		gauge("sgx_quote_helper_platform_slots", "Requests that the quote backend can serve at a time.",
+			func(q *queue) int { return q.concurrency }),
+		gauge("sgx_quote_helper_requests_in_flight", "Requests that the quote backend is serving.",
+			func(q *queue) int { inService, _ := q.load(); return inService }),
+		gauge("sgx_quote_helper_requests_waiting", "Requests that wait in the queue for the quote backend.",
+			func(q *queue) int { _, waiting := q.load(); return waiting }))
 	return m
 }
 
-// watch adds what the queue can tell at any time.
+// watch has the gauges report the state of q.
 func (m *Metrics) watch(q *queue) {
-	if m == nil {
-		return
+	if m != nil {
+		m.queue.Store(q)
 	}
-	gauge := func(name, help string, value func() int) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
-			func() float64 { return float64(value()) }))
-	}
-	gauge("sgx_quote_helper_platform_slots", "Requests that the platform serves at a time.", func() int { return q.slots })
-	gauge("sgx_quote_helper_requests_in_flight", "Requests that the platform serves now.", func() int { taken, _ := q.load(); return taken })
-	gauge("sgx_quote_helper_requests_waiting", "Requests that wait for a slot of the platform now.", func() int { _, waiting := q.load(); return waiting })
 }
 
 func (m *Metrics) waited(d time.Duration) {
@@ -92,7 +98,7 @@ func (m *Metrics) failed(layer Layer) {
 	}
 }
 
-// ended counts what became of a connection.
+// ended counts the end of a connection.
 func (m *Metrics) ended(e aesm.Exchange) {
 	if m == nil {
 		return
@@ -100,9 +106,9 @@ func (m *Metrics) ended(e aesm.Exchange) {
 	switch e.Drop {
 	case aesm.DropAccept:
 		m.drops.WithLabelValues(e.Drop.String()).Inc()
-		return // there was none
+		return // there was no connection
 	case aesm.NotDropped:
-		code := "unknown" // a daemon upstream can have any number
+		code := "unknown" // an upstream daemon can answer with any number
 		if e.Code <= aesm.CodeConfigUnsupported {
 			code = e.Code.String()
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// silent is an observer without a log.
+// silent returns an observer without a log.
 func silent(metrics *Metrics) *Observer {
 	return NewObserver(slog.New(slog.DiscardHandler), metrics)
 }
@@ -41,38 +41,38 @@ func TestMetrics(t *testing.T) {
 		o.Ended(t.Context(), e)
 	}
 	o.Ended(t.Context(), aesm.Exchange{Drop: aesm.DropAccept, Err: errors.New("too many files")})
-	o.Connected() // and is still open
+	o.Connected() // and stays open
 	s.queue.enter(t.Context(), "a")
 
 	want := `
 # HELP sgx_quote_helper_connections Open connections.
 # TYPE sgx_quote_helper_connections gauge
 sgx_quote_helper_connections 1
-# HELP sgx_quote_helper_dropped_connections_total Connections that were closed without an answer, by the reason.
+# HELP sgx_quote_helper_dropped_connections_total Connections closed without an answer, by reason.
 # TYPE sgx_quote_helper_dropped_connections_total counter
 sgx_quote_helper_dropped_connections_total{reason="accept"} 1
 sgx_quote_helper_dropped_connections_total{reason="evicted"} 1
 sgx_quote_helper_dropped_connections_total{reason="malformed"} 1
-# HELP sgx_quote_helper_failures_total Requests that were answered with an error, by the layer that it comes from.
+# HELP sgx_quote_helper_failures_total Requests answered with an error, by the layer that the error comes from.
 # TYPE sgx_quote_helper_failures_total counter
 sgx_quote_helper_failures_total{layer="client"} 1
 sgx_quote_helper_failures_total{layer="queue"} 1
-# HELP sgx_quote_helper_panics_total Requests that met with a bug of the quote helper, which is in its log.
+# HELP sgx_quote_helper_panics_total Panics while serving a request or checking the quote backend. Each is a bug; its stack is in the log.
 # TYPE sgx_quote_helper_panics_total counter
 sgx_quote_helper_panics_total 1
-# HELP sgx_quote_helper_platform_slots Requests that the platform serves at a time.
+# HELP sgx_quote_helper_platform_slots Requests that the quote backend can serve at a time.
 # TYPE sgx_quote_helper_platform_slots gauge
 sgx_quote_helper_platform_slots 3
-# HELP sgx_quote_helper_requests_in_flight Requests that the platform serves now.
+# HELP sgx_quote_helper_requests_in_flight Requests that the quote backend is serving.
 # TYPE sgx_quote_helper_requests_in_flight gauge
 sgx_quote_helper_requests_in_flight 1
-# HELP sgx_quote_helper_requests_total Requests that were answered, by their kind and the AESM code of the answer.
+# HELP sgx_quote_helper_requests_total Requests answered, by kind of request and AESM code of the answer.
 # TYPE sgx_quote_helper_requests_total counter
 sgx_quote_helper_requests_total{code="BUSY",request="GetQuoteEx"} 1
 sgx_quote_helper_requests_total{code="SERVICE_UNAVAILABLE",request="InitQuote"} 1
 sgx_quote_helper_requests_total{code="SUCCESS",request="GetQuoteEx"} 2
 sgx_quote_helper_requests_total{code="UNEXPECTED",request="InitQuoteEx"} 1
-# HELP sgx_quote_helper_requests_waiting Requests that wait for a slot of the platform now.
+# HELP sgx_quote_helper_requests_waiting Requests that wait in the queue for the quote backend.
 # TYPE sgx_quote_helper_requests_waiting gauge
 sgx_quote_helper_requests_waiting 0
 `
@@ -90,19 +90,19 @@ sgx_quote_helper_requests_waiting 0
 		t.Errorf("lint: %v, %v", problems, err)
 	}
 
-	// There are no others but the histograms.
+	// There are no other metrics but the histograms.
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
 		if f.GetType().String() != "HISTOGRAM" && !slices.Contains(names, f.GetName()) {
-			t.Errorf("not in this test: %s", f.GetName())
+			t.Errorf("metric missing in this test: %s", f.GetName())
 		}
 	}
 }
 
-// Whatever comes from clients and platforms, there are no more labels than names.
+// The number of series does not depend on what clients and backends send.
 func TestMetricsAreBounded(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	o := silent(NewMetrics(registry))
@@ -126,7 +126,7 @@ func TestMetricsAreBounded(t *testing.T) {
 	}
 }
 
-// A daemon upstream can answer with any number.
+// An upstream daemon can answer with any number; all unknown ones share a series.
 func TestMetricsOfUnknownCodes(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	o := silent(NewMetrics(registry))
@@ -138,7 +138,7 @@ func TestMetricsOfUnknownCodes(t *testing.T) {
 	}
 }
 
-// Whatever becomes of connections, in the end none is open.
+// However connections end, the gauge returns to 0.
 func TestMetricsOfConnections(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	metrics := NewMetrics(registry)
@@ -162,7 +162,7 @@ func TestMetricsOfConnections(t *testing.T) {
 	asking := ask(t, socket)
 	<-g.entered
 	if n := open(); n != 1 {
-		t.Errorf("%v are open, not 1", n)
+		t.Errorf("%v connections are open, want 1", n)
 	}
 	dial(t, socket)
 	dial(t, socket)
@@ -191,7 +191,7 @@ func TestMetricsOfConnections(t *testing.T) {
 	tooLarge.Write([]byte{0, 0, 0, 1})
 	expect(aesm.DropTooLarge)
 	if n := open(); n != 0 {
-		t.Errorf("%v are open, not 0", n)
+		t.Errorf("%v connections are open, want 0", n)
 	}
 }
 
@@ -202,7 +202,7 @@ func TestWithoutMetrics(t *testing.T) {
 	}
 	panicking := NewService(&stub{init: func(context.Context) (aesm.Initialized, error) { panic("bug") }}, 1, nil)
 	if err := panicking.Check(t.Context()); err == nil {
-		t.Error("a check that panics succeeds")
+		t.Error("a check that panicked returned no error")
 	}
 	t.Run("observer", func(t *testing.T) {
 		o := silent(nil)
@@ -213,7 +213,7 @@ func TestWithoutMetrics(t *testing.T) {
 	})
 }
 
-// histogram is what has been observed: how often, and all together.
+// histogram is the number of observations and their sum.
 type histogram struct {
 	count uint64
 	sum   float64
@@ -231,6 +231,6 @@ func histogramOf(t *testing.T, registry *prometheus.Registry, name string) histo
 			return histogram{h.GetSampleCount(), h.GetSampleSum()}
 		}
 	}
-	t.Errorf("there is no %s", name)
+	t.Errorf("no metric %s", name)
 	return histogram{}
 }

@@ -6,24 +6,23 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/peer"
 )
 
-// Observer tells what becomes of each connection: in the log and in metrics.
+// Observer records the outcome of each connection in the log and in metrics.
 //
-// Each quote is a line at INFO, with who asked for it and for which enclave.
-// Each answer with an error is a line at WARN, with the layer that the error
-// comes from, its cause and what to do; so is each connection that was dropped,
-// unless it was a harmless one. Of one peer there are at most 20 lines at WARN
-// in a second: who floods us must not flood the log, and with it the node.
+// Each quote is a line at INFO, with its caller and its enclave. Each answer with an
+// error is a line at WARN, with the layer that the error comes from, its cause and
+// what to do; so is each dropped connection, unless it was a probe or idle. A peer
+// gets 20 lines at WARN per second: a client that floods the helper must not
+// flood the node's log.
 type Observer struct {
 	log     *slog.Logger
 	metrics *Metrics
-	limit   limit
+	limit   warningLimit
 }
 
 // NewObserver returns an observer of connections.
@@ -31,35 +30,35 @@ func NewObserver(log *slog.Logger, metrics *Metrics) *Observer {
 	return &Observer{log: log, metrics: metrics}
 }
 
-// Connected is to be told of each new connection.
+// Connected records a new connection.
 func (o *Observer) Connected() { o.metrics.connected() }
 
-// Ended is to be told how each connection went: the Observe of an aesm.Server.
+// Ended records the outcome of a connection. It is the Observe of an aesm.Server.
 func (o *Observer) Ended(ctx context.Context, e aesm.Exchange) {
 	o.metrics.ended(e)
 	if p, ok := errors.AsType[*aesm.PanicError](e.Err); ok {
 		o.metrics.panicked()
-		o.tell(ctx, slog.LevelError, "a bug in the quote helper: please report it", e, slog.String("stack", string(p.Stack)))
+		o.write(ctx, slog.LevelError, "panic in the quote helper: please report this bug", e, slog.String("stack", string(p.Stack)))
 		return
 	}
 	switch e.Drop {
 	case aesm.NotDropped:
 		o.answered(ctx, e)
 	case aesm.DropProbe, aesm.DropIdle, aesm.DropStopped:
-		// What health checks and idle clients do is no fault.
-		o.tell(ctx, slog.LevelDebug, "closed", e, slog.String("reason", e.Drop.String()))
+		// Health checks and idle clients cause these.
+		o.write(ctx, slog.LevelDebug, "closed", e, slog.String("reason", e.Drop.String()))
 	default:
-		o.tell(ctx, slog.LevelWarn, "dropped", e, slog.String("reason", e.Drop.String()))
+		o.write(ctx, slog.LevelWarn, "dropped", e, slog.String("reason", e.Drop.String()))
 	}
 }
 
 func (o *Observer) answered(ctx context.Context, e aesm.Exchange) {
 	if e.Code == aesm.CodeSuccess {
-		level, what := slog.LevelDebug, "answered"
+		level, message := slog.LevelDebug, "answered"
 		if e.Report != nil {
-			level, what = slog.LevelInfo, "quote"
+			level, message = slog.LevelInfo, "quote"
 		}
-		o.tell(ctx, level, what, e)
+		o.write(ctx, level, message, e)
 		return
 	}
 	f := failureOf(e.Code, e.Err)
@@ -70,21 +69,21 @@ func (o *Observer) answered(ctx context.Context, e aesm.Exchange) {
 	if advice := cmp.Or(f.Advice, e.Code.Advice()); !strings.Contains(e.Err.Error(), advice) {
 		more = append(more, slog.String("advice", advice))
 	}
-	o.tell(ctx, slog.LevelWarn, "refused", e, more...)
+	o.write(ctx, slog.LevelWarn, "refused", e, more...)
 }
 
-// tell writes a line about a connection, with who and what it was about.
-func (o *Observer) tell(ctx context.Context, level slog.Level, what string, e aesm.Exchange, more ...slog.Attr) {
+// write writes a line about a connection, with its peer, its request and its enclave.
+func (o *Observer) write(ctx context.Context, level slog.Level, message string, e aesm.Exchange, more ...slog.Attr) {
 	if !o.log.Enabled(ctx, level) {
 		return
 	}
 	caller := peerOf(e.Peer)
-	if level == slog.LevelWarn && !o.allowed(ctx, caller) {
+	if level == slog.LevelWarn && !o.mayWarn(ctx, caller) {
 		return
 	}
-	// Not by the methods of the logger, which find out for each line where in the
-	// code it comes from, for nobody.
-	line := slog.NewRecord(time.Now(), level, what, 0)
+	// The logger's own methods would look up the source position of each line, which
+	// the handler does not print.
+	line := slog.NewRecord(time.Now(), level, message, 0)
 	line.AddAttrs(slog.String("request", e.Kind.String()), slog.Attr{Key: "peer", Value: caller.LogValue()})
 	if e.Report != nil {
 		line.AddAttrs(
@@ -96,47 +95,15 @@ func (o *Observer) tell(ctx context.Context, level slog.Level, what string, e ae
 		line.AddAttrs(slog.String("error", e.Err.Error()))
 	}
 	line.AddAttrs(more...)
-	_ = o.log.Handler().Handle(ctx, line) // as loggers do
+	_ = o.log.Handler().Handle(ctx, line) // a logger ignores this error too
 }
 
-// maxWarnings is how many lines at WARN there are of one peer in a second.
-const maxWarnings = 20
-
-// allowed counts a line about a peer, and whether it may be written. It tells of
-// those that were not, once the second is over.
-func (o *Observer) allowed(ctx context.Context, caller peer.Peer) bool {
-	ok, leftOut := o.limit.count(time.Now(), caller.Key())
-	for key, n := range leftOut {
-		o.log.LogAttrs(ctx, slog.LevelWarn, "lines were left out, since there were too many like them: the metrics have counted all",
-			slog.String("peer", key), slog.Int("lines", n))
+// mayWarn reports whether a warning about a peer may be written. It logs how many
+// warnings were suppressed before.
+func (o *Observer) mayWarn(ctx context.Context, caller peer.Peer) bool {
+	ok, suppressed := o.limit.allow(time.Now(), caller.Key())
+	for key, n := range suppressed {
+		o.log.LogAttrs(ctx, slog.LevelWarn, "warnings suppressed", slog.String("peer", key), slog.Int("lines", n))
 	}
 	return ok
-}
-
-// limit counts lines of the current second.
-type limit struct {
-	mu     sync.Mutex
-	second int64
-	lines  map[string]int // by peer
-}
-
-// count counts a line and tells whether it is one of the first of its peer in
-// this second. When a second is over, it also returns how many there were too
-// many.
-func (l *limit) count(now time.Time, key string) (ok bool, leftOut map[string]int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if second := now.Unix(); second != l.second || l.lines == nil {
-		for key, n := range l.lines {
-			if n > maxWarnings {
-				if leftOut == nil {
-					leftOut = make(map[string]int)
-				}
-				leftOut[key] = n - maxWarnings
-			}
-		}
-		l.second, l.lines = second, make(map[string]int)
-	}
-	l.lines[key]++
-	return l.lines[key] <= maxWarnings, leftOut
 }

@@ -23,7 +23,8 @@ import (
 // entry is a line of a log, without its time.
 type entry map[string]any
 
-// logged is an observer and what it writes.
+// logged returns an observer and a function that returns the lines it has written
+// since the last call.
 func logged(level slog.Level) (o *Observer, lines func(t *testing.T) []entry) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level}))
@@ -51,7 +52,7 @@ func TestObserver(t *testing.T) {
 	report := &sgx.Report{Body: sgx.ReportBody{MREnclave: sgx.Measurement{0xe2}, MRSigner: sgx.Measurement{0x83}}}
 	mrenclave, mrsigner := "e2"+strings.Repeat("00", 31), "83"+strings.Repeat("00", 31)
 	cause := errors.New("the cause")
-	// with returns a line about the caller, after a second.
+	// with returns a line about a connection of the caller that took a second.
 	with := func(level, msg, request string, more entry) entry {
 		l := entry{"level": level, "msg": msg, "request": request, "peer": who, "duration": 1e9}
 		for key, value := range more {
@@ -68,15 +69,15 @@ func TestObserver(t *testing.T) {
 			with("INFO", "quote", "GetQuoteEx", entry{"mrenclave": mrenclave, "mrsigner": mrsigner})},
 		{"another answer", aesm.Exchange{Kind: aesm.KindInitQuoteEx},
 			with("DEBUG", "answered", "InitQuoteEx", nil)},
-		{"an error of the platform", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeNetwork, Report: report,
+		{"an error of the backend", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeNetwork, Report: report,
 			Err: &Failure{LayerNetwork, aesm.CodeNetwork, cause, ""}},
 			with("WARN", "refused", "GetQuoteEx", entry{"mrenclave": mrenclave, "mrsigner": mrsigner, "error": "network: the cause",
 				"code": 12.0, "name": "NETWORK", "layer": "network", "advice": aesm.CodeNetwork.Advice()})},
-		{"with advice of its own", aesm.Exchange{Kind: aesm.KindInitQuoteEx, Code: aesm.CodeBusy,
+		{"a failure with its own advice", aesm.Exchange{Kind: aesm.KindInitQuoteEx, Code: aesm.CodeBusy,
 			Err: &Failure{LayerQueue, aesm.CodeBusy, cause, "buy another node"}},
 			with("WARN", "refused", "InitQuoteEx", entry{"error": "queue: the cause",
 				"code": 18.0, "name": "BUSY", "layer": "queue", "advice": "buy another node"})},
-		{"advice that the error has is not repeated", aesm.Exchange{Kind: aesm.KindGetQuote, Code: aesm.CodeServiceUnavailable,
+		{"advice that the error already contains", aesm.Exchange{Kind: aesm.KindGetQuote, Code: aesm.CodeServiceUnavailable,
 			Err: fmt.Errorf("GetQuote is not served: %w", aesm.CodeServiceUnavailable)},
 			with("WARN", "refused", "GetQuote", entry{"error": "GetQuote is not served: " + aesm.CodeServiceUnavailable.Error(),
 				"code": 30.0, "name": "SERVICE_UNAVAILABLE", "layer": "client"})},
@@ -87,10 +88,10 @@ func TestObserver(t *testing.T) {
 		{"an error without a code", aesm.Exchange{Kind: aesm.KindSelectAttKeyID, Code: aesm.CodeUnexpected, Err: cause},
 			with("WARN", "refused", "SelectAttKeyID", entry{"error": "the cause",
 				"code": 1.0, "name": "UNEXPECTED", "layer": "client", "advice": aesm.CodeUnexpected.Advice()})},
-		{"a bug", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeUnexpected, Err: &aesm.PanicError{Value: "nil map", Stack: []byte("main.go:1")}},
-			with("ERROR", "a bug in the quote helper: please report it", "GetQuoteEx", entry{"error": "aesm: the handler panicked: nil map", "stack": "main.go:1"})},
-		{"a bug in reading", aesm.Exchange{Drop: aesm.DropMalformed, Err: &aesm.PanicError{Value: "nil map", Stack: []byte("main.go:1")}},
-			with("ERROR", "a bug in the quote helper: please report it", "none", entry{"error": "aesm: the handler panicked: nil map", "stack": "main.go:1"})},
+		{"a panic", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeUnexpected, Err: &aesm.PanicError{Value: "nil map", Stack: []byte("main.go:1")}},
+			with("ERROR", "panic in the quote helper: please report this bug", "GetQuoteEx", entry{"error": "aesm: the handler panicked: nil map", "stack": "main.go:1"})},
+		{"a panic while reading", aesm.Exchange{Drop: aesm.DropMalformed, Err: &aesm.PanicError{Value: "nil map", Stack: []byte("main.go:1")}},
+			with("ERROR", "panic in the quote helper: please report this bug", "none", entry{"error": "aesm: the handler panicked: nil map", "stack": "main.go:1"})},
 
 		{"probe", aesm.Exchange{Drop: aesm.DropProbe, Err: cause}, with("DEBUG", "closed", "none", entry{"error": "the cause", "reason": "probe"})},
 		{"idle", aesm.Exchange{Drop: aesm.DropIdle}, with("DEBUG", "closed", "none", entry{"reason": "idle"})},
@@ -118,14 +119,14 @@ func TestObserver(t *testing.T) {
 				panics = 1
 			}
 			if got := testutil.ToFloat64(o.metrics.panics); got != panics {
-				t.Errorf("%v panics were counted", got)
+				t.Errorf("%v panics counted, want %v", got, panics)
 			}
 		})
 	}
 }
 
-// Nothing is known of some peers, and that is what is said.
-func TestObserverOfNobody(t *testing.T) {
+// An unknown peer has no attributes.
+func TestObserverUnknownPeer(t *testing.T) {
 	o, lines := logged(slog.LevelDebug)
 	o.Ended(t.Context(), aesm.Exchange{Kind: aesm.KindGetSupportedAttKeyIDs})
 	if diff := cmp.Diff([]entry{{"level": "DEBUG", "msg": "answered", "request": "GetSupportedAttKeyIDs", "duration": 0.0}}, lines(t)); diff != "" {
@@ -133,7 +134,7 @@ func TestObserverOfNobody(t *testing.T) {
 	}
 }
 
-func TestObserverIsSilent(t *testing.T) {
+func TestObserverLevels(t *testing.T) {
 	quote := aesm.Exchange{Kind: aesm.KindGetQuoteEx, Report: new(sgx.Report)}
 	size := aesm.Exchange{Kind: aesm.KindGetQuoteSizeEx}
 	probe := aesm.Exchange{Drop: aesm.DropProbe}
@@ -144,10 +145,10 @@ func TestObserverIsSilent(t *testing.T) {
 		level slog.Level
 		want  []string // the messages, in the order above
 	}{
-		{slog.LevelDebug, []string{"quote", "answered", "closed", "dropped", "refused", "a bug in the quote helper: please report it"}},
-		{slog.LevelInfo, []string{"quote", "dropped", "refused", "a bug in the quote helper: please report it"}},
-		{slog.LevelWarn, []string{"dropped", "refused", "a bug in the quote helper: please report it"}},
-		{slog.LevelError, []string{"a bug in the quote helper: please report it"}},
+		{slog.LevelDebug, []string{"quote", "answered", "closed", "dropped", "refused", "panic in the quote helper: please report this bug"}},
+		{slog.LevelInfo, []string{"quote", "dropped", "refused", "panic in the quote helper: please report this bug"}},
+		{slog.LevelWarn, []string{"dropped", "refused", "panic in the quote helper: please report this bug"}},
+		{slog.LevelError, []string{"panic in the quote helper: please report this bug"}},
 	} {
 		t.Run(tt.level.String(), func(t *testing.T) {
 			o, lines := logged(tt.level)
@@ -162,16 +163,16 @@ func TestObserverIsSilent(t *testing.T) {
 				t.Error(diff)
 			}
 			if n := testutil.CollectAndCount(o.metrics.requests); n != 4 {
-				t.Errorf("%d kinds of answers were counted", n)
+				t.Errorf("%d kinds of answers counted, want 4", n)
 			}
 		})
 	}
 }
 
-// Who floods the helper with what deserves a warning gets 20 lines in a second,
-// and how many there were is said when it is over. Others have lines of their own,
-// and so has all else.
-func TestObserverOfAFlood(t *testing.T) {
+// A peer that floods the helper gets 20 warnings per second; the number of suppressed
+// ones is logged when the second is over. Warnings about other peers and lines at other
+// levels are not affected.
+func TestObserverLimitsWarnings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, lines := logged(slog.LevelInfo)
 		ended := func(pod string, e aesm.Exchange) {
@@ -185,12 +186,12 @@ func TestObserverOfAFlood(t *testing.T) {
 			ended("flood", busy)
 		}
 		if n := len(lines(t)); n != maxWarnings {
-			t.Errorf("%d lines about 30 warnings", n)
+			t.Errorf("%d lines for 30 warnings, want %d", n, maxWarnings)
 		}
 		ended("other", evicted)
 		ended("flood", aesm.Exchange{Kind: aesm.KindGetQuoteEx, Report: new(sgx.Report)})
 		if n := len(lines(t)); n != 2 {
-			t.Errorf("%d lines about another peer and a quote", n)
+			t.Errorf("%d lines for another peer and a quote, want 2", n)
 		}
 
 		time.Sleep(time.Second)
@@ -199,7 +200,7 @@ func TestObserverOfAFlood(t *testing.T) {
 		if len(got) != 2 {
 			t.Fatalf("%v", got)
 		}
-		want := entry{"level": "WARN", "msg": "lines were left out, since there were too many like them: the metrics have counted all", "peer": "pod/flood", "lines": 10.0}
+		want := entry{"level": "WARN", "msg": "warnings suppressed", "peer": "pod/flood", "lines": 10.0}
 		if diff := cmp.Diff(want, got[0]); diff != "" {
 			t.Error(diff)
 		}
@@ -207,17 +208,30 @@ func TestObserverOfAFlood(t *testing.T) {
 			t.Errorf("%v", got[1])
 		}
 
-		// It may speak again, and what was said is not repeated.
+		// The peer gets lines again, and suppressed ones are reported once.
 		for range maxWarnings {
 			ended("flood", evicted)
 		}
 		time.Sleep(time.Second)
 		ended("flood", evicted)
 		if n := len(lines(t)); n != maxWarnings+1 {
-			t.Errorf("%d lines in the second after, and one later", n)
+			t.Errorf("%d lines in the next second and one later, want %d", n, maxWarnings+1)
 		}
 		if n := testutil.ToFloat64(o.metrics.drops.WithLabelValues("evicted")); n != 15+1+1+maxWarnings+1 {
-			t.Errorf("%v were counted", n)
+			t.Errorf("%v dropped connections counted", n)
 		}
 	})
+}
+
+// The limit remembers only peers that have warned lately.
+func TestWarningLimitForgets(t *testing.T) {
+	var l warningLimit
+	start := time.Now()
+	for i := range 100 {
+		l.allow(start, fmt.Sprint(i))
+	}
+	l.allow(start.Add(sweepInterval), "last")
+	if len(l.peers) != 1 {
+		t.Errorf("%d peers are remembered, want 1", len(l.peers))
+	}
 }

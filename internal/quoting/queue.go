@@ -7,126 +7,84 @@ import (
 	"sync"
 )
 
-// How many requests may wait for a slot of the platform: of all peers, and of one.
-// A platform that needs 5 ms for a quote has served 256 in little more than a
-// second. Where all places are taken, a peer that has few gets one of the peer
-// that has the most.
-const (
-	maxWaiting     = 1024
-	maxWaitingPeer = 256
+// maxIdlePeers is how many peers the queue remembers at most, unless more of them
+// wait. A node runs a few hundred pods.
+const maxIdlePeers = 2048
 
-	// maxLines is how many peers are remembered, unless more of them wait. A node
-	// has some hundred pods.
-	maxLines = 2048
-)
-
-// queue shares the slots of the platform between the peers that call. A slot
-// that becomes free goes to the peer that has the fewest others, and of those to
-// the one that was served the longest ago. So who calls seldom waits for what is
-// being served and for one turn of each other peer at most, and who calls often
-// waits behind himself.
+// queue shares the backend fairly between the peers that ask for quotes. When the
+// backend can serve one more request, nextTurn decides whose. A peer with few
+// requests waits for the requests in service plus at most one turn of every other
+// peer; a peer with many waits behind its own.
 type queue struct {
+	concurrency int // how many requests the backend serves at a time
+
 	mu      sync.Mutex
-	slots   int
-	free    int
+	free    int // how many more requests the backend could serve now
 	waiting int
-	turn    uint64 // counts the slots that were given and the peers that came
-	lines   map[string]*line
+	turns   uint64 // counts the turns taken and the peers that came: the clock of lastTurn
+	peers   map[string]*peerQueue
 }
 
-// line is what one peer has in the queue. There is one while it has anything or,
-// to remember its turn, anyone waits.
-type line struct {
-	waiting  list.List // of chan error, each with room for one: nil for a slot
-	serving  int       // slots that the peer has
-	lastTurn uint64    // when it got the last one, or came
-	served   bool      // it has had one
+// place is the place of a request that waits in the queue. It receives nil when it
+// is the request's turn, or an error when the request has lost its place, and has
+// room for one of them.
+type place chan error
+
+func newQueue(concurrency int) *queue {
+	return &queue{concurrency: concurrency, free: concurrency, peers: make(map[string]*peerQueue)}
 }
 
-func newQueue(slots int) *queue {
-	return &queue{slots: slots, free: slots, lines: make(map[string]*line)}
-}
-
-// enter waits for a slot, which leave gives back. It says whether it had to
-// wait. The error is that of ctx, or that too many wait.
+// enter waits until it is the turn of a request of peer; leave ends the turn. It
+// reports whether the request had to wait. The error is that of ctx, or that the
+// queue is full.
 func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error) {
 	q.mu.Lock()
-	l := q.lines[peer]
-	if l == nil {
-		// As if it had just had a turn: callers who are new each time would go before
-		// all others otherwise.
-		q.turn++
-		l = &line{lastTurn: q.turn}
-		q.lines[peer] = l
+	p := q.peers[peer]
+	if p == nil {
+		// A new peer counts as one that has just had a turn. Otherwise callers with a
+		// new name for each request would always go first.
+		q.turns++
+		p = &peerQueue{lastTurn: q.turns}
+		q.peers[peer] = p
 	}
 	if q.free > 0 {
 		q.free--
-		q.serve(l)
+		q.take(p)
 		q.mu.Unlock()
 		return false, nil
 	}
-	if !q.makeRoom(l) {
-		err := q.full(l)
-		q.tidy(peer, l)
+	if !q.makeRoom(p) {
+		err := q.full(p)
+		q.tidy(peer, p)
 		q.mu.Unlock()
 		return true, err
 	}
-	verdict := make(chan error, 1)
-	place := l.waiting.PushBack(verdict)
+	outcome := make(place, 1)
+	element := p.waiting.PushBack(outcome)
 	q.waiting++
 	q.mu.Unlock()
 
 	select {
-	case err := <-verdict:
+	case err := <-outcome:
 		return true, err
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	select {
-	case err := <-verdict: // it came in this moment
+	case err := <-outcome: // ctx and the queue were done at the same moment
 		if err != nil {
 			return true, err
 		}
 		q.leaveLocked(peer)
 	default:
-		l.waiting.Remove(place)
-		q.waiting--
-		q.tidy(peer, l)
+		q.remove(p, element)
+		q.tidy(peer, p)
 	}
-	return true, fmt.Errorf("no slot of the platform came free: %w", ctx.Err())
+	return true, fmt.Errorf("wait for the quote backend: %w", ctx.Err())
 }
 
-// makeRoom tells whether one more may wait in a line. Where all places are taken,
-// the last one in the longest line has to go, unless this is it.
-func (q *queue) makeRoom(l *line) bool {
-	if l.waiting.Len() >= maxWaitingPeer {
-		return false
-	}
-	if q.waiting < maxWaiting {
-		return true
-	}
-	longest := l
-	for _, other := range q.lines {
-		if other.waiting.Len() > longest.waiting.Len() {
-			longest = other
-		}
-	}
-	if longest.waiting.Len() <= l.waiting.Len()+1 {
-		return false
-	}
-	err := q.full(longest)
-	longest.waiting.Remove(longest.waiting.Back()).(chan error) <- err
-	q.waiting--
-	return true
-}
-
-// full says why a request of a line has no place.
-func (q *queue) full(l *line) error {
-	return fmt.Errorf("%d requests wait already, %d of them of this caller", q.waiting, l.waiting.Len())
-}
-
-// leave gives a slot back: to the next in turn.
+// leave ends the turn of a request of peer and starts the next one.
 func (q *queue) leave(peer string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -134,63 +92,48 @@ func (q *queue) leave(peer string) {
 }
 
 func (q *queue) leaveLocked(peer string) {
-	l := q.lines[peer]
-	// It still counts as the peer's own: with one slot, another's turn is next.
-	if next := q.next(); next != nil {
-		verdict := next.waiting.Remove(next.waiting.Front()).(chan error)
-		q.waiting--
-		q.serve(next)
-		verdict <- nil
+	p := q.peers[peer]
+	// The request that ends still counts for p, so that another peer is next even
+	// if the backend serves one request at a time.
+	if next := q.nextTurn(); next != nil {
+		first := q.remove(next, next.waiting.Front())
+		q.take(next)
+		first <- nil
 	} else {
 		q.free++
 	}
-	l.serving--
-	q.tidy(peer, l)
+	p.inService--
+	q.tidy(peer, p)
 }
 
-// next returns the line whose turn it is, nil where none waits. A node has at
-// most some hundred pods, so they are simply all looked at.
-func (q *queue) next() *line {
-	var best *line
-	if q.waiting == 0 {
-		return nil
-	}
-	for _, l := range q.lines {
-		if l.waiting.Len() > 0 && (best == nil || l.serving < best.serving ||
-			l.serving == best.serving && l.lastTurn < best.lastTurn) {
-			best = l
-		}
-	}
-	return best
+// remove takes a waiting request out of the queue.
+func (q *queue) remove(p *peerQueue, element *list.Element) place {
+	q.waiting--
+	return p.waiting.Remove(element).(place)
 }
 
-func (q *queue) serve(l *line) {
-	l.serving++
-	q.turn++
-	l.lastTurn, l.served = q.turn, true
-}
-
-// tidy forgets the line of a peer that has nothing and had no turn, and those of
-// all that have nothing when nobody waits or there are too many.
-func (q *queue) tidy(peer string, l *line) {
-	if l.empty() && !l.served {
-		delete(q.lines, peer)
+// tidy forgets p if it is idle and has never been served. It forgets all idle peers
+// when nothing waits, or when there are too many of them.
+func (q *queue) tidy(peer string, p *peerQueue) {
+	if p.idle() && !p.served {
+		delete(q.peers, peer)
 	}
-	if q.waiting > 0 && len(q.lines) <= maxLines {
+	if q.waiting > 0 && len(q.peers) <= maxIdlePeers {
 		return
 	}
-	for peer, l := range q.lines {
-		if l.empty() {
-			delete(q.lines, peer)
+	for peer, p := range q.peers {
+		if p.idle() {
+			delete(q.peers, peer)
 		}
 	}
 }
 
-func (l *line) empty() bool { return l.serving == 0 && l.waiting.Len() == 0 }
+// idle reports whether the peer has no request in the queue.
+func (p *peerQueue) idle() bool { return p.inService == 0 && p.waiting.Len() == 0 }
 
-// load tells how many slots are taken and how many requests wait for one.
-func (q *queue) load() (taken, waiting int) {
+// load returns how many requests are in service and how many wait.
+func (q *queue) load() (inService, waiting int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.slots - q.free, q.waiting
+	return q.concurrency - q.free, q.waiting
 }

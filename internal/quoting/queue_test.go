@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-func TestQueueFreeSlotAtOnce(t *testing.T) {
+func TestQueueServesAtOnce(t *testing.T) {
 	q := newQueue(2)
 	enter := func(peer string) {
 		t.Helper()
@@ -25,8 +25,8 @@ func TestQueueFreeSlotAtOnce(t *testing.T) {
 	}
 	enter("a")
 	enter("a")
-	if taken, waiting := q.load(); taken != 2 || waiting != 0 {
-		t.Errorf("%d slots are taken, %d wait", taken, waiting)
+	if inService, waiting := q.load(); inService != 2 || waiting != 0 {
+		t.Errorf("%d in service, %d waiting", inService, waiting)
 	}
 	q.leave("a")
 	enter("b")
@@ -35,32 +35,32 @@ func TestQueueFreeSlotAtOnce(t *testing.T) {
 	expectIdle(t, q)
 }
 
-// crowd are those who wait in a queue, on fake time.
+// crowd is a queue and the requests in it, on fake time.
 type crowd struct {
 	*queue
-	served chan string   // receives the peer of each request that gets a slot
-	failed chan turnaway // receives each request that gets none
-	came   int
+	served   chan string   // receives the peer of each request whose turn it is
+	rejected chan rejected // receives each request that is rejected
+	arrived  int
 }
 
-// turnaway is a request that got no slot.
-type turnaway struct {
+// rejected is a request that got no turn.
+type rejected struct {
 	peer string
-	came int // how many had come before it
+	n    int // how many requests arrived before it
 }
 
-func newCrowd(slots int) *crowd {
-	return &crowd{queue: newQueue(slots), served: make(chan string, 1), failed: make(chan turnaway, 2*maxWaiting)}
+func newCrowd(concurrency int) *crowd {
+	return &crowd{queue: newQueue(concurrency), served: make(chan string, 1), rejected: make(chan rejected, 2*maxWaiting)}
 }
 
-// add has a request of each peer come, one after another.
+// add adds a request of each peer, one after another.
 func (c *crowd) add(ctx context.Context, peers ...string) {
 	for _, peer := range peers {
-		came := c.came
-		c.came++
+		n := c.arrived
+		c.arrived++
 		go func() {
 			if _, err := c.enter(ctx, peer); err != nil {
-				c.failed <- turnaway{peer, came}
+				c.rejected <- rejected{peer, n}
 				return
 			}
 			c.served <- peer
@@ -69,7 +69,7 @@ func (c *crowd) add(ctx context.Context, peers ...string) {
 	}
 }
 
-// serve has requests come that get a slot at once.
+// serve adds requests that are served at once.
 func (c *crowd) serve(ctx context.Context, peers ...string) {
 	for _, peer := range peers {
 		c.add(ctx, peer)
@@ -77,7 +77,7 @@ func (c *crowd) serve(ctx context.Context, peers ...string) {
 	}
 }
 
-// next is the peer that has got the slot that was given back last, "-" if none has.
+// next returns the peer whose turn began when the last one ended, "-" if none did.
 func (c *crowd) next() string {
 	synctest.Wait()
 	select {
@@ -88,15 +88,15 @@ func (c *crowd) next() string {
 	}
 }
 
-// finish serves all who wait, given those who have a slot, and expects that
-// nothing is left of them.
-func (c *crowd) finish(t *testing.T, serving ...string) {
+// finish serves all waiting requests, given the peers of those in service, and
+// checks that the queue is idle then.
+func (c *crowd) finish(t *testing.T, inService ...string) {
 	t.Helper()
-	for len(serving) > 0 {
-		c.leave(serving[0])
-		serving = serving[1:]
+	for len(inService) > 0 {
+		c.leave(inService[0])
+		inService = inService[1:]
 		if peer := c.next(); peer != "-" {
-			serving = append(serving, peer)
+			inService = append(inService, peer)
 		}
 	}
 	expectIdle(t, c.queue)
@@ -104,49 +104,49 @@ func (c *crowd) finish(t *testing.T, serving ...string) {
 
 func TestQueueOrder(t *testing.T) {
 	for _, tt := range []struct {
-		name    string
-		serving string // the peers that have a slot
-		waiting string // the peers that wait, in the order in which they came
-		leave   string // the peers that give a slot back, one after another
-		want    string // who gets each; "-" is nobody
+		name      string
+		inService string // the peers of the requests in service
+		waiting   string // the peers of the waiting requests, in the order of arrival
+		leave     string // the peers whose turns end, one after another
+		want      string // whose turns begin then; "-" is none
 	}{
 		{"one peer", "a", "aaa", "aaaa", "aaa-"},
-		{"two take turns", "a", "aabb", "ababa", "baba-"},
-		{"who has never been served goes first", "a", "aaab", "abaaa", "baaa-"},
-		{"the longest ago of three", "abc", "ccbbaa", "abcabc", "abcabc"},
-		{"the fewest slots count first", "aab", "ac", "ba", "ca"},
-		{"and more than how long ago it was", "aab", "ab", "bb", "ba"},
+		{"two peers take turns", "a", "aabb", "ababa", "baba-"},
+		{"a peer that was never served goes first", "a", "aaab", "abaaa", "baaa-"},
+		{"the peer served the longest ago of three", "abc", "ccbbaa", "abcabc", "abcabc"},
+		{"the peer with the fewest in service goes first", "aab", "ac", "ba", "ca"},
+		{"fewest in service before served the longest ago", "aab", "ab", "bb", "ba"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newCrowd(len(tt.serving))
-				serving := strings.Split(tt.serving, "")
-				c.serve(t.Context(), serving...)
+				c := newCrowd(len(tt.inService))
+				inService := strings.Split(tt.inService, "")
+				c.serve(t.Context(), inService...)
 				c.add(t.Context(), strings.Split(tt.waiting, "")...)
 				got := ""
 				for peer := range strings.SplitSeq(tt.leave, "") {
-					i := slices.Index(serving, peer)
+					i := slices.Index(inService, peer)
 					if i < 0 {
-						t.Fatalf("%s has no slot to give back; got %s, want %s", peer, got, tt.want)
+						t.Fatalf("%s has no request in service; got %s, want %s", peer, got, tt.want)
 					}
-					serving = slices.Delete(serving, i, i+1)
+					inService = slices.Delete(inService, i, i+1)
 					c.leave(peer)
 					next := c.next()
 					if next != "-" {
-						serving = append(serving, next)
+						inService = append(inService, next)
 					}
 					got += next
 				}
 				if got != tt.want {
 					t.Errorf("got %s, want %s", got, tt.want)
 				}
-				c.finish(t, serving...)
+				c.finish(t, inService...)
 			})
 		})
 	}
 }
 
-// One request is the next, however many another peer has queued before it.
+// A single request is next, however many requests of another peer wait before it.
 func TestQueueFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(1)
@@ -155,33 +155,33 @@ func TestQueueFlood(t *testing.T) {
 		c.add(t.Context(), "single")
 		c.leave("flood")
 		if got := c.next(); got != "single" {
-			t.Errorf("the next is %s", got)
+			t.Errorf("next turn: %s", got)
 		}
 		c.finish(t, "single")
 	})
 }
 
-// Peers that ask again as soon as they are served, one request at a time, share
-// the slots with one that has many waiting.
+// Peers that send one request after another get as many turns as one with many
+// waiting requests.
 func TestQueueComingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(1)
 		c.serve(t.Context(), "many")
 		c.add(t.Context(), "many", "many", "b", "c")
 		turns := map[string]int{}
-		serving := "many"
+		current := "many"
 		for range 30 {
-			c.leave(serving)
-			c.add(t.Context(), serving)
-			serving = c.next()
-			turns[serving]++
+			c.leave(current)
+			c.add(t.Context(), current)
+			current = c.next()
+			turns[current]++
 		}
 		for _, peer := range []string{"many", "b", "c"} {
 			if turns[peer] != 10 {
-				t.Errorf("%s had %d turns of 30", peer, turns[peer])
+				t.Errorf("%s got %d of 30 turns, want 10", peer, turns[peer])
 			}
 		}
-		c.finish(t, serving)
+		c.finish(t, current)
 	})
 }
 
@@ -190,66 +190,66 @@ func TestQueueBoundOfPeer(t *testing.T) {
 		c := newCrowd(1)
 		c.serve(t.Context(), "a")
 		c.add(t.Context(), slices.Repeat([]string{"a"}, maxWaitingPeer)...)
-		began := time.Now()
+		start := time.Now()
 		_, err := c.enter(t.Context(), "a")
-		if want := "256 requests wait already, 256 of them of this caller"; err == nil || err.Error() != want {
+		if want := "queue full: 256 requests waiting, 256 of them from this caller"; err == nil || err.Error() != want {
 			t.Errorf("one more: %v, want %s", err, want)
 		}
-		if !began.Equal(time.Now()) {
-			t.Error("it had to wait for that")
+		if !start.Equal(time.Now()) {
+			t.Error("rejected only after a wait")
 		}
-		c.add(t.Context(), "b") // others may
+		c.add(t.Context(), "b") // another peer gets a place
 		if _, waiting := c.load(); waiting != maxWaitingPeer+1 {
-			t.Errorf("%d wait", waiting)
+			t.Errorf("%d waiting", waiting)
 		}
 		c.finish(t, "a")
 	})
 }
 
-// Where all places are taken, who has few gets some of those who have the most,
-// the last of each, until all have the same.
+// In a full queue, a peer with few requests gets the places of the newest requests of
+// the peers with the longest queues, until all queues have the same length.
 func TestQueueBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(1)
 		peers := []string{"a", "b", "c", "d"}
 		c.serve(t.Context(), "a")
-		last := map[string]int{} // who came last, and has not lost its place
+		newest := map[string]int{} // the newest waiting request of each peer
 		for _, peer := range peers {
 			c.add(t.Context(), slices.Repeat([]string{peer}, maxWaitingPeer)...)
-			last[peer] = c.came - 1
+			newest[peer] = c.arrived - 1
 		}
-		if _, waiting := c.load(); waiting != maxWaiting || len(c.failed) > 0 {
-			t.Fatalf("%d wait, %d do not", waiting, len(c.failed))
+		if _, waiting := c.load(); waiting != maxWaiting || len(c.rejected) > 0 {
+			t.Fatalf("%d waiting, %d rejected", waiting, len(c.rejected))
 		}
 
 		fair := maxWaiting / (len(peers) + 1)
 		c.add(t.Context(), slices.Repeat([]string{"late"}, fair)...)
 		lost := map[string]int{}
 		for range fair {
-			f := <-c.failed
-			if f.came != last[f.peer] {
-				t.Errorf("%s loses its place for request %d, not for %d", f.peer, f.came, last[f.peer])
+			r := <-c.rejected
+			if r.n != newest[r.peer] {
+				t.Errorf("request %d of %s lost its place, want %d", r.n, r.peer, newest[r.peer])
 			}
-			last[f.peer]--
-			lost[f.peer]++
+			newest[r.peer]--
+			lost[r.peer]++
 		}
 		for _, peer := range peers {
 			if lost[peer] != fair/len(peers) {
-				t.Errorf("%s has lost %d places", peer, lost[peer])
+				t.Errorf("%s lost %d places, want %d", peer, lost[peer], fair/len(peers))
 			}
 		}
 		c.add(t.Context(), "late")
-		if f := <-c.failed; f.peer != "late" {
-			t.Errorf("%s has lost a place, though it has no more than others", f.peer)
+		if r := <-c.rejected; r.peer != "late" {
+			t.Errorf("%s lost a place to a peer with as many", r.peer)
 		}
 		if _, waiting := c.load(); waiting != maxWaiting {
-			t.Errorf("%d wait", waiting)
+			t.Errorf("%d waiting", waiting)
 		}
 		c.finish(t, "a")
 	})
 }
 
-// Where all places are taken by peers that have one each, nobody has too many.
+// In a full queue in which each peer has one request, none loses its place.
 func TestQueueBoundOfManyPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(1)
@@ -258,17 +258,17 @@ func TestQueueBoundOfManyPeers(t *testing.T) {
 			c.add(t.Context(), fmt.Sprint(i))
 		}
 		_, err := c.enter(t.Context(), "late")
-		if want := "1024 requests wait already, 0 of them of this caller"; err == nil || err.Error() != want {
+		if want := "queue full: 1024 requests waiting, 0 of them from this caller"; err == nil || err.Error() != want {
 			t.Errorf("one more: %v, want %s", err, want)
 		}
-		if c.lines["late"] != nil || len(c.failed) > 0 {
-			t.Errorf("its line is there: %v, %d have lost their place", c.lines["late"] != nil, len(c.failed))
+		if c.peers["late"] != nil || len(c.rejected) > 0 {
+			t.Errorf("peer remembered: %v; %d requests lost their place", c.peers["late"] != nil, len(c.rejected))
 		}
 		c.finish(t, "a")
 	})
 }
 
-// The requests of one peer are served in the order in which they came.
+// The requests of one peer are served in the order in which they arrived.
 func TestQueueOrderOfOnePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
@@ -286,7 +286,7 @@ func TestQueueOrderOfOnePeer(t *testing.T) {
 		for want := range 3 {
 			q.leave("a")
 			if got := <-served; got != want {
-				t.Errorf("request %d has the turn of request %d", got, want)
+				t.Errorf("request %d was served, want %d", got, want)
 			}
 		}
 		q.leave("a")
@@ -294,7 +294,7 @@ func TestQueueOrderOfOnePeer(t *testing.T) {
 	})
 }
 
-func TestQueueGivenUp(t *testing.T) {
+func TestQueueTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(1)
 		c.serve(t.Context(), "a")
@@ -302,38 +302,37 @@ func TestQueueGivenUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		waited, err := c.enter(ctx, "c")
-		if !waited || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no slot") {
+		if !waited || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "wait for the quote backend") {
 			t.Errorf("waited: %v, %v", waited, err)
 		}
-		if c.lines["c"] != nil {
-			t.Error("its line is still there")
+		if c.peers["c"] != nil {
+			t.Error("the peer is still remembered")
 		}
 		if _, waiting := c.load(); waiting != 2 {
-			t.Errorf("%d wait", waiting)
+			t.Errorf("%d waiting", waiting)
 		}
 		c.finish(t, "a")
 	})
 }
 
-// Whoever gives up in the very moment in which it gets a slot, or loses its
-// place, leaves nothing behind.
-func TestQueueGivenUpInTheMoment(t *testing.T) {
+// A request that gives up at the moment at which its turn begins, or at which it loses
+// its place, leaves nothing behind.
+func TestQueueRaces(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		moment func(q *queue) // with the queue locked
-		want   error          // where it is noticed
+		moment func(q *queue) // called with the queue locked
+		want   error          // if enter returns one
 	}{
-		{"of its slot", func(q *queue) { q.leaveLocked("a") }, context.Canceled},
-		{"of its loss", func(q *queue) {
-			l := q.lines["b"]
-			l.waiting.Remove(l.waiting.Back()).(chan error) <- errQueueTest
-			q.waiting--
-			q.tidy("b", l) // the line of one that loses its place has others, this one has none
+		{"its turn begins", func(q *queue) { q.leaveLocked("a") }, context.Canceled},
+		{"it loses its place", func(q *queue) {
+			p := q.peers["b"]
+			q.remove(p, p.waiting.Back()) <- errQueueTest
+			q.tidy("b", p) // unlike a peer that loses a place in a full queue, this one has no other request
 			q.leaveLocked("a")
 		}, errQueueTest},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			// Which of the two it notices first is up to chance, so it is tried often.
+			// enter selects one of two ready channels at random, so try often.
 			for range 200 {
 				q := newQueue(1)
 				q.enter(t.Context(), "a")
@@ -361,13 +360,14 @@ func TestQueueGivenUpInTheMoment(t *testing.T) {
 	}
 }
 
-var errQueueTest = errors.New("the place was lost")
+var errQueueTest = errors.New("place lost")
 
-// No slot is lost, and none is given twice, however many come and give up.
+// However many requests come and give up, there are never more in service than the
+// backend can serve, and in the end none is left.
 func TestQueueStress(t *testing.T) {
-	const slots = 3
-	q := newQueue(slots)
-	var serving atomic.Int32
+	const concurrency = 3
+	q := newQueue(concurrency)
+	var inService atomic.Int32
 	var served, givenUp atomic.Int32
 	var running sync.WaitGroup
 	for i := range 60 {
@@ -379,11 +379,11 @@ func TestQueueStress(t *testing.T) {
 				if _, err := q.enter(ctx, peer); err != nil {
 					givenUp.Add(1)
 				} else {
-					if serving.Add(1) > slots {
-						t.Error("more are served than there are slots")
+					if inService.Add(1) > concurrency {
+						t.Errorf("more than %d requests in service", concurrency)
 					}
 					time.Sleep(time.Duration(r.IntN(50)) * time.Microsecond)
-					serving.Add(-1)
+					inService.Add(-1)
 					served.Add(1)
 					q.leave(peer)
 				}
@@ -393,7 +393,7 @@ func TestQueueStress(t *testing.T) {
 	}
 	running.Wait()
 	if served.Load() == 0 || givenUp.Load() == 0 {
-		t.Errorf("%d were served, %d gave up: one of them was not tried", served.Load(), givenUp.Load())
+		t.Errorf("%d served, %d given up: one of the two was not tested", served.Load(), givenUp.Load())
 	}
 	expectIdle(t, q)
 }

@@ -19,29 +19,29 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-func TestNoMoreQuotesThanSlots(t *testing.T) {
+func TestConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const slots = 2
+		const concurrency = 2
 		g := newGate()
-		s := NewService(&stub{quote: g.pass}, slots, nil)
+		s := NewService(&stub{quote: g.pass}, concurrency, nil)
 		results := make(chan error)
-		for range slots + 1 {
+		for range concurrency + 1 {
 			go func() { results <- quoteAs(t.Context(), s, "a") }()
 		}
 		<-g.entered
 		<-g.entered
-		synctest.Wait() // the third waits for a slot
+		synctest.Wait() // the third waits
 		select {
 		case <-g.entered:
-			t.Fatal("a quote more than there are slots is in the making")
+			t.Fatalf("more than %d requests in service", concurrency)
 		default:
 		}
 		g.leave <- struct{}{}
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
-		<-g.entered // now the third has the slot
-		for range slots {
+		<-g.entered // now it is the third one's turn
+		for range concurrency {
 			g.leave <- struct{}{}
 			if err := <-results; err != nil {
 				t.Error(err)
@@ -51,8 +51,8 @@ func TestNoMoreQuotesThanSlots(t *testing.T) {
 	})
 }
 
-// A client is told BUSY before it loses its patience, and the operator where the
-// time has gone.
+// A client gets BUSY before its timeout expires, and the failure names the layer that
+// took the time.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
@@ -66,12 +66,12 @@ func TestDeadline(t *testing.T) {
 
 		expectFailure(t, <-served, Failure{LayerBackend, aesm.CodeBusy, context.DeadlineExceeded, adviceSlow})
 		if d := time.Since(began); d != Deadline {
-			t.Errorf("the one that is served is answered after %s", d)
+			t.Errorf("the request in service was answered after %s", d)
 		}
-		<-g.entered // the other has a second left
+		<-g.entered // the other one has a second left
 		expectFailure(t, <-waiting, Failure{LayerBackend, aesm.CodeBusy, context.DeadlineExceeded, adviceSlow})
 		if d := time.Since(began); d != Deadline+time.Second {
-			t.Errorf("the one that has waited is answered after %s", d)
+			t.Errorf("the request that had waited was answered after %s", d)
 		}
 		expectIdle(t, s.queue)
 	})
@@ -81,7 +81,7 @@ func TestDeadlineInTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hanging := make(chan struct{})
 		s := NewService(&stub{quote: func(context.Context) (aesm.Quoted, error) {
-			<-hanging // whatever ctx says
+			<-hanging // ignores ctx
 			return aesm.Quoted{}, nil
 		}}, 1, nil)
 		var running sync.WaitGroup
@@ -102,7 +102,7 @@ func TestDeadlineInTheQueue(t *testing.T) {
 	})
 }
 
-// expectFailure compares an error with a Failure, whose Err has to be wrapped.
+// expectFailure checks that an error is a *Failure that equals want and wraps its Err.
 func expectFailure(t *testing.T, err error, want Failure) {
 	t.Helper()
 	f, ok := errors.AsType[*Failure](err)
@@ -115,8 +115,8 @@ func expectFailure(t *testing.T, err error, want Failure) {
 	}
 }
 
-// A peer that has 256 requests waiting is told so at once, and others wait in
-// lines of their own.
+// A peer that has 256 waiting requests gets BUSY at once for one more. Other peers
+// are not affected.
 func TestFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
@@ -139,15 +139,15 @@ func TestFlood(t *testing.T) {
 			t.Errorf("one more: %#v", err)
 		}
 		if !time.Now().Equal(began) {
-			t.Error("it had to wait for that")
+			t.Error("rejected only after a wait")
 		}
 
 		single := make(chan error, 1)
 		go func() { single <- quoteAs(t.Context(), s, "single") }()
 		synctest.Wait()
-		g.leave <- struct{}{} // the one that is served
+		g.leave <- struct{}{} // the request in service
 		<-g.entered
-		g.leave <- struct{}{} // and the next
+		g.leave <- struct{}{} // the next one
 		if err := <-single; err != nil {
 			t.Error(err)
 		}
@@ -160,8 +160,8 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// Where all places are taken, who asks for little gets some of them. Those who
-// lose theirs are told so at once.
+// In a full queue, a pod with few requests gets the places of others, whose requests
+// get BUSY at once.
 func TestDisplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
@@ -171,17 +171,17 @@ func TestDisplaced(t *testing.T) {
 			err error
 		}
 		answers := make(chan answer, 2*maxWaiting)
-		come := func(pod string, requests int) {
+		arrive := func(pod string, requests int) {
 			for range requests {
 				go func() { answers <- answer{pod, quoteAs(t.Context(), s, pod)} }()
 			}
 			synctest.Wait()
 		}
-		// expectBusy wants so many answers, and none of a pod.
+		// expectBusy expects this many BUSY answers, none of them to the spared pod.
 		expectBusy := func(want int, spared string) {
 			t.Helper()
 			if len(answers) != want {
-				t.Fatalf("%d are answered, want %d", len(answers), want)
+				t.Fatalf("%d requests answered, want %d", len(answers), want)
 			}
 			for range want {
 				a := <-answers
@@ -190,23 +190,23 @@ func TestDisplaced(t *testing.T) {
 					t.Fatalf("%s: %#v", a.pod, a.err)
 				}
 			}
-			if taken, waiting := s.queue.load(); taken != 1 || waiting != maxWaiting {
-				t.Errorf("%d are served, %d wait", taken, waiting)
+			if inService, waiting := s.queue.load(); inService != 1 || waiting != maxWaiting {
+				t.Errorf("%d in service, %d waiting", inService, waiting)
 			}
 		}
 
 		began := time.Now()
-		come("a", 1)
+		arrive("a", 1)
 		<-g.entered
 		for _, pod := range []string{"a", "b", "c", "d", "e"} {
-			come(pod, maxWaitingPeer)
+			arrive(pod, maxWaitingPeer)
 		}
 		expectBusy(5*maxWaitingPeer-maxWaiting, "")
 		const few = 4
-		come("few", few)
+		arrive("few", few)
 		expectBusy(few, "few")
 		if !time.Now().Equal(began) {
-			t.Error("they had to wait for that")
+			t.Error("rejected only after a wait")
 		}
 
 		served := map[string]int{}
@@ -222,23 +222,23 @@ func TestDisplaced(t *testing.T) {
 			served[a.pod]++
 		}
 		if served["few"] != few {
-			t.Errorf("%d of the few are served", served["few"])
+			t.Errorf("%d requests of the pod with few were served, want %d", served["few"], few)
 		}
 		expectIdle(t, s.queue)
 	})
 }
 
-// What takes a slot waits while all are taken, and nothing else does.
-func TestWhatTakesASlot(t *testing.T) {
+// InitQuote and Quote wait for their turn; the other requests do not.
+func TestWhatWaits(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		ask   func(ctx context.Context, s *Service) error
-		takes bool
+		waits bool
 	}{
 		{"InitQuote", func(ctx context.Context, s *Service) error {
 			ready, err := s.InitQuote(ctx, aesm.Caller{}, s.keys[0])
 			if err == nil && ready.PublicKeyID[0] != 7 {
-				err = fmt.Errorf("not the platform's: %v", ready)
+				err = fmt.Errorf("not the backend's: %v", ready)
 			}
 			return err
 		}, true},
@@ -246,7 +246,7 @@ func TestWhatTakesASlot(t *testing.T) {
 		{"QuoteSize", func(ctx context.Context, s *Service) error {
 			n, err := s.QuoteSize(ctx, s.keys[0])
 			if err == nil && n != stubSize {
-				err = fmt.Errorf("not the platform's: %d", n)
+				err = fmt.Errorf("not the backend's: %d", n)
 			}
 			return err
 		}, false},
@@ -262,7 +262,7 @@ func TestWhatTakesASlot(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := NewService(new(stub), 1, nil)
 				if err := tt.ask(t.Context(), s); err != nil {
-					t.Errorf("while a slot is free: %v", err)
+					t.Errorf("idle backend: %v", err)
 				}
 				if waited, err := s.queue.enter(t.Context(), "other"); waited || err != nil {
 					t.Fatalf("waited: %v, %v", waited, err)
@@ -270,8 +270,8 @@ func TestWhatTakesASlot(t *testing.T) {
 				result := make(chan error, 1)
 				go func() { result <- tt.ask(t.Context(), s) }()
 				synctest.Wait()
-				if takes := len(result) == 0; takes != tt.takes {
-					t.Errorf("it waits for a slot: %v", takes)
+				if waits := len(result) == 0; waits != tt.waits {
+					t.Errorf("waits: %v, want %v", waits, tt.waits)
 				}
 				s.queue.leave("other")
 				if err := <-result; err != nil {
@@ -291,7 +291,7 @@ func TestQuoteSizeIsBounded(t *testing.T) {
 	})
 }
 
-// Whatever a platform says at the deadline, the client may try again.
+// After the deadline, any error of the backend becomes BUSY.
 func TestAnotherErrorAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("the connection was closed")
@@ -300,8 +300,8 @@ func TestAnotherErrorAtTheDeadline(t *testing.T) {
 	})
 }
 
-// A platform that panics gives its slot back.
-func TestPanicGivesTheSlotBack(t *testing.T) {
+// A panic of the backend ends the request's turn.
+func TestPanicEndsTurn(t *testing.T) {
 	p := &stub{
 		init:  func(context.Context) (aesm.Initialized, error) { panic("init") },
 		quote: func(context.Context) (aesm.Quoted, error) { panic("quote") },
@@ -314,7 +314,7 @@ func TestPanicGivesTheSlotBack(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Error("the panic is lost")
+					t.Error("the panic was swallowed")
 				}
 			}()
 			ask()
@@ -323,7 +323,7 @@ func TestPanicGivesTheSlotBack(t *testing.T) {
 	}
 }
 
-func TestErrorsOfThePlatform(t *testing.T) {
+func TestBackendErrors(t *testing.T) {
 	cause := errors.New("the cause")
 	failure := &Failure{LayerWorker, aesm.CodeEnclaveLoad, cause, "try turning it off and on"}
 	for _, tt := range []struct {
@@ -331,13 +331,13 @@ func TestErrorsOfThePlatform(t *testing.T) {
 		err  error
 		want Failure
 	}{
-		{"a failure is kept", failure, *failure},
-		{"also in another error", fmt.Errorf("somewhere: %w", failure), *failure},
-		{"a code has its layer", aesm.CodeNetwork, Failure{LayerNetwork, aesm.CodeNetwork, aesm.CodeNetwork, ""}},
-		{"also in another error", fmt.Errorf("%w: %w", aesm.CodeInvalidReport, cause), Failure{LayerClient, aesm.CodeInvalidReport, cause, ""}},
-		{"any other is unexpected", cause, Failure{LayerBackend, aesm.CodeUnexpected, cause, ""}},
-		{"also a timeout of its own", context.DeadlineExceeded, Failure{LayerBackend, aesm.CodeUnexpected, context.DeadlineExceeded, ""}},
-		{"one that was cut off", fmt.Errorf("somewhere: %w", context.Canceled), Failure{LayerBackend, aesm.CodeServiceStopped, context.Canceled, ""}},
+		{"failure", failure, *failure},
+		{"wrapped failure", fmt.Errorf("somewhere: %w", failure), *failure},
+		{"code", aesm.CodeNetwork, Failure{LayerNetwork, aesm.CodeNetwork, aesm.CodeNetwork, ""}},
+		{"wrapped code", fmt.Errorf("%w: %w", aesm.CodeInvalidReport, cause), Failure{LayerClient, aesm.CodeInvalidReport, cause, ""}},
+		{"any other error", cause, Failure{LayerBackend, aesm.CodeUnexpected, cause, ""}},
+		{"a timeout of the backend's own", context.DeadlineExceeded, Failure{LayerBackend, aesm.CodeUnexpected, context.DeadlineExceeded, ""}},
+		{"cancelled", fmt.Errorf("somewhere: %w", context.Canceled), Failure{LayerBackend, aesm.CodeServiceStopped, context.Canceled, ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := NewService(&stub{
@@ -355,8 +355,8 @@ func TestErrorsOfThePlatform(t *testing.T) {
 	}
 }
 
-// A client that has gone while it waited is not quoted for; one that has only
-// said that it sends no more is.
+// A request whose client has closed its connection while waiting is not served; one
+// whose client has only closed its sending half is.
 func TestClientGone(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -370,7 +370,7 @@ func TestClientGone(t *testing.T) {
 			g := newGate()
 			quotes := 0
 			s := NewService(&stub{quote: func(ctx context.Context) (aesm.Quoted, error) {
-				quotes++ // there is one slot
+				quotes++ // the backend serves one request at a time
 				return g.pass(ctx)
 			}}, 1, nil)
 			socket, exchanges := listen(t, &aesm.Server{Handler: s})
@@ -383,13 +383,13 @@ func TestClientGone(t *testing.T) {
 			}
 			g.leave <- struct{}{}
 			if reply, err := io.ReadAll(first); len(reply) < stubSize || err != nil {
-				t.Errorf("the first has got %d bytes, %v", len(reply), err)
+				t.Errorf("first client: %d bytes, %v", len(reply), err)
 			}
 			if tt.quotes == 2 {
 				<-g.entered
 				g.leave <- struct{}{}
 				if reply, err := io.ReadAll(second); len(reply) < stubSize || err != nil {
-					t.Errorf("the second has got %d bytes, %v", len(reply), err)
+					t.Errorf("second client: %d bytes, %v", len(reply), err)
 				}
 			}
 			answered := 0
@@ -401,21 +401,21 @@ func TestClientGone(t *testing.T) {
 				}
 			}
 			if answered != tt.quotes {
-				t.Errorf("%d were answered", answered)
+				t.Errorf("%d requests answered, want %d", answered, tt.quotes)
 			}
 			if quotes != tt.quotes {
-				t.Errorf("%d quotes were made", quotes)
+				t.Errorf("%d quotes made, want %d", quotes, tt.quotes)
 			}
 			expectIdle(t, s.queue)
 		})
 	}
 }
 
-// listen serves on a socket until the test ends, and returns its path and what
-// becomes of the connections.
+// listen serves on a socket until the test ends, and returns its path and the outcome
+// of each connection.
 func listen(t *testing.T, server *aesm.Server) (socket string, exchanges <-chan aesm.Exchange) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "quoting") // paths of sockets are short
+	dir, err := os.MkdirTemp("", "quoting") // t.TempDir may be too long for a socket path
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -445,11 +445,11 @@ func listen(t *testing.T, server *aesm.Server) (socket string, exchanges <-chan 
 	return socket, seen
 }
 
-// ask sends the request for a quote as a client does, and returns the connection.
+// ask sends a request for a quote as a client does, and returns the connection.
 func ask(t *testing.T, socket string) *net.UnixConn {
 	t.Helper()
 	conn := dial(t, socket)
-	// The client makes the request, and gets no answer.
+	// The client sends its request, but cannot read the answer.
 	client := aesm.Client{Dial: func(context.Context) (net.Conn, error) { return writer{conn}, nil }}
 	if _, err := client.GetQuote(t.Context(), aesm.IntelQE3KeyID(), sgx.Report{}, stubSize, nil); !errors.Is(err, aesm.ErrNoReply) {
 		t.Fatal(err)
@@ -457,7 +457,7 @@ func ask(t *testing.T, socket string) *net.UnixConn {
 	return conn
 }
 
-// writer is a connection that only writes, and stays open.
+// writer is a connection that cannot be read or closed.
 type writer struct{ *net.UnixConn }
 
 func (writer) Read([]byte) (int, error)      { return 0, io.EOF }
@@ -475,8 +475,8 @@ func dial(t *testing.T, socket string) *net.UnixConn {
 	return conn
 }
 
-// Requests that never had to wait are counted in the histograms, too.
-func TestServiceCountsItsTime(t *testing.T) {
+// The histograms also count requests that did not have to wait.
+func TestServiceTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		s := NewService(&stub{quote: func(context.Context) (aesm.Quoted, error) {
@@ -489,7 +489,7 @@ func TestServiceCountsItsTime(t *testing.T) {
 		}
 		running.Wait()
 		for name, want := range map[string]histogram{
-			"sgx_quote_helper_queue_wait_seconds": {2, 2}, // one at once, and one after 2 s
+			"sgx_quote_helper_queue_wait_seconds": {2, 2}, // one served at once, one after 2 s
 			"sgx_quote_helper_service_seconds":    {2, 4},
 		} {
 			if got := histogramOf(t, registry, name); got != want {

@@ -11,23 +11,24 @@ import (
 	"github.com/confcom/confcom/attest"
 )
 
-// PolicyFile is a policy in a file. When that changes, it is read again.
+// PolicyFile is an appraisal policy in a file, which is read again when it changes.
 type PolicyFile struct {
 	path    string
 	log     *slog.Logger
-	changed func(error) // told of each change, with why it was not taken
+	changed func(error) // see ReadPolicy
 
 	mu     sync.Mutex
-	seen   fs.FileInfo
-	looked time.Time
+	seen   fs.FileInfo // of the file that was read last
+	polled time.Time
 	policy attest.Policy
 }
 
-// lookInterval is how often a file is looked at, at most.
-const lookInterval = time.Second
+// pollInterval is the shortest time between two checks for a change of the file.
+const pollInterval = time.Second
 
-// ReadPolicy reads a policy, and reads it again from then on. Changed is told of each
-// change, and why it was not taken, if so: then the policy of before holds.
+// ReadPolicy reads a policy. It calls changed after each later change of the file, with
+// nil or with the error that makes the new policy unusable; the last good policy stays in
+// force then.
 func ReadPolicy(path string, log *slog.Logger, changed func(error)) (*PolicyFile, error) {
 	p := &PolicyFile{path: path, log: log, changed: changed}
 	return p, p.read()
@@ -42,7 +43,7 @@ func (p *PolicyFile) read() error {
 	if err != nil {
 		return err
 	}
-	p.seen, p.looked = info, time.Now()
+	p.seen, p.polled = info, time.Now()
 	policy, err := attest.ParsePolicy(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.path, err)
@@ -51,14 +52,14 @@ func (p *PolicyFile) read() error {
 	return nil
 }
 
-// Policy is what holds. It has to be read first.
+// Policy returns the policy in force.
 func (p *PolicyFile) Policy() attest.Policy {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Since(p.looked) < lookInterval {
+	if time.Since(p.polled) < pollInterval {
 		return p.policy
 	}
-	p.looked = time.Now()
+	p.polled = time.Now()
 	info, err := os.Stat(p.path)
 	if err == nil && os.SameFile(info, p.seen) && info.ModTime().Equal(p.seen.ModTime()) && info.Size() == p.seen.Size() {
 		return p.policy
@@ -67,9 +68,9 @@ func (p *PolicyFile) Policy() attest.Policy {
 		err = p.read()
 	}
 	if p.changed(err); err != nil {
-		p.log.Warn("the policy has changed, and cannot be read: that of before holds", "error", err)
+		p.log.Warn("reload policy failed: keeping the last one", "error", err)
 	} else {
-		p.log.Info("the policy has changed", "file", p.path)
+		p.log.Info("policy reloaded", "file", p.path)
 	}
 	return p.policy
 }

@@ -103,7 +103,7 @@ func start(t testing.TB, workers int, delay time.Duration) *node {
 	})
 	t.Cleanup(n.platform.Close)
 
-	helper := quotehelper.Helper{Backend: n.platform, Slots: workers, Socket: n.socket}
+	helper := quotehelper.Helper{Backend: n.platform, Concurrency: workers, Socket: n.socket}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {

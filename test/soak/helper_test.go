@@ -34,7 +34,7 @@ func helperMain() int {
 		flags.StringVar(&helper.Socket, "socket", "", "")
 		flags.BoolVar(&helper.TakeOver, "takeover", false, "")
 		flags.BoolVar(&helper.StandBy, "stand-by", false, "")
-		flags.IntVar(&helper.Slots, "slots", 2, "")
+		flags.IntVar(&helper.Concurrency, "slots", 2, "")
 		platform := flags.String("platform", platformSimulated, "")
 		first := flags.String("mood", string(moodGood), "of the moody platform, at the start")
 		return func(ctx context.Context, env *daemon.Environment) (err error) {
@@ -127,7 +127,7 @@ func (h *helper) logged(line []byte) {
 		h.errors = append(h.errors, string(line))
 	}
 	switch entry.Msg {
-	case "another daemon has taken the socket":
+	case "another daemon has taken over the socket":
 		close(h.waiting)
 	case "health and metrics are served":
 		h.address = entry.Address

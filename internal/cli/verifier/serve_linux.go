@@ -63,7 +63,12 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		}
 		env.Log.Warn("trusting a root other than Intel's", "root", root.Name)
 	}
-	service := verifyserver.Service{Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return attest.Policy{} }, Log: env.Log}
+	service := verifyserver.Service{
+		Verifier: attest.NewVerifier(root),
+		Policy:   func() attest.Policy { return attest.Policy{} },
+		Log:      env.Log,
+		Metrics:  verifyserver.NewMetrics(env.Metrics),
+	}
 	if s.policy != "" {
 		read := env.Health.Condition("policy")
 		file, err := verifyserver.ReadPolicy(s.policy, env.Log, read.Set)
@@ -82,5 +87,5 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		return err
 	}
 	env.Log.Info("serving", "address", listener.Addr().String(), "tls", s.tlsCert != "", "collateral", s.collateral)
-	return serveHTTP(ctx, listener, service.Handler(env.Metrics))
+	return serveHTTP(ctx, listener, service.Handler())
 }

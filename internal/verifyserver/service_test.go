@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,9 +25,9 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-// newService is one that trusts simulated platforms, and a quote of one. It counts
-// how often collateral was asked for.
-func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Handler, q *quote.Quote, asked *int) {
+// newService returns a service that trusts simulated platforms, a quote of one, and the
+// number of times that collateral was fetched.
+func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Handler, q *quote.Quote, fetched *int) {
 	t.Helper()
 	root, err := attest.ParseRoot(simulation.RootPEM())
 	if err != nil {
@@ -43,12 +44,13 @@ func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Ha
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked = new(int)
+	fetched = new(int)
 	s = &Service{
 		Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return policy }, Log: slog.New(slog.DiscardHandler),
-		Collateral: func(context.Context, *quote.Quote) (*attest.Collateral, error) { *asked++; return collateral, nil },
+		Collateral: func(context.Context, *quote.Quote) (*attest.Collateral, error) { *fetched++; return collateral, nil },
+		Metrics:    NewMetrics(prometheus.NewRegistry()),
 	}
-	return s, s.Handler(prometheus.NewRegistry()), q, asked
+	return s, s.Handler(), q, fetched
 }
 
 func post(h http.Handler, kind string, body []byte) (int, map[string]any) {
@@ -66,7 +68,7 @@ func post(h http.Handler, kind string, body []byte) (int, map[string]any) {
 }
 
 func TestVerify(t *testing.T) {
-	s, h, q, asked := newService(t, attest.Policy{MREnclaves: []sgx.Measurement{{1}}})
+	s, h, q, fetched := newService(t, attest.Policy{MREnclaves: []sgx.Measurement{{1}}})
 	good, err := q.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
@@ -79,55 +81,55 @@ func TestVerify(t *testing.T) {
 		return text
 	}
 	changed := bytes.Clone(good)
-	changed[48+64] ^= 1 // of MRENCLAVE
-	stranger := *q
+	changed[48+64] ^= 1 // in MRENCLAVE
+	untrusted := *q
 	chain, err := q.Signature.CertificationData.Certificates()
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger.Signature.CertificationData = quote.NewPCKChain(chain[0], chain[2], chain[1])
-	below, err := stranger.MarshalBinary()
+	untrusted.Signature.CertificationData = quote.NewPCKChain(chain[0], chain[2], chain[1])
+	otherRoot, err := untrusted.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const bytesKind, jsonKind = "application/octet-stream", "application/json; charset=utf-8"
+	const jsonUTF8 = mediaTypeJSON + "; charset=utf-8"
 	for _, c := range []struct {
-		name, kind string
-		body       []byte
-		status     int
-		trusted    bool
-		want       string // of the reason or the error
-		asks       int
+		name, contentType string
+		body              []byte
+		status            int
+		trusted           bool
+		want              string // part of the reason or the error
+		fetches           int
 	}{
-		{"bytes", bytesKind, good, 200, true, "", 1},
-		{"JSON", jsonKind, inJSON(good, "c0"), 200, true, "", 1},
-		{"another nonce", jsonKind, inJSON(good, "c1"), 200, false, "report data", 0},
-		{"changed", bytesKind, changed, 200, false, "quote signature", 0},
-		{"of nobody", bytesKind, below, 200, false, "trusted root", 0},
-		{"cut off", bytesKind, good[:1000], 400, false, "data ends here", 0},
-		{"no quote", jsonKind, []byte("{}"), 400, false, "data ends here", 0},
-		{"no JSON", jsonKind, good, 400, false, "invalid character", 0},
-		{"a long nonce", jsonKind, inJSON(good, strings.Repeat("00", 65)), 400, false, "65 bytes", 0},
-		{"a flood", bytesKind, make([]byte, maxBody+1), 413, false, "that is no quote", 0},
-		{"a form", "application/x-www-form-urlencoded", good, 415, false, "application/octet-stream", 0},
-		{"bytes of no type", "", good, 200, true, "", 1},
-		{"JSON of no type", "", inJSON(good, "c0"), 200, true, "", 1},
-		{"a broken type", ";", good, 415, false, "application/octet-stream", 0},
+		{"bytes", mediaTypeBytes, good, 200, true, "", 1},
+		{"JSON", jsonUTF8, inJSON(good, "c0"), 200, true, "", 1},
+		{"another nonce", jsonUTF8, inJSON(good, "c1"), 200, false, "report data", 0},
+		{"changed", mediaTypeBytes, changed, 200, false, "quote signature", 0},
+		{"another root", mediaTypeBytes, otherRoot, 200, false, "trusted root", 0},
+		{"truncated", mediaTypeBytes, good[:1000], 400, false, "data ends here", 0},
+		{"no quote", jsonUTF8, []byte("{}"), 400, false, "data ends here", 0},
+		{"invalid JSON", jsonUTF8, good, 400, false, "invalid character", 0},
+		{"report data too long", jsonUTF8, inJSON(good, strings.Repeat("00", 65)), 400, false, "65 bytes", 0},
+		{"body too large", mediaTypeBytes, make([]byte, maxBody+1), 413, false, "not a quote", 0},
+		{"unsupported type", "application/x-www-form-urlencoded", good, 415, false, "application/octet-stream", 0},
+		{"bytes without a type", "", good, 200, true, "", 1},
+		{"JSON without a type", "", inJSON(good, "c0"), 200, true, "", 1},
+		{"malformed type", ";", good, 415, false, "application/octet-stream", 0},
 	} {
-		*asked = 0
-		status, answer := post(h, c.kind, c.body)
+		*fetched = 0
+		status, answer := post(h, c.contentType, c.body)
 		text, _ := answer["reason"].(string)
 		if text == "" {
 			text, _ = answer["error"].(string)
 		}
-		judged, _ := answer["trusted"].(bool)
-		if status != c.status || judged != c.trusted || !strings.Contains(text, c.want) || *asked != c.asks || (answer["enclave"] != nil) != c.trusted {
-			t.Errorf("%s: status %d, trusted %v, %q, collateral asked for %d times", c.name, status, judged, text, *asked)
+		got, _ := answer["trusted"].(bool)
+		if status != c.status || got != c.trusted || !strings.Contains(text, c.want) || *fetched != c.fetches || (answer["enclave"] != nil) != c.trusted {
+			t.Errorf("%s: status %d, trusted %v, %q, collateral fetched %d times", c.name, status, got, text, *fetched)
 		}
 	}
-	for verdict, want := range map[string]float64{trusted: 4, notTrusted: 3, badRequest: 7} {
-		if n := testutil.ToFloat64(s.verdicts.WithLabelValues(verdict)); n != want {
-			t.Errorf("%s: %v, want %v", verdict, n, want)
+	for v, want := range map[verdict]float64{trusted: 4, notTrusted: 3, incomplete: 0, badRequest: 7} {
+		if n := testutil.ToFloat64(s.Metrics.requests.WithLabelValues(string(v))); n != want {
+			t.Errorf("%s: %v, want %v", v, n, want)
 		}
 	}
 }
@@ -150,7 +152,7 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// The document is one, and names what the answers have.
+// The OpenAPI document is valid JSON and describes all members of an answer.
 func TestOpenAPI(t *testing.T) {
 	_, h, q, _ := newService(t, attest.Policy{})
 	w := httptest.NewRecorder()
@@ -172,12 +174,14 @@ func TestOpenAPI(t *testing.T) {
 	_, answer := post(h, "application/octet-stream", data)
 	for name := range answer {
 		if document.Components.Schemas.Result.Properties[name] == nil {
-			t.Errorf("%s is not in the document", name)
+			t.Errorf("%s is missing in the document", name)
 		}
 	}
 }
 
-func TestPolicyFile(t *testing.T) {
+func TestPolicyFile(t *testing.T) { synctest.Test(t, testPolicyFile) }
+
+func testPolicyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.json")
 	write := func(text string) {
 		t.Helper()
@@ -189,11 +193,11 @@ func TestPolicyFile(t *testing.T) {
 		}
 	}
 	if _, err := ReadPolicy(path, slog.New(slog.DiscardHandler), nil); err == nil {
-		t.Error("read a policy that is not there")
+		t.Error("no error for a missing file")
 	}
 	write(`{"minEvaluationDataNumber": 1}`)
-	var told []error
-	p, err := ReadPolicy(path, slog.New(slog.DiscardHandler), func(err error) { told = append(told, err) })
+	var changes []error
+	p, err := ReadPolicy(path, slog.New(slog.DiscardHandler), func(err error) { changes = append(changes, err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,16 +210,20 @@ func TestPolicyFile(t *testing.T) {
 		{`{"minEvaluationDataNumber": `, 2, true},
 		{`{"minEvaluationDataNumber": 3}`, 3, false},
 	} {
+		before := p.Policy().MinEvaluationDataNumber
 		write(c.text)
-		told = nil
-		p.looked = time.Time{}
-		if got := p.Policy().MinEvaluationDataNumber; got != c.want || len(told) != 1 || (told[0] != nil) != c.bad {
-			t.Errorf("after %s: %d, told %v", c.text, got, told)
+		changes = nil
+		if got := p.Policy().MinEvaluationDataNumber; got != before || len(changes) > 0 {
+			t.Errorf("polled twice within %s: %d, changes %v", pollInterval, got, changes)
+		}
+		time.Sleep(pollInterval)
+		if got := p.Policy().MinEvaluationDataNumber; got != c.want || len(changes) != 1 || (changes[0] != nil) != c.bad {
+			t.Errorf("after %s: %d, changes %v", c.text, got, changes)
 		}
 	}
-	told = nil
-	p.looked = time.Time{}
-	if p.Policy(); len(told) > 0 {
-		t.Errorf("told of no change: %v", told)
+	changes = nil
+	time.Sleep(pollInterval)
+	if p.Policy(); len(changes) > 0 {
+		t.Errorf("unchanged file: changes %v", changes)
 	}
 }

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// role is set in the environment of a process that is another one of these
-// tests: "connect" or "identify".
+// role is the environment variable that makes this test binary play another process:
+// "connect" or "identify".
 const role = "CONFCOM_TEST_PEER"
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// connectAndStay connects to the socket in its argument and stays until its
+// connectAndStay connects to the socket in its argument and stays until its standard
 // input ends.
 func connectAndStay() error {
 	conn, err := net.Dial("unix", os.Args[1])
@@ -53,7 +53,7 @@ func connectAndStay() error {
 	return err
 }
 
-// identifyInherited tells who is at the other end of file descriptor 3, twice.
+// identifyInherited prints the peer of file descriptor 3, twice.
 func identifyInherited() error {
 	conn, err := net.FileConn(os.NewFile(3, "connection"))
 	if err != nil {
@@ -68,17 +68,17 @@ func identifyInherited() error {
 	return nil
 }
 
-// start returns an identifier and what it logs.
+// start returns an identifier and its log.
 func start(t testing.TB) (*Identifier, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
 	identifier := NewIdentifier(slog.New(slog.NewTextHandler(&log, nil)))
-	identifier.freshness = 0 // a test sees at once what becomes of a process
+	identifier.freshness = 0 // tests notice at once that a process has ended
 	t.Cleanup(identifier.Close)
 	return identifier, &log
 }
 
-// proc is a proc file system in which the processes have the given cgroup, by
+// proc returns a proc file system in which processes have the given cgroups, by
 // process ID.
 func proc(t *testing.T, cgroups map[int]string) string {
 	t.Helper()
@@ -142,7 +142,7 @@ type child struct {
 func startChild(t *testing.T, listener net.Listener) *child {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], listener.Addr().String())
-	// The race detector lets a program sleep for a second before it ends.
+	// With the race detector, a program sleeps for a second before it ends.
 	cmd.Env = append(os.Environ(), role+"=connect", "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -165,7 +165,7 @@ func startChild(t *testing.T, listener net.Listener) *child {
 
 func (c *child) pid() int { return c.Process.Pid }
 
-// end returns when the process has ended. It is still to be waited for.
+// end waits until the process has ended. It still has to be waited for with wait.
 func (c *child) end(t *testing.T) {
 	t.Helper()
 	c.stdin.Close()
@@ -187,7 +187,7 @@ func (c *child) wait(t *testing.T) {
 	}
 }
 
-// self is this process, in the given cgroup.
+// self returns this process as a peer in the given pod and container.
 func self(pod, container string) Peer {
 	return Peer{User: uint32(os.Getuid()), Process: int32(os.Getpid()), Pod: pod, Container: container}.keyed()
 }
@@ -214,7 +214,7 @@ func TestIdentify(t *testing.T) {
 	want.Process = int32(child.pid())
 	expect(t, "child", identifier.Identify(child.conn), want)
 	if len(identifier.known) != 2 || log.Len() != 0 {
-		t.Errorf("%d processes are remembered; log: %s", len(identifier.known), log)
+		t.Errorf("%d processes remembered, want 2; log: %s", len(identifier.known), log)
 	}
 }
 
@@ -242,7 +242,7 @@ func TestIdentifyByCgroup(t *testing.T) {
 	}
 }
 
-// socketless is a connection that is none.
+// socketless is a connection without a socket.
 type socketless struct{ net.Conn }
 
 func (socketless) SyscallConn() (syscall.RawConn, error) { return nil, errors.New("no socket") }
@@ -269,7 +269,7 @@ func TestIdentifyNobody(t *testing.T) {
 	}
 }
 
-func TestRemembers(t *testing.T) {
+func TestRemember(t *testing.T) {
 	identifier, _ := start(t)
 	pid, listener := os.Getpid(), listen(t)
 	identifier.procfs = proc(t, map[int]string{pid: "/kubepods/pod" + uid})
@@ -295,7 +295,7 @@ func TestRemembers(t *testing.T) {
 	expect(t, "after another process", identifier.Identify(dial(t, listener)), self(otherUID, ""))
 }
 
-// Who was there a moment ago is not asked again.
+// A process seen alive a moment ago is not checked again.
 func TestFreshness(t *testing.T) {
 	identifier, _ := start(t)
 	identifier.freshness = time.Hour
@@ -318,17 +318,17 @@ func TestProcessEnded(t *testing.T) {
 	inPod := Peer{User: uint32(os.Getuid()), Process: int32(child.pid()), Pod: uid}
 	expect(t, "before", identifier.Identify(child.conn), inPod.keyed())
 	child.end(t)
-	expect(t, "when it has ended", identifier.Identify(child.conn), alone(child.pid()))
+	expect(t, "after it ended", identifier.Identify(child.conn), alone(child.pid()))
 	child.wait(t)
-	expect(t, "when it was waited for", identifier.Identify(child.conn), alone(child.pid()))
+	expect(t, "after it was waited for", identifier.Identify(child.conn), alone(child.pid()))
 
 	early.end(t)
-	expect(t, "ended before it was seen", identifier.Identify(early.conn), alone(early.pid()))
+	expect(t, "ended before Identify", identifier.Identify(early.conn), alone(early.pid()))
 	early.wait(t)
-	expect(t, "waited for before it was seen", identifier.Identify(early.conn), alone(early.pid()))
+	expect(t, "waited for before Identify", identifier.Identify(early.conn), alone(early.pid()))
 
 	if len(identifier.known) != 0 || log.Len() != 0 {
-		t.Errorf("%d processes are remembered; log: %s", len(identifier.known), log)
+		t.Errorf("%d processes remembered, want none; log: %s", len(identifier.known), log)
 	}
 }
 
@@ -359,11 +359,11 @@ func TestWithoutPidfds(t *testing.T) {
 	identifier.procfs = t.TempDir()
 	expect(t, "unreadable", identifier.Identify(conn), self("", "").unidentified())
 	if len(identifier.known) != 0 {
-		t.Errorf("%d processes are remembered", len(identifier.known))
+		t.Errorf("%d processes remembered, want none", len(identifier.known))
 	}
 }
 
-// pidfds is how many pidfds this process has open.
+// pidfds returns how many pidfds this process has open.
 func pidfds(t *testing.T) (n int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
@@ -392,16 +392,16 @@ func TestBounded(t *testing.T) {
 		}
 	}
 	if n := pidfds(t) - before; len(identifier.known) != 2 || n != 2 {
-		t.Errorf("%d processes are remembered with %d pidfds", len(identifier.known), n)
+		t.Errorf("%d processes remembered with %d pidfds, want 2", len(identifier.known), n)
 	}
 
 	identifier.Close()
 	identifier.Close()
 	if p := identifier.Identify(children[0].conn); p.Process != int32(children[0].pid()) {
-		t.Errorf("when closed: %#v", p)
+		t.Errorf("after Close: %#v", p)
 	}
 	if n := pidfds(t) - before; n != 0 {
-		t.Errorf("%d pidfds are left open", n)
+		t.Errorf("%d pidfds still open", n)
 	}
 }
 
@@ -429,13 +429,13 @@ func TestConcurrent(t *testing.T) {
 	running.Wait()
 	identifier.Close()
 	if n := pidfds(t) - before; n != 0 {
-		t.Errorf("%d pidfds are left open", n)
+		t.Errorf("%d pidfds still open", n)
 	}
 }
 
 func TestInvisibleNamespace(t *testing.T) {
-	// The other process is in a PID namespace of its own, in which it does not see
-	// this one: the peer at its end of the connection.
+	// The other process is in its own PID namespace, where it cannot see this one,
+	// which is the peer of its connection.
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -453,17 +453,17 @@ func TestInvisibleNamespace(t *testing.T) {
 	}
 	out, err := cmd.Output()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
-		t.Skip("this machine lets users have no namespaces of their own: ", err)
+		t.Skip("NOT RUN: this machine does not allow user namespaces: ", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(out)
 	if strings.Count(text, "uid/1234 0\n") != 2 {
-		t.Errorf("not two peers known by user alone:\n%s", text)
+		t.Errorf("want two peers known only by user:\n%s", text)
 	}
 	if strings.Count(text, "hostPID") != 1 || strings.Count(text, "level=WARN") != 1 {
-		t.Errorf("not one warning:\n%s", text)
+		t.Errorf("want one warning:\n%s", text)
 	}
 }
 

@@ -1,0 +1,65 @@
+package quotehelper
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/quoting"
+)
+
+const (
+	// checkInterval is the time between two checks that quotes can be made.
+	checkInterval = 10 * time.Second
+	// recheckInterval is the time to the next check after one that failed.
+	recheckInterval = time.Second
+)
+
+// checker checks regularly that quotes can be made. It logs only changes.
+type checker struct {
+	service *quoting.Service
+	log     *slog.Logger
+	quotes  *daemon.Condition
+	ready   chan struct{} // closed once a check has succeeded
+}
+
+func newChecker(service *quoting.Service, log *slog.Logger, quotes *daemon.Condition) *checker {
+	return &checker{service: service, log: log, quotes: quotes, ready: make(chan struct{})}
+}
+
+// run checks until ctx is done.
+func (c *checker) run(ctx context.Context) {
+	ready := sync.OnceFunc(func() { close(c.ready) })
+	failing := false
+	for {
+		err := c.service.Check(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		c.quotes.Set(err)
+		interval := checkInterval
+		switch {
+		case err != nil:
+			interval = recheckInterval
+			if !failing {
+				c.log.Warn("quotes unavailable", "error", err)
+			}
+		default:
+			ready()
+			if failing {
+				c.log.Info("quotes available again")
+			}
+		}
+		failing = err != nil
+
+		timer := time.NewTimer(interval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
