@@ -16,18 +16,30 @@ import (
 	"github.com/confcom/confcom/internal/verifyserver"
 )
 
-// configure makes command a daemon, which parses its arguments itself: its own flags
-// and those that all daemons have.
-func configure(command *cobra.Command) {
-	declare(command.Flags()) // for the documentation and the completion of shells
-	command.DisableFlagParsing = true
-	command.RunE = func(command *cobra.Command, args []string) error {
-		code := daemon.Command(command.Context(), command.CommandPath(), serveAbout, args, command.OutOrStdout(), command.ErrOrStderr(), declare)
-		if code == exit.CodeOK {
-			return nil
-		}
-		return exit.Quietly(code)
+const about = `Verify quotes over HTTP. POST a quote to /v1/verify, in binary form or as JSON; the answer
+is the attestation result, as 'confcom quote verify -o json' prints it. /v1/openapi.json
+describes the API. Callers are not authenticated.`
+
+// newServe returns a command that is a daemon: it parses its arguments itself, as it has
+// its own flags and those that all daemons have.
+func newServe() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "Verify quotes over HTTP",
+		Long:  about,
+		Example: `  confcom verifier serve --address :8087 --policy policy.json
+  curl --data-binary @quote.bin -H 'Content-Type: application/octet-stream' localhost:8087/v1/verify`,
+		DisableFlagParsing: true,
+		RunE: func(command *cobra.Command, args []string) error {
+			code := daemon.Command(command.Context(), command.CommandPath(), about, args, command.OutOrStdout(), command.ErrOrStderr(), declare)
+			if code == exit.CodeOK {
+				return nil
+			}
+			return exit.Quietly(code)
+		},
 	}
+	declare(command.Flags()) // for the reference and the shells' completion
+	return command
 }
 
 // server is the service as its flags configure it.
