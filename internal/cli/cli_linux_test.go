@@ -89,7 +89,7 @@ func TestVersion(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	out := clitest.MustRun(t, "demo")
-	refused, trusted := strings.Index(out, "\nNOT TRUSTED, failed: trusted root\n"), strings.Index(out, "\nTRUSTED until ")
+	refused, trusted := strings.Index(out, "\nNOT TRUSTED (failed: trusted root)\n"), strings.Index(out, "\nTRUSTED until ")
 	if refused < 0 || trusted < refused {
 		t.Errorf("%s", out)
 	}

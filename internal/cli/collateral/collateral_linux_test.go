@@ -48,8 +48,8 @@ func TestFetchCollateral(t *testing.T) {
 
 		{"trusting Intel's root", []string{"collateral", "fetch", "--quote", file("quote"), "--url", service, "--out", file("c.json")}, 2, "", "not that of a trusted root"},
 		{"another family", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", service, "--root", file("root.pem"), "--out", file("c.json")}, 2, "", "not for 00906ED50000"},
-		{"no family", []string{"collateral", "fetch", "--url", service, "--out", file("c.json")}, 2, "", "fmspc"},
-		{"two families", []string{"collateral", "fetch", "--quote", file("quote"), "--fmspc", "00906ED50000", "--out", file("c.json")}, 2, "", "fmspc"},
+		{"no family", []string{"collateral", "fetch", "--url", service, "--out", file("c.json")}, 2, "", "missing flag: pass --quote or --fmspc"},
+		{"two families", []string{"collateral", "fetch", "--quote", file("quote"), "--fmspc", "00906ED50000", "--out", file("c.json")}, 2, "", "pass only one of them"},
 		{"no FMSPC", []string{"collateral", "fetch", "--fmspc", "x", "--url", service, "--out", file("c.json")}, 2, "", "12 hexadecimal digits"},
 		{"no CA", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--ca", "x", "--url", service, "--out", file("c.json")}, 2, "", "processor and platform"},
 		{"no URL", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", "pccs.example", "--out", file("c.json")}, 2, "", "no URL of a service"},

@@ -2,6 +2,7 @@ package collateral
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -39,8 +40,6 @@ Exit codes: 0 fetched; 2 not fetched: bad input, no answer, or invalid collatera
 	root := trust.RootFlag(command)
 	f.AddFlags(flags)
 	out := output.FileFlag(command)
-	command.MarkFlagsOneRequired("quote", "fmspc")
-	command.MarkFlagsMutuallyExclusive("quote", "fmspc")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		trusted, err := root()
 		if err != nil {
@@ -65,7 +64,12 @@ Exit codes: 0 fetched; 2 not fetched: bad input, no answer, or invalid collatera
 
 // readFamily returns the family of the platform in a quote, or the one of the flags.
 func readFamily(command *cobra.Command, quoteFile, fmspc, ca string) (pcs.Family, error) {
-	if quoteFile == "" {
+	switch byQuote, byFMSPC := command.Flags().Changed("quote"), command.Flags().Changed("fmspc"); {
+	case byQuote && byFMSPC:
+		return pcs.Family{}, errors.New("--quote and --fmspc: pass only one of them")
+	case !byQuote && !byFMSPC:
+		return pcs.Family{}, errors.New("missing flag: pass --quote or --fmspc")
+	case byFMSPC:
 		family, err := pcs.NewFamily(fmspc, pcs.CA(ca))
 		if err != nil {
 			return family, exit.BadInput(err)

@@ -83,7 +83,7 @@ func run(command *cobra.Command) (err error) {
 	if err := verify(command, q, attest.IntelRoot(), false); err != nil {
 		return err
 	}
-	printf("\n4. Verify it, trusting the simulated root, which only tests and demos do\n")
+	printf("\n4. Verify it, trusting the simulated root, as only tests and demos should\n")
 	root, err := attest.ParseRoot(simulation.RootPEM())
 	if err != nil {
 		return err

@@ -132,8 +132,7 @@ advertised        nothing
 }
 
 func TestSimulated(t *testing.T) {
-	want := `SIMULATED         this machine was not examined: all of the following is
-                  simulated
+	want := `SIMULATED         this machine was not examined; everything below is simulated
 
 EPC               64 MiB, NUMA node 0, SIMULATED
 driver            in-kernel, SIMULATED

@@ -27,7 +27,7 @@ func show(w io.Writer, r report, resource epc.ResourceName) error {
 	simulated := ""
 	if r.Simulated {
 		simulated = ", SIMULATED"
-		p.Text("SIMULATED", "this machine was not examined: all of the following is simulated")
+		p.Text("SIMULATED", "this machine was not examined; everything below is simulated")
 		p.Line("")
 	} else {
 		p.Row("processor", "%s", processor(r.Processor))

@@ -68,7 +68,7 @@ func failed(r *attest.Result) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return ", failed: " + strings.Join(names, ", ")
+	return " (failed: " + strings.Join(names, ", ") + ")"
 }
 
 func until(r *attest.Result) string { return r.Expires.UTC().Format(time.RFC3339) }

@@ -1,6 +1,7 @@
 package quote
 
 import (
+	"errors"
 	"encoding/pem"
 
 	"github.com/spf13/cobra"
@@ -33,10 +34,12 @@ a quote of a genuine enclave, pass the enclave's own report with --report.`,
 	enclave.SocketFlag(command, &client)
 	e.ReportDataFlag(command)
 	e.ReportFlag(command)
-	command.MarkFlagsMutuallyExclusive("report", "report-data")
 	out := output.FileFlag(command)
 	text := command.Flags().Bool("pem", false, "write text: a PEM block \""+input.PEMType+"\"")
 	command.RunE = func(command *cobra.Command, _ []string) error {
+		if command.Flags().Changed("report") && command.Flags().Changed("report-data") {
+			return errors.New("--report and --report-data: pass only one of them")
+		}
 		data, err := client.Quote(command.Context(), e.Report)
 		if err != nil {
 			return exit.Failed(err)

@@ -45,7 +45,7 @@ func (f *policyFlags) read() (attest.Policy, error) {
 }
 
 func (f *policyFlags) addFlags(flags *pflag.FlagSet) {
-	flags.String("policy", "", "appraisal policy (JSON `file`); the flags below override it")
+	flags.String("policy", "", "appraisal policy `file` (JSON); other flags override it")
 	f.file = flags.Lookup("policy")
 
 	list(f, flags, "accept-status", "status", parseStatus, func(p *attest.Policy) *[]attest.TCBStatus { return &p.Statuses },

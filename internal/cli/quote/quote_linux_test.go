@@ -68,7 +68,7 @@ func TestGetInspectVerify(t *testing.T) {
 		{"a flag that takes back what the file accepts", nil, verify("--policy", expired, "--accept-expired=false"), 0, "TRUSTED until"},
 		{"no advisory", nil, verify("--accept-advisory="), 0, "TRUSTED until"},
 		{"the product", nil, verify("--mrsigner", signer, "--product", "0", "--min-svn", "0"), 0, "TRUSTED until"},
-		{"another product", nil, verify("--mrsigner", signer, "--product", "0x1"), 1, "NOT TRUSTED, failed: product"},
+		{"another product", nil, verify("--mrsigner", signer, "--product", "0x1"), 1, "NOT TRUSTED (failed: product"},
 		{"verify at another time", nil, []string{"quote", "verify", binary, "--root", root, "--at", "2001-01-01T00:00:00Z"}, 1, "not at 2001-01-01T00:00:00Z"},
 	} {
 		exit, out, errs := clitest.Run(t, c.stdin, c.args...)

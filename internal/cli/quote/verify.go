@@ -27,7 +27,7 @@ func newVerify() *cobra.Command {
     a trusted root: Intel's, or that of --root
   - nothing in the chain is revoked, and the platform's TCB is up to date
   - no debugger can read the enclave
-  - it passes the appraisal policy of --policy and the flags after it
+  - it meets the appraisal policy: --policy, and the flags listed below it
 
 Collateral is what Intel publishes for verifiers: revocation lists, TCB info and the
 identity of the quoting enclave. Without it, verification is INCOMPLETE. --collateral
@@ -37,8 +37,10 @@ takes one of
   - a directory with such a file named collateral.json
   - the URL of Intel's service, a PCCS, or Azure's cache, from which it is fetched
 
-A --policy file is a JSON object with the fields of type Policy in the Go package
-attest. Flags override its fields.
+A --policy file is a JSON object with the members of type Policy in the Go package
+attest, which other flags override:
+
+  {"mrSigners": ["83d719e7..."], "isvProdId": 1, "minIsvSvn": 2, "maxCollateralAge": "720h"}
 
 ` + fileAbout + `
 
