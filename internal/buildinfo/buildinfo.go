@@ -15,11 +15,11 @@ var release string
 
 // Info describes a build.
 type Info struct {
-	Version  string `json:"version"`          // of the release, or else of the module
-	Commit   string `json:"commit,omitempty"` // empty if the build did not record it
-	Modified bool   `json:"modified"`         // the working tree differed from Commit
-	Go       string `json:"go"`               // the version of the compiler
-	Platform string `json:"platform"`         // such as linux/amd64
+	Version  string `json:"version"`            // of the release, or else of the module
+	Commit   string `json:"commit,omitempty"`   // empty if the build did not record it
+	Modified bool   `json:"modified,omitempty"` // the working tree differed from Commit
+	Go       string `json:"go"`                 // the version of the compiler
+	Platform string `json:"platform"`           // such as linux/amd64
 }
 
 // Read returns the description of this build.

@@ -33,7 +33,7 @@ func TestVerdicts(t *testing.T) {
 	refused := attest.Check{Name: "two", Detail: "bad"}
 	for want, r := range map[string]*attest.Result{
 		"ok  one  good\nTRUSTED until 0001-01-01T00:00:00Z, unless something is revoked earlier\n": {Trusted: true, Checks: []attest.Check{passed}},
-		"ok      one  good\nFAILED  two  bad\nNOT TRUSTED (failed: two)\n":                          {Checks: []attest.Check{passed, refused}},
+		"ok      one  good\nFAILED  two  bad\nNOT TRUSTED (failed: two)\n":                         {Checks: []attest.Check{passed, refused}},
 		"NOT TRUSTED\n": {},
 	} {
 		var out strings.Builder

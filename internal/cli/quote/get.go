@@ -1,8 +1,8 @@
 package quote
 
 import (
-	"errors"
 	"encoding/pem"
+	"errors"
 
 	"github.com/spf13/cobra"
 

@@ -153,6 +153,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "get"}, 2, `"out" not set`},
 		{[]string{"quote", "get", "--out", "-", "--report", filepath.Join(dir, "absent")}, 2, "no such file"},
 		{[]string{"quote", "get", "--out", "-", "--report", os.Args[0]}, 2, "432"},
+		{[]string{"quote", "get", "--out", "-", "--report", file("report", make([]byte, 432)), "--report-data", "00"}, 2, "pass only one of them"},
 		{[]string{"quote", "get", "--out", "-", "--report-data", "xyz"}, 2, "not hexadecimal"},
 		{[]string{"quote", "get", "--out", "-", "--report-data", strings.Repeat("00", 65)}, 2, "65 bytes do not fit"},
 		{[]string{"simulated", "root", "--out", filepath.Join(dir, "absent", "root.pem")}, 1, "write root certificate to "},
