@@ -17,7 +17,7 @@ PORTABLE := ./sgx/... ./tdx/... ./quote/... ./attest/... ./aesm/... ./cmd/confco
 PORTABLE_TO := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 # The linker writes the version into the programs.
-LDFLAGS := -s -w -X github.com/confcom/confcom/internal/daemon.release=$(VERSION)
+LDFLAGS := -s -w -X github.com/confcom/confcom/internal/buildinfo.release=$(VERSION)
 
 .DEFAULT_GOAL := help
 

@@ -58,28 +58,37 @@ type Policy struct {
 	RefuseSMT             bool `json:"refuseSmt,omitempty"`
 }
 
-// ParsePolicy reads a policy in JSON, with MaxCollateralAge as a Go duration ("720h").
-// An unknown member is an error.
+// ParsePolicy reads a policy in JSON and checks that it is consistent.
 func ParsePolicy(text []byte) (Policy, error) {
-	var p struct {
-		Policy
-		MaxCollateralAge string `json:"maxCollateralAge"`
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&p); err != nil {
+	var p Policy
+	if err := json.Unmarshal(text, &p); err != nil {
 		return Policy{}, fmt.Errorf("attest: parse policy: %w", err)
 	}
-	if decoder.More() {
-		return Policy{}, errors.New("attest: parse policy: data after the JSON object")
+	return p, p.check()
+}
+
+// UnmarshalJSON sets the fields that the JSON object has, with MaxCollateralAge as a Go
+// duration ("720h"). An unknown member is an error. It does not check that the policy is
+// consistent: a caller may complete it, and verification checks it.
+func (p *Policy) UnmarshalJSON(text []byte) error {
+	type fields Policy // without this method
+	read := struct {
+		*fields
+		MaxCollateralAge string `json:"maxCollateralAge"` // instead of nanoseconds
+	}{fields: (*fields)(p)}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&read); err != nil {
+		return err
 	}
-	if p.MaxCollateralAge != "" {
-		var err error
-		if p.Policy.MaxCollateralAge, err = time.ParseDuration(p.MaxCollateralAge); err != nil {
-			return Policy{}, fmt.Errorf("attest: parse policy: maxCollateralAge: %w", err)
+	if read.MaxCollateralAge != "" {
+		age, err := time.ParseDuration(read.MaxCollateralAge)
+		if err != nil {
+			return fmt.Errorf("maxCollateralAge: %w", err)
 		}
+		p.MaxCollateralAge = age
 	}
-	return p.Policy, p.Policy.check()
+	return nil
 }
 
 // check checks that the policy is consistent.

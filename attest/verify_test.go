@@ -255,12 +255,23 @@ func TestParsePolicy(t *testing.T) {
 		`{"statuses": ["Revoked"]}`:   "cannot be accepted",
 		`{"maxCollateralAge": "30d"}`: "maxCollateralAge",
 		`{"acceptExpired": true}`:     "forever",
-		`{} {}`:                       "data after the JSON object",
-		``:                            "EOF",
+		`{} {}`:                       "after top-level value",
+		``:                            "unexpected end",
 	} {
 		if _, err := attest.ParsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", text, err, want)
 		}
+	}
+}
+
+// A policy that its reader completes may be inconsistent, but has no unknown members.
+func TestUnmarshalPolicy(t *testing.T) {
+	p := attest.Policy{MaxCollateralAge: time.Hour, MinISVSVN: 1}
+	if err := json.Unmarshal([]byte(`{"acceptExpired": true, "minIsvSvn": 2}`), &p); err != nil || !p.AcceptExpired || p.MaxCollateralAge != time.Hour || p.MinISVSVN != 2 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := json.Unmarshal([]byte(`{"mrSigner": []}`), &p); err == nil || !strings.Contains(err.Error(), "unknown field") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -6,16 +6,16 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Times are kept to 1% or half a microsecond, whichever is more, in 26 KiB however
-// many they are. Those beyond 10 minutes count as 10 minutes, but for the maximum.
+// Times are recorded within 1% or half a microsecond, whichever is larger, in 26 KiB for
+// any number of them. Those beyond 10 minutes count as 10 minutes, except for Max.
 const (
 	finest  = time.Microsecond
 	longest = 10 * time.Minute
 	digits  = 2
 )
 
-// Latency is how the times that requests took are distributed. The zero Latency
-// has none.
+// Latency is the distribution of the times that requests took. The zero Latency has no
+// times.
 type Latency struct {
 	histogram *hdrhistogram.Histogram
 	min, max  time.Duration
@@ -25,13 +25,13 @@ func newLatency() Latency {
 	return Latency{histogram: hdrhistogram.New(int64(finest), int64(longest), digits)}
 }
 
-// Min is the shortest time, exactly; 0 where there is none.
+// Min returns the shortest time, which is exact, or 0 without times.
 func (l Latency) Min() time.Duration { return l.min }
 
-// Max is the longest time, exactly; 0 where there is none.
+// Max returns the longest time, which is exact, or 0 without times.
 func (l Latency) Max() time.Duration { return l.max }
 
-// Mean is the average time; 0 where there is none.
+// Mean returns the average time, or 0 without times.
 func (l Latency) Mean() time.Duration {
 	if l.histogram == nil {
 		return 0
@@ -39,8 +39,9 @@ func (l Latency) Mean() time.Duration {
 	return l.within(time.Duration(l.histogram.Mean()))
 }
 
-// Quantile is the time in which the part q of the requests were answered: 0.5
-// is the median, 0.99 the time that one of a hundred took longer than.
+// Quantile returns the time within which the fraction q of the requests were answered:
+// 0.5 is the median, and one request in a hundred takes longer than 0.99. It returns 0
+// without times.
 func (l Latency) Quantile(q float64) time.Duration {
 	if l.histogram == nil {
 		return 0
@@ -48,7 +49,7 @@ func (l Latency) Quantile(q float64) time.Duration {
 	return l.within(time.Duration(l.histogram.ValueAtQuantile(100 * q)))
 }
 
-// within corrects a time that was rounded beyond the shortest or longest one.
+// within limits a rounded time to the range of exact times.
 func (l Latency) within(t time.Duration) time.Duration { return min(max(t, l.min), l.max) }
 
 // A Bucket is the number of requests that took more than From and at most To.
@@ -57,9 +58,9 @@ type Bucket struct {
 	Count    uint64
 }
 
-// Buckets parts the requests by limits that are round numbers, so fine that there
-// are at most this many buckets where that is possible. They follow each other
-// from the shortest to the longest time, empty ones among them.
+// Buckets divides the requests into buckets whose limits are round numbers. It returns
+// the finest division into at most this many buckets, or the coarsest one if all have
+// more. Buckets are consecutive, from the shortest to the longest time; some may be empty.
 func (l Latency) Buckets(most int) []Bucket {
 	if l.histogram == nil || l.histogram.TotalCount() == 0 {
 		return nil
@@ -92,9 +93,9 @@ func (l Latency) Buckets(most int) []Bucket {
 	return buckets
 }
 
-// limits are the round numbers from the last one below the shortest time to the
-// first one that is not below the longest. In each decade they are tenths of its
-// start.
+// limits returns the round numbers from the last one below the shortest time to the
+// first one that is not below the longest. Tenths are the round numbers of each decade,
+// in tenths of its start.
 func (l Latency) limits(tenths []time.Duration) []time.Duration {
 	limits := []time.Duration{0}
 	for decade := finest; ; decade *= 10 {
@@ -117,7 +118,7 @@ func (l *Latency) add(t time.Duration) {
 		l.min = t
 	}
 	l.max = max(l.max, t)
-	_ = l.histogram.RecordValue(int64(min(t, longest))) // it takes all up to the longest
+	_ = l.histogram.RecordValue(int64(min(t, longest))) // values up to longest are in its range
 }
 
 func (l *Latency) merge(other Latency) {
@@ -128,5 +129,5 @@ func (l *Latency) merge(other Latency) {
 		l.min = other.min
 	}
 	l.max = max(l.max, other.max)
-	l.histogram.Merge(other.histogram) // drops nothing: both have the same range
+	l.histogram.Merge(other.histogram) // nothing is dropped: both have the same range
 }

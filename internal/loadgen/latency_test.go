@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The quantiles of parts that were merged are those of all times.
+// The quantiles of merged parts are those of all times.
 func TestLatency(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	parts := []Latency{newLatency(), newLatency(), newLatency()}

@@ -1,12 +1,12 @@
-// Package loadgen asks an AESM daemon for much at once and measures how it bears it.
+// Package loadgen puts an AESM daemon under load and measures its throughput and latency.
 //
-// Run lets a number of clients ask without pause, each its next request as soon
-// as the last one is answered, and returns a Result. What they ask is a function;
-// Quotes, Sizes, Keys and Inits make those that clients of the daemon have. Each
-// request has a connection of its own, as with real clients.
+// Run runs a number of clients, each of which sends its next request when the last one
+// is answered, and returns a Result. A request is a function; Quotes, Sizes, Keys and
+// Inits return the requests that clients of the daemon make. As with real clients, each
+// request uses a new connection.
 //
-// Clients that wait ask for nothing meanwhile. So the latency is that of this
-// many clients, and not that of requests which come at times of their own.
+// The load is a closed loop: a client that waits sends nothing. So the latency is that
+// of this number of clients, not of requests that arrive at a given rate.
 package loadgen
 
 import (
@@ -16,24 +16,25 @@ import (
 	"time"
 )
 
-// Options say what is asked, by how many clients and for how long.
+// Options define a load: the request, the number of clients and the limits.
 type Options struct {
-	// Clients ask at the same time; 0 means 1.
+	// Clients is how many send requests concurrently; 0 means 1.
 	Clients int
-	// Requests is how many are made in all; 0 means no limit.
+	// Requests is how many all clients make together; 0 means no limit.
 	Requests uint64
-	// Duration is how long; 0 means no limit. The end of Run's ctx ends it, too.
+	// Duration is how long they make requests; 0 means no limit. Run's ctx can end it
+	// earlier.
 	Duration time.Duration
-	// Do makes one request. It is called from as many goroutines at once as there
-	// are clients, and must return soon when its ctx is done.
+	// Do makes one request. All clients call it concurrently. It must return soon after
+	// its ctx is done.
 	Do func(ctx context.Context) error
 }
 
-// Run makes requests until a limit of o or the end of ctx is reached, and returns
-// what came of them once all its clients have stopped. A limit of time interrupts
-// the requests under way, one of requests waits for them.
+// Run makes requests until it reaches a limit of o or ctx is done, and returns the result
+// when all clients have stopped. When the time is over or ctx is done, requests in flight
+// are cancelled; when the number of requests is reached, Run waits for them.
 //
-// Once a second it tells progress, which may be nil, what was measured so far.
+// Once a second Run calls progress, which may be nil, with the result so far.
 func Run(ctx context.Context, o Options, progress func(Result)) Result {
 	if o.Duration > 0 {
 		var cancel context.CancelFunc
@@ -71,9 +72,9 @@ func Run(ctx context.Context, o Options, progress func(Result)) Result {
 	}
 }
 
-// client measures its own requests, so that clients do not wait for each other.
+// client measures its own requests, so that clients do not contend for a lock.
 type client struct {
-	mu     sync.Mutex // held by others only for progress
+	mu     sync.Mutex // others hold it only to sum up
 	result Result
 }
 
@@ -84,22 +85,22 @@ func (c *client) run(ctx context.Context, do func(context.Context) error, more f
 		start := time.Now()
 		err := do(ctx)
 		took := time.Since(start)
-		interrupted := err != nil && over(ctx)
+		cancelled := err != nil && over(ctx)
 
 		c.mu.Lock()
-		c.result.add(took, err, interrupted)
+		c.result.add(took, err, cancelled)
 		c.mu.Unlock()
 	}
 }
 
-// over tells whether ctx has ended. Its deadline counts by itself: what has to
-// keep it may fail a moment before ctx says that it is done.
+// over reports whether ctx is done or its deadline has passed. A request with the same
+// deadline may fail a moment before ctx is done.
 func over(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
-// sum adds up what the clients have measured.
+// sum adds up the results of the clients.
 func sum(clients []*client, elapsed time.Duration) Result {
 	total := newResult()
 	total.Elapsed = elapsed

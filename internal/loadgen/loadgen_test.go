@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// after is a request that takes this long.
+// after returns a request that takes this long.
 func after(d time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		select {
@@ -69,7 +69,7 @@ func TestRequests(t *testing.T) {
 
 func isLatency(p cmp.Path) bool { return p.String() == "Latency" }
 
-// The end of the time interrupts requests, which then count as nothing else.
+// When the time is over, requests in flight are cancelled and counted as such only.
 func TestTime(t *testing.T) {
 	const long = 3505 * time.Millisecond
 	for name, run := range map[string]func(context.Context, Options, func(Result)) Result{
@@ -92,14 +92,14 @@ func TestTime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var seen []uint64
 				r := run(t.Context(), Options{Clients: 2, Do: after(10 * time.Millisecond)}, func(r Result) {
-					seen = append(seen, (r.Requests+5)/10*10) // the clients run beside it
+					seen = append(seen, (r.Requests+5)/10*10) // rounded: the clients go on meanwhile
 				})
 				want := Result{
 					Requests:    700,
 					Failures:    map[string]uint64{},
 					Elapsed:     long,
-					Interrupted: 2,
-					Waited:      5 * time.Millisecond,
+					Cancelled:   2,
+					LongestWait: 5 * time.Millisecond,
 				}
 				if diff := cmp.Diff(want, r, cmp.FilterPath(isLatency, cmp.Ignore())); diff != "" {
 					t.Error(diff)
@@ -115,7 +115,7 @@ func TestTime(t *testing.T) {
 	}
 }
 
-// What keeps a deadline by itself may fail before its context says so.
+// A request with the same deadline as its context may fail before the context is done.
 func TestOver(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -142,7 +142,7 @@ type deadline struct {
 
 func (d deadline) Deadline() (time.Time, bool) { return d.at, true }
 
-// Errors of which each has its own text take no more memory than others.
+// Errors with different texts take no more memory than others.
 func TestFailures(t *testing.T) {
 	var n atomic.Int64
 	r := Run(t.Context(), Options{Clients: 4, Requests: 1000, Do: func(context.Context) error {
@@ -171,7 +171,7 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// What a request costs must not disturb what is measured.
+// Counting a request must not disturb the measurement.
 func TestAllocations(t *testing.T) {
 	r, err := newResult(), errors.New("as before")
 	r.add(time.Millisecond, err, false)

@@ -9,22 +9,22 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// What follows are the requests of the daemon's clients, for Options.Do. All but
-// Keys are about the key that every daemon has, aesm.IntelQE3KeyID.
+// The following are the requests of the daemon's clients, for Options.Do. All but Keys
+// use the key that every daemon has, aesm.IntelQE3KeyID.
 
-// MakeReport makes an enclave's report for a quoting enclave.
+// MakeReport returns an enclave's report for a quoting enclave.
 type MakeReport func(ctx context.Context, target sgx.TargetInfo) (sgx.Report, error)
 
-// maxTries is how often a client asks for a quote while the daemon answers that
-// its key is not initialized: as often as Gramine.
+// maxTries is how often a client requests a quote while the daemon replies that its key
+// is not initialized. Gramine tries as often.
 const maxTries = 5
 
-// Quotes prepares a report, and returns what asks for a quote of it: one GetQuote,
-// as an enclave in Gramine does for each quote. Where the daemon's key has changed
-// it prepares another report and asks again, all as one request.
+// Quotes prepares a report and returns a function that requests a quote of it: one
+// GetQuote, as an enclave in Gramine does for each quote. If the daemon's key has changed,
+// the function prepares another report and tries again, which counts as one request.
 //
-// The buffer for a quote has room bytes, 8192 with Gramine; 0 means as many as the
-// daemon says, which is asked for once for each report, as Intel's library does.
+// The buffer for a quote has room bytes; Gramine's has 8192. With 0, it has the size that
+// the daemon returns, which is requested once for each report, as Intel's library does.
 func Quotes(ctx context.Context, client *aesm.Client, makeReport MakeReport, room int) (func(context.Context) error, error) {
 	q := &quotes{client: client, makeReport: makeReport, room: room}
 	first, err := q.prepare(ctx)
@@ -42,7 +42,7 @@ type quotes struct {
 	prepared   atomic.Pointer[prepared] // the latest
 }
 
-// prepared is a report that can be quoted until the daemon's key changes.
+// prepared is a report that the daemon quotes until its key changes.
 type prepared struct {
 	report sgx.Report
 	room   int
@@ -73,7 +73,7 @@ func (q *quotes) get(ctx context.Context) (err error) {
 		if !q.outdated(err) {
 			return err
 		}
-		// Each client prepares by itself, as each application has to.
+		// Clients do not share this: each application prepares its own report.
 		p, prepareErr := q.prepare(ctx)
 		if prepareErr != nil {
 			return prepareErr
@@ -83,14 +83,14 @@ func (q *quotes) get(ctx context.Context) (err error) {
 	return err
 }
 
-// outdated tells whether a new preparation can help: the daemon has another key,
+// outdated reports whether another preparation can help: the daemon's key has changed,
 // or its quotes have grown with their certificates.
 func (q *quotes) outdated(err error) bool {
 	return errors.Is(err, aesm.CodeAttKeyNotInitialized) || q.room == 0 && errors.Is(err, aesm.CodeParameter)
 }
 
-// Sizes asks for the size of a quote, one request. Daemons refuse that while nobody
-// has made their key ready.
+// Sizes returns a function that requests the size of a quote. Daemons reject the request
+// until a client has initialized their key.
 func Sizes(client *aesm.Client) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := client.QuoteSize(ctx, aesm.IntelQE3KeyID())
@@ -98,7 +98,8 @@ func Sizes(client *aesm.Client) func(context.Context) error {
 	}
 }
 
-// Keys asks which key to use, one request: the cheapest that there is.
+// Keys returns a function that requests the ID of the key to use, which is the cheapest
+// request.
 func Keys(client *aesm.Client) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := client.SelectKeyID(ctx)
@@ -106,9 +107,9 @@ func Keys(client *aesm.Client) func(context.Context) error {
 	}
 }
 
-// Inits makes the key ready, as a client does that starts. It is counted as one
-// but is two requests of the protocol, each with its connection: the first asks
-// for the size of the public key's id.
+// Inits returns a function that initializes the key, as a starting client does. It counts
+// as one request but is two of the protocol, each with its connection: the first one
+// requests the size of the public key's ID.
 func Inits(client *aesm.Client) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := client.InitQuote(ctx, aesm.IntelQE3KeyID())

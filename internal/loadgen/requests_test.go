@@ -14,11 +14,11 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// daemon answers like one whose key changes and whose quotes grow, as told.
+// daemon is an AESM daemon whose key a test changes, and whose quotes it makes larger.
 type daemon struct {
-	key  atomic.Uint32 // the target info of the key begins with it
+	key  atomic.Uint32 // the first byte of the target info
 	size atomic.Int64
-	lost atomic.Bool // no report is ever good enough
+	lost atomic.Bool // every report is rejected
 }
 
 func (d *daemon) KeyIDs(context.Context) ([]aesm.KeyID, error) {
@@ -38,12 +38,12 @@ func (d *daemon) Quote(_ context.Context, _ aesm.Caller, _ aesm.KeyID, report sg
 	return aesm.Quoted{Quote: make([]byte, d.size.Load())}, nil
 }
 
-// makeReport makes a report that tells the target it was made for.
+// makeReport returns a report that contains the first byte of its target.
 func makeReport(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
 	return sgx.Report{Body: sgx.ReportBody{ReportData: sgx.ReportData{target.MREnclave[0]}}}, nil
 }
 
-// serve runs the daemon until stop, which returns what it was asked.
+// serve runs the daemon until stop, which returns the number of requests of each kind.
 func serve(t *testing.T, d *daemon) (client *aesm.Client, stop func() map[aesm.Kind]int) {
 	t.Helper()
 	d.size.Store(1000)
@@ -53,12 +53,12 @@ func serve(t *testing.T, d *daemon) (client *aesm.Client, stop func() map[aesm.K
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
-	asked := make(map[aesm.Kind]int)
+	requests := make(map[aesm.Kind]int)
 	server := aesm.Server{Handler: d, Observe: func(_ context.Context, e aesm.Exchange) {
 		mu.Lock()
 		defer mu.Unlock()
 		if e.Kind != 0 {
-			asked[e.Kind]++
+			requests[e.Kind]++
 		}
 	}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -69,7 +69,7 @@ func serve(t *testing.T, d *daemon) (client *aesm.Client, stop func() map[aesm.K
 		if err := <-stopped; err != nil {
 			t.Error(err)
 		}
-		return asked
+		return requests
 	})
 	t.Cleanup(func() { stop() })
 	return &aesm.Client{Socket: socket}, stop
@@ -86,9 +86,9 @@ func TestKinds(t *testing.T) {
 	} {
 		client, stop := serve(t, new(daemon))
 		r := Run(t.Context(), Options{Clients: 3, Requests: 10, Do: c.do(client)}, nil)
-		asked := stop()
-		if r.Requests != 10 || r.Failed != 0 || !cmp.Equal(asked, c.want) {
-			t.Errorf("%s: %+v, asked %v", name, r, asked)
+		requests := stop()
+		if r.Requests != 10 || r.Failed != 0 || !cmp.Equal(requests, c.want) {
+			t.Errorf("%s: %+v, requests %v", name, r, requests)
 		}
 	}
 }
@@ -107,14 +107,14 @@ func TestQuotes(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := Run(t.Context(), Options{Clients: 3, Requests: 10, Do: do}, nil)
-		asked := stop()
-		if r.Requests != 10 || r.Failed != 0 || !cmp.Equal(asked, c.want) {
-			t.Errorf("%s: %+v, asked %v", name, r, asked)
+		requests := stop()
+		if r.Requests != 10 || r.Failed != 0 || !cmp.Equal(requests, c.want) {
+			t.Errorf("%s: %+v, requests %v", name, r, requests)
 		}
 	}
 }
 
-// A changed key or a grown quote costs a preparation, not an error.
+// A changed key or a larger quote causes another preparation, not an error.
 func TestQuotesPrepareAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		room   int
@@ -126,15 +126,15 @@ func TestQuotesPrepareAgain(t *testing.T) {
 			8192, func(d *daemon) { d.key.Add(1) },
 			map[aesm.Kind]int{aesm.KindInitQuoteEx: 4, aesm.KindGetQuoteEx: 3}, nil,
 		},
-		"grown quote": {
+		"larger quote": {
 			0, func(d *daemon) { d.size.Add(1) },
 			map[aesm.Kind]int{aesm.KindInitQuoteEx: 4, aesm.KindGetQuoteSizeEx: 2, aesm.KindGetQuoteEx: 3}, nil,
 		},
-		"grown beyond the room": {
+		"larger than the buffer": {
 			1000, func(d *daemon) { d.size.Add(1) },
 			map[aesm.Kind]int{aesm.KindInitQuoteEx: 2, aesm.KindGetQuoteEx: 2}, aesm.CodeParameter,
 		},
-		"never ready again": {
+		"key never initialized again": {
 			8192, func(d *daemon) { d.lost.Store(true) },
 			map[aesm.Kind]int{aesm.KindInitQuoteEx: 12, aesm.KindGetQuoteEx: 6}, aesm.CodeAttKeyNotInitialized,
 		},
@@ -152,8 +152,8 @@ func TestQuotesPrepareAgain(t *testing.T) {
 		if err := do(t.Context()); !errors.Is(err, c.err) {
 			t.Errorf("%s: %v, want %v", name, err, c.err)
 		}
-		if asked := stop(); !cmp.Equal(asked, c.want) {
-			t.Errorf("%s: asked %v, want %v", name, asked, c.want)
+		if requests := stop(); !cmp.Equal(requests, c.want) {
+			t.Errorf("%s: requests %v, want %v", name, requests, c.want)
 		}
 	}
 }

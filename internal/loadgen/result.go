@@ -2,40 +2,40 @@ package loadgen
 
 import "time"
 
-// MaxFailures bounds the different errors that a Result tells apart.
+// MaxFailures is how many different errors a Result counts separately.
 const MaxFailures = 20
 
-// OtherFailures stands in Result.Failures for the errors beyond MaxFailures.
+// OtherFailures is the key in Result.Failures of all errors beyond MaxFailures.
 const OtherFailures = "other errors"
 
-// Result is what came of the requests.
+// Result is the result of a load.
 type Result struct {
-	// Requests were made and ended by themselves; Failed are those of them that
-	// ended with an error.
+	// Requests counts the requests that completed, and Failed those among them that
+	// returned an error.
 	Requests, Failed uint64
-	// Failures counts the failed by the text of their error, of which there are at
-	// most MaxFailures, and OtherFailures.
+	// Failures counts the failed requests by the text of their error. It has at most
+	// MaxFailures texts, and OtherFailures.
 	Failures map[string]uint64
-	// Elapsed is the time from the start to the end of the last client.
+	// Elapsed is the time from the start until the last client stopped.
 	Elapsed time.Duration
-	// Latency is that of the requests which succeeded.
+	// Latency is that of the requests that succeeded.
 	Latency Latency
 
-	// Interrupted requests had no answer when the time was over: they are neither
-	// among Requests nor among Failed. There is at most one for each client.
-	Interrupted uint64
-	// Waited is how long the one of them had waited that began first.
-	Waited time.Duration
+	// Cancelled counts the requests that were in flight at the end, at most one for each
+	// client. They are neither among Requests nor among Failed.
+	Cancelled uint64
+	// LongestWait is how long the earliest of them had been waiting.
+	LongestWait time.Duration
 }
 
 func newResult() Result {
 	return Result{Failures: make(map[string]uint64), Latency: newLatency()}
 }
 
-// Succeeded is the number of requests without an error.
+// Succeeded returns the number of requests without an error.
 func (r Result) Succeeded() uint64 { return r.Requests - r.Failed }
 
-// Rate is the number of requests that succeeded, for each second.
+// Rate returns the number of requests per second that succeeded.
 func (r Result) Rate() float64 {
 	if r.Elapsed <= 0 {
 		return 0
@@ -44,10 +44,10 @@ func (r Result) Rate() float64 {
 }
 
 // add counts one request.
-func (r *Result) add(took time.Duration, err error, interrupted bool) {
-	if interrupted {
-		r.Interrupted++
-		r.Waited = max(r.Waited, took)
+func (r *Result) add(took time.Duration, err error, cancelled bool) {
+	if cancelled {
+		r.Cancelled++
+		r.LongestWait = max(r.LongestWait, took)
 		return
 	}
 	r.Requests++
@@ -59,7 +59,7 @@ func (r *Result) add(took time.Duration, err error, interrupted bool) {
 	r.fail(err.Error(), 1)
 }
 
-// fail counts errors with this text. Memory stays bounded whatever they say.
+// fail counts errors with this text. The number of texts stays bounded.
 func (r *Result) fail(text string, count uint64) {
 	if _, known := r.Failures[text]; !known && len(r.Failures) >= MaxFailures {
 		text = OtherFailures
@@ -67,12 +67,12 @@ func (r *Result) fail(text string, count uint64) {
 	r.Failures[text] += count
 }
 
-// merge adds all of another result but its time.
+// merge adds another result, except for Elapsed.
 func (r *Result) merge(other Result) {
 	r.Requests += other.Requests
 	r.Failed += other.Failed
-	r.Interrupted += other.Interrupted
-	r.Waited = max(r.Waited, other.Waited)
+	r.Cancelled += other.Cancelled
+	r.LongestWait = max(r.LongestWait, other.LongestWait)
 	r.Latency.merge(other.Latency)
 	for text, count := range other.Failures {
 		r.fail(text, count)
