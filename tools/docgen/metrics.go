@@ -14,13 +14,17 @@ import (
 // serves them. A package that gets metrics is added here.
 func metricSources() []metricSource {
 	return []metricSource{
-		{"sgx-quote-helper", func(r prometheus.Registerer) { quoting.NewMetrics(r) }},
+		source("sgx-quote-helper", quoting.NewMetrics),
 	}
 }
 
 type metricSource struct {
 	program  string
 	register func(prometheus.Registerer)
+}
+
+func source[Metrics any](program string, newMetrics func(prometheus.Registerer) Metrics) metricSource {
+	return metricSource{program, func(r prometheus.Registerer) { newMetrics(r) }}
 }
 
 // recorder is a Registerer that keeps descriptions and collects nothing.
