@@ -38,6 +38,14 @@ var helps = sync.OnceValues(func() (map[string]string, error) {
 			return nil, err
 		}
 	}
+	if len(parseHelp(p.help["confcom"]).commands) == 0 {
+		return nil, fmt.Errorf("confcom --help lists no commands, or in a form that parseHelp does not know:\n%s", p.help["confcom"])
+	}
+	for line, text := range p.help {
+		if len(parseHelp(text).flags) == 0 {
+			return nil, fmt.Errorf("%s --help lists no flags, or in a form that parseHelp does not know:\n%s", line, text)
+		}
+	}
 	return p.help, nil
 })
 
@@ -103,7 +111,7 @@ func parseHelp(text string) help {
 		switch section {
 		case "":
 			about = append(about, line)
-		case "Available Commands":
+		case "Commands", "Available Commands":
 			if name, _, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasPrefix(line, "  ") {
 				h.commands = append(h.commands, name)
 			}
@@ -116,7 +124,7 @@ func parseHelp(text string) help {
 	return h
 }
 
-var sectionTitles = map[string]bool{"Usage": true, "Examples": true, "Available Commands": true, "Flags": true, "Global Flags": true, "Aliases": true}
+var sectionTitles = map[string]bool{"Usage": true, "Examples": true, "Commands": true, "Available Commands": true, "Flags": true, "Global Flags": true, "Aliases": true}
 
 var (
 	flagLine    = regexp.MustCompile(`^ +((?:-\w, )?--[\w-]+)(?: (\S+))?(?:  +(.*))?$`)
