@@ -1,0 +1,16 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/confcom/confcom/aesm"
+)
+
+func codesPage() (string, error) {
+	var rows [][]string
+	for code := aesm.Code(0); !strings.Contains(code.String(), "("); code++ {
+		rows = append(rows, []string{strconv.Itoa(int(code)), "`" + code.String() + "`", prose(code.Advice())})
+	}
+	return table([]string{"code", "name", "what to do"}, rows), nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var (
+	objectText = regexp.MustCompile(`(?m)^kind: (\w+)\nmetadata:\n  name: (\S+)`)
+	writtenKey = regexp.MustCompile(`(?m)^ *([a-z][a-z0-9.-]*/[a-z-]+): `)
+	readKey    = regexp.MustCompile(`key: ([a-z0-9.-]+/[A-Za-z0-9._-]+)`)
+)
+
+// kubernetesPage reads the templates as text: it names whatever they may make, under
+// whichever values.
+func kubernetesPage() (string, error) {
+	chart := filepath.Join(root, "charts", "confcom")
+	files, err := filepath.Glob(filepath.Join(chart, "templates", "*"))
+	if err != nil {
+		return "", err
+	}
+	var objects [][]string
+	written, read := make(map[string][]string), make(map[string][]string)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		name, text := filepath.Base(file), string(content)
+		for _, m := range objectText.FindAllStringSubmatch(text, -1) {
+			objects = append(objects, []string{code(m[1]), code(m[2]), code("templates/" + name)})
+		}
+		collect(written, writtenKey, text, name)
+		collect(read, readKey, text, name)
+	}
+	resources, err := resourceTable(filepath.Join(chart, "values.yaml"))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("## Extended resources\n\nContainers ask for these in `resources.limits`.\n\n%s"+
+		"## Objects\n\nThe objects that the chart can install. The values decide which of them it does install.\n\n%s"+
+		"## Labels and annotations that the chart writes\n\n%s"+
+		"## Node labels that the chart reads\n\nThe pods run on nodes that have one of these labels, unless `nodes` or `affinity` say otherwise.\n\n%s",
+		resources, table([]string{"kind", "name", "file"}, objects), keyTable(written), keyTable(read)), nil
+}
+
+// resourceTable lists the values that name a resource.
+func resourceTable(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		return "", fmt.Errorf("values.yaml: %w", err)
+	}
+	var rows [][]string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		group, _ := values[name].(map[string]any)
+		if resource, ok := group["resource"].(string); ok {
+			rows = append(rows, []string{code(resource), fmt.Sprintf("[`%s.resource`](chart-values.md#%[1]sresource)", name)})
+		}
+	}
+	return table([]string{"resource", "value that renames it"}, rows), nil
+}
+
+// collect adds the keys that expression finds in text, with the name of the file.
+func collect(keys map[string][]string, expression *regexp.Regexp, text, file string) {
+	for _, m := range expression.FindAllStringSubmatch(text, -1) {
+		if !slices.Contains(keys[m[1]], file) {
+			keys[m[1]] = append(keys[m[1]], file)
+		}
+	}
+}
+
+func keyTable(keys map[string][]string) string {
+	var rows [][]string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		rows = append(rows, []string{code(key), codes(keys[key])})
+	}
+	return table([]string{"key", "file"}, rows)
+}
