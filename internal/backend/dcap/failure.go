@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
 	"github.com/confcom/confcom/internal/quoting"
 )
 

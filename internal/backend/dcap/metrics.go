@@ -4,7 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
-	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
 )
 
 // metrics are what the platform tells Prometheus.
