@@ -29,10 +29,6 @@ type Client struct {
 	// Dial, where set, connects to the daemon instead of Socket, which then only
 	// names the daemon in errors.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Keep, where set, gets each connection whose reply was read, instead of its
-	// being closed. Dial may return it again, if the daemon serves more than one
-	// request on it, as ServeConn does.
-	Keep func(net.Conn)
 }
 
 // A quote ends with its signature data, whose length is a little-endian uint32
