@@ -30,10 +30,6 @@ type Client struct {
 	// Dial, where set, connects to the daemon instead of Socket, which then only
 	// names the daemon in errors.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Keep, where set, gets each connection whose reply was read, instead of its
-	// being closed. Dial may return it again, if the daemon serves more than one
-	// request on it, as ServeConn does.
-	Keep func(net.Conn)
 }
 
 // SupportedKeyIDs returns the attestation keys of the daemon.

@@ -66,15 +66,8 @@ func (c *Client) roundTrip(ctx context.Context, op Kind, b []byte) ([]byte, erro
 		return nil, c.transportError(ctx, op, err)
 	}
 	// The end of ctx interrupts a read or write.
-	undisturbed := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	done := false
-	defer func() {
-		if undisturbed() && done && c.Keep != nil {
-			c.Keep(conn)
-			return
-		}
-		conn.Close()
-	}()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer conn.Close()
 
 	if _, err := conn.Write(b); err != nil {
 		return nil, c.transportError(ctx, op, err)
@@ -90,7 +83,6 @@ func (c *Client) roundTrip(ctx context.Context, op Kind, b []byte) ([]byte, erro
 	if err != nil {
 		return nil, c.transportError(ctx, op, err)
 	}
-	done = true
 	return body, nil
 }
 

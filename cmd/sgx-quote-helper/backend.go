@@ -9,72 +9,73 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/backend/upstream"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/quoting"
 )
 
-// platform is what makes the quotes, as the flags say.
-type platform struct {
-	name     platformName
-	slots    int
-	upstream string // its socket
-	node     string
-	dcap     dcapFlags
+// backendFlags choose and configure the quote backend.
+type backendFlags struct {
+	platform    platform
+	concurrency int
+	upstream    string // the socket of the upstream daemon
+	node        string // the name that a simulated platform's keys are derived from
+	dcap        config.Config
 }
 
-func (p *platform) addFlags(flags *pflag.FlagSet) {
-	flags.Var(&p.name, "platform", "what makes the quotes: \"dcap\" is Intel's DCAP library, on SGX hardware; \"upstream\" is another AESM daemon, such as Intel's aesmd; \"simulated\" is an SGX platform in software, whose quotes prove nothing")
-	flags.IntVar(&p.slots, "slots", 0, "how many requests the platform serves at a time; 0 for one per worker with dcap, one per processor if it is simulated, and 2 upstream, so that Intel's daemon, which works on one at a time, always has the next at hand")
-	flags.StringVar(&p.upstream, "upstream-socket", "", "with --platform=upstream: the `path` of the other daemon's socket")
-	flags.StringVar(&p.node, "node-name", hostname(), "with --platform=simulated: the `name` that its keys are derived from")
-	p.dcap.add(flags)
+func (b *backendFlags) add(flags *pflag.FlagSet) {
+	flags.Var(&b.platform, "platform", "the quote backend: \"dcap\" is Intel's DCAP library, on SGX hardware; \"upstream\" is another AESM daemon, such as Intel's aesmd; \"simulated\" is an SGX platform in software, whose quotes prove nothing")
+	flags.IntVar(&b.concurrency, "slots", 0, "how many requests the backend serves at a time; 0 for one per worker with dcap, one per processor with simulated, and 2 with upstream: Intel's daemon works on one at a time, and so always has the next one")
+	flags.StringVar(&b.upstream, "upstream-socket", "", "with --platform=upstream: the `path` of the other daemon's socket")
+	flags.StringVar(&b.node, "node-name", hostname(), "with --platform=simulated: the `name` that its keys are derived from")
+	addDCAPFlags(flags, &b.dcap)
 }
 
-// opened is a platform that is ready to be asked.
+// opened is a backend that is ready for requests.
 type opened struct {
 	quoting.Backend
-	slots int // how many requests it serves at a time
-	close func()
+	concurrency int // how many requests it serves at a time
+	close       func()
 }
 
-// open returns the platform. It never falls back to another than was asked for.
-func (p *platform) open(socket string, env *daemon.Environment) (opened, error) {
-	if p.slots < 0 {
-		return opened{}, fmt.Errorf("--slots=%d: a platform serves at least one request at a time", p.slots)
+// open returns the backend. It never falls back to another one than --platform says.
+func (b *backendFlags) open(socket string, env *daemon.Environment) (opened, error) {
+	if b.concurrency < 0 {
+		return opened{}, fmt.Errorf("--slots=%d: must be at least 1, or 0 for the default", b.concurrency)
 	}
-	o, err := p.openNamed(socket, env)
-	if p.slots > 0 {
-		o.slots = p.slots
+	o, err := b.openPlatform(socket, env)
+	if b.concurrency > 0 {
+		o.concurrency = b.concurrency
 	}
 	return o, err
 }
 
-func (p *platform) openNamed(socket string, env *daemon.Environment) (opened, error) {
+func (b *backendFlags) openPlatform(socket string, env *daemon.Environment) (opened, error) {
 	nothing := func() {}
-	switch p.name {
+	switch b.platform {
 	case platformDCAP:
-		return p.dcap.open(env)
+		return openDCAP(b.dcap, env)
 	case platformSimulated:
-		env.Log.Warn("SIMULATED platform: its quotes prove nothing", "node", p.node)
-		simulation, err := simulated.New(p.node)
+		env.Log.Warn("SIMULATED platform: its quotes prove nothing", "node", b.node)
+		simulation, err := simulated.New(b.node)
 		return opened{simulation, runtime.GOMAXPROCS(0), nothing}, err
 	case platformUpstream:
 		switch {
-		case p.upstream == "":
-			return opened{}, errors.New("--platform=upstream needs --upstream-socket: the path of the other daemon's socket, which must be another than --socket")
-		case sameSocket(p.upstream, socket):
-			return opened{}, fmt.Errorf("--upstream-socket=%s is --socket, too: have this program, or the other daemon, serve elsewhere", p.upstream)
+		case b.upstream == "":
+			return opened{}, errors.New("--platform=upstream needs --upstream-socket: the path of the other daemon's socket, which must differ from --socket")
+		case sameSocket(b.upstream, socket):
+			return opened{}, fmt.Errorf("--upstream-socket=%s is the same socket as --socket: this program or the other daemon must serve on another one", b.upstream)
 		}
-		return opened{upstream.New(p.upstream, env.Log), 2, nothing}, nil
+		return opened{upstream.New(b.upstream, env.Log), 2, nothing}, nil
 	}
-	return opened{}, errors.New("no --platform: for quotes with the SGX hardware of this node, pass --platform=dcap; for those of an AESM daemon that makes them, --platform=upstream; " +
-		"for a platform in software, whose quotes prove nothing, --platform=simulated")
+	return opened{}, errors.New("no --platform: pass --platform=dcap for quotes from the SGX hardware of this node, --platform=upstream for those of another AESM daemon, " +
+		"or --platform=simulated for a platform in software, whose quotes prove nothing")
 }
 
-// sameSocket tells whether two paths are of one socket, be it by different names
-// of its directory.
+// sameSocket reports whether two paths lead to the same socket, even by different
+// names of its directory.
 func sameSocket(a, b string) bool {
 	a, b = linkTarget(a), linkTarget(b)
 	if filepath.Base(a) != filepath.Base(b) {
@@ -88,8 +89,8 @@ func sameSocket(a, b string) bool {
 	return os.SameFile(dirA, dirB)
 }
 
-// linkTarget returns what a link leads to, which need not be there yet, and any
-// other path as it is.
+// linkTarget returns the target of a link, which need not exist, and any other path
+// unchanged.
 func linkTarget(path string) string {
 	target, err := os.Readlink(path)
 	switch {
@@ -101,29 +102,29 @@ func linkTarget(path string) string {
 	return filepath.Join(filepath.Dir(path), target)
 }
 
-// platformName is the flag that says what makes the quotes.
-type platformName string
+// platform is the value of --platform.
+type platform string
 
 const (
-	platformDCAP      platformName = "dcap"
-	platformSimulated platformName = "simulated"
-	platformUpstream  platformName = "upstream"
+	platformDCAP      platform = "dcap"
+	platformSimulated platform = "simulated"
+	platformUpstream  platform = "upstream"
 )
 
-func (p *platformName) String() string { return string(*p) }
-func (p *platformName) Type() string   { return "platform" }
+func (p *platform) String() string { return string(*p) }
+func (p *platform) Type() string   { return "platform" }
 
-func (p *platformName) Set(value string) error {
-	switch name := platformName(value); name {
+func (p *platform) Set(value string) error {
+	switch name := platform(value); name {
 	case platformDCAP, platformSimulated, platformUpstream:
 		*p = name
 		return nil
 	}
-	return errors.New("unknown platform; those that there are: dcap, upstream and simulated")
+	return errors.New("unknown platform: must be dcap, upstream or simulated")
 }
 
-// hostname returns the name of this node, as the pod's manifest or the machine
-// has it.
+// hostname returns the name of this node: that in the pod's manifest, or that of the
+// machine.
 func hostname() string {
 	if name := os.Getenv("NODE_NAME"); name != "" {
 		return name

@@ -2,114 +2,58 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"runtime"
-	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/internal/backend/dcap"
+	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
-// dcapFlags are the flags of the platform with Intel's library.
-type dcapFlags struct {
-	workers       int
-	program       string
-	timeout       time.Duration
-	memoryLimit   node.Size
-	library       string
-	provider      string
-	enclaveDir    string
-	configuration string
-	certificates  string
-	refreshAfter  time.Duration
+// addDCAPFlags declares the flags that fill the configuration of the DCAP backend.
+func addDCAPFlags(flags *pflag.FlagSet, c *config.Config) {
+	*c = config.Default()
+	flags.IntVar(&c.Workers, "workers", 0, "with --platform=dcap: the number of processes that make quotes; 0 for one per processor, at most 4. Each has EPC for its own enclaves, and while one is replaced there is one more")
+	flags.StringVar(&c.Program, "worker-program", c.Program, "with --platform=dcap: the `path` of sgx-quote-worker")
+	flags.DurationVar(&c.Timeout, "worker-timeout", c.Timeout, "with --platform=dcap: how long a worker may take for a quote before it is killed and another one gets the request")
+	flags.Var((*node.Size)(&c.MemoryLimit), "worker-memory-limit", "with --platform=dcap: replace a worker whose resident memory, not counting EPC, exceeds this size (0: no limit)")
+	flags.StringVar(&c.Library, "dcap-library", c.Library, "with --platform=dcap: Intel's quoting library, a `name` or path")
+	flags.StringVar(&c.Provider, "dcap-provider", c.Provider, "with --platform=dcap: the quote provider library, a `name` or path")
+	flags.StringVar(&c.EnclaveDir, "enclave-dir", c.EnclaveDir, "with --platform=dcap: the `directory` of the architectural enclaves; empty for that of the quoting library")
+	flags.StringVar(&c.QCNL, "qcnl-config", c.QCNL, "with --platform=dcap: the `path` of the configuration of Intel's default quote provider")
+	flags.StringVar(&c.Certificates, "certificates-dir", c.Certificates, "with --platform=dcap: the `directory` in which the platform's certificates are kept; empty for a temporary one")
+	flags.DurationVar(&c.RefreshAfter, "certificates-refresh", c.RefreshAfter, "with --platform=dcap: fetch certificates again when they are this old")
 }
 
-// maxWorkers is how many workers there are at most, unless it is said: each needs
-// EPC of its own.
-const maxWorkers = 4
-
-func (d *dcapFlags) add(flags *pflag.FlagSet) {
-	d.memoryLimit = 512 * node.MiB
-	flags.IntVar(&d.workers, "workers", 0, "with --platform=dcap: how many processes make quotes; 0 for one per processor, but 4 at most. Each has EPC for enclaves of its own, and while one is replaced there is one more")
-	flags.StringVar(&d.program, "worker-program", besideThis("sgx-quote-worker"), "with --platform=dcap: the `path` of sgx-quote-worker")
-	flags.DurationVar(&d.timeout, "worker-timeout", 2*time.Second, "with --platform=dcap: how long a worker may take for a quote before it is killed, and another one asked")
-	flags.Var(&d.memoryLimit, "worker-memory-limit", "with --platform=dcap: the memory with which a worker is replaced, without EPC; 0 for no limit")
-	flags.StringVar(&d.library, "dcap-library", "libsgx_dcap_ql.so.1", "with --platform=dcap: Intel's quoting library, by `name` or path")
-	flags.StringVar(&d.provider, "dcap-provider", "libdcap_quoteprov.so.1", "with --platform=dcap: the quote provider library, by `name` or path")
-	flags.StringVar(&d.enclaveDir, "enclave-dir", "", "with --platform=dcap: the `directory` of the architectural enclaves; empty for that of the quoting library")
-	flags.StringVar(&d.configuration, "qcnl-config", qcnl.Path(), "with --platform=dcap: the `path` of the configuration of Intel's default quote provider")
-	flags.StringVar(&d.certificates, "certificates-dir", "", "with --platform=dcap: the `directory` to keep the platform's certificates in; empty for a new one in the directory for temporary files")
-	flags.DurationVar(&d.refreshAfter, "certificates-refresh", 12*time.Hour, "with --platform=dcap: ask the provider for newer certificates once they are so old")
-}
-
-// besideThis is the path of another program in the directory of this one.
-func besideThis(name string) string {
-	this, err := os.Executable()
+// openDCAP starts the DCAP backend.
+func openDCAP(c config.Config, env *daemon.Environment) (opened, error) {
+	if c.Workers == 0 {
+		c.Workers = config.Default().Workers
+	}
+	backend, err := dcap.Start(c, env.Log, dcap.NewMetrics(env.Metrics))
+	if invalid, ok := errors.AsType[*config.InvalidError](err); ok {
+		return opened{}, fmt.Errorf("--%w", invalid) // settings have the names of their flags
+	}
 	if err != nil {
-		return name
+		return opened{}, fmt.Errorf("%w: set --certificates-dir", err)
 	}
-	return filepath.Join(filepath.Dir(this), name)
+	lint(c.QCNL, env.Log)
+	return opened{backend, backend.Workers(), backend.Close}, nil
 }
 
-func (d *dcapFlags) open(env *daemon.Environment) (opened, error) {
-	switch {
-	case d.workers < 0:
-		return opened{}, fmt.Errorf("--workers=%d: there has to be one at least", d.workers)
-	case d.timeout <= 0:
-		return opened{}, fmt.Errorf("--worker-timeout=%s: a worker needs some time", d.timeout)
-	case d.refreshAfter <= 0:
-		return opened{}, fmt.Errorf("--certificates-refresh=%s: certificates have to be kept for a while", d.refreshAfter)
-	}
-	if _, err := os.Stat(d.program); err != nil {
-		return opened{}, fmt.Errorf("--worker-program: the program that makes the quotes is not there: %w", err)
-	}
-	d.lint(env.Log)
-	workers := d.workers
-	if workers == 0 {
-		workers = min(runtime.GOMAXPROCS(0), maxWorkers)
-	}
-	certificates, remove := d.certificates, func() {}
-	if certificates == "" {
-		dir, err := os.MkdirTemp("", "sgx-quote-helper-")
-		if err != nil {
-			return opened{}, fmt.Errorf("a directory for the platform's certificates: %w: set --certificates-dir", err)
-		}
-		certificates, remove = dir, func() { os.RemoveAll(dir) }
-	}
-	platform := dcap.Start(dcap.Options{
-		Workers: workers,
-		Program: d.program,
-		Args: []string{
-			"--library=" + d.library, "--provider=" + d.provider, "--enclave-dir=" + d.enclaveDir,
-			"--certificates=" + certificates, "--certificates-refresh=" + d.refreshAfter.String(),
-		},
-		Env:           d.env(certificates),
-		Configuration: d.configuration,
-		Certificates:  certificates,
-		Timeout:       d.timeout,
-		MemoryLimit:   uint64(d.memoryLimit),
-		Log:           env.Log,
-		Metrics:       env.Metrics,
-	})
-	return opened{platform, workers, func() {
-		platform.Close()
-		remove()
-	}}, nil
-}
-
-// lint tells the log what is wrong with the configuration of Intel's provider, which
-// itself says nothing.
-func (d *dcapFlags) lint(log *slog.Logger) {
-	text, err := os.ReadFile(d.configuration)
+// lint logs what is wrong with the configuration of Intel's provider, which itself
+// reports nothing.
+func lint(path string, log *slog.Logger) {
+	const check = "confcom doctor --check=configuration"
+	text, err := os.ReadFile(path)
 	if err != nil {
-		log.Warn("the quote provider has no configuration: Intel's asks a PCCS on this machine (confcom doctor --check=configuration)", "error", err)
+		log.Warn("read quote provider configuration failed", "error", err, "advice", "Intel's provider uses a PCCS on this machine by default; run "+check)
 		return
 	}
 	_, findings := qcnl.Parse(text)
@@ -118,15 +62,6 @@ func (d *dcapFlags) lint(log *slog.Logger) {
 		if f.Severity == qcnl.Note {
 			level = slog.LevelInfo
 		}
-		log.Log(context.Background(), level, "the configuration of the quote provider (confcom doctor --check=configuration)", "file", d.configuration, "line", f.Line, "finding", f.Text, "advice", f.Remedy)
+		log.Log(context.Background(), level, "check quote provider configuration", "file", path, "line", f.Line, "finding", f.Text, "advice", f.Remedy+" ("+check+")")
 	}
-}
-
-// env tells the provider where its configuration is, and where it may write.
-func (d *dcapFlags) env(certificates string) []string {
-	env := []string{"QCNL_CONF_PATH=" + d.configuration}
-	if os.Getenv("AZDCAP_CACHE") == "" {
-		env = append(env, "AZDCAP_CACHE="+certificates)
-	}
-	return env
 }

@@ -1,4 +1,4 @@
-// Sgx-quote-helper makes quotes for all enclaves of a node, out of their
+// Sgx-quote-helper makes quotes for all enclaves of a node, outside their
 // processes, over Intel's AESM protocol on a unix socket.
 package main
 
@@ -20,20 +20,20 @@ func main() {
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {
-	var platform platform
-	platform.addFlags(flags)
+	var backend backendFlags
+	backend.add(flags)
 	var helper quotehelper.Helper
 	flags.StringVar(&helper.Socket, "socket", aesm.DefaultSocket, "serve on the unix socket at this `path`")
-	flags.BoolVar(&helper.TakeOver, "takeover", false, "take the socket over from a daemon that is alive, as soon as there are quotes here; that one serves whoever has come to it before")
-	flags.BoolVar(&helper.StandBy, "stand-by", false, "when another daemon has taken the socket over, wait and take it again should that one die, rather than exit")
+	flags.BoolVar(&helper.TakeOver, "takeover", false, "replace a running daemon's socket once this daemon can produce quotes; the old daemon finishes the connections it has accepted")
+	flags.BoolVar(&helper.StandBy, "stand-by", false, "when another daemon has taken over the socket, wait and take it back if that daemon dies, instead of exiting")
 
 	return func(ctx context.Context, env *daemon.Environment) error {
-		opened, err := platform.open(helper.Socket, env)
+		opened, err := backend.open(helper.Socket, env)
 		if err != nil {
 			return err
 		}
 		defer opened.close()
-		helper.Backend, helper.Concurrency = opened.Backend, opened.slots
+		helper.Backend, helper.Concurrency = opened.Backend, opened.concurrency
 		err = helper.Run(ctx, env)
 		if errors.Is(err, aesm.ErrInUse) {
 			err = fmt.Errorf("%w (--takeover takes over)", err)

@@ -27,7 +27,7 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-// runMainEnv makes the test binary the program itself.
+// runMainEnv makes the test binary run the program.
 const runMainEnv = "SGX_QUOTE_HELPER_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -70,19 +70,19 @@ func TestRefusals(t *testing.T) {
 		exit int
 		want string
 	}{
-		{"no platform", nil, 1, "no --platform: for quotes with the SGX hardware of this node, pass --platform=dcap"},
-		{"no platform, but a socket upstream", []string{"--upstream-socket=" + live}, 1, "--platform=upstream; "},
-		{"unknown platform", []string{"--platform=magic"}, 2, "--platform=magic: unknown platform; those that there are: dcap, upstream and simulated"},
-		{"too few slots", []string{"--platform=simulated", "--slots=-1"}, 1, "--slots=-1: a platform serves at least one request at a time"},
-		{"too few slots upstream", []string{"--platform=upstream", "--upstream-socket=" + live, "--slots=-1"}, 1, "--slots=-1: a platform"},
+		{"no platform", nil, 1, "no --platform: pass --platform=dcap for quotes from the SGX hardware of this node"},
+		{"no platform, but a socket upstream", []string{"--upstream-socket=" + live}, 1, "--platform=upstream for those of another AESM daemon"},
+		{"unknown platform", []string{"--platform=magic"}, 2, "--platform=magic: unknown platform: must be dcap, upstream or simulated"},
+		{"too few slots", []string{"--platform=simulated", "--slots=-1"}, 1, "--slots=-1: must be at least 1"},
+		{"too few slots upstream", []string{"--platform=upstream", "--upstream-socket=" + live, "--slots=-1"}, 1, "--slots=-1: must be at least 1"},
 		{"slots that are no number", []string{"--platform=simulated", "--slots=many"}, 2, "--slots"},
 		{"nothing upstream", []string{"--platform=upstream"}, 1, "--platform=upstream needs --upstream-socket"},
-		{"itself upstream", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + live}, 1, "--upstream-socket=" + live + " is --socket, too"},
-		{"itself upstream by another name", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + link}, 1, "--upstream-socket=" + link + " is --socket, too"},
-		{"the usual socket upstream", []string{"--platform=upstream", "--upstream-socket=" + aesm.DefaultSocket}, 1, "is --socket, too"},
-		{"no worker program", []string{"--platform=dcap", "--worker-program=" + dir + "/none"}, 1, "--worker-program: the program that makes the quotes is not there"},
-		{"too few workers", []string{"--platform=dcap", "--workers=-1"}, 1, "--workers=-1"},
-		{"no time for workers", []string{"--platform=dcap", "--worker-timeout=0s"}, 1, "--worker-timeout=0s"},
+		{"itself upstream", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + live}, 1, "--upstream-socket=" + live + " is the same socket as --socket"},
+		{"itself upstream by another name", []string{"--platform=upstream", "--socket=" + live, "--upstream-socket=" + link}, 1, "--upstream-socket=" + link + " is the same socket as --socket"},
+		{"the usual socket upstream", []string{"--platform=upstream", "--upstream-socket=" + aesm.DefaultSocket}, 1, "is the same socket as --socket"},
+		{"no worker program", []string{"--platform=dcap", "--worker-program=" + dir + "/none"}, 1, "--worker-program=" + dir + "/none: stat " + dir + "/none: no such file"},
+		{"too few workers", []string{"--platform=dcap", "--workers=-1"}, 1, "--workers=-1: must be at least 1"},
+		{"no time for workers", []string{"--platform=dcap", "--worker-timeout=0s"}, 1, "--worker-timeout=0s: must be greater than 0"},
 		{"socket path too long", []string{"--platform=simulated", "--socket=" + filepath.Join(dir, strings.Repeat("x", 108))}, 1, "107"},
 		{"socket of a live daemon", []string{"--platform=simulated", "--socket=" + live}, 1, aesm.ErrInUse.Error() + " (--takeover takes over)"},
 		{"socket is a file", []string{"--platform=simulated", "--socket=" + file}, 1, file},
@@ -118,7 +118,7 @@ func TestSameSocket(t *testing.T) {
 		{"another directory", here + "/s", dir + "/s", false},
 		{"by a link", here + "/s", link + "/s", true},
 		{"by a link, another name", here + "/s", link + "/t", false},
-		{"by a way around", here + "/s", link + "/../here/./s", true},
+		{"by a detour", here + "/s", link + "/../here/./s", true},
 		{"relative", here + "/s", "s", true},
 		{"relative, elsewhere", here + "/s", "../s", false},
 		{"no directory, the same path", dir + "/none/s", dir + "/none/./s", true},
@@ -133,7 +133,7 @@ func TestSameSocket(t *testing.T) {
 	}
 }
 
-// A link may lead to the socket itself, too.
+// A link may lead to the socket itself.
 func TestSameSocketByLinkToSocket(t *testing.T) {
 	dir := t.TempDir()
 	socket, link := filepath.Join(dir, "aesm.socket"), filepath.Join(dir, "upstream.socket")
@@ -141,11 +141,11 @@ func TestSameSocketByLinkToSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !sameSocket(link, socket) {
-		t.Errorf("%s and %s: not the same", link, socket)
+		t.Errorf("%s and %s: want the same socket", link, socket)
 	}
 }
 
-func TestSlots(t *testing.T) {
+func TestConcurrency(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
 		name string
@@ -153,37 +153,37 @@ func TestSlots(t *testing.T) {
 		want int
 	}{
 		{"simulated", []string{"--platform=simulated"}, runtime.GOMAXPROCS(0)},
-		{"simulated, so many", []string{"--platform=simulated", "--slots=7"}, 7},
+		{"simulated, with --slots", []string{"--platform=simulated", "--slots=7"}, 7},
 		{"upstream", []string{"--platform=upstream", "--upstream-socket=" + dir + "/up"}, 2},
 		{"dcap", []string{"--platform=dcap", "--worker-program=" + os.Args[0]}, min(runtime.GOMAXPROCS(0), 4)},
-		{"dcap, so many workers", []string{"--platform=dcap", "--worker-program=" + os.Args[0], "--workers=3"}, 3},
-		{"upstream, so many", []string{"--platform=upstream", "--upstream-socket=" + dir + "/up", "--slots=1"}, 1},
+		{"dcap, with --workers", []string{"--platform=dcap", "--worker-program=" + os.Args[0], "--workers=3"}, 3},
+		{"upstream, with --slots", []string{"--platform=upstream", "--upstream-socket=" + dir + "/up", "--slots=1"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var p platform
+			var b backendFlags
 			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-			p.addFlags(flags)
+			b.add(flags)
 			if err := flags.Parse(c.args); err != nil {
 				t.Fatal(err)
 			}
 			env := &daemon.Environment{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}
-			opened, err := p.open(dir+"/s", env)
+			opened, err := b.open(dir+"/s", env)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer opened.close()
-			if opened.Backend == nil || opened.slots != c.want {
-				t.Errorf("%d slots, want %d", opened.slots, c.want)
+			if opened.Backend == nil || opened.concurrency != c.want {
+				t.Errorf("concurrency %d, want %d", opened.concurrency, c.want)
 			}
 		})
 	}
 }
 
-// program is one that runs.
+// program is a running sgx-quote-helper.
 type program struct {
 	*exec.Cmd
 	log   *bufio.Scanner
-	probe string // the URL that says whether it is ready
+	probe string // the URL of its readiness probe
 }
 
 // start runs the program until the test ends.
@@ -215,11 +215,11 @@ func (p *program) expect(t *testing.T, text string) string {
 			return line
 		}
 	}
-	t.Fatalf("it has ended before it said %q", text)
+	t.Fatalf("the program ended before it logged %q", text)
 	return ""
 }
 
-// terminate asks it to end, and expects that it does.
+// terminate asks the program to stop, and expects that it does.
 func (p *program) terminate(t *testing.T) {
 	t.Helper()
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
@@ -231,7 +231,7 @@ func (p *program) terminate(t *testing.T) {
 	}
 }
 
-// expectReady waits until it answers its probe with a status and conditions.
+// expectReady waits until the probe returns a status and conditions.
 func (p *program) expectReady(t *testing.T, want string) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -251,16 +251,16 @@ func (p *program) expectReady(t *testing.T, want string) {
 			return
 		}
 	}
-	t.Fatalf("it says %q, and not %q", got, want)
+	t.Fatalf("the probe returns %q, want %q", got, want)
 }
 
-// What the programs say of themselves.
+// What the probe returns.
 const (
 	ready    = "200 [+] running\n[+] socket\n[+] quotes\n"
 	replaced = "503 [+] running\n[-] socket: another daemon serves it\n[+] quotes\n"
 )
 
-// getQuote gets a quote as an application does.
+// getQuote requests a quote as an application does.
 func getQuote(t *testing.T, socket string) {
 	t.Helper()
 	client := aesm.Client{Socket: socket}
@@ -275,7 +275,7 @@ func getQuote(t *testing.T, socket string) {
 	}
 }
 
-// TestServes: the program serves a quote and stops when it is asked to.
+// The program serves a quote and stops when it is asked to.
 func TestServes(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "aesm.socket")
 	p := start(t, "--platform=simulated", "--socket="+socket)
@@ -284,12 +284,12 @@ func TestServes(t *testing.T) {
 	p.expect(t, "msg=quote")
 	p.terminate(t)
 	if _, err := os.Lstat(socket); err == nil {
-		t.Error("the socket file is left")
+		t.Error("the socket file remains")
 	}
 }
 
-// TestReadiness: one program takes over from another, and is killed. All the
-// while they say who is ready.
+// One program takes over from another and is killed. All the while, their probes say
+// which one is ready.
 func TestReadiness(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "aesm.socket")
 	flags := []string{"--platform=simulated", "--socket=" + socket, "--takeover", "--stand-by"}
@@ -306,7 +306,7 @@ func TestReadiness(t *testing.T) {
 	first.terminate(t)
 }
 
-// TestUpstream: one program serves the quotes of another.
+// One program serves the quotes of another.
 func TestUpstream(t *testing.T) {
 	dir := t.TempDir()
 	upstream, socket := filepath.Join(dir, "upstream.socket"), filepath.Join(dir, "aesm.socket")

@@ -9,10 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 )
 
-// runMainEnv makes the test binary the program itself.
+// runMainEnv makes the test binary run the program.
 const runMainEnv = "SGX_QUOTE_WORKER_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// What is missing is said, and in which package it is.
+// The program reports what is missing, and which package has it.
 func TestMissing(t *testing.T) {
 	library, err := dcaptest.Build(t.TempDir(), "node-1")
 	if errors.Is(err, dcaptest.ErrNoCompiler) {
@@ -31,18 +32,19 @@ func TestMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	quoting, provider := library.Path(dcaptest.QuotingLibrary), library.Path(dcaptest.Provider)
 	for _, c := range []struct {
-		name string
-		args []string
-		want string
+		name   string
+		config config.Config
+		want   string
 	}{
-		{"everything", nil, "libsgx-dcap-ql on Debian"},
-		{"the provider", []string{"--library=" + library.Path(dcaptest.QuotingLibrary)}, "libsgx-dcap-default-qpl on Debian and Ubuntu, from Intel's repository, or az-dcap-client on Azure"},
-		{"functions", []string{"--library=" + library.Path(dcaptest.Provider), "--provider=" + library.Path(dcaptest.Provider)}, "libconfcom_provider.so"},
-		{"the library of ours", []string{"--library=" + library.Path(dcaptest.QuotingLibrary), "--provider=" + library.Path(dcaptest.Provider)}, "it is built together with this program"},
+		{"everything", config.Default(), "libsgx-dcap-ql on Debian"},
+		{"the provider", config.Config{Library: quoting, Provider: "libdcap_quoteprov.so.1"}, "libsgx-dcap-default-qpl on Debian and Ubuntu, from Intel's repository, or az-dcap-client on Azure"},
+		{"functions", config.Config{Library: provider, Provider: provider}, "libconfcom_provider.so"},
+		{"the shim", config.Config{Library: quoting, Provider: provider}, "it is built with this program"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			command := exec.CommandContext(t.Context(), os.Args[0], c.args...)
+			command := exec.CommandContext(t.Context(), os.Args[0], "--config="+c.config.Encode())
 			command.Env = append(os.Environ(), runMainEnv+"=1", "GORACE=atexit_sleep_ms=0")
 			output, err := command.CombinedOutput()
 			exit, ok := errors.AsType[*exec.ExitError](err)
@@ -50,5 +52,15 @@ func TestMissing(t *testing.T) {
 				t.Errorf("%v, want exit status 1 and %q:\n%s", err, c.want, output)
 			}
 		})
+	}
+}
+
+// A configuration that the program does not understand ends it.
+func TestBadConfig(t *testing.T) {
+	command := exec.CommandContext(t.Context(), os.Args[0], `--config={"workerz":1}`)
+	command.Env = append(os.Environ(), runMainEnv+"=1", "GORACE=atexit_sleep_ms=0")
+	output, err := command.CombinedOutput()
+	if err == nil || !strings.Contains(string(output), "--config: decode configuration") {
+		t.Errorf("%v\n%s", err, output)
 	}
 }

@@ -10,10 +10,9 @@ import (
 	"github.com/confcom/confcom/internal/loadgen"
 )
 
-// BenchmarkWorkers measures how many quotes come from so many workers, each of
-// which takes 5 ms for one, under 16 clients that ask for nothing but quotes. The
-// numbers of workers take turns; the ratios are each to one worker in the same
-// round.
+// BenchmarkWorkers measures the throughput of different numbers of workers, each of which
+// takes 5 ms for a quote, with 16 clients that request quotes without pause. The numbers
+// of workers take turns; each ratio is to one worker in the same round.
 func BenchmarkWorkers(b *testing.B) {
 	const rounds, roundTime, delay = 5, 2 * time.Second, 5 * time.Millisecond
 	counts := []int{1, 2, 4, 8}
@@ -39,14 +38,14 @@ func BenchmarkWorkers(b *testing.B) {
 			}
 		}
 	}
-	lines := []string{"| workers | quotes/s | of so many times one worker |", "|---|---|---|"}
+	lines := []string{"| workers | quotes/s | ratio to that many times one worker |", "|---|---|---|"}
 	for _, workers := range counts {
 		lines = append(lines, fmt.Sprintf("| %d | %.0f | %.2f |", workers, median(rates[workers]), median(ratios[workers])))
 	}
 	fmt.Printf("\n%s\n\n", strings.Join(lines, "\n"))
 }
 
-// median is that of the values, which it sorts.
+// median returns the median of the values, which it sorts.
 func median(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]

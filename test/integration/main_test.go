@@ -1,5 +1,5 @@
-// Package integration runs the quote helper with real workers, whose Intel library is the
-// stand-in of internal/backend/dcap/dcaptest: under load, while that misbehaves.
+// Package integration runs the quote helper with real workers, under load, while faults
+// are injected into the stand-in for Intel's library (internal/backend/dcap/dcaptest).
 package integration
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap"
+	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/loadgen"
@@ -30,10 +31,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is more than anything here takes.
-const patience = 30 * time.Second
+// testTimeout is longer than anything here takes.
+const testTimeout = 30 * time.Second
 
-// built is the directory with the worker's program, which is built once.
+// built returns the directory with the worker program, which is built once.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "dcap")
 	if err != nil {
@@ -54,9 +55,9 @@ var built = sync.OnceValues(func() (string, error) {
 // node is a quote helper with workers.
 type node struct {
 	library  *dcaptest.Library
-	commands dcaptest.Commands
+	faults   dcaptest.Faults
 	counters dcaptest.Counters
-	platform *dcap.Backend
+	backend  *dcap.Backend
 	registry *prometheus.Registry
 	socket   string
 }
@@ -65,7 +66,7 @@ type node struct {
 func start(t testing.TB, workers int, delay time.Duration) *node {
 	t.Helper()
 	n := &node{
-		commands: dcaptest.Commands(t.TempDir()), counters: dcaptest.Counters(t.TempDir()),
+		faults: dcaptest.Faults(t.TempDir()), counters: dcaptest.Counters(t.TempDir()),
 		registry: prometheus.NewRegistry(), socket: filepath.Join(t.TempDir(), "s"),
 	}
 	var err error
@@ -84,26 +85,24 @@ func start(t testing.TB, workers int, delay time.Duration) *node {
 	if err := os.WriteFile(configuration, []byte(`{"pccs_url": "https://pccs.example/sgx/certification/v4/"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := append(n.library.Env(), dcaptest.Delay(delay), "QCNL_CONF_PATH="+configuration, "SGX_AESM_ADDR=1")
-	if _, measured := t.(*testing.B); !measured { // looking for orders takes time
-		env = append(env, n.commands.Env(), n.counters.Env())
+	env := append(append(os.Environ(), n.library.Env()...), dcaptest.Delay(delay), "SGX_AESM_ADDR=1")
+	if _, isBenchmark := t.(*testing.B); !isBenchmark { // looking for faults takes time
+		env = append(env, n.faults.Env(), n.counters.Env())
 	}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	n.platform = dcap.Start(dcap.Options{
-		Workers: workers,
-		Program: filepath.Join(programs, "sgx-quote-worker"),
-		Args: []string{"--library=" + n.library.Path(dcaptest.QuotingLibrary), "--provider=" + n.library.Path(dcaptest.Provider),
-			"--certificates=" + t.TempDir()},
-		Env:           env,
-		Configuration: configuration,
-		Timeout:       2 * time.Second,
-		MemoryLimit:   256 << 20,
-		Log:           log,
-		Metrics:       n.registry,
-	})
-	t.Cleanup(n.platform.Close)
+	c := config.Default()
+	c.Workers = workers
+	c.Program = filepath.Join(programs, "sgx-quote-worker")
+	c.MemoryLimit = 256 << 20
+	c.Library, c.Provider = n.library.Path(dcaptest.QuotingLibrary), n.library.Path(dcaptest.Provider)
+	c.QCNL, c.Certificates = configuration, t.TempDir()
+	c.Env = env
+	if n.backend, err = dcap.Start(c, log, dcap.NewMetrics(n.registry)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.backend.Close)
 
-	helper := quotehelper.Helper{Backend: n.platform, Concurrency: workers, Socket: n.socket}
+	helper := quotehelper.Helper{Backend: n.backend, Concurrency: workers, Socket: n.socket}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
@@ -116,7 +115,7 @@ func start(t testing.TB, workers int, delay time.Duration) *node {
 		}
 	})
 	n.await(t, "all workers", func() bool { return n.value("sgx_quote_helper_workers") == float64(workers) })
-	for deadline := time.Now().Add(patience); n.quote(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); n.quote(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(n.quote(t.Context()))
 		}
@@ -134,7 +133,7 @@ func (w testWriter) Write(line []byte) (int, error) {
 
 func (n *node) client() *aesm.Client { return &aesm.Client{Socket: n.socket} }
 
-// reportData is what the reports have.
+// reportData returns the report data of all reports.
 func reportData() [64]byte { return [64]byte{1, 2, 3} }
 
 // makeReport makes a report as an enclave does.
@@ -142,7 +141,7 @@ func makeReport(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
 	return simulation.DefaultCPU().Report(sgx.ReportBody{ReportData: reportData()}, target)
 }
 
-// quote gets one quote as an application does, and looks at it.
+// quote requests a quote as an application does, and checks it.
 func (n *node) quote(ctx context.Context) error {
 	data, err := n.client().Quote(ctx, makeReport)
 	if err != nil {
@@ -155,8 +154,8 @@ func (n *node) quote(ctx context.Context) error {
 	return err
 }
 
-// load has clients quote without pause until done returns, and fails the test for
-// each quote that fails.
+// load has clients request quotes without pause until done returns. A quote that fails
+// fails the test.
 func (n *node) load(t testing.TB, clients int, done func()) loadgen.Result {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -172,18 +171,18 @@ func (n *node) load(t testing.TB, clients int, done func()) loadgen.Result {
 	return result
 }
 
-// await waits for something that is seen from outside.
+// await waits for something that can be seen from outside only.
 func (n *node) await(t testing.TB, what string, there func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !there(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !there(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Errorf("there is no sign of %s", what)
+			t.Errorf("timeout while waiting for %s", what)
 			return
 		}
 	}
 }
 
-// value is that of a metric, by name and, where it has one, its label.
+// value returns the value of a metric, by its name and, if it has one, its label.
 func (n *node) value(name string, label ...string) float64 {
 	families, err := n.registry.Gather()
 	if err != nil {

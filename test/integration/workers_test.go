@@ -1,22 +1,24 @@
 package integration
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 )
 
-// Whatever one worker of four does, no client sees it.
-func TestMisbehaviours(t *testing.T) {
+// No client notices a fault in one worker of four.
+func TestFaults(t *testing.T) {
 	n := start(t, 4, time.Millisecond)
 	const ends, codes = "sgx_quote_helper_worker_ends_total", "sgx_quote_helper_quote3_errors_total"
 	for _, c := range []struct {
-		function, what string
-		metric, label  string // which counts it
+		function, mode string
+		metric, label  string // that count it
 	}{
 		{dcaptest.Quote, "segv", ends, "crash"},
 		{dcaptest.Quote, "abort", ends, "crash"},
@@ -44,23 +46,23 @@ func TestMisbehaviours(t *testing.T) {
 		{dcaptest.Quote, "huge", "", ""},
 		{dcaptest.Quote, "grow-300", ends, "memory"},
 	} {
-		t.Run(c.function+"."+c.what, func(t *testing.T) {
+		t.Run(c.function+"."+c.mode, func(t *testing.T) {
 			before := n.value(c.metric, c.label)
 			var recovered time.Duration
 			result := n.load(t, 16, func() {
-				order, err := n.commands.Order(c.function, c.what)
+				fault, err := n.faults.Inject(c.function, c.mode)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				n.await(t, "its being taken", order.Taken)
+				n.await(t, "the fault to be taken", fault.Taken)
 				taken := time.Now()
 				if c.metric != "" {
 					n.await(t, c.label, func() bool { return n.value(c.metric, c.label) > before })
 				}
 				n.await(t, "four workers", func() bool { return n.value("sgx_quote_helper_workers") == 4 })
 				recovered = time.Since(taken)
-				time.Sleep(100 * time.Millisecond) // and so it stays
+				time.Sleep(100 * time.Millisecond) // it must last
 			})
 			t.Logf("%d quotes, 4 workers again after %s, the longest quote took %s",
 				result.Requests, recovered.Round(time.Millisecond), result.Latency.Max().Round(time.Millisecond))
@@ -68,10 +70,10 @@ func TestMisbehaviours(t *testing.T) {
 	}
 }
 
-// What the library does while a worker starts is the matter of that worker only: it
-// is started again, or goes on.
-func TestMisbehavioursAtStart(t *testing.T) {
-	for _, c := range []struct{ function, what string }{
+// A fault while a worker starts concerns that worker only: it is started again, or goes
+// on.
+func TestFaultsAtStart(t *testing.T) {
+	for _, c := range []struct{ function, mode string }{
 		{dcaptest.Init, "segv"},
 		{dcaptest.Init, "error-e016"},
 		{dcaptest.Init, "hang-500ms"},
@@ -79,30 +81,57 @@ func TestMisbehavioursAtStart(t *testing.T) {
 		{dcaptest.Size, "error-e011"},
 		{dcaptest.Size, "short-size"},
 	} {
-		t.Run(c.function+"."+c.what, func(t *testing.T) {
+		t.Run(c.function+"."+c.mode, func(t *testing.T) {
 			t.Parallel()
 			n := start(t, 2, time.Millisecond)
 			n.load(t, 16, func() {
-				order, err := n.commands.Order(c.function, c.what)
+				fault, err := n.faults.Inject(c.function, c.mode)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				end, err := n.commands.Order(dcaptest.Quote, "exit")
+				exit, err := n.faults.Inject(dcaptest.Quote, "exit")
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				n.await(t, "the end of one", end.Taken)
-				n.await(t, "its being seen", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "crash") == 1 })
-				n.await(t, "the other order's being taken", order.Taken)
+				n.await(t, "the exit of a worker", exit.Taken)
+				n.await(t, "its end to be counted", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "crash") == 1 })
+				n.await(t, "the fault at start to be taken", fault.Taken)
 				n.await(t, "two workers", func() bool { return n.value("sgx_quote_helper_workers") == 2 })
 			})
 		})
 	}
 }
 
-// All processes are killed at once, and all quotes come, if late.
+// A quote that crashes every worker fails, having crashed three of them, and the next
+// ones are made.
+func TestPoison(t *testing.T) {
+	const workers = 4
+	n := start(t, workers, 0)
+	fault, err := n.faults.Inject(dcaptest.Quote, "sticky-segv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failure, ok := errors.AsType[*aesm.Error](n.quote(t.Context()))
+	if !ok || failure.Code != aesm.CodeBusy {
+		t.Errorf("got %v, want %v", failure, aesm.CodeBusy)
+	}
+	if err := fault.Cancel(); err != nil {
+		t.Fatal(err)
+	}
+	n.await(t, "four workers", func() bool {
+		return n.value("sgx_quote_helper_workers") == workers && n.value("sgx_quote_helper_worker_ends_total", "crash") >= 3
+	})
+	if err := n.quote(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if ends := n.value("sgx_quote_helper_worker_ends_total", "crash"); ends != 3 {
+		t.Errorf("%v workers crashed, want 3", ends)
+	}
+}
+
+// All workers are killed at the same time, and every quote is made, though late.
 func TestAllKilled(t *testing.T) {
 	n := start(t, 4, time.Millisecond)
 	n.load(t, 16, func() {
@@ -126,8 +155,8 @@ func TestAllKilled(t *testing.T) {
 	})
 }
 
-// With the certificates at hand, the way to the service may be down: quotes go on,
-// and a worker that ends comes back.
+// With kept certificates, quotes go on while the certificate service is unreachable, and
+// a worker that ends is started again.
 func TestWithoutNetwork(t *testing.T) {
 	n := start(t, 2, 0)
 	asked, err := n.counters.Count(dcaptest.Config)
@@ -135,35 +164,35 @@ func TestWithoutNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	if asked != 1 {
-		t.Errorf("the provider was asked %d times by two workers", asked)
+		t.Errorf("two workers asked the provider %d times, want once", asked)
 	}
-	if _, err := n.commands.Order(dcaptest.Config, "sticky-hang"); err != nil {
+	if _, err := n.faults.Inject(dcaptest.Config, "sticky-hang"); err != nil {
 		t.Fatal(err)
 	}
 	n.load(t, 4, func() {
-		order, err := n.commands.Order(dcaptest.Quote, "segv")
+		fault, err := n.faults.Inject(dcaptest.Quote, "segv")
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		n.await(t, "its being taken", order.Taken)
-		n.await(t, "its end", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "crash") == 1 })
+		n.await(t, "the fault to be taken", fault.Taken)
+		n.await(t, "the end of a worker", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "crash") == 1 })
 		n.await(t, "two workers", func() bool { return n.value("sgx_quote_helper_workers") == 2 })
 	})
 	if again, err := n.counters.Count(dcaptest.Config); err != nil || again != asked {
-		t.Errorf("the provider was asked %d times more, %v", again-asked, err)
+		t.Errorf("the provider was asked %d more times, %v", again-asked, err)
 	}
 }
 
-// Files of the library are replaced, as by an update of its package: all workers
-// are new soon, and no quote is lost.
+// When files of the library are replaced, as by an update of its package, all workers are
+// replaced soon, and no quote fails.
 func TestUpdate(t *testing.T) {
 	for name, update := range map[string]func(*node) error{
 		"a library":         func(n *node) error { return n.library.Update(2) },
 		"the QE":            func(n *node) error { return n.library.UpdateQE("node-1") },
 		"the configuration": func(n *node) error { return rewrite(filepath.Join(n.library.Dir, "qcnl.conf")) },
 		"the provider's library": func(n *node) error {
-			// Its package is installed anew.
+			// Its package is installed again.
 			return rewrite(n.library.Path(dcaptest.Provider))
 		},
 	} {
@@ -178,11 +207,11 @@ func TestUpdate(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				n.await(t, "new workers", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "update") == workers })
+				n.await(t, "all workers to be replaced", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "update") == workers })
 				took = time.Since(began)
 				time.Sleep(100 * time.Millisecond)
 			})
-			t.Logf("all workers are new after %s, %d quotes", took.Round(time.Millisecond), result.Requests)
+			t.Logf("all workers were replaced after %s, %d quotes", took.Round(time.Millisecond), result.Requests)
 			if took > 10*time.Second {
 				t.Errorf("it took %s", took)
 			}
@@ -207,14 +236,14 @@ func replace(path string, data []byte) error {
 	return os.Rename(path+".new", path)
 }
 
-// Files that make no quotes do not replace those that do.
+// Workers are not replaced by files that cannot make quotes.
 func TestBadUpdate(t *testing.T) {
 	n := start(t, 2, 0)
 	n.load(t, 4, func() {
 		if err := replace(n.library.Path(dcaptest.QE3Logic), []byte("no library")); err != nil {
 			t.Error(err)
 		}
-		n.await(t, "an attempt", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "start") > 0 })
+		n.await(t, "an attempt to replace a worker", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "start") > 0 })
 		time.Sleep(100 * time.Millisecond)
 	})
 	if ends := n.value("sgx_quote_helper_worker_ends_total", "update"); ends != 0 {

@@ -1,12 +1,12 @@
-// The library that Intel's quoting library loads as its provider. It passes what
-// it is asked on to the program that it is in, which keeps the certificates and
-// asks the real provider only when it has to.
+// The provider shim: the library that Intel's quoting library loads as its provider.
+// It passes each call on to the program that it is loaded into, which keeps the
+// certificates and calls the real provider only when it has to.
 //
-// The quoting library loads its provider anew for each use, by a path, so this has
-// to be a file of its own. The program keeps it loaded, and so its functions set.
+// The quoting library loads its provider again for each use, by a path, so the shim
+// must be a file of its own. The program keeps it loaded, and so its functions set.
 #include <stdint.h>
 
-// sgx_ql_pck_cert_id_t and sgx_ql_config_t, of which nothing is looked at here.
+// sgx_ql_pck_cert_id_t and sgx_ql_config_t, which are passed on unread.
 struct id;
 struct config;
 
@@ -18,7 +18,7 @@ static free_function *release;
 
 enum { PLATFORM_LIB_UNAVAILABLE = 0xe00e };
 
-// Has the program answer from now on.
+// Makes the program answer from now on.
 void confcom_provider_set(get_function *get_config, free_function *free_config) {
 	get = get_config;
 	release = free_config;

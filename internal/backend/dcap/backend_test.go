@@ -6,12 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,25 +21,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
-	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-// childMode has this test binary be a worker: one that behaves, or one that does
-// not start.
-const childMode = "DCAP_TEST_WORKER"
+// workerMode makes this test binary a worker: "stub", or one that does not start.
+const workerMode = "DCAP_TEST_WORKER"
 
 func TestMain(m *testing.M) {
-	switch os.Getenv(childMode) {
+	switch os.Getenv(workerMode) {
 	case "":
 		goleak.VerifyTestMain(m)
-	case "obedient":
+	case "stub":
 		os.Exit(serve())
 	default:
 		fmt.Println(`{"level":"ERROR","msg":"cannot go on","error":"no library: install one"}`)
@@ -51,122 +54,161 @@ func serve() int {
 	if err != nil {
 		return 1
 	}
-	p, err := simulated.New("node-1")
+	b, err := simulated.New("node-1")
 	if err != nil {
 		return 1
 	}
-	_ = listener.Serve(context.Background(), func(conn net.Conn) {
-		_ = aesm.ServeConn(context.Background(), conn, obedient{p})
-	})
+	_ = listener.Serve(context.Background(), stub{b}, slog.New(slog.DiscardHandler))
 	return 0
 }
 
-// What a report orders, in the second byte of its report data, from the worker
-// whose process has the number that follows; any worker for 0.
+// The faults that a report injects, by the second byte of its report data, into the
+// worker whose process has the number that follows, or into any worker for 0.
 const (
-	orderHang = 1 + iota
-	orderExit
-	orderOtherQuote // one that is not of the report
+	faultHang = 1 + iota
+	faultExit
+	faultOtherReport // a quote of another report
+	faultKill        // as by the out-of-memory killer, with the request
 )
 
-// obedient is a worker that answers a quote with the code that the report asks
-// for, in the first byte of its report data, and obeys orders.
-type obedient struct{ *simulated.Backend }
+// stub is a worker that answers a quote with the error whose last byte is the first
+// byte of its report data, and injects faults.
+type stub struct{ *simulated.Backend }
 
-func (o obedient) KeyIDs(context.Context) ([]aesm.KeyID, error) {
-	return []aesm.KeyID{aesm.IntelQE3KeyID()}, nil
+func (s stub) Initialize() (link.Identity, error) {
+	initialized, err := s.InitQuote(context.Background())
+	if err != nil {
+		return link.Identity{}, err
+	}
+	size, err := s.QuoteSize(context.Background())
+	return link.Identity{Initialized: initialized, QuoteSize: size}, err
 }
 
-func (o obedient) InitQuote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID) (aesm.Initialized, error) {
-	return o.Backend.InitQuote(ctx)
-}
-
-func (o obedient) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
-	return o.Backend.QuoteSize(ctx)
-}
-
-func (o obedient) Quote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
+func (s stub) Quote(report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	data := report.Body.ReportData
 	if data[0] != 0 {
-		return aesm.Quoted{}, aesm.Code(0xe000 | uint32(data[0]))
+		return aesm.Quoted{}, quote3.Error(0xe000 | uint32(data[0]))
 	}
 	if pid := int(binary.LittleEndian.Uint32(data[2:])); pid == 0 || pid == os.Getpid() {
 		switch data[1] {
-		case orderHang:
+		case faultHang:
 			<-make(chan int)
-		case orderExit:
+		case faultExit:
 			os.Exit(3)
-		case orderOtherQuote:
+		case faultOtherReport:
 			report.Body.ISVSVN++
+		case faultKill:
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			<-make(chan int)
 		}
 	}
-	return o.Backend.Quote(ctx, report, challenge)
+	return s.Backend.Quote(context.Background(), report, challenge)
 }
 
-// timeout is what a worker may take for a request.
+// timeout is how long a worker may take for a request.
 const timeout = time.Second
 
-// startPlatform starts a platform whose workers are this program.
-func startPlatform(t *testing.T, workers int, mode string) *Backend {
+// testConfig returns a configuration whose workers are this program.
+func testConfig(t *testing.T, workers int, mode string) config.Config {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := Start(Options{
-		Workers: workers, Program: program, Env: []string{childMode + "=" + mode, "GORACE=atexit_sleep_ms=0"},
-		Timeout: timeout, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
-	})
-	// The program has no flags of a worker, and does not look at those that it gets.
-	t.Cleanup(p.Close)
-	return p
+	c := config.Default()
+	c.Workers, c.Program, c.Timeout, c.MemoryLimit = workers, program, timeout, 0
+	c.QCNL, c.Certificates = "", t.TempDir()
+	c.Env = append(os.Environ(), workerMode+"="+mode, "GORACE=atexit_sleep_ms=0")
+	return c
 }
 
-// makeReport makes a report for the workers, with an order for the one whose
-// process has this number, or for all; none where it is 0.
-func (p *Backend) makeReport(t *testing.T, order byte, pid int) sgx.Report {
+// startBackend starts a backend until the test ends.
+func startBackend(t *testing.T, workers int, mode string) *Backend {
 	t.Helper()
-	ready, err := p.InitQuote(t.Context())
+	b, err := Start(testConfig(t, workers, mode), slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// pids returns the process numbers of the workers, which must be idle.
+func (b *Backend) pids(t *testing.T) (pids []int) {
+	t.Helper()
+	var leases []*lease
+	for range b.config.Workers {
+		l, err := b.pool.Take(t.Context(), func(candidate) bool { return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases = append(leases, l)
+		pids = append(pids, l.Session().process.pid())
+	}
+	for _, l := range leases {
+		l.Return()
+	}
+	return pids
+}
+
+// makeReport makes a report for the workers that injects a fault into the one with
+// this process number, or into all for 0; none if fault is 0.
+func (b *Backend) makeReport(t *testing.T, fault byte, pid int) sgx.Report {
+	t.Helper()
+	initialized, err := b.InitQuote(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var body sgx.ReportBody
-	body.ReportData[1] = order
+	body.ReportData[1] = fault
 	binary.LittleEndian.PutUint32(body.ReportData[2:], uint32(pid))
-	report, err := simulation.DefaultCPU().Report(body, ready.TargetInfo)
+	report, err := simulation.DefaultCPU().Report(body, initialized.TargetInfo)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return report
 }
 
-// awaitWorkers waits until there are so many, and returns their process numbers.
-func awaitWorkers(t *testing.T, p *Backend, n int) []int {
+// expectQuote checks that a report is quoted.
+func (b *Backend) expectQuote(t *testing.T, report sgx.Report) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		if p.pool.size() == n {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d workers, want %d", p.pool.size(), n)
-		}
+	quoted, err := b.Quote(t.Context(), report, nil)
+	if err == nil {
+		_, err = checkQuote(quoted.Quote, report)
 	}
-	p.pool.mu.Lock()
-	defer p.pool.mu.Unlock()
-	var pids []int
-	for _, w := range p.pool.live {
-		pids = append(pids, w.cmd.Process.Pid)
+	if err != nil {
+		t.Error(err)
 	}
-	return pids
 }
 
-// A code that every worker answers reaches the client as AESM has it, after as many
-// attempts as make sense, and whole in what is logged.
-func TestCodes(t *testing.T) {
+// ended returns how many workers have ended for a reason.
+func (b *Backend) ended(why reason) float64 {
+	return testutil.ToFloat64(b.metrics.ends.WithLabelValues(string(why)))
+}
+
+// awaitWorkers waits until there are n workers.
+func awaitWorkers(t *testing.T, b *Backend, n int) {
+	t.Helper()
+	await(t, fmt.Sprintf("%d workers", n), func() bool { return b.pool.Len() == n })
+}
+
+// await waits for something that can be seen from outside only.
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("timeout while waiting for %s", what)
+		}
+	}
+}
+
+// An error that every worker returns reaches the client as its AESM code, after as
+// many attempts as make sense, and by its own name in the failure.
+func TestErrors(t *testing.T) {
 	const workers = 3
-	p := startPlatform(t, workers, "obedient")
-	report := p.makeReport(t, 0, 0)
-	awaitWorkers(t, p, workers)
+	b := startBackend(t, workers, "stub")
+	report := b.makeReport(t, 0, 0)
+	awaitWorkers(t, b, workers)
 	for _, c := range []struct {
 		code     quote3.Error
 		aesm     aesm.Code
@@ -179,13 +221,13 @@ func TestCodes(t *testing.T) {
 		{0xe013, aesm.CodeErrorReport, quoting.LayerClient, 1},
 		{quote3.InvalidPrivilege, aesm.CodeSGXDeviceNotAvailable, quoting.LayerBackend, 1},
 		{0xe047, aesm.CodeUnexpected, quoting.LayerProvider, 1},
-		{quote3.NoPlatformCertData, aesm.CodeNoPlatformCertData, quoting.LayerProvider, 2},             // and again once the key was made ready
-		{quote3.AttKeyNotInitialized, aesm.CodeAttKeyNotInitialized, quoting.LayerClient, 2 * workers}, // by every worker
+		{quote3.NoPlatformCertData, aesm.CodeNoPlatformCertData, quoting.LayerProvider, 2},             // again after the key was initialized
+		{quote3.AttKeyNotInitialized, aesm.CodeAttKeyNotInitialized, quoting.LayerClient, 2 * workers}, // likewise, by every worker
 	} {
-		before := testutil.ToFloat64(p.metrics.errors.WithLabelValues(c.code.Name()))
-		asking := report
-		asking.Body.ReportData[0] = byte(c.code)
-		_, err := p.Quote(t.Context(), asking, nil)
+		before := testutil.ToFloat64(b.metrics.errors.WithLabelValues(c.code.Name()))
+		failing := report
+		failing.Body.ReportData[0] = byte(c.code)
+		_, err := b.Quote(t.Context(), failing, nil)
 		f, ok := errors.AsType[*quoting.Failure](err)
 		if !ok || f.Code != c.aesm || f.Layer != c.layer || !strings.Contains(f.Error(), c.code.Error()) {
 			t.Errorf("%v: got %v, want %v of the layer %s", c.code, err, c.aesm, c.layer)
@@ -193,117 +235,181 @@ func TestCodes(t *testing.T) {
 		if check := c.code.Check(); ok && check != "" && !strings.Contains(f.Advice, "--check="+check) {
 			t.Errorf("%v: the advice is %q", c.code, f.Advice)
 		}
-		if n := testutil.ToFloat64(p.metrics.errors.WithLabelValues(c.code.Name())) - before; n != c.attempts {
+		if n := testutil.ToFloat64(b.metrics.errors.WithLabelValues(c.code.Name())) - before; n != c.attempts {
 			t.Errorf("%v: %v attempts, want %v", c.code, n, c.attempts)
 		}
 	}
-	if quoted, err := p.Quote(t.Context(), report, nil); err != nil || !isOf(quoted.Quote, report) {
-		t.Errorf("after all that: %v", err)
-	}
+	b.expectQuote(t, report)
 }
 
-// What one worker does, another one makes good, and the one is replaced.
-func TestMisbehaviour(t *testing.T) {
+// A worker that has one unclassified error after the other is replaced.
+func TestConsecutiveFailures(t *testing.T) {
+	b := startBackend(t, 1, "stub")
+	report := b.makeReport(t, 0, 0)
+	failing := report
+	failing.Body.ReportData[0] = byte(quote3.Unexpected & 0xff)
+	fail := func(times int) {
+		t.Helper()
+		for range times {
+			if _, err := b.Quote(t.Context(), failing, nil); err == nil {
+				t.Error("no error")
+			}
+		}
+	}
+	fail(maxFailures - 1)
+	b.expectQuote(t, report) // after which they count anew
+	fail(maxFailures - 1)
+	if n := b.ended(reasonErrors); n != 0 {
+		t.Fatalf("%v workers ended, want 0", n)
+	}
+	fail(1)
+	await(t, "the end of the worker", func() bool { return b.ended(reasonErrors) == 1 })
+	b.expectQuote(t, report)
+}
+
+// Another worker makes the quote that one fails to make, and the one is replaced.
+func TestFaults(t *testing.T) {
 	const workers = 3
 	for _, c := range []struct {
 		name  string
-		order byte
-		why   end
+		fault byte
+		why   reason
 	}{
-		{"hangs", orderHang, endHang},
-		{"exits", orderExit, endCrash},
-		{"quotes another report", orderOtherQuote, endErrors},
+		{"hangs", faultHang, reasonHang},
+		{"exits", faultExit, reasonCrash},
+		{"is killed", faultKill, reasonCrash},
+		{"quotes another report", faultOtherReport, reasonErrors},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p := startPlatform(t, workers, "obedient")
-			pids := awaitWorkers(t, p, workers)
-			for i := range workers { // whoever is the next one
-				asking := p.makeReport(t, c.order, pids[i])
-				if quoted, err := p.Quote(t.Context(), asking, nil); err != nil || !isOf(quoted.Quote, asking) {
-					t.Fatal(err)
-				}
+			b := startBackend(t, workers, "stub")
+			awaitWorkers(t, b, workers)
+			for _, pid := range b.pids(t) { // one of them is the next
+				b.expectQuote(t, b.makeReport(t, c.fault, pid))
 			}
-			if testutil.ToFloat64(p.metrics.retries) == 0 {
-				t.Error("no worker was asked that misbehaves")
+			retries := testutil.ToFloat64(b.metrics.retries)
+			if retries == 0 {
+				t.Error("no fault was injected")
 			}
-			awaitWorkers(t, p, workers)
-			if n := testutil.ToFloat64(p.metrics.ends.WithLabelValues(string(c.why))); n != testutil.ToFloat64(p.metrics.retries) {
-				t.Errorf("%v workers have ended so", n)
+			await(t, "the ends of as many workers", func() bool { return b.ended(c.why) == retries })
+			awaitWorkers(t, b, workers)
+		})
+	}
+}
+
+// A quote that every worker fails to make fails, and no other: the workers are
+// replaced. A report that kills every worker kills three at most.
+func TestEveryWorkerFails(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		workers int
+		fault   byte
+		why     reason
+		ends    float64
+		want    string
+	}{
+		{"hang", 2, faultHang, reasonHang, 2, "all workers that were asked have failed"},
+		{"exit, fewer workers", 1, faultExit, reasonCrash, maxCrashes, "the workers that were asked have died"},
+		{"exit, more workers", 5, faultExit, reasonCrash, maxCrashes, "the workers that were asked have died"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := startBackend(t, c.workers, "stub")
+			report := b.makeReport(t, 0, 0)
+			awaitWorkers(t, b, c.workers)
+			_, err := b.Quote(t.Context(), b.makeReport(t, c.fault, 0), nil)
+			f, ok := errors.AsType[*quoting.Failure](err)
+			if !ok || f.Code != aesm.CodeBusy || f.Layer != quoting.LayerWorker || !strings.Contains(f.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			b.expectQuote(t, report)
+			awaitWorkers(t, b, c.workers)
+			await(t, "the ends", func() bool { return b.ended(c.why) >= c.ends })
+			if n := b.ended(c.why); n != c.ends {
+				t.Errorf("%v workers ended with %s, want %v", n, c.why, c.ends)
 			}
 		})
 	}
 }
 
-// A quote that every worker fails to make is lost, and no other: they are replaced.
-func TestEveryWorkerFails(t *testing.T) {
-	const workers = 2
-	p := startPlatform(t, workers, "obedient")
-	report := p.makeReport(t, 0, 0)
-	awaitWorkers(t, p, workers)
-	for _, c := range []struct {
-		order byte
-		why   end
-	}{{orderExit, endCrash}, {orderHang, endHang}} {
-		before := testutil.ToFloat64(p.metrics.ends.WithLabelValues(string(c.why)))
-		_, err := p.Quote(t.Context(), p.makeReport(t, c.order, 0), nil)
-		f, ok := errors.AsType[*quoting.Failure](err)
-		if !ok || f.Code != aesm.CodeBusy || f.Layer != quoting.LayerWorker || !strings.Contains(f.Error(), "every worker that was asked has failed") {
-			t.Errorf("%s: got %v", c.why, err)
-		}
-		if quoted, err := p.Quote(t.Context(), report, nil); err != nil || !isOf(quoted.Quote, report) {
-			t.Errorf("%s: the next quote: %v", c.why, err)
-		}
-		awaitWorkers(t, p, workers)
-		if n := testutil.ToFloat64(p.metrics.ends.WithLabelValues(string(c.why))) - before; n != workers {
-			t.Errorf("%v workers have ended with %s, want %d", n, c.why, workers)
-		}
-	}
-}
-
-// Who has no more time leaves, and nobody else gets his answer.
-func TestImpatience(t *testing.T) {
-	p := startPlatform(t, 1, "obedient")
-	report := p.makeReport(t, 0, 0)
+// A request that is given up returns at once, and nobody else gets its reply.
+func TestGivenUp(t *testing.T) {
+	b := startBackend(t, 1, "stub")
+	report := b.makeReport(t, 0, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), timeout/20)
 	defer cancel()
-	_, err := p.Quote(ctx, p.makeReport(t, orderHang, 0), nil)
+	_, err := b.Quote(ctx, b.makeReport(t, faultHang, 0), nil)
 	if f, ok := errors.AsType[*quoting.Failure](err); !ok || f.Code != aesm.CodeBusy {
 		t.Errorf("got %v", err)
 	}
-	if quoted, err := p.Quote(t.Context(), report, nil); err != nil || !isOf(quoted.Quote, report) {
-		t.Errorf("the next quote: %v", err)
+	b.expectQuote(t, report)
+}
+
+// A request ends with its deadline even if all workers die, and until then no death
+// makes it fail.
+func TestDeadline(t *testing.T) {
+	c := testConfig(t, 1, "stub")
+	c.Timeout = time.Minute // only deaths count here
+	b, err := Start(c, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	report := b.makeReport(t, 0, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var killing sync.WaitGroup
+	defer killing.Wait()
+	killing.Go(func() {
+		for {
+			l, err := b.pool.Take(ctx, func(candidate) bool { return true })
+			if err != nil {
+				return
+			}
+			// A worker that is stopped reads no request.
+			pid := l.Session().process.pid()
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+			_ = unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED, nil)
+			l.Return() // to the request that waits for it
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	for ctx.Err() == nil {
+		_, err := b.Quote(ctx, report, nil)
+		if _, ok := errors.AsType[*quoting.Failure](err); err != nil && (!ok || ctx.Err() == nil) {
+			t.Errorf("before its deadline: %v", err)
+		}
 	}
 }
 
-// A worker that is gone before it is asked costs no attempt.
+// The death of a worker that has not read the request costs no attempt, however many
+// workers die.
 func TestAllKilledAtRest(t *testing.T) {
 	const workers = 3
-	p := startPlatform(t, workers, "obedient")
-	report := p.makeReport(t, 0, 0)
-	for range 3 {
-		for _, pid := range awaitWorkers(t, p, workers) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
+	for _, state := range []string{"dying", "dead"} {
+		t.Run(state, func(t *testing.T) {
+			b := startBackend(t, workers, "stub")
+			report := b.makeReport(t, 0, 0)
+			for range 3 {
+				awaitWorkers(t, b, workers)
+				for _, pid := range b.pids(t) {
+					if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+						t.Fatal(err)
+					}
+					if state == "dead" {
+						await(t, "the death of a process", func() bool { return isDead(pid) })
+					}
+				}
+				b.expectQuote(t, report)
 			}
-			awaitDead(t, pid)
-		}
-		if quoted, err := p.Quote(t.Context(), report, nil); err != nil || !isOf(quoted.Quote, report) {
-			t.Error(err)
-		}
+		})
 	}
 }
 
-// awaitDead waits until a process can answer nothing any more.
-func awaitDead(t *testing.T, pid int) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || bytes.Contains(stat, []byte(") Z ")) {
-			return
-		}
-	}
-	t.Fatalf("process %d lives", pid)
+// isDead reports whether the main thread of a process is dead.
+func isDead(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || bytes.Contains(stat, []byte(") Z "))
 }
 
 // Replacements leave nothing behind. CONFCOM_REPLACEMENTS is how many, for a run by
@@ -316,14 +422,14 @@ func TestReplacements(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := startPlatform(t, 0, "obedient")
-	s := &slot{Backend: p, log: p.Log}
-	w, err := s.start(t.Context())
+	c := testConfig(t, 1, "stub")
+	c.MemoryLimit = 1 // so that a worker is replaced at each poll
+	b, err := start(c, slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry()), 10*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.enter(w)
-	report := p.makeReport(t, 0, 0)
+	defer b.Close()
+	report := b.makeReport(t, 0, 0)
 	count := func() (goroutines, files int, memory uint64) {
 		open, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -334,43 +440,82 @@ func TestReplacements(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return runtime.NumGoroutine(), len(open), m.HeapAlloc
 	}
-	replace := func() {
-		if _, err := p.Quote(t.Context(), report, nil); err != nil {
-			t.Fatal(err)
+	replace := func(until int) {
+		t.Helper()
+		for b.ended(reasonMemory) < float64(until) {
+			b.expectQuote(t, report)
 		}
-		old := w
-		if w = s.renew(t.Context(), old, endUpdate); w == nil {
-			t.Fatal("it was not replaced")
-		}
-		<-old.ended
 	}
-	replace()
+	replace(1)
 	goroutines, files, memory := count()
-	for range n {
-		replace()
-	}
+	replace(1 + n)
 	g, f, m := count()
 	t.Logf("after %d replacements: %d goroutines (before: %d), %d files (%d), %d KiB of heap (%d)", n, g, goroutines, f, files, m>>10, memory>>10)
-	// One is about to end, perhaps.
-	if g > goroutines+2 || f > files+2 || m > memory+1<<20 {
-		t.Error("something is left behind")
+	// Two workers are there during a replacement: for each there are two goroutines
+	// and three files.
+	if g > goroutines+6 || f > files+8 || m > memory+1<<20 {
+		t.Error("replacements leave something behind")
 	}
-	s.pool.remove(w)
-	w.kill(endStopped)
-	<-w.ended
+	if b.ended(reasonCrash) != 0 {
+		t.Error("a worker that was replaced did not finish")
+	}
 }
 
-// Where no worker starts, that is said at once, in the words of the worker.
+// If no worker starts, requests fail at once, with the error of the worker.
 func TestNoWorker(t *testing.T) {
-	p := startPlatform(t, 2, "missing")
+	b := startBackend(t, 2, "missing")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	_, err := p.InitQuote(ctx)
+	_, err := b.InitQuote(ctx)
 	f, ok := errors.AsType[*quoting.Failure](err)
 	if !ok || f.Layer != quoting.LayerWorker || f.Code != aesm.CodeServiceUnavailable || !strings.Contains(f.Error(), "no library: install one") {
 		t.Errorf("got %v", err)
 	}
 	if ctx.Err() != nil {
-		t.Error("it was not said at once")
+		t.Error("the request waited for its deadline")
+	}
+}
+
+// A configuration that cannot work is an error at once.
+func TestInvalidConfig(t *testing.T) {
+	c := testConfig(t, 0, "stub")
+	_, err := Start(c, slog.New(slog.DiscardHandler), nil)
+	if _, ok := errors.AsType[*config.InvalidError](err); !ok {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The directory of the certificates is temporary unless it is configured.
+func TestTemporaryCertificates(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	c := testConfig(t, 1, "stub")
+	c.Certificates = ""
+	b, err := Start(c, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := b.config.Certificates
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		t.Errorf("no directory while the backend runs: %v", err)
+	}
+	b.Close()
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory outlives the backend: %v", err)
+	}
+}
+
+// The workers' environment has what the provider reads, and nothing that makes the
+// library ask an AESM daemon.
+func TestEnvironment(t *testing.T) {
+	c := config.Config{QCNL: "/qcnl", Certificates: "/certificates"}
+	for _, test := range []struct{ given, want []string }{
+		{[]string{"A=1", "SGX_AESM_ADDR=1"}, []string{"A=1", "QCNL_CONF_PATH=/qcnl", "AZDCAP_CACHE=/certificates"}},
+		{[]string{"AZDCAP_CACHE="}, []string{"AZDCAP_CACHE=", "QCNL_CONF_PATH=/qcnl", "AZDCAP_CACHE=/certificates"}},
+		{[]string{"AZDCAP_CACHE=/cache"}, []string{"AZDCAP_CACHE=/cache", "QCNL_CONF_PATH=/qcnl"}},
+	} {
+		c.Env = test.given
+		if got := environment(c); !slices.Equal(got, test.want) {
+			t.Errorf("%q: got %q, want %q", test.given, got, test.want)
+		}
 	}
 }

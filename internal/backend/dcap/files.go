@@ -10,19 +10,19 @@ import (
 	"syscall"
 )
 
-// files are what a worker was loaded from, by path: its program, its libraries,
-// the enclaves beside them and the configuration.
+// files are the files that a worker was loaded from, by path: its program, its
+// libraries, the enclaves beside them and the configuration.
 type files map[string]version
 
-// version tells one file from another one at the same path. It is zero for a file
-// that is not there.
+// version distinguishes a file from another one at the same path. It is zero if
+// there is none.
 type version struct {
 	device, inode uint64
 	size          int64
 	modified      int64 // in nanoseconds
 }
 
-// versionOf looks at a file, or at what a link leads to.
+// versionOf returns the version of a file, or of the target of a link.
 func versionOf(path string) version {
 	var stat syscall.Stat_t
 	if syscall.Stat(path, &stat) != nil {
@@ -31,14 +31,14 @@ func versionOf(path string) version {
 	return version{stat.Dev, stat.Ino, stat.Size, stat.Mtim.Nano()}
 }
 
-// filesOf finds out what a process was loaded from.
+// filesOf returns the files that a process was loaded from.
 func filesOf(pid int, configuration string) files {
 	f := make(files)
 	add := func(path string) { f[path] = versionOf(path) }
 	for _, path := range mapped(pid) {
 		add(path)
-		// The enclaves are loaded from beside the libraries that use them, and are not
-		// mapped afterwards.
+		// The enclaves are loaded from the directories of the libraries that use them,
+		// and are not mapped afterwards.
 		enclaves, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "libsgx_*.signed.so*"))
 		for _, enclave := range enclaves {
 			add(enclave)
@@ -50,7 +50,7 @@ func filesOf(pid int, configuration string) files {
 	return f
 }
 
-// mapped are the files that a process has mapped to execute.
+// mapped returns the files that a process has mapped to execute.
 func mapped(pid int) []string {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
@@ -64,7 +64,7 @@ func mapped(pid int) []string {
 		if len(fields) < 6 || !strings.Contains(fields[1], "x") || !strings.HasPrefix(fields[5], "/") {
 			continue
 		}
-		// A file that was replaced since has " (deleted)" behind its path.
+		// The path of a file that was replaced since is followed by " (deleted)".
 		if path := fields[5]; len(paths) == 0 || paths[len(paths)-1] != path {
 			paths = append(paths, path)
 		}
@@ -72,8 +72,8 @@ func mapped(pid int) []string {
 	return paths
 }
 
-// look looks at the same paths again.
-func (f files) look() files {
+// poll returns what is at the same paths now.
+func (f files) poll() files {
 	now := make(files, len(f))
 	for path := range f {
 		now[path] = versionOf(path)
@@ -81,8 +81,8 @@ func (f files) look() files {
 	return now
 }
 
-// startingFrom replaces what may be too new, as the files were looked at after the
-// process had started, by what was there before.
+// startingFrom returns f with the versions that were there before the process
+// started, where they are known: those in f may be too new.
 func (f files) startingFrom(before files) files {
 	for path := range f {
 		if v, ok := before[path]; ok {

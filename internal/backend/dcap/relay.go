@@ -12,19 +12,18 @@ import (
 	"time"
 )
 
-// maxLine is the longest line of a worker's log that is kept whole, in bytes.
+// maxLine is how much of a line of a worker's log is kept, in bytes.
 const maxLine = 16 << 10
 
-// maxPlain is how many lines are relayed that are none of a log: the last words of
-// a process that crashes can be many.
+// maxPlain is how many lines are relayed that are not JSON: a process that crashes may
+// write many.
 const maxPlain = 20
 
-// relay writes the log of a worker into that of the helper until it ends, and
-// returns why it has, if it said so: the last error in its log, or else the first
-// line that is none of a log.
-func relay(log *slog.Logger, output io.ReadCloser) (why string) {
+// relay writes the log of a worker into that of the helper until it ends. It returns
+// the last error in it, or else the first line that is not JSON.
+func relay(log *slog.Logger, output io.ReadCloser) (lastError string) {
 	defer output.Close()
-	var lastError, firstPlain string
+	var firstPlain string
 	plain := 0
 	in := bufio.NewReaderSize(output, maxLine)
 	for {
@@ -32,8 +31,8 @@ func relay(log *slog.Logger, output io.ReadCloser) (why string) {
 		if err != nil {
 			return cmp.Or(lastError, firstPlain)
 		}
-		line = slices.Clone(line)    // which the next read overwrites
-		for isPrefix && err == nil { // the rest of a long line
+		line = slices.Clone(line)    // the next read overwrites it
+		for isPrefix && err == nil { // skip the rest of a long line
 			_, isPrefix, err = in.ReadLine()
 		}
 		var fields map[string]any
@@ -44,28 +43,28 @@ func relay(log *slog.Logger, output io.ReadCloser) (why string) {
 		default:
 			firstPlain = cmp.Or(firstPlain, string(line))
 			if plain++; plain <= maxPlain {
-				log.Warn("worker says", "text", string(line))
+				log.Warn("worker output", "text", string(line))
 			}
 		}
 	}
 }
 
-// relayLine writes a line of a log, and returns the error in it if it is at ERROR.
+// relayLine writes a line of a log, and returns its error if its level is ERROR.
 func relayLine(log *slog.Logger, fields map[string]any) (text string) {
 	var level slog.Level
 	if name, ok := fields[slog.LevelKey].(string); ok {
-		_ = level.UnmarshalText([]byte(name)) // INFO where it is no level
+		_ = level.UnmarshalText([]byte(name)) // INFO if it is not a level
 	}
 	message, _ := fields[slog.MessageKey].(string)
 	if level == slog.LevelError {
 		if text, _ = fields["error"].(string); text == "" {
 			text = message
 		}
-		level = slog.LevelWarn // it is not the helper that cannot go on
+		level = slog.LevelWarn // the helper itself goes on
 	}
 	switch message {
 	case "starting", "stopping", "stopped", "cannot go on":
-		// Of these, the helper has a line of its own.
+		// The helper has its own line for these.
 		level = slog.LevelDebug
 	}
 	if !log.Enabled(context.Background(), level) {
@@ -79,6 +78,6 @@ func relayLine(log *slog.Logger, fields map[string]any) (text string) {
 			record.AddAttrs(slog.Any(key, fields[key]))
 		}
 	}
-	_ = log.Handler().Handle(context.Background(), record) // as loggers do
+	_ = log.Handler().Handle(context.Background(), record) // errors are ignored, as by a Logger
 	return text
 }

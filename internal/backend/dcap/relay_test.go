@@ -24,12 +24,12 @@ func TestRelay(t *testing.T) {
 		{"the start and the end", start + failed, "", "no library"},
 		{"a bug", panics, `level=WARN msg="worker: panic" worker=3 value=oh` + "\n", "panic"},
 		{"last words", info + "SIGSEGV: bad\n\nPC=1\n", `level=INFO msg="worker: got it" worker=3 bytes=12
-level=WARN msg="worker says" worker=3 text="SIGSEGV: bad"
-level=WARN msg="worker says" worker=3 text="PC=1"
+level=WARN msg="worker output" worker=3 text="SIGSEGV: bad"
+level=WARN msg="worker output" worker=3 text="PC=1"
 `, "SIGSEGV: bad"},
-		{"an error before the last words", failed + "exit\n", `level=WARN msg="worker says" worker=3 text=exit` + "\n", "no library"},
+		{"an error before the last words", failed + "exit\n", `level=WARN msg="worker output" worker=3 text=exit` + "\n", "no library"},
 		{"nothing", "", "", ""},
-		{"no end of the line", "half", `level=WARN msg="worker says" worker=3 text=half` + "\n", "half"},
+		{"no end of the line", "half", `level=WARN msg="worker output" worker=3 text=half` + "\n", "half"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log, out := testLog()
@@ -40,14 +40,14 @@ level=WARN msg="worker says" worker=3 text="PC=1"
 	}
 }
 
-// However much a process says, its log stays readable.
+// The log stays readable however much a process writes.
 func TestRelayMuch(t *testing.T) {
-	var said strings.Builder
+	var written strings.Builder
 	for i := range 1000 {
-		fmt.Fprintf(&said, "line %d %s\n", i, strings.Repeat("x", 2*maxLine))
+		fmt.Fprintf(&written, "line %d %s\n", i, strings.Repeat("x", 2*maxLine))
 	}
 	log, out := testLog()
-	if why := relay(log, io.NopCloser(strings.NewReader(said.String()))); !strings.HasPrefix(why, "line 0 ") || len(why) > maxLine {
+	if why := relay(log, io.NopCloser(strings.NewReader(written.String()))); !strings.HasPrefix(why, "line 0 ") || len(why) > maxLine {
 		t.Errorf("%d bytes: %.20q", len(why), why)
 	}
 	if n := bytes.Count(out.Bytes(), []byte("\n")); n != maxPlain || out.Len() > (maxPlain+1)*maxLine {

@@ -1,13 +1,12 @@
-// Package certificates keeps the certification data of a platform, so that
-// quotes do not depend on the network.
+// Package certificates keeps the certification data of a platform, so that quotes
+// do not depend on the network.
 //
 // Intel's quoting library asks its provider for the PCK certificates twice for
-// each quote, and the provider may go to the network for them, without a
-// time-out. A Cache stands in between: it asks the provider once, keeps the answer
-// in a directory that the workers of a quote helper share, and refreshes it in the
-// background. What is there is used for as long as there is nothing newer:
-// certificates hold for years, and a quote with those of last week is worth more
-// than none.
+// each quote, and the provider may fetch them over the network, without a timeout.
+// A Cache sits in between: it asks the provider once, keeps the answer in a
+// directory that the workers of a quote helper share, and refreshes it in the
+// background. Old data is used for as long as there is nothing newer: certificates
+// are valid for years, and a quote with last week's is better than none.
 package certificates
 
 import (
@@ -26,11 +25,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
 
-// ID says which platform, at which TCB: sgx_ql_pck_cert_id_t of
-// sgx_ql_lib_common.h without the encrypted PPID.
+// ID identifies a platform and its TCB: sgx_ql_pck_cert_id_t of sgx_ql_lib_common.h
+// without the encrypted PPID.
 type ID struct {
 	QEID   [16]byte
 	CPUSVN [16]byte
@@ -38,25 +38,25 @@ type ID struct {
 	PCEID  uint16
 }
 
-// Data is what the provider has for a platform: sgx_ql_config_t.
+// Data is the provider's data for a platform: sgx_ql_config_t.
 type Data struct {
-	CPUSVN [16]byte // of the TCB that the PCK is for
-	PCESVN uint16   // of that TCB
-	Chain  []byte   // the PCK's chain as PEM text, with the end that the provider gave it
+	CPUSVN [16]byte // of the TCB that the PCK certificate is for
+	PCESVN uint16   // of the same TCB
+	Chain  []byte   // the PCK certificate chain in PEM, ending as the provider ends it
 }
 
-// Provider fetches the data of a platform. The encrypted PPID is empty where the
-// library has not told it. It may take as long as it likes.
+// Provider fetches the data of a platform. The encrypted PPID is empty if the library
+// does not give it. It may block for any time.
 type Provider func(id ID, encryptedPPID []byte) (Data, error)
 
-// Cache is a directory of data. Several processes can use it at once.
+// Cache is a directory of data. Several processes can use it at the same time.
 type Cache struct {
 	// Dir is the directory, which must exist.
 	Dir string
 	// Namespace is what the data depends on besides the platform, such as the
-	// configuration of the provider: another one has data of its own.
+	// configuration of the provider. Each namespace has its own data.
 	Namespace string
-	// RefreshAfter is the age at which data is asked for again.
+	// RefreshAfter is the age at which data is fetched again.
 	RefreshAfter time.Duration
 	// Fetch is the provider. It is called by one goroutine at a time.
 	Fetch Provider
@@ -65,8 +65,8 @@ type Cache struct {
 	fetching sync.Mutex
 
 	mu   sync.Mutex
-	used map[ID][]byte // the encrypted PPID of those that were asked for
-	read map[ID]file   // what was read last
+	used map[ID][]byte // the encrypted PPIDs of the platforms that were asked for
+	read map[ID]file   // the files that were read last
 }
 
 // entry is the content of a file of the directory.
@@ -75,15 +75,15 @@ type entry struct {
 	Data    Data
 }
 
-// file is an entry, and the file that it was read from.
+// file is an entry and the file that it was read from.
 type file struct {
 	info  fs.FileInfo
 	entry entry
 }
 
-// Get returns the data of a platform, from the directory if it is there.
-// Otherwise it asks the provider, and waits for it, or for another process that
-// asks already. Errors of the provider are returned as they are.
+// Get returns the data of a platform, from the directory if it is there. Otherwise it
+// asks the provider and waits for it, or for another process that is asking already.
+// It returns errors of the provider unchanged.
 func (c *Cache) Get(id ID, encryptedPPID []byte) (Data, error) {
 	ppid := c.use(id, encryptedPPID)
 	if e, ok := c.load(id); ok {
@@ -97,13 +97,13 @@ func (c *Cache) Get(id ID, encryptedPPID []byte) (Data, error) {
 	}
 	defer unlock()
 	if e, ok := c.load(id); ok {
-		return e.Data, nil // another one was quicker
+		return e.Data, nil // another caller was faster
 	}
 	return c.fetch(id, ppid)
 }
 
-// use notes that a platform is asked for. The library tells its encrypted PPID
-// only at times; a service that has lost its own cache needs it.
+// use notes that a platform is asked for, and returns its encrypted PPID. The library
+// gives it only in some calls; a service that has lost its own cache needs it.
 func (c *Cache) use(id ID, encryptedPPID []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,23 +123,24 @@ func (c *Cache) fetch(id ID, encryptedPPID []byte) (Data, error) {
 	if err != nil {
 		return Data{}, err
 	}
-	c.Log.Info("got the platform's certificates from the provider", "bytes", len(data.Chain), "duration", time.Since(start))
+	c.Log.Info("fetched platform certificates", "bytes", len(data.Chain), "duration", time.Since(start))
 	if err := c.store(id, entry{time.Now(), data}); err != nil {
-		c.Log.Warn("the platform's certificates could not be kept: every worker asks the provider for itself", "directory", c.Dir, "error", err)
+		// Each worker then asks the provider itself.
+		c.Log.Warn("store platform certificates failed", "directory", c.Dir, "error", err)
 	}
 	return data, nil
 }
 
-// The times between two looks at the age of what is there, and between two
-// attempts to refresh it that fail.
 const (
-	lookInterval  = time.Minute
+	// pollInterval is the time between two checks of the age of the data.
+	pollInterval = time.Minute
+	// retryInterval is the pause after a refresh that failed.
 	retryInterval = 10 * time.Minute
 )
 
-// Run refreshes what was asked for, until ctx is done.
+// Run refreshes the data that was asked for, until ctx is done.
 func (c *Cache) Run(ctx context.Context) {
-	tick := time.NewTicker(lookInterval)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	var notBefore time.Time
 	for {
@@ -151,19 +152,20 @@ func (c *Cache) Run(ctx context.Context) {
 				continue
 			}
 			if err := c.refresh(); err != nil {
-				c.Log.Warn("the platform's certificates could not be refreshed: quotes go on with those that are there", "error", err, "next", retryInterval)
+				// Quotes go on with the data that is there.
+				c.Log.Warn("refresh platform certificates failed", "error", err, "next", retryInterval)
 				notBefore = now.Add(retryInterval)
 			}
 		}
 	}
 }
 
-// refresh asks the provider for all data that is old and was used here, unless
-// another process does.
+// refresh fetches all data that is old and was used by this process, unless another
+// process is doing so.
 func (c *Cache) refresh() error {
 	var errs []error
 	for id, ppid := range c.ids() {
-		if !c.old(id) {
+		if !c.isOld(id) {
 			continue
 		}
 		errs = append(errs, c.refreshOne(id, ppid))
@@ -182,14 +184,14 @@ func (c *Cache) refreshOne(id ID, ppid []byte) error {
 		return err
 	}
 	defer unlock()
-	if !c.old(id) {
+	if !c.isOld(id) {
 		return nil
 	}
 	_, err = c.fetch(id, ppid)
 	return err
 }
 
-// ids are those that were asked for, with their encrypted PPIDs.
+// ids returns the platforms that were asked for, with their encrypted PPIDs.
 func (c *Cache) ids() map[ID][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,13 +202,14 @@ func (c *Cache) ids() map[ID][]byte {
 	return ids
 }
 
-func (c *Cache) old(id ID) bool {
+// isOld reports whether the data of a platform is missing or old.
+func (c *Cache) isOld(id ID) bool {
 	e, ok := c.load(id)
 	return !ok || time.Since(e.Fetched) >= c.RefreshAfter
 }
 
-// load returns what a file has, which is read only when it is another one than
-// before. One that cannot be read is as good as none.
+// load returns the data of a platform from its file, which it reads only if it has
+// changed. A file that cannot be read counts as missing.
 func (c *Cache) load(id ID) (e entry, ok bool) {
 	path := c.path(id)
 	info, err := os.Stat(path)
@@ -223,10 +226,11 @@ func (c *Cache) load(id ID) (e entry, ok bool) {
 		err = json.Unmarshal(text, &e)
 	}
 	if err == nil && len(e.Data.Chain) == 0 {
-		err = errors.New("there are none in the file")
+		err = errors.New("the file has no certificates")
 	}
 	if err != nil {
-		c.Log.Warn("the platform's certificates that were kept cannot be read: the provider is asked again", "file", path, "error", err)
+		// The provider is asked again.
+		c.Log.Warn("read platform certificates failed", "file", path, "error", err)
 		return entry{}, false
 	}
 	if c.read == nil {
@@ -236,26 +240,17 @@ func (c *Cache) load(id ID) (e entry, ok bool) {
 	return e, true
 }
 
-// store writes a file, so that a reader sees all of it or the one before.
+// store writes the file for a platform, atomically.
 func (c *Cache) store(id ID, e entry) error {
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	temporary, err := os.CreateTemp(c.Dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary.Name())
-	_, err = temporary.Write(text)
-	if err = errors.Join(err, temporary.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), c.path(id))
+	return renameio.WriteFile(c.path(id), text, 0o600, renameio.WithTempDir(c.Dir))
 }
 
-// LastFetched is when the newest data of a directory was fetched; zero where there
-// is none.
+// LastFetched returns when the newest data of a directory was fetched; the zero time
+// if there is none.
 func LastFetched(dir string) (last time.Time) {
 	names, _ := filepath.Glob(filepath.Join(dir, "pck-*.json"))
 	for _, name := range names {
@@ -266,7 +261,7 @@ func LastFetched(dir string) (last time.Time) {
 	return last
 }
 
-// path is where the data of a platform is.
+// path returns the path of the file for a platform.
 func (c *Cache) path(id ID) string {
 	h := sha256.New()
 	fmt.Fprintln(h, c.Namespace)
@@ -274,12 +269,12 @@ func (c *Cache) path(id ID) string {
 	return filepath.Join(c.Dir, "pck-"+hex.EncodeToString(h.Sum(nil)[:16])+".json")
 }
 
-// lock takes the lock of the directory for this process. It ends with the process,
-// too.
+// lock locks the directory for this process. The kernel releases the lock when the
+// process ends.
 func (c *Cache) lock(how int) (unlock func(), err error) {
 	file, err := os.OpenFile(filepath.Join(c.Dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock the directory of the certificates: %w", err)
+		return nil, fmt.Errorf("lock directory of platform certificates: %w", err)
 	}
 	for {
 		err = unix.Flock(int(file.Fd()), how)
@@ -289,7 +284,7 @@ func (c *Cache) lock(how int) (unlock func(), err error) {
 	}
 	if err != nil {
 		file.Close()
-		return nil, fmt.Errorf("lock the directory of the certificates: %w", err)
+		return nil, fmt.Errorf("lock directory of platform certificates: %w", err)
 	}
 	return func() { file.Close() }, nil
 }

@@ -19,13 +19,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// provider is one that can be counted and broken.
+// provider counts its calls and returns what the test sets.
 type provider struct {
 	mu    sync.Mutex
 	calls []string // the encrypted PPIDs
 	data  Data
 	err   error
-	slow  chan struct{} // where set, closed when it is to answer
+	slow  chan struct{} // if set, fetch blocks until it is closed
 }
 
 func (p *provider) fetch(_ ID, ppid []byte) (Data, error) {
@@ -61,7 +61,7 @@ func chain(text string) Data {
 	return Data{CPUSVN: [16]byte{1}, PCESVN: 13, Chain: []byte(text + "\x00")}
 }
 
-// Data is fetched once, for all processes, and kept byte for byte.
+// Data is fetched once for all processes, and kept byte for byte.
 func TestGet(t *testing.T) {
 	p := &provider{data: chain("first")}
 	dir := t.TempDir()
@@ -136,31 +136,30 @@ func TestGetFails(t *testing.T) {
 		t.Errorf("asked %d times", n)
 	}
 
-	// A damaged file is as good as none.
+	// A damaged file counts as missing.
 	p.set(chain("new"), nil)
 	if err := os.WriteFile(c.path(ID{}), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Get(ID{}, nil); err != nil || !strings.Contains(log.String(), "cannot be read") {
+	if _, err := c.Get(ID{}, nil); err != nil || !strings.Contains(log.String(), "read platform certificates failed") {
 		t.Errorf("%v, logged %s", err, &log)
 	}
 
-	// So is a directory that cannot be written to, for the one who asks.
+	// Without the directory there is no lock.
 	c.Dir = filepath.Join(c.Dir, "missing")
 	if _, err := c.Get(ID{}, nil); err == nil {
 		t.Error("a missing directory is no error")
 	}
 }
 
-// Old data is refreshed in the background, with the PPID that the library told
-// when it was first asked for, and goes on being used when that fails.
+// Old data is refreshed in the background, with the encrypted PPID from the first
+// call, and stays in use if that fails.
 func TestRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &provider{data: chain("first")}
 		var log bytes.Buffer
 		c := newCache(t.TempDir(), p, &log)
-		// Run has to have ended before the directory is removed: it would ask for
-		// what is no longer there.
+		// Run must end before the directory is removed.
 		ctx, cancel := context.WithCancel(t.Context())
 		var run sync.WaitGroup
 		run.Go(func() { c.Run(ctx) })

@@ -12,32 +12,32 @@ import (
 	"strings"
 )
 
-// ErrNoCompiler says that this machine cannot compile the libraries.
-var ErrNoCompiler = errors.New("dcaptest: no C++ compiler or no OpenSSL to build the stand-in for Intel's quoting library with: install the Debian packages g++ and libssl-dev")
+// ErrNoCompiler means that this machine cannot compile the libraries.
+var ErrNoCompiler = errors.New("dcaptest: build the stand-in for Intel's quoting library: no C++ compiler or no OpenSSL: install the Debian packages g++ and libssl-dev")
 
 //go:embed lib
 var sources embed.FS
 
-// Flags of all libraries. They let go of the provider when it is closed, which a
-// GNU_UNIQUE symbol would prevent.
+// The flags of all libraries. A GNU_UNIQUE symbol would keep the provider loaded after
+// it is closed.
 const flags = "-std=c++17 -O1 -fPIC -shared -fno-gnu-unique -Wall -Wextra -Werror -pthread -Wl,--version-script=exports.map -Wl,-z,defs "
 
-// How each library is built, in this order, in the directory of the sources. Of
-// OpenSSL they take the archive: so they need no library at run time that Intel's
-// do not need. Only libsgx_dcap_ql finds its neighbour by itself; the provider must
-// be found by the dynamic linker's rules, as Intel's must.
+// The steps that build the libraries, in the directory of the sources. OpenSSL is linked
+// statically, so that they need no library at run time that Intel's do not need. Only
+// libsgx_dcap_ql finds its neighbour through its own path; the dynamic linker must find
+// the provider, as it must find Intel's.
 var steps = []string{
 	flags + "qe3_logic.cc processor.cc faults.cc -o " + QE3Logic + " -Wl,-soname," + QE3Logic + " -l:libcrypto.a -ldl",
 	flags + "dcap_ql.cc -o " + QuotingLibrary + " -Wl,-soname," + QuotingLibrary + " -L. -l:" + QE3Logic + " -Wl,--enable-new-dtags,-rpath,$ORIGIN -ldl",
 	flags + "quoteprov.cc faults.cc -o " + Provider + " -Wl,-soname," + Provider + " -ldl",
 }
 
-// compile returns a directory with the compiled libraries: that of the user's cache
-// which belongs to these very sources.
+// compile returns a directory with the compiled libraries: the one in the user's cache
+// for exactly these sources.
 func compile() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("dcaptest: no place for the compiled libraries: %w", err)
+		return "", fmt.Errorf("dcaptest: find directory for the compiled libraries: %w", err)
 	}
 	key, err := sourcesKey()
 	if err != nil {
@@ -70,7 +70,7 @@ func compile() (string, error) {
 			return "", fmt.Errorf("dcaptest: g++ %s: %w\n%s", step, err, out)
 		}
 	}
-	// Another process may have been quicker; then its libraries are as good.
+	// Another process may have been faster; its libraries are the same.
 	if err := os.Rename(built, dir); err != nil {
 		if _, e := os.Stat(dir); e != nil {
 			return "", fmt.Errorf("dcaptest: %w", err)
@@ -79,7 +79,7 @@ func compile() (string, error) {
 	return dir, nil
 }
 
-// sourcesKey is a name for what the sources and the flags make.
+// sourcesKey returns a name for the result of the sources and the flags.
 func sourcesKey() (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, runtime.GOARCH, steps)
@@ -98,7 +98,7 @@ func sourcesKey() (string, error) {
 	return fmt.Sprintf("%x", hash.Sum(nil)[:16]), nil
 }
 
-// checkCompiler looks for a compiler and for OpenSSL's headers.
+// checkCompiler checks that there are a compiler and OpenSSL's headers.
 func checkCompiler() error {
 	cmd := exec.Command("g++", "-fsyntax-only", "-x", "c++", "-")
 	cmd.Stdin = strings.NewReader("#include <thread>\n#include <openssl/evp.h>\n")

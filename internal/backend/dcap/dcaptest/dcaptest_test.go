@@ -41,7 +41,7 @@ func verify(t testing.TB, data []byte) *quote.Quote {
 	return q
 }
 
-// The library makes what the simulated platform makes, except the signature.
+// The library makes the quotes of the simulated platform, except the signature.
 func TestQuote(t *testing.T) {
 	l := build(t)
 	platform, err := simulated.New(node)
@@ -126,7 +126,7 @@ func TestRefused(t *testing.T) {
 		t.Log("another", name)
 		d.call(0xe015, quoteCall(size, changed))
 	}
-	// A TCB recovery: the key has to be certified again.
+	// After a TCB recovery the key must be certified again.
 	if err := l.RaiseTCB(); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestFiles(t *testing.T) {
 
 func TestWithoutProvider(t *testing.T) {
 	l := build(t)
-	d := start(t, l) // which the dynamic linker does not find
+	d := start(t, l) // the dynamic linker does not find the provider
 	target, _ := d.init()
 	if size := d.size(); size != 1456 {
 		t.Errorf("size %d", size)
@@ -214,7 +214,7 @@ func TestUpdates(t *testing.T) {
 	if err := l.UpdateQE(node); err != nil {
 		t.Fatal(err)
 	}
-	// Who has loaded the old one keeps it, until it loads it again.
+	// A process that has loaded the old one keeps it until it loads it again.
 	verify(t, old.quote(old.size(), newReport(t, target)))
 	updated := start(t, l, provided(l)...)
 	newTarget, _ := updated.init()
@@ -258,7 +258,7 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// The library logs its errors where it was told to.
+// The library logs its errors through the callback.
 func TestLog(t *testing.T) {
 	l := build(t)
 	if err := os.Remove(l.Path(dcaptest.QE3)); err != nil {
@@ -273,8 +273,8 @@ func TestLog(t *testing.T) {
 	if err := d.cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if said := d.stderr.String(); !strings.HasPrefix(said, "log 0: ") || !strings.Contains(said, "libsgx_qe3.signed.so") {
-		t.Errorf("it logged %q", said)
+	if logged := d.stderr.String(); !strings.HasPrefix(logged, "log 0: ") || !strings.Contains(logged, "libsgx_qe3.signed.so") {
+		t.Errorf("it logged %q", logged)
 	}
 }
 

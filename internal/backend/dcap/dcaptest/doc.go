@@ -5,15 +5,13 @@
 //	libsgx_qe3_logic.so.1   what it does: enclaves, keys, quotes
 //	libdcap_quoteprov.so.1  the quote provider
 //
-// that have the C interface of the genuine ones, look for the same files in the
-// same places, ask the provider at the same moments and refuse with the same
-// codes. Their quotes are those of the simulated platform
-// (internal/backend/simulated) of the same node name, byte for byte except the
-// signature.
+// that have the C interface of the genuine ones, look for the same files in the same
+// places, call the provider at the same moments and refuse with the same codes. Their
+// quotes are those of the simulated platform (internal/backend/simulated) of the same
+// node name, byte for byte except the signature.
 //
-// They misbehave on command: Commands crash, hang or confuse the one process that
-// takes the order, Delay makes quotes slow, and Counters tell which functions were
-// called.
+// Tests can inject Faults, which crash, hang or confuse the one process that takes
+// them. Delay makes quotes slow, and Counters count the calls of each function.
 //
 // NOTHING HERE IS SECRET: the keys are those of the simulated platform, in plain
 // files.

@@ -47,12 +47,12 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// build builds the library, or skips the test where there is no compiler.
+// build builds the library, or skips the test if there is no compiler.
 func build(t testing.TB) *dcaptest.Library {
 	t.Helper()
 	l, err := dcaptest.Build(t.TempDir(), node)
 	if errors.Is(err, dcaptest.ErrNoCompiler) || (err == nil && driverProgram == "") {
-		t.Skipf("NOT TESTED, there is no compiler: %v", err)
+		t.Skipf("NOT RUN: there is no compiler: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ type driver struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	stdout *bufio.Scanner
-	stderr bytes.Buffer // to be read when the process has ended
+	stderr bytes.Buffer // may be read once the process has ended
 }
 
 func start(t testing.TB, l *dcaptest.Library, env ...string) *driver {
@@ -91,13 +91,13 @@ func start(t testing.TB, l *dcaptest.Library, env ...string) *driver {
 		_ = d.cmd.Process.Kill() // it may have ended
 		_ = d.cmd.Wait()         // it may have been waited for
 		if t.Failed() && d.stderr.Len() > 0 {
-			t.Logf("the driver said: %s", &d.stderr)
+			t.Logf("the driver printed: %s", &d.stderr)
 		}
 	})
 	return d
 }
 
-// provided is the environment in which the library finds its provider, and more.
+// provided returns the environment in which the library finds its provider, and more.
 func provided(l *dcaptest.Library, more ...string) []string { return append(l.Env(), more...) }
 
 func (d *driver) send(call string) {
@@ -107,8 +107,8 @@ func (d *driver) send(call string) {
 	}
 }
 
-// receive returns the code of a call and what else it answered. Without an answer
-// ok is false.
+// receive returns the code of a call and the rest of its output. ok is false if the
+// process has ended.
 func (d *driver) receive() (code uint32, rest []string, ok bool) {
 	d.t.Helper()
 	if !d.stdout.Scan() {
@@ -122,7 +122,7 @@ func (d *driver) receive() (code uint32, rest []string, ok bool) {
 	return uint32(n), fields[1:], true
 }
 
-// call makes a call that must end with the code want.
+// call makes a call that must return the code want.
 func (d *driver) call(want uint32, call string) []string {
 	d.t.Helper()
 	d.send(call)
@@ -180,7 +180,7 @@ func newReport(t testing.TB, target sgx.TargetInfo) sgx.Report {
 func text(v encoding.BinaryMarshaler) string {
 	b, err := v.MarshalBinary()
 	if err != nil {
-		panic(err) // none of these can fail
+		panic(err) // none of these fails
 	}
 	return hex.EncodeToString(b)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 )
 
-// A program that loads Intel's quoting library is given the stand-in, and one of
-// its quotes fails.
+// A program that loads Intel's quoting library gets the stand-in, and one of its quotes
+// fails.
 func ExampleBuild() {
 	dir, _ := os.MkdirTemp("", "dcaptest")
 	defer os.RemoveAll(dir)
@@ -18,12 +18,12 @@ func ExampleBuild() {
 		fmt.Println(err)
 		return
 	}
-	commands := dcaptest.Commands(dir)
-	if _, err := commands.Order(dcaptest.Quote, "error-e019"); err != nil { // the network is down
+	faults := dcaptest.Faults(dir)
+	if _, err := faults.Inject(dcaptest.Quote, "error-e019"); err != nil { // the network is down
 		fmt.Println(err)
 		return
 	}
 	program := exec.Command("quoting-program", library.Path(dcaptest.QuotingLibrary))
-	program.Env = append(library.Env(), commands.Env())
+	program.Env = append(library.Env(), faults.Env())
 	fmt.Println(program.Run())
 }

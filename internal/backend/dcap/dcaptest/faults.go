@@ -12,55 +12,55 @@ import (
 	"time"
 )
 
-// The functions that can be ordered about and counted.
+// The functions into which faults can be injected, and whose calls are counted.
 const (
-	Init   = "init"   // sgx_ql_init_quote, and sgx_qe_get_target_info by it
+	Init   = "init"   // sgx_ql_init_quote, and sgx_qe_get_target_info through it
 	Size   = "size"   // sgx_ql_get_quote_size
 	Quote  = "quote"  // sgx_ql_get_quote
 	Config = "config" // the provider's sgx_ql_get_quote_config
-	// Any is whichever of Init, Size and Quote is called next. It is not counted.
+	// Any is the next call of Init, Size or Quote. It is not counted.
 	Any = "any"
-	// ConfigPPID are those calls of Config that tell the encrypted PPID. It is only
+	// ConfigPPID is the calls of Config with the encrypted PPID. They are only
 	// counted.
 	ConfigPPID = "config-ppid"
 )
 
-// Commands is a directory in which the libraries look for orders at each call.
-type Commands string
+// Faults is a directory in which the libraries look for faults at each call.
+type Faults string
 
-// Env is what a process needs in its environment to follow the orders. Like all of
-// these variables it must be there when the library is loaded.
-func (c Commands) Env() string { return "DCAPSTUB_COMMANDS=" + string(c) }
+// Env returns what a process needs in its environment to take faults. Like all of
+// these variables, it must be set when the library is loaded.
+func (f Faults) Env() string { return "DCAPTEST_FAULTS=" + string(f) }
 
 const duration = `-[0-9.]+(us|ms|s)`
 
-var orders = regexp.MustCompile(`^(sticky-)?(segv|abort|exit|hang|hang` + duration + `|spin` + duration +
+var modes = regexp.MustCompile(`^(sticky-)?(segv|abort|exit|hang|hang` + duration + `|spin` + duration +
 	`|error-e[0-9a-f]{3}|lost|lost-once|grow-[0-9]+|huge|short-size|garbage|handler|threads|stray-thread-segv)$`)
 
-// Order gives an order to the next call of a function, in whichever process that
-// is:
+// Inject injects a fault into the next call of a function, in whichever process makes
+// it. The failure modes are:
 //
 //	segv, abort, exit   the process ends
 //	hang, hang-10s      the call never returns, or goes on after a while
 //	spin-100ms          the call keeps a processor busy, and goes on
-//	error-e011          the call answers this code
-//	lost-once           the call answers that the enclave is lost (0xE014)
-//	lost                so does every call of the process from now on, until the
-//	                    policy was set to EPHEMERAL
+//	error-e011          the call returns this code
+//	lost-once           the call returns that the enclave is lost (0xE014)
+//	lost                so does every call of the process from then on, until the
+//	                    policy has been set to EPHEMERAL
 //	grow-64             64 MiB of memory are used and never freed
-//	huge                certification data has 12000 bytes from now on
-//	short-size          Size tells 100 bytes too few
+//	huge                certification data has 12000 bytes from then on
+//	short-size          Size returns 100 bytes too few
 //	garbage             Quote returns random bytes
 //	handler             a SIGSEGV handler without SA_ONSTACK is installed, and
 //	                    recovers from one fault
 //	threads             eight threads use C++ exceptions and thread_local variables
-//	stray-thread-segv   another thread faults when the call has returned
+//	stray-thread-segv   another thread crashes when the call has returned
 //
-// With "sticky-" in front, every call of every process follows it until it is
-// cancelled. What blocks holds the library's mutex meanwhile.
-func (c Commands) Order(function, what string) (Order, error) {
+// With the prefix "sticky-", the fault is injected into every call of every process
+// until it is cancelled. Faults that block hold the library's mutex meanwhile.
+func (f Faults) Inject(function, mode string) (Fault, error) {
 	var refused bool
-	switch plain := strings.TrimPrefix(what, "sticky-"); plain {
+	switch plain := strings.TrimPrefix(mode, "sticky-"); plain {
 	case "short-size":
 		refused = function != Size
 	case "garbage":
@@ -73,29 +73,29 @@ func (c Commands) Order(function, what string) (Order, error) {
 	default:
 		refused = true
 	}
-	if refused || !orders.MatchString(what) {
-		return "", fmt.Errorf("dcaptest: %q is no order to %q", what, function)
+	if refused || !modes.MatchString(mode) {
+		return "", fmt.Errorf("dcaptest: %q is not a failure mode of %q", mode, function)
 	}
-	// The tail of the name makes it unique; the libraries do not look at it.
-	file, err := os.CreateTemp(string(c), function+"."+what+".*")
+	// The end of the name makes it unique; the libraries ignore it.
+	file, err := os.CreateTemp(string(f), function+"."+mode+".*")
 	if err != nil {
 		return "", fmt.Errorf("dcaptest: %w", err)
 	}
-	return Order(file.Name()), file.Close()
+	return Fault(file.Name()), file.Close()
 }
 
-// Order is an order that was given: a file, until a process takes it.
-type Order string
+// Fault is a fault that is to be injected: a file, until a process takes it.
+type Fault string
 
-// Taken says whether a process has taken the order. A sticky one is never taken.
-func (o Order) Taken() bool {
-	_, err := os.Stat(string(o))
+// Taken reports whether a process has taken the fault. A sticky one is never taken.
+func (f Fault) Taken() bool {
+	_, err := os.Stat(string(f))
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// Cancel takes the order back, unless a process has taken it.
-func (o Order) Cancel() error {
-	if err := os.Remove(string(o)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// Cancel withdraws the fault, unless a process has taken it.
+func (f Fault) Cancel() error {
+	if err := os.Remove(string(f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("dcaptest: %w", err)
 	}
 	return nil
@@ -104,10 +104,10 @@ func (o Order) Cancel() error {
 // Counters is a directory in which the libraries count their calls.
 type Counters string
 
-// Env is what a process needs in its environment for its calls to be counted.
-func (c Counters) Env() string { return "DCAPSTUB_COUNTERS=" + string(c) }
+// Env returns what a process needs in its environment to count its calls.
+func (c Counters) Env() string { return "DCAPTEST_COUNTERS=" + string(c) }
 
-// Calls returns how often each process has called a function, by its PID.
+// Calls returns the number of calls of a function by each process, by its PID.
 func (c Counters) Calls(function string) (map[int]int, error) {
 	files, err := os.ReadDir(string(c))
 	if err != nil {
@@ -128,7 +128,7 @@ func (c Counters) Calls(function string) (map[int]int, error) {
 	return calls, nil
 }
 
-// Count returns how often all processes have called a function.
+// Count returns the number of calls of a function by all processes.
 func (c Counters) Count(function string) (int, error) {
 	calls, err := c.Calls(function)
 	n := 0
@@ -138,5 +138,6 @@ func (c Counters) Count(function string) (int, error) {
 	return n, err
 }
 
-// Delay is what a process needs in its environment for each quote to take d longer.
-func Delay(d time.Duration) string { return fmt.Sprintf("DCAPSTUB_DELAY=%dus", d.Microseconds()) }
+// Delay returns what a process needs in its environment to take d longer for each
+// quote.
+func Delay(d time.Duration) string { return fmt.Sprintf("DCAPTEST_DELAY=%dus", d.Microseconds()) }

@@ -9,36 +9,36 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// ordered is a driver that follows orders, initialized.
-type ordered struct {
+// faulty is an initialized driver into which faults can be injected.
+type faulty struct {
 	*driver
-	commands dcaptest.Commands
-	report   sgx.Report
-	size     int // of a quote
+	faults dcaptest.Faults
+	report sgx.Report
+	size   int // of a quote
 }
 
-func newOrdered(t testing.TB) *ordered {
+func newFaulty(t testing.TB) *faulty {
 	t.Helper()
 	l := build(t)
-	o := &ordered{commands: dcaptest.Commands(t.TempDir())}
-	o.driver = start(t, l, provided(l, o.commands.Env())...)
-	target, _ := o.init()
-	o.report, o.size = newReport(t, target), o.driver.size()
-	return o
+	f := &faulty{faults: dcaptest.Faults(t.TempDir())}
+	f.driver = start(t, l, provided(l, f.faults.Env())...)
+	target, _ := f.init()
+	f.report, f.size = newReport(t, target), f.driver.size()
+	return f
 }
 
-func (o *ordered) order(function, what string) dcaptest.Order {
-	o.t.Helper()
-	order, err := o.commands.Order(function, what)
+func (f *faulty) inject(function, mode string) dcaptest.Fault {
+	f.t.Helper()
+	fault, err := f.faults.Inject(function, mode)
 	if err != nil {
-		o.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	return order
+	return fault
 }
 
-func (o *ordered) quote() []byte {
-	o.t.Helper()
-	return o.driver.quote(o.size, o.report)
+func (f *faulty) quote() []byte {
+	f.t.Helper()
+	return f.driver.quote(f.size, f.report)
 }
 
 func TestEnds(t *testing.T) {
@@ -49,31 +49,31 @@ func TestEnds(t *testing.T) {
 	} {
 		for _, function := range []string{dcaptest.Quote, dcaptest.Any, dcaptest.Config} {
 			t.Run(what+" "+function, func(t *testing.T) {
-				o := newOrdered(t)
-				order := o.order(function, what)
-				o.send(quoteCall(o.size, o.report))
-				if _, _, ok := o.receive(); ok {
+				f := newFaulty(t)
+				fault := f.inject(function, what)
+				f.send(quoteCall(f.size, f.report))
+				if _, _, ok := f.receive(); ok {
 					t.Fatal("the call returned")
 				}
 				// Whether there is a core depends on the limits.
-				if err := o.cmd.Wait(); err == nil || err.Error() != want && err.Error()+" (core dumped)" != want {
-					t.Errorf("it ended with: %v, want: %s", err, want)
+				if err := f.cmd.Wait(); err == nil || err.Error() != want && err.Error()+" (core dumped)" != want {
+					t.Errorf("the process ended with: %v, want: %s", err, want)
 				}
-				if !order.Taken() {
-					t.Error("the order is still there")
+				if !fault.Taken() {
+					t.Error("the fault is still there")
 				}
 			})
 		}
 	}
 }
 
-// Of two processes, the one that calls first takes an order.
+// Of two processes, the one that calls first takes a fault.
 func TestOneTakesIt(t *testing.T) {
 	l := build(t)
-	commands := dcaptest.Commands(t.TempDir())
-	env := provided(l, commands.Env())
+	faults := dcaptest.Faults(t.TempDir())
+	env := provided(l, faults.Env())
 	first, second := start(t, l, env...), start(t, l, env...)
-	if _, err := commands.Order(dcaptest.Init, "error-e012"); err != nil {
+	if _, err := faults.Inject(dcaptest.Init, "error-e012"); err != nil {
 		t.Fatal(err)
 	}
 	first.call(0xe012, "init")
@@ -82,72 +82,72 @@ func TestOneTakesIt(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	o := newOrdered(t)
-	o.order(dcaptest.Size, "error-e019")
-	o.quote() // not for this function
-	o.call(0xe019, "size")
-	o.order(dcaptest.Config, "error-e011")
-	o.call(0xe011, "size")
-	o.order(dcaptest.Init, "lost-once")
-	o.call(0xe014, "init")
-	o.init()
+	f := newFaulty(t)
+	f.inject(dcaptest.Size, "error-e019")
+	f.quote() // the fault is for another function
+	f.call(0xe019, "size")
+	f.inject(dcaptest.Config, "error-e011")
+	f.call(0xe011, "size")
+	f.inject(dcaptest.Init, "lost-once")
+	f.call(0xe014, "init")
+	f.init()
 
-	sticky := o.order(dcaptest.Any, "sticky-error-e019")
+	sticky := f.inject(dcaptest.Any, "sticky-error-e019")
 	for _, call := range []string{"init", "size", "size"} {
-		o.call(0xe019, call)
+		f.call(0xe019, call)
 	}
 	if sticky.Taken() {
-		t.Error("a process took the sticky order")
+		t.Error("a process took the sticky fault")
 	}
 	if err := sticky.Cancel(); err != nil {
 		t.Fatal(err)
 	}
-	o.quote()
-	later := o.order(dcaptest.Quote, "abort")
+	f.quote()
+	later := f.inject(dcaptest.Quote, "abort")
 	if err := later.Cancel(); err != nil || !later.Taken() {
 		t.Errorf("cancelled: %v", err)
 	}
-	o.quote()
+	f.quote()
 }
 
 func TestLost(t *testing.T) {
-	o := newOrdered(t)
-	o.order(dcaptest.Quote, "lost")
-	o.call(0xe014, quoteCall(o.size, o.report))
-	o.call(0xe014, "size")
-	o.call(0xe014, "init")
-	o.call(0, "policy 1")
-	o.call(0, "policy 0")
-	o.init()
-	verify(t, o.quote())
+	f := newFaulty(t)
+	f.inject(dcaptest.Quote, "lost")
+	f.call(0xe014, quoteCall(f.size, f.report))
+	f.call(0xe014, "size")
+	f.call(0xe014, "init")
+	f.call(0, "policy 1")
+	f.call(0, "policy 0")
+	f.init()
+	verify(t, f.quote())
 }
 
 func TestSizes(t *testing.T) {
-	o := newOrdered(t)
-	o.order(dcaptest.Size, "short-size")
-	if n := o.driver.size(); n != o.size-100 {
-		t.Errorf("short size %d of %d", n, o.size)
+	f := newFaulty(t)
+	f.inject(dcaptest.Size, "short-size")
+	if n := f.driver.size(); n != f.size-100 {
+		t.Errorf("short size %d of %d", n, f.size)
 	}
-	o.call(0xe002, quoteCall(o.size-100, o.report))
-	o.order(dcaptest.Quote, "huge")
-	o.call(0xe002, quoteCall(o.size, o.report))
-	if o.size = o.driver.size(); o.size != 12000+1052 {
-		t.Errorf("huge size %d", o.size)
+	f.call(0xe002, quoteCall(f.size-100, f.report))
+	f.inject(dcaptest.Quote, "huge")
+	f.call(0xe002, quoteCall(f.size, f.report))
+	if f.size = f.driver.size(); f.size != 12000+1052 {
+		t.Errorf("huge size %d", f.size)
 	}
-	verify(t, o.quote())
+	verify(t, f.quote())
 }
 
 func TestGarbage(t *testing.T) {
-	o := newOrdered(t)
-	genuine := o.quote()
-	o.order(dcaptest.Quote, "garbage")
-	if garbage := o.quote(); bytes.Equal(garbage[:436], genuine[:436]) {
-		t.Error("the quote is none that was made up")
+	f := newFaulty(t)
+	genuine := f.quote()
+	f.inject(dcaptest.Quote, "garbage")
+	if garbage := f.quote(); bytes.Equal(garbage[:436], genuine[:436]) {
+		t.Error("the quote is not garbage")
 	}
-	verify(t, o.quote())
+	verify(t, f.quote())
 }
 
-// What takes time but goes on, with the time that it takes at least.
+// Some faults only take time.
 func TestGoesOn(t *testing.T) {
 	for _, c := range []struct {
 		function, what string
@@ -160,52 +160,52 @@ func TestGoesOn(t *testing.T) {
 		{dcaptest.Quote, "threads", 0},
 		{dcaptest.Config, "threads", 0},
 	} {
-		o := newOrdered(t)
-		order := o.order(c.function, c.what)
+		f := newFaulty(t)
+		fault := f.inject(c.function, c.what)
 		begin := time.Now()
-		verify(t, o.quote())
-		if took := time.Since(begin); took < c.least || !order.Taken() {
-			t.Errorf("%s %s: taken %t, after %s", c.function, c.what, order.Taken(), took)
+		verify(t, f.quote())
+		if took := time.Since(begin); took < c.least || !fault.Taken() {
+			t.Errorf("%s %s: taken %t, after %s", c.function, c.what, fault.Taken(), took)
 		}
 	}
 }
 
 func TestHang(t *testing.T) {
-	o := newOrdered(t)
-	order := o.order(dcaptest.Quote, "hang")
-	o.send(quoteCall(o.size, o.report))
-	for !order.Taken() {
-		time.Sleep(time.Millisecond) // nothing tells when a process takes it
+	f := newFaulty(t)
+	fault := f.inject(dcaptest.Quote, "hang")
+	f.send(quoteCall(f.size, f.report))
+	for !fault.Taken() {
+		time.Sleep(time.Millisecond) // there is no event to wait for
 	}
-	if err := o.cmd.Process.Kill(); err != nil {
+	if err := f.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := o.receive(); ok {
+	if _, _, ok := f.receive(); ok {
 		t.Error("the call returned")
 	}
 }
 
 func TestHandler(t *testing.T) {
-	o := newOrdered(t)
-	if is := o.call(0, "handled")[0]; is != "no" {
+	f := newFaulty(t)
+	if is := f.call(0, "handled")[0]; is != "no" {
 		t.Fatalf("SIGSEGV is handled before: %s", is)
 	}
-	o.order(dcaptest.Quote, "handler")
-	verify(t, o.quote())
-	if is := o.call(0, "handled")[0]; is != "own" {
+	f.inject(dcaptest.Quote, "handler")
+	verify(t, f.quote())
+	if is := f.call(0, "handled")[0]; is != "own" {
 		t.Errorf("SIGSEGV is handled on the stack: %s", is)
 	}
 }
 
 func TestStrayThread(t *testing.T) {
-	o := newOrdered(t)
-	o.order(dcaptest.Quote, "stray-thread-segv")
-	verify(t, o.quote())
-	if _, _, ok := o.receive(); ok {
-		t.Error("an answer to nothing")
+	f := newFaulty(t)
+	f.inject(dcaptest.Quote, "stray-thread-segv")
+	verify(t, f.quote())
+	if _, _, ok := f.receive(); ok {
+		t.Error("a result without a call")
 	}
-	if err := o.cmd.Wait(); err == nil {
-		t.Error("the process ended well")
+	if err := f.cmd.Wait(); err == nil {
+		t.Error("the process ended without an error")
 	}
 }
 
@@ -221,8 +221,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-func TestNoOrders(t *testing.T) {
-	commands := dcaptest.Commands(t.TempDir())
+func TestRefusedFaults(t *testing.T) {
+	faults := dcaptest.Faults(t.TempDir())
 	for function, whats := range map[string][]string{
 		dcaptest.Quote:      {"", "sleep", "hang-", "hang-10", "error-11", "error-e11", "short-size", "segv.1", "sticky-"},
 		dcaptest.Size:       {"garbage"},
@@ -231,8 +231,8 @@ func TestNoOrders(t *testing.T) {
 		"":                  {"segv"},
 	} {
 		for _, what := range whats {
-			if _, err := commands.Order(function, what); err == nil {
-				t.Errorf("%q was ordered to %q", what, function)
+			if _, err := faults.Inject(function, what); err == nil {
+				t.Errorf("%q was accepted as a failure mode of %q", what, function)
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/google/renameio/v2"
 )
 
 // The files of a Library.
@@ -16,24 +18,24 @@ const (
 	IDEnclave = "libsgx_id_enclave.signed.so.1"
 	PCE       = "libsgx_pce.signed.so.1"
 
-	// Platform is what the provider knows, beside it. It is read at each call.
+	// Platform is the provider's data, in its directory. It is read at each call.
 	Platform = "libdcap_quoteprov.platform"
 )
 
-// Library is a directory with the stand-in's libraries and enclaves. It is not
-// safe for concurrent use; processes may use the files meanwhile.
+// Library is a directory with the stand-in's libraries and enclaves. It is not safe
+// for concurrent use, but processes may use the files meanwhile.
 type Library struct {
 	Dir      string
 	node     string
-	compiled string // where the libraries were copied from
-	qes      int    // how many QEs there have been
-	raised   int    // how often the TCB was raised
+	compiled string // the directory that the libraries were copied from
+	qes      int    // the number of QEs so far
+	raised   int    // the number of times that the TCB was raised
 }
 
-// Build fills dir, which must exist, with the libraries and with the enclaves of
-// the simulated platform of a node. It compiles the libraries unless that was done
-// before on this machine. An error is ErrNoCompiler if the machine lacks what that
-// takes.
+// Build fills dir, which must exist, with the libraries and with the enclaves of the
+// simulated platform of a node. It compiles the libraries unless they are in this
+// user's cache. The error is ErrNoCompiler if the machine has no compiler or no
+// OpenSSL.
 func Build(dir, node string) (*Library, error) {
 	compiled, err := compile()
 	if err != nil {
@@ -60,31 +62,30 @@ func Build(dir, node string) (*Library, error) {
 // Path returns the path of one of the files.
 func (l *Library) Path(name string) string { return filepath.Join(l.Dir, name) }
 
-// Env returns what a process needs in its environment to find the provider without
-// being told its path. The quoting library finds the rest beside itself.
+// Env returns the environment with which a process finds the provider by its name.
+// The quoting library finds the rest in its own directory.
 func (l *Library) Env() []string { return []string{"LD_LIBRARY_PATH=" + l.Dir} }
 
 // Update replaces libsgx_qe3_logic.so.1 by a new file, as the update of a package
-// does: it does the same, but has other bytes for each version. Processes that have
-// loaded the old one keep it.
+// does. It works the same, but its bytes depend on version. Processes that have loaded
+// the old file keep it.
 func (l *Library) Update(version int) error {
 	data, err := os.ReadFile(filepath.Join(l.compiled, QE3Logic))
 	if err != nil {
 		return fmt.Errorf("dcaptest: %w", err)
 	}
-	// The dynamic linker does not look behind the end of the last section.
+	// The dynamic linker ignores what follows the last section.
 	return l.replace(QE3Logic, fmt.Appendf(data, "\nversion %d\n", version))
 }
 
-// UpdateQE replaces the QE by one with another MRENCLAVE, so that reports for the
-// old one are refused. Of the same node it has the same key; of another node, it is
-// another platform, for the provider as well. A process reads the file when it
-// loads the enclave.
+// UpdateQE replaces the QE by one with another MRENCLAVE, which refuses reports for the
+// old one. For the same node it has the same key; another node is another platform, to
+// the provider as well. A process reads the file when it loads the enclave.
 //
 // The QE's report in a quote keeps the MRENCLAVE of the simulated platform, whose
 // PCK has signed it.
 func (l *Library) UpdateQE(node string) error {
-	p, err := newPersonality(node)
+	p, err := newIdentity(node)
 	if err != nil {
 		return err
 	}
@@ -101,10 +102,10 @@ func (l *Library) UpdateQE(node string) error {
 	return l.replace(Platform, p.platform(l.raised))
 }
 
-// RaiseTCB has the provider tell a higher PCE SVN, as after a TCB recovery: keys
-// that were certified before have to be initialized again.
+// RaiseTCB makes the provider return a higher PCE SVN, as after a TCB recovery: keys
+// that were certified before must be initialized again.
 func (l *Library) RaiseTCB() error {
-	p, err := newPersonality(l.node)
+	p, err := newIdentity(l.node)
 	if err != nil {
 		return err
 	}
@@ -112,26 +113,10 @@ func (l *Library) RaiseTCB() error {
 	return l.replace(Platform, p.platform(l.raised))
 }
 
-// replace writes a file beside the old one and renames it over that, so that
-// nobody sees half of it.
+// replace writes a file atomically.
 func (l *Library) replace(name string, data []byte) error {
-	file, err := os.CreateTemp(l.Dir, ".new-*")
-	if err != nil {
+	if err := renameio.WriteFile(l.Path(name), data, 0o755, renameio.WithTempDir(l.Dir), renameio.IgnoreUmask()); err != nil {
 		return fmt.Errorf("dcaptest: %w", err)
-	}
-	defer os.Remove(file.Name()) // there only if something went wrong
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Chmod(0o755)
-	}
-	if e := file.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), l.Path(name))
-	}
-	if err != nil {
-		return fmt.Errorf("dcaptest: %s: %w", name, err)
 	}
 	return nil
 }

@@ -1,21 +1,29 @@
 package link_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 
 	"github.com/confcom/confcom/internal/backend/dcap/link"
 )
 
-func ExampleDialer() {
-	dialer, file, err := link.NewDialer()
+func ExampleClient() {
+	client, file, err := link.NewClient()
 	if err != nil {
-		panic(err)
+		fmt.Println(err)
+		return
 	}
-	defer dialer.Close()
-	child := exec.Command("sgx-quote-worker")
-	child.ExtraFiles = []*os.File{file} // the child calls link.Inherit
-	_ = child.Start()
+	defer client.Close()
+	worker := exec.Command("sgx-quote-worker")
+	worker.ExtraFiles = []*os.File{file} // the worker calls link.Inherit
+	err = worker.Start()
 	file.Close()
-	// From here on, dialer.Dial connects to the child.
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	identity, err := client.Initialize(context.Background())
+	fmt.Println(identity.QuoteSize, err)
 }

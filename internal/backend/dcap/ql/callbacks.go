@@ -12,7 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
-	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
 )
 
 // logFromC is called by both libraries with a line of their log.
@@ -24,8 +24,8 @@ func logFromC(level C.uint32_t, text *C.char) {
 	}
 }
 
-// getKeptFromC is called when the quoting library asks its provider. The answer
-// has memory of C's malloc.
+// getKeptFromC is called when the quoting library calls its provider. The memory of
+// the answer is C's.
 //
 //export getKeptFromC
 func getKeptFromC(platform *C.struct_platform, answer *C.struct_answer) C.uint32_t {
@@ -39,7 +39,7 @@ func getKeptFromC(platform *C.struct_platform, answer *C.struct_answer) C.uint32
 		code, ok := errors.AsType[quote3.Error](err)
 		if !ok {
 			code = quote3.Unexpected
-			l.options.Log(LevelError, "certificates: "+err.Error())
+			l.options.Log(LevelError, "get certificates: "+err.Error())
 		}
 		return C.uint32_t(code)
 	}
@@ -50,7 +50,7 @@ func getKeptFromC(platform *C.struct_platform, answer *C.struct_answer) C.uint32
 	return 0
 }
 
-// encryptedPPID is that of a platform, or nil where the library has not told it:
+// encryptedPPID returns that of a platform, or nil if the library does not give it:
 // it may be missing, or all zeros.
 func encryptedPPID(platform *C.struct_platform) []byte {
 	ppid := C.GoBytes(unsafe.Pointer(platform.encrypted_ppid), C.int(platform.encrypted_ppid_size))

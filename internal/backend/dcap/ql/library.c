@@ -35,11 +35,11 @@ enum {
 
 	RSA_OAEP_3072 = 1,      // PCE_ALG_RSA_OAEP_3072 of sgx_pce.h
 	CONFIG_VERSION = 1,     // SGX_QL_CONFIG_VERSION_1
-	MAX_CERT_DATA = 12294,  // the most that the QE takes
+	MAX_CERT_DATA = 12294,  // the most that the QE accepts
 };
 
 uint32_t call_get_config(struct functions *f, const struct platform *p, struct answer *answer) {
-	struct platform copy = *p; // its pointers are not const there
+	struct platform copy = *p; // the pointers of cert_id are not const
 	struct cert_id id = {
 		.qe_id = copy.qe_id,
 		.qe_id_size = sizeof copy.qe_id,
@@ -72,7 +72,7 @@ uint32_t call_get_config(struct functions *f, const struct platform *p, struct a
 	return code;
 }
 
-// What the quoting library takes for its provider's functions.
+// The functions that the quoting library calls in place of its provider's.
 
 static uint32_t get_kept(const struct cert_id *id, struct config **out) {
 	struct platform p = {0};

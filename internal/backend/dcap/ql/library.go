@@ -1,11 +1,12 @@
-// Package ql is Intel's DCAP quoting library, libsgx_dcap_ql, and its quote
+// Package ql calls Intel's DCAP quoting library, libsgx_dcap_ql, and its quote
 // provider, in this process.
 //
-// It is the one package of confcom that needs C. Both libraries are loaded while
-// the program runs, so that it starts without them and can say what is missing.
-// The quoting library works on one call at a time, may block for as long as the
-// provider does, and can take the process with it; so this belongs into a process
-// of its own.
+// It is the only package of confcom that needs C. Both libraries are loaded at run
+// time, so the program starts without them and can report what is missing. The
+// quoting library works on one call at a time, may block for as long as the
+// provider does, and can crash the process, so it belongs in a process of its own.
+//
+// The errors of the library are in the package quote3, which needs no C.
 package ql
 
 /*
@@ -24,25 +25,21 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
-	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/config"
+	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
 	"github.com/confcom/confcom/sgx"
 )
 
-// Options say which libraries, by path or by a name that the dynamic linker finds.
+// Options are what the libraries are given besides the configuration.
 type Options struct {
-	Quoting  string // such as libsgx_dcap_ql.so.1
-	Provider string // such as libdcap_quoteprov.so.1
-	// Keeper is confcom's own library, which the quoting library takes for its
-	// provider: an absolute path.
-	Keeper string
-	// EnclaveDir is the directory of the architectural enclaves; empty means that
-	// the quoting library finds them beside itself.
-	EnclaveDir string
-	// Certificates answers what the quoting library asks its provider.
+	// Shim is the path of confcom's own provider library, which the quoting library
+	// loads as its provider: an absolute path.
+	Shim string
+	// Certificates answers the calls of the quoting library to its provider.
 	Certificates certificates.Provider
-	// Log is told what both libraries log. It is called from any thread.
+	// Log receives what both libraries log. It is called from any thread.
 	Log func(level Level, text string)
-	// LogLevel is up to which level they log.
+	// LogLevel is the level up to which they log.
 	LogLevel Level
 }
 
@@ -57,18 +54,19 @@ const (
 	LevelTrace
 )
 
-// Library is what was loaded.
+// Library is the loaded libraries.
 type Library struct {
 	functions *C.struct_functions
+	config    config.Config
 	options   Options
 	mu        sync.Mutex // held during each call of the quoting library
 }
 
-// loaded is the one library of the process. The functions that C calls back have
-// no argument that could tell which one it is.
+// loaded is the one Library of the process. The functions that C calls back have no
+// argument that could identify it.
 var loaded atomic.Pointer[Library]
 
-// The enclaves, by the number that sgx_ql_set_path knows them by.
+// The arguments of sgx_ql_set_path: sgx_ql_path_type_t.
 const (
 	pathQE3 = iota
 	pathPCE
@@ -80,34 +78,34 @@ const (
 const policyPersistent = 0
 
 // Open loads the libraries. It can be called once in a process. The error is a
-// *MissingError where one is missing. SGX_AESM_ADDR is not in the environment
-// afterwards, as with it the quoting library would make no quotes itself.
-func Open(o Options) (*Library, error) {
-	l := &Library{options: o}
+// *MissingError if one is missing. It removes SGX_AESM_ADDR from the environment, as
+// the quoting library would otherwise ask an AESM daemon for its quotes.
+func Open(c config.Config, o Options) (*Library, error) {
+	l := &Library{config: c, options: o}
 	if !loaded.CompareAndSwap(nil, l) {
 		return nil, errors.New("the quoting library was opened in this process before")
 	}
 	var err error
-	if l.functions, err = load(o); err != nil {
+	if l.functions, err = load(c, o.Shim); err != nil {
 		return nil, err
 	}
 	C.call_set_logs(l.functions, C.uint32_t(o.LogLevel))
 	C.call_set_provider(l.functions)
 	if err := result(C.call_global_init(l.functions)); err != nil {
-		return nil, fmt.Errorf("%s does not start: %w", o.Provider, err)
+		return nil, fmt.Errorf("initialize %s: %w", c.Provider, err)
 	}
 	if err := l.setPaths(); err != nil {
 		return nil, err
 	}
 	if err := result(C.call_set_policy(l.functions, policyPersistent)); err != nil {
-		return nil, fmt.Errorf("%s does not keep enclaves loaded: %w", o.Quoting, err)
+		return nil, fmt.Errorf("set enclave load policy of %s: %w", c.Library, err)
 	}
 	return l, nil
 }
 
 func (l *Library) setPaths() error {
-	paths := map[C.uint32_t]string{pathProvider: l.options.Keeper}
-	if dir := l.options.EnclaveDir; dir != "" {
+	paths := map[C.uint32_t]string{pathProvider: l.options.Shim}
+	if dir := l.config.EnclaveDir; dir != "" {
 		paths[pathQE3] = filepath.Join(dir, "libsgx_qe3.signed.so.1")
 		paths[pathPCE] = filepath.Join(dir, "libsgx_pce.signed.so.1")
 		paths[pathIDE] = filepath.Join(dir, "libsgx_id_enclave.signed.so.1")
@@ -116,14 +114,14 @@ func (l *Library) setPaths() error {
 		p := C.CString(path)
 		defer C.free(unsafe.Pointer(p))
 		if err := result(C.call_set_path(l.functions, what, p)); err != nil {
-			return fmt.Errorf("%s does not take %s, which must be a file: %w (confcom doctor --check=enclaves)", l.options.Quoting, path, err)
+			return fmt.Errorf("set path of %s to %s, which must be a file: %w (confcom doctor --check=enclaves)", l.config.Library, path, err)
 		}
 	}
 	return nil
 }
 
-// InitQuote loads the enclaves and makes the attestation key ready, as far as
-// that is not done. The error is a quote3.Error.
+// InitQuote loads the enclaves and initializes the attestation key, unless that is
+// done. The error is a quote3.Error.
 func (l *Library) InitQuote() (aesm.Initialized, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -147,8 +145,9 @@ func (l *Library) QuoteSize() (int, error) {
 	return int(size), err
 }
 
-// Quote signs a report, for which it has size bytes. The error is a quote3.Error:
-// quote3.InvalidParameter means that they are too few.
+// Quote signs a report, with a buffer of size bytes for the quote. The quote may be
+// shorter. The error is a quote3.Error; quote3.InvalidParameter means that the buffer
+// is too small.
 func (l *Library) Quote(report sgx.Report, challenge *aesm.Challenge, size int) (aesm.Quoted, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,8 +169,8 @@ func (l *Library) Quote(report sgx.Report, challenge *aesm.Challenge, size int) 
 	return quoted, nil
 }
 
-// Fetch asks the provider itself for certificates: what the one in Options may do
-// when it has to. The error is a quote3.Error.
+// Fetch asks the real provider for certificates. Options.Certificates may call it.
+// The error is a quote3.Error.
 func (l *Library) Fetch(id certificates.ID, encryptedPPID []byte) (certificates.Data, error) {
 	platform := C.struct_platform{pce_svn: C.uint16_t(id.PCESVN), pce_id: C.uint16_t(id.PCEID)}
 	copy(goBytes(&platform.qe_id), id.QEID[:])
@@ -193,13 +192,13 @@ func (l *Library) Fetch(id certificates.ID, encryptedPPID []byte) (certificates.
 	}, nil
 }
 
-// goBytes are the bytes of an array of C's.
+// goBytes returns the bytes of an array of C's.
 func goBytes(array *[16]C.uint8_t) []byte { return unsafe.Slice((*byte)(&array[0]), len(array)) }
 
-// bytePointer is where C finds some bytes; NULL where there are none.
+// bytePointer returns the address of bytes for C; NULL if there are none.
 func bytePointer(b []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.SliceData(b)) }
 
-// result makes an error of a quote3_error_t.
+// result returns the error of a quote3_error_t.
 func result(code C.uint32_t) error {
 	if code == 0 {
 		return nil

@@ -1,12 +1,12 @@
 #pragma once
 
-// The functions of Intel's libraries that are used here, and their types as
-// sgx_ql_lib_common.h and sgx_ql_core_wrapper.h have them.
+// The functions of Intel's libraries that are used here, and their types, as in
+// sgx_ql_lib_common.h and sgx_ql_core_wrapper.h.
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-// Without gaps, as Intel's are: Go cannot read them.
+// Packed, as Intel's are. Go cannot access packed structs.
 #pragma pack(push, 1)
 
 // sgx_ql_pck_cert_id_t
@@ -32,10 +32,10 @@ struct config {
 
 #pragma pack(pop)
 
-_Static_assert(sizeof(struct cert_id) == 43, "as Intel has it");
-_Static_assert(sizeof(struct config) == 34, "as Intel has it");
+_Static_assert(sizeof(struct cert_id) == 43, "the size of Intel's struct");
+_Static_assert(sizeof(struct config) == 34, "the size of Intel's struct");
 
-// A cert_id for Go. The encrypted PPID is NULL where it is not known.
+// A cert_id for Go. The encrypted PPID is NULL if it is not known.
 struct platform {
 	uint8_t qe_id[16];
 	uint8_t cpu_svn[16];
@@ -45,11 +45,11 @@ struct platform {
 	uint32_t encrypted_ppid_size;
 };
 
-// What a config says, for Go.
+// A config for Go.
 struct answer {
 	uint8_t cpu_svn[16];
 	uint16_t pce_svn;
-	uint8_t *cert_data; // of malloc
+	uint8_t *cert_data; // from malloc
 	uint32_t cert_data_size;
 };
 
@@ -65,8 +65,8 @@ typedef uint32_t get_config_function(const struct cert_id *, struct config **);
 typedef uint32_t free_config_function(struct config *);
 typedef void set_provider_function(get_config_function *, free_config_function *);
 
-// What was found in the libraries: all of the quoting library and of the provider
-// but for set_provider_log and global_init, which a provider need not have.
+// The functions that were found in the libraries. set_provider_log and global_init
+// are NULL if the provider does not have them.
 struct functions {
 	set_policy_function *set_policy;
 	set_path_function *set_path;
@@ -83,7 +83,7 @@ struct functions {
 	set_provider_function *set_provider;
 };
 
-// Calls of the functions, which Go cannot do itself.
+// Calls of the functions, which Go cannot call through a pointer.
 uint32_t call_set_policy(struct functions *, uint32_t policy);
 uint32_t call_set_path(struct functions *, uint32_t what, const char *path);
 void call_set_logs(struct functions *, uint32_t level);

@@ -13,24 +13,26 @@ import (
 	"os"
 	"runtime"
 	"unsafe"
+
+	"github.com/confcom/confcom/internal/backend/dcap/config"
 )
 
-// MissingError is a shared library that could not be loaded, or that lacks what
-// it must have.
+// MissingError is a shared library that could not be loaded, or that lacks a
+// function.
 type MissingError struct {
-	Library string // as it was asked for
-	Reason  string // what the dynamic linker says
+	Library string // as it was configured
+	Reason  string // the message of the dynamic linker
 	Advice  string // which package has it
 }
 
 func (e *MissingError) Error() string { return fmt.Sprintf("%s: %s", e.Reason, e.Advice) }
 
 const (
-	adviceQuoting = "install Intel's quoting library: the package libsgx-dcap-ql on Debian and Ubuntu, from Intel's repository, or the image of confcom for SGX hardware, which has it " +
+	adviceQuoting = "install Intel's quoting library: the package libsgx-dcap-ql on Debian and Ubuntu, from Intel's repository, or use confcom's image for SGX hardware, which has it " +
 		"(confcom doctor --check=libraries)"
-	adviceProvider = "install a quote provider: the package libsgx-dcap-default-qpl on Debian and Ubuntu, from Intel's repository, or az-dcap-client on Azure, which Azure Linux has, too; only one of them " +
+	adviceProvider = "install a quote provider: the package libsgx-dcap-default-qpl on Debian and Ubuntu, from Intel's repository, or az-dcap-client on Azure (also in Azure Linux); install only one of them " +
 		"(confcom doctor --check=providers)"
-	adviceKeeper = "it is built together with this program and lies beside it"
+	adviceShim = "it is built with this program and belongs in the same directory"
 )
 
 // handle is a shared library that stays loaded.
@@ -40,10 +42,10 @@ type handle struct {
 	p      unsafe.Pointer
 }
 
-// open loads a shared library by a path, or by a name as the dynamic linker finds
-// it.
+// open loads a shared library by its path, or by a name that the dynamic linker
+// finds.
 func open(name, advice string) (handle, error) {
-	// The text of an error is that of the thread.
+	// dlerror is per thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	path := C.CString(name)
@@ -55,14 +57,14 @@ func open(name, advice string) (handle, error) {
 	return handle{name, advice, p}, nil
 }
 
-// find looks a function up, also in the libraries that the library depends on.
+// find looks up a function, also in the libraries that the library depends on.
 func (h handle) find(function string) unsafe.Pointer {
 	name := C.CString(function)
 	defer C.free(unsafe.Pointer(name))
 	return C.dlsym(h.p, name)
 }
 
-// must is find for what has to be there.
+// must is find for a function that is required.
 func (h handle) must(function string, missing *error) unsafe.Pointer {
 	p := h.find(function)
 	if p == nil && *missing == nil {
@@ -71,27 +73,27 @@ func (h handle) must(function string, missing *error) unsafe.Pointer {
 	return p
 }
 
-// load loads the three libraries and finds all functions.
-func load(o Options) (*C.struct_functions, error) {
-	// With this variable in the environment, if only when it is loaded, the quoting
-	// library asks an AESM daemon for quotes: in the end, this one.
+// load loads the three libraries and looks up all functions.
+func load(c config.Config, shimPath string) (*C.struct_functions, error) {
+	// If this variable is set when the quoting library is loaded, the library asks an
+	// AESM daemon for quotes: in the end, this one.
 	if err := os.Unsetenv("SGX_AESM_ADDR"); err != nil {
 		return nil, err
 	}
-	quoting, err := open(o.Quoting, adviceQuoting)
+	quoting, err := open(c.Library, adviceQuoting)
 	if err != nil {
 		return nil, err
 	}
-	provider, err := open(o.Provider, adviceProvider)
+	provider, err := open(c.Provider, adviceProvider)
 	if err != nil {
 		return nil, err
 	}
-	keeper, err := open(o.Keeper, adviceKeeper)
+	shim, err := open(shimPath, adviceShim)
 	if err != nil {
 		return nil, err
 	}
-	// The functions with a public key ID and a QE report, which AESM has, are in a
-	// library that the quoting library depends on. Intel's daemon uses them, too.
+	// The functions that return a public key ID and a QE report, as AESM does, are in a
+	// library that the quoting library depends on. Intel's daemon uses them as well.
 	f := (*C.struct_functions)(C.calloc(1, C.sizeof_struct_functions))
 	*f = C.struct_functions{
 		set_policy: (*C.set_policy_function)(quoting.must("sgx_qe_set_enclave_load_policy", &err)),
@@ -106,7 +108,7 @@ func load(o Options) (*C.struct_functions, error) {
 		set_provider_log: (*C.set_log_function)(provider.find("sgx_ql_set_logging_callback")),
 		global_init:      (*C.global_init_function)(provider.find("sgx_qpl_global_init")),
 
-		set_provider: (*C.set_provider_function)(keeper.must("confcom_provider_set", &err)),
+		set_provider: (*C.set_provider_function)(shim.must("confcom_provider_set", &err)),
 	}
 	return f, err
 }

@@ -1,17 +1,17 @@
-// The C interface of the quoting libraries, as Intel's headers lay it out
-// (sgx_ql_lib_common.h, sgx_ql_quote.h, sgx_quote_3.h), in names of our own.
+// The C interface of the quoting libraries, as laid out in Intel's headers
+// (sgx_ql_lib_common.h, sgx_ql_quote.h, sgx_quote_3.h), with our own names.
 // Everything is little-endian and packed.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-// What others may call: exports.map leaves its name visible.
+// A function for callers of the library: exports.map leaves its name visible.
 #define EXPORT extern "C"
 
 namespace dcaptest {
 
-// quote3_error_t, as far as the stand-in answers it by itself.
+// The values of quote3_error_t that the stand-in returns without a fault.
 using Code = uint32_t;
 constexpr Code kSuccess = 0;
 constexpr Code kUnexpected = 0xe001;
@@ -33,7 +33,7 @@ constexpr uint32_t kPersistent = 0;
 constexpr uint32_t kEphemeral = 1;
 
 constexpr size_t kKeyIDSize = 32;           // the attestation key's ID, a SHA-256
-constexpr size_t kEncryptedPPIDSize = 384;  // under an RSA key of 3072 bits
+constexpr size_t kEncryptedPPIDSize = 384;  // with a 3072-bit RSA key
 constexpr uint8_t kCryptoSuiteRSA3072 = 1;
 
 #pragma pack(push, 1)
@@ -102,7 +102,7 @@ struct QuoteHeader { // sgx_quote_header_t
 	uint16_t qe_svn;
 	uint16_t pce_svn;
 	uint8_t vendor_id[16];
-	uint8_t qe_id[16]; // the user data is the QE's ID and a tail
+	uint8_t qe_id[16]; // the user data is the QE's ID and the tail
 	uint8_t user_data_tail[4];
 };
 
@@ -111,7 +111,7 @@ struct QuoteHeader { // sgx_quote_header_t
 struct QuoteHead {
 	QuoteHeader header;
 	ReportBody body;
-	uint32_t signature_data_size; // of all that follows
+	uint32_t signature_data_size; // of everything after it
 	uint8_t signature[64];        // of header and body
 	uint8_t key[64];
 	ReportBody qe_report;
@@ -124,7 +124,7 @@ struct QuoteHead {
 static_assert(offsetof(QuoteHead, signature_data_size) == 432, "QuoteHead");
 static_assert(sizeof(QuoteHead) == 1052, "QuoteHead");
 
-// Certification data without a provider.
+// Certification data if there is no provider.
 constexpr uint16_t kCertEncryptedPPID = 3;
 struct EncryptedPPIDCert { // sgx_ql_ppid_rsa3072_encrypted_cert_info_t
 	uint8_t encrypted_ppid[kEncryptedPPIDSize];

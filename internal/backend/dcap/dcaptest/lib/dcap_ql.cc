@@ -1,5 +1,5 @@
-// libsgx_dcap_ql.so.1: the interface for applications. In the process it hands
-// everything to libsgx_qe3_logic.so.1.
+// libsgx_dcap_ql.so.1: the interface for applications. In-process, it passes every
+// call to libsgx_qe3_logic.so.1.
 #include "abi.h"
 
 #include <cstdlib>
@@ -20,8 +20,8 @@ Code sgx_set_qpl_path(const char *);
 Code sgx_set_ide_path(const char *);
 }
 
-// libsgx_qe3_logic.so.1 defines these, too, and the dynamic linker lets both use
-// the ones here.
+// libsgx_qe3_logic.so.1 defines these as well, and the dynamic linker makes both
+// libraries use the ones here.
 EXPORT {
 Logger *sgx_trace_logger_callback = nullptr;
 int sgx_trace_loglevel = 0;
@@ -33,8 +33,8 @@ bool g_out_of_process;
 
 __attribute__((constructor)) void loaded() { g_out_of_process = getenv("SGX_AESM_ADDR") != nullptr; }
 
-// Out of the process, quotes come from the AESM client library. The stand-in has
-// none, so that answers as if that were missing.
+// Out of process, quotes come from the AESM client library. The stand-in returns what
+// the original does if that library is missing.
 Code from_aesm() {
 	return dlopen("libsgx_quote_ex.so.1", RTLD_LAZY) ? kUnexpected : kServiceUnavailable;
 }

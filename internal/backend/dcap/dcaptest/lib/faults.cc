@@ -22,10 +22,10 @@ std::string environment(const char *name) {
 	const char *value = getenv(name);
 	return value ? value : "";
 }
-const std::string g_commands = environment("DCAPSTUB_COMMANDS");
-const std::string g_counters = environment("DCAPSTUB_COUNTERS");
+const std::string g_faults = environment("DCAPTEST_FAULTS");
+const std::string g_counters = environment("DCAPTEST_COUNTERS");
 
-// A mistake of the test: the library must not go on as if nothing was asked.
+// Reports a mistake in the test. The library must not go on as if there were no fault.
 [[noreturn]] void misused(const std::string &what) {
 	fprintf(stderr, "dcaptest: %s\n", what.c_str());
 	abort();
@@ -42,7 +42,7 @@ int64_t nanoseconds(const std::string &text) {
 		if (u == "ms") return n * 1e6;
 		if (u == "s") return n * 1e9;
 	}
-	misused("'" + text + "' is no duration, which is a number and us, ms or s");
+	misused("'" + text + "' is not a duration: a number and us, ms or s");
 }
 
 int64_t now() {
@@ -51,19 +51,19 @@ int64_t now() {
 	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-// A null pointer that the compiler does not see through.
+// A null pointer that the compiler does not know to be one.
 int *volatile g_nowhere;
 
 __attribute__((noinline)) void fault() { *const_cast<volatile int *>(g_nowhere) = 1; }
 
-// A handler as careless libraries install it: not on the alternate stack, and for
-// the whole process, though it knows what to do with its own fault alone.
+// A handler as careless libraries install it: not on the alternate stack, and for the
+// whole process, though it can handle only its own fault.
 thread_local sigjmp_buf t_back;
 thread_local volatile sig_atomic_t t_faulting;
 
 void on_fault(int) {
 	if (t_faulting) siglongjmp(t_back, 1);
-	signal(SIGSEGV, SIG_DFL); // and fault again
+	signal(SIGSEGV, SIG_DFL); // which faults again
 }
 
 void fault_and_recover() {
@@ -77,7 +77,7 @@ void fault_and_recover() {
 	t_faulting = 0;
 }
 
-// Something with a constructor and a destructor in each thread.
+// A type with a constructor and a destructor in each thread.
 struct Counted {
 	std::vector<int> seen;
 };
@@ -100,7 +100,7 @@ void run_threads() {
 	for (auto &t : threads) t.join();
 }
 
-Obeyed act(const std::string &function, const std::string &what, const std::function<void()> &after) {
+Injected fail(const std::string &function, const std::string &what, const std::function<void()> &after) {
 	if (what == "segv") fault();
 	else if (what == "abort") abort();
 	else if (what == "exit") exit(3);
@@ -119,13 +119,13 @@ Obeyed act(const std::string &function, const std::string &what, const std::func
 			after();
 			fault();
 		}).detach();
-	else if (starts_with(what, "error-")) return {Order::kAnswer, Code(strtoul(what.c_str() + 6, nullptr, 16))};
-	else if (what == "lost-once") return {Order::kAnswer, kEnclaveLost};
-	else if (what == "lost" && function != "config") return {Order::kLose};
-	else if (what == "huge" && function != "config") return {Order::kGrowQuote};
-	else if (what == "short-size" && function == "size") return {Order::kShortSize};
-	else if (what == "garbage" && function == "quote") return {Order::kGarbage};
-	else misused("'" + what + "' is no order to '" + function + "'");
+	else if (starts_with(what, "error-")) return {Action::kReturnCode, Code(strtoul(what.c_str() + 6, nullptr, 16))};
+	else if (what == "lost-once") return {Action::kReturnCode, kEnclaveLost};
+	else if (what == "lost" && function != "config") return {Action::kLoseEnclave};
+	else if (what == "huge" && function != "config") return {Action::kGrowQuote};
+	else if (what == "short-size" && function == "size") return {Action::kShortSize};
+	else if (what == "garbage" && function == "quote") return {Action::kGarbage};
+	else misused("'" + what + "' is not a failure mode of '" + function + "'");
 	return {};
 }
 
@@ -134,37 +134,37 @@ Obeyed act(const std::string &function, const std::string &what, const std::func
 void sleep_for(const std::string &text) {
 	const int64_t n = nanoseconds(text);
 	timespec left = {time_t(n / 1000000000), long(n % 1000000000)};
-	while (nanosleep(&left, &left) != 0) {} // signals do not shorten it
+	while (nanosleep(&left, &left) != 0) {} // go on after a signal
 }
 
 void count(const char *function) {
 	if (g_counters.empty()) return;
 	const std::string path = g_counters + "/" + function + "-" + std::to_string(getpid());
 	const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0 || write(fd, ".", 1) != 1) misused("cannot count in " + path + ": " + strerror(errno));
+	if (fd < 0 || write(fd, ".", 1) != 1) misused("count in " + path + ": " + strerror(errno));
 	close(fd);
 }
 
-Obeyed obey(const std::string &function, bool any, std::function<void()> after) {
-	if (g_commands.empty()) return {};
-	DIR *dir = opendir(g_commands.c_str());
-	if (!dir) misused("cannot read the orders in " + g_commands + ": " + strerror(errno));
-	std::string what; // of a sticky one at first, which any other goes before
+Injected inject(const std::string &function, bool any, std::function<void()> after) {
+	if (g_faults.empty()) return {};
+	DIR *dir = opendir(g_faults.c_str());
+	if (!dir) misused("read faults in " + g_faults + ": " + strerror(errno));
+	std::string what; // a sticky fault is injected only if there is no other
 	while (const dirent *entry = readdir(dir)) {
 		const std::string name = entry->d_name;
 		const size_t dot = name.find('.');
 		const std::string to = name.substr(0, dot);
 		if (dot == std::string::npos || (to != function && !(any && to == "any"))) continue;
-		const std::string ordered = name.substr(dot + 1, name.find('.', dot + 1) - dot - 1);
-		if (starts_with(ordered, "sticky-")) {
-			what = ordered.substr(7);
-		} else if (unlinkat(dirfd(dir), entry->d_name, 0) == 0) { // else another was quicker
-			what = ordered;
+		const std::string mode = name.substr(dot + 1, name.find('.', dot + 1) - dot - 1);
+		if (starts_with(mode, "sticky-")) {
+			what = mode.substr(7);
+		} else if (unlinkat(dirfd(dir), entry->d_name, 0) == 0) { // otherwise another process has taken it
+			what = mode;
 			break;
 		}
 	}
 	closedir(dir);
-	return what.empty() ? Obeyed{} : act(function, what, after);
+	return what.empty() ? Injected{} : fail(function, what, after);
 }
 
 } // namespace dcaptest

@@ -1,5 +1,5 @@
-// What a test orders a library to do, and how it counts the library's calls. Each
-// of the libraries has a copy of its own.
+// The faults that a test injects into a library, and the counters of the library's
+// calls. Each of the libraries has its own copy of this.
 #pragma once
 
 #include <functional>
@@ -9,22 +9,23 @@
 
 namespace dcaptest {
 
-// What the caller itself must do for an order; everything else is done by obey.
-enum class Order { kNone, kAnswer, kLose, kGrowQuote, kShortSize, kGarbage };
+// What the caller itself must do for a fault; inject does everything else.
+enum class Action { kNone, kReturnCode, kLoseEnclave, kGrowQuote, kShortSize, kGarbage };
 
-struct Obeyed {
-	Order order = Order::kNone;
-	Code code = kSuccess; // for kAnswer
+struct Injected {
+	Action action = Action::kNone;
+	Code code = kSuccess; // for kReturnCode
 };
 
 // Counts the call of a function.
 void count(const char *function);
 
-// Looks for an order to the function and obeys it. After waits until the call is
-// over; a thread that must not fault earlier calls it. It may be empty.
-Obeyed obey(const std::string &function, bool any, std::function<void()> after);
+// Takes a fault that is to be injected into the function, if there is one, and
+// injects it. after waits until the call is over; a thread that must not crash
+// earlier calls it. It may be empty.
+Injected inject(const std::string &function, bool any, std::function<void()> after);
 
-// Sleeps, or burns the processor, for as long as text says: a number and us, ms or s.
+// Sleeps for the duration in text: a number and us, ms or s.
 void sleep_for(const std::string &text);
 
 } // namespace dcaptest

@@ -11,7 +11,7 @@
 namespace dcaptest {
 namespace {
 
-// rts_sim.h of the SDK: the CPUSVNs, and the constant for the fused secret.
+// From rts_sim.h of the SDK: the CPUSVNs and the constant for the fused secret.
 const uint8_t kCPUSVNs[][16] = {
 	{0x48, 0x20, 0xf3, 0x37, 0x6a, 0xe6, 0xb2, 0xf2, 0x03, 0x4d, 0x3b, 0x7a, 0x4b, 0x48, 0xa7, 0x78},
 	{0x53, 0x39, 0xae, 0x8c, 0x93, 0xae, 0x8f, 0x3c, 0xe4, 0x32, 0xdb, 0x92, 0x4d, 0x0f, 0x07, 0x33},
@@ -25,7 +25,7 @@ void cmac(const uint8_t key[16], const void *data, size_t size, uint8_t mac[16])
 		throw std::runtime_error("dcaptest: libcrypto has no AES-CMAC");
 }
 
-// What the SDK derives a report key from, as a C compiler lays it out.
+// The input of the SDK's report key derivation, in the layout of a C compiler.
 struct Derivation {
 	uint16_t key_name;
 	uint8_t attributes[16] __attribute__((aligned(8)));

@@ -1,7 +1,6 @@
-// libsgx_qe3_logic.so.1: what the quoting library does. The enclaves are files
-// that say what the enclave is; all else goes the way of the original: what is
-// looked for where, when the provider is asked, and what is refused with which
-// code.
+// libsgx_qe3_logic.so.1: the logic of the quoting library. The enclaves are files that
+// describe the enclave. Everything else is as in the original: which files it looks
+// for and where, when it calls the provider, and what it refuses with which code.
 #include "abi.h"
 #include "faults.h"
 #include "processor.h"
@@ -43,13 +42,13 @@ __attribute__((format(printf, 1, 2))) void log_error(const char *format, ...) {
 }
 
 #pragma pack(push, 1)
-// The QE's file: personality.go writes it.
+// The QE's file, which identity.go writes.
 struct QE {
 	char magic[16];
 	TargetInfo target;
 	uint8_t key[138]; // PKCS #8
 	uint8_t encrypted_ppid[kEncryptedPPIDSize];
-	QuoteHead head; // of every quote, but for body, signature and sizes
+	QuoteHead head; // of every quote, except body, signature and sizes
 };
 #pragma pack(pop)
 constexpr char kMagic[sizeof(QE::magic)] = "simulated QE3 1";
@@ -60,7 +59,7 @@ struct TCB {
 	bool operator==(const TCB &other) const { return memcmp(cpu_svn, other.cpu_svn, 16) == 0 && pce_svn == other.pce_svn; }
 };
 
-// MRSIGNER of Intel's QE, which the original answers to; so does the stand-in.
+// The key ID of Intel's QE, as in the original.
 const AttKeyID kAttKeyID = {
 	0, 0, 32,
 	{0x8c, 0x4f, 0x57, 0x75, 0xd7, 0x96, 0x50, 0x3e, 0x96, 0x13, 0x7f, 0x77, 0xc6, 0x8a, 0x82, 0x9a,
@@ -73,14 +72,14 @@ bool supported(const AttKeyID *id) {
 	               memcmp(id->mr_signer, kAttKeyID.mr_signer, 32) == 0);
 }
 
-// Bounds of the certification data that the QE takes, in bytes, and what an order
-// to grow it makes of it.
+// Bounds of the certification data that the QE accepts, and its size after the fault
+// "huge", in bytes.
 constexpr size_t kMinCertData = 500;
 constexpr size_t kMaxCertData = 4098 * 3;
 constexpr size_t kHugeCertData = 12000;
 
-// Everything the library has. The mutex is held for the whole of each call, the
-// provider's time included.
+// The state of the library. The mutex is held during each call, including that of the
+// provider.
 struct Library {
 	std::mutex mutex;
 	uint32_t policy = kPersistent;
@@ -88,19 +87,19 @@ struct Library {
 
 	std::unique_ptr<QE> qe; // while the enclave is loaded
 	Key key;
-	bool id_read = false; // the ID enclave is needed once in the life of the process
+	bool id_read = false; // the ID enclave is needed once per process
 
-	// The certified attestation key, from the first init on.
+	// The certified attestation key, after the first init.
 	bool certified = false;
 	QuoteHead certified_head;
 	TCB tcb;
 
-	// What was ordered.
+	// Faults that last.
 	bool lost = false;
 	bool huge = false;
 };
 Library g;
-const char *const g_delay = getenv("DCAPSTUB_DELAY");
+const char *const g_delay = getenv("DCAPTEST_DELAY");
 
 std::string beside(const char *name) {
 	Dl_info info;
@@ -111,7 +110,7 @@ std::string beside(const char *name) {
 
 bool readable(const std::string &path) { return access(path.c_str(), R_OK) == 0; }
 
-// The PCE is asked at every call, before the QE is loaded.
+// The PCE is needed for every call, before the QE is loaded.
 Code check_pce() {
 	if (!g.pce_path.empty() ? readable(g.pce_path) : readable(beside("libsgx_pce.signed.so.1")) || readable(beside("libsgx_pce.signed.so")))
 		return kSuccess;
@@ -127,7 +126,7 @@ Code load_qe() {
 	std::ifstream file(path, std::ios::binary);
 	auto qe = std::make_unique<QE>();
 	if (!file.read(reinterpret_cast<char *>(qe.get()), sizeof(QE)) || memcmp(qe->magic, kMagic, sizeof kMagic) != 0) {
-		log_error("%s is no simulated quoting enclave", path.c_str());
+		log_error("%s is not a simulated quoting enclave", path.c_str());
 		return kEnclaveLoadError;
 	}
 	g.key = read_key(qe->key, sizeof qe->key);
@@ -155,7 +154,7 @@ Code read_id() {
 	return kSuccess;
 }
 
-// The provider is loaded anew for each request.
+// The provider is loaded again for each request.
 void *open_provider() {
 	if (!g.qpl_path.empty()) return dlopen(g.qpl_path.c_str(), RTLD_LAZY);
 	void *handle = dlopen("libdcap_quoteprov.so.1", RTLD_LAZY);
@@ -169,7 +168,7 @@ void *open_provider() {
 	return handle;
 }
 
-// Asks the provider for TCB and certification data; chain may be nullptr.
+// Fetches TCB and certification data from the provider; chain may be nullptr.
 Code ask_provider(bool with_ppid, TCB *tcb, std::vector<uint8_t> *chain) {
 	const std::unique_ptr<void, int (*)(void *)> handle(open_provider(), dlclose);
 	if (!handle) {
@@ -209,7 +208,7 @@ Code ask_provider(bool with_ppid, TCB *tcb, std::vector<uint8_t> *chain) {
 	return code;
 }
 
-// The chain as the quote will have it.
+// Checks the chain, and makes it what the quote contains.
 Code check_chain(const TCB &tcb, std::vector<uint8_t> *chain) {
 	if (g.huge && !chain->empty()) {
 		const uint8_t last = chain->back();
@@ -221,7 +220,7 @@ Code check_chain(const TCB &tcb, std::vector<uint8_t> *chain) {
 	return tcb == g.tcb ? kSuccess : kAttKeyNotInitialized;
 }
 
-// What size and quote need: the enclaves, and the key that was certified for them.
+// Checks what size and quote need: the enclaves and the key that was certified for them.
 Code enter() {
 	Code code = check_pce();
 	if (code == kSuccess) code = load_qe();
@@ -229,26 +228,26 @@ Code enter() {
 	return g.certified && memcmp(&g.certified_head, &g.qe->head, sizeof(QuoteHead)) == 0 ? kSuccess : kAttKeyNotInitialized;
 }
 
-// Counts a call, does what was ordered, and holds the mutex until the call's end.
+// Counts a call, injects a fault, and holds the mutex until the end of the call.
 struct Call {
 	const std::lock_guard<std::mutex> lock{g.mutex};
-	Obeyed obeyed;
+	Injected injected;
 
 	explicit Call(const char *function) {
 		count(function);
-		obeyed = obey(function, true, [] {
+		injected = inject(function, true, [] {
 			{ const std::lock_guard<std::mutex> over(g.mutex); }
-			sleep_for("10ms"); // for the last steps of the call, without the mutex
+			sleep_for("10ms"); // for the end of the call, after the mutex is released
 		});
-		if (obeyed.order == Order::kLose) g.lost = true;
-		if (obeyed.order == Order::kGrowQuote) g.huge = true;
+		if (injected.action == Action::kLoseEnclave) g.lost = true;
+		if (injected.action == Action::kGrowQuote) g.huge = true;
 	}
 	~Call() {
 		if (g.policy == kEphemeral) unload_qe();
 	}
-	// What the call must answer without doing anything.
-	Code ordered() const {
-		if (obeyed.order == Order::kAnswer) return obeyed.code;
+	// The code that the call must return at once.
+	Code injected_code() const {
+		if (injected.action == Action::kReturnCode) return injected.code;
 		return g.lost ? kEnclaveLost : kSuccess;
 	}
 };
@@ -280,27 +279,27 @@ EXPORT Code sgx_ql_set_enclave_load_policy(uint32_t policy) {
 	g.policy = policy;
 	if (policy == kEphemeral) {
 		unload_qe();
-		g.lost = false; // only a new enclave helps
+		g.lost = false; // the enclave is loaded again
 	}
 	return kSuccess;
 }
 
 EXPORT Code sgx_ql_init_quote(const AttKeyID *id, TargetInfo *target, bool, size_t *key_id_size, uint8_t *key_id) {
 	if (!key_id_size || !supported(id)) return kInvalidParameter;
-	if (!key_id) { // only the size is asked for
+	if (!key_id) { // the caller wants only the size
 		*key_id_size = kKeyIDSize;
 		return kSuccess;
 	}
 	if (*key_id_size != kKeyIDSize || !target) return kInvalidParameter;
 	const Call call("init");
-	Code code = call.ordered();
+	Code code = call.injected_code();
 	if (code == kSuccess) code = check_pce();
 	if (code == kSuccess) code = load_qe();
 	if (code == kSuccess) code = read_id();
 	if (code != kSuccess) return code;
 	TCB tcb;
 	code = ask_provider(true, &tcb, nullptr);
-	if (code == kPlatformLibUnavailable) { // then it is certified at the TCB as it is
+	if (code == kPlatformLibUnavailable) { // then the key is certified at the current TCB
 		memcpy(tcb.cpu_svn, g.qe->head.qe_report.cpu_svn, sizeof tcb.cpu_svn);
 		tcb.pce_svn = g.qe->head.header.pce_svn;
 	} else if (code != kSuccess) {
@@ -317,7 +316,7 @@ EXPORT Code sgx_ql_init_quote(const AttKeyID *id, TargetInfo *target, bool, size
 EXPORT Code sgx_ql_get_quote_size(const AttKeyID *id, uint32_t *size) {
 	if (!size || !supported(id)) return kInvalidParameter;
 	const Call call("size");
-	Code code = call.ordered();
+	Code code = call.injected_code();
 	if (code == kSuccess) code = enter();
 	if (code != kSuccess) return code;
 	TCB tcb;
@@ -330,7 +329,7 @@ EXPORT Code sgx_ql_get_quote_size(const AttKeyID *id, uint32_t *size) {
 	}
 	if (code != kSuccess) return code;
 	*size = uint32_t(sizeof(QuoteHead) + chain.size());
-	if (call.obeyed.order == Order::kShortSize) *size -= 100;
+	if (call.injected.action == Action::kShortSize) *size -= 100;
 	return kSuccess;
 }
 
@@ -338,11 +337,11 @@ EXPORT Code sgx_ql_get_quote(const Report *report, const AttKeyID *id, QEReportI
 	if (!report || !quote || !supported(id)) return kInvalidParameter;
 	const Call call("quote");
 	if (g_delay) sleep_for(g_delay);
-	Code code = call.ordered();
+	Code code = call.injected_code();
 	if (code == kSuccess) code = enter();
 	if (code != kSuccess) return code;
 
-	// The original asks for the size first.
+	// The original fetches the size first.
 	TCB tcb;
 	std::vector<uint8_t> chain;
 	uint16_t type = kCertPCKChain;
@@ -363,7 +362,7 @@ EXPORT Code sgx_ql_get_quote(const Report *report, const AttKeyID *id, QEReportI
 	if (code != kSuccess) return code;
 	const size_t needed = sizeof(QuoteHead) + chain.size();
 	if (size < needed) return kInvalidParameter;
-	if (call.obeyed.order == Order::kGarbage) {
+	if (call.injected.action == Action::kGarbage) {
 		for (size_t done = 0; done < size;) done += size_t(std::max<ssize_t>(0, getrandom(quote + done, size - done, 0)));
 		return kSuccess;
 	}
@@ -378,7 +377,7 @@ EXPORT Code sgx_ql_get_quote(const Report *report, const AttKeyID *id, QEReportI
 	memcpy(quote, &head, sizeof head);
 	memcpy(quote + sizeof head, chain.data(), chain.size());
 
-	if (info) { // for the application enclave: this QE made this quote, for this nonce
+	if (info) { // proves to the challenger that this QE made this quote for this nonce
 		ReportBody body = head.qe_report;
 		memcpy(body.mr_enclave, g.qe->target.mr_enclave, sizeof body.mr_enclave);
 		memcpy(body.cpu_svn, report->body.cpu_svn, sizeof body.cpu_svn);

@@ -1,6 +1,6 @@
 // libdcap_quoteprov.so.1: the provider. It knows one platform, that of the file
-// libdcap_quoteprov.platform beside it: a line with the CPUSVN in hexadecimal and
-// the PCE's SVN in decimal, and the PCK certificate's chain in PEM.
+// libdcap_quoteprov.platform in its directory: a line with the CPUSVN in hexadecimal
+// and the PCE SVN in decimal, and the PCK certificate chain in PEM.
 #include "abi.h"
 #include "faults.h"
 
@@ -55,11 +55,11 @@ EXPORT Code sgx_ql_get_quote_config(const PCKCertID *id, QuoteConfig **config) {
 	if (!id || !config || !id->qe_id || id->qe_id_size != 16 || !id->cpu_svn || !id->pce_svn) return kInvalidParameter;
 	count("config");
 	if (id->encrypted_ppid && !all_zero(id->encrypted_ppid, id->encrypted_ppid_size)) count("config-ppid");
-	// Nobody knows when the last call is over: the library may go with it.
-	const Obeyed obeyed = obey("config", false, nullptr);
-	if (obeyed.order == Order::kAnswer) {
-		log(kLogError, "simulated provider: as ordered, error " + hex(obeyed.code));
-		return obeyed.code;
+	// No thread may wait for the end of the call: the library may be unloaded then.
+	const Injected injected = inject("config", false, nullptr);
+	if (injected.action == Action::kReturnCode) {
+		log(kLogError, "simulated provider: injected error " + hex(injected.code));
+		return injected.code;
 	}
 
 	const std::string path = platform_file();

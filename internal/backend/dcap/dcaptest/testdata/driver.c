@@ -1,6 +1,6 @@
-// Calls the quoting library that is its argument as standard input says, a line
-// for each call: a function and its arguments, bytes in hexadecimal. It answers a
-// line for each: the code, and what came back.
+// Loads the quoting library that is its argument and makes the calls that it reads
+// from standard input. Each line is a call: a function and its arguments, bytes in
+// hexadecimal. For each it prints a line: the code and the output.
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
 	static char line[1 << 16];
 	static uint8_t quote[1 << 16], report[432], target[512], id[32], info[16 + 512 + 432], key_id[256];
 	if (argc != 2 || !(library = dlopen(argv[1], RTLD_NOW))) {
-		fprintf(stderr, "%s\n", argc == 2 ? dlerror() : "which library?");
+		fprintf(stderr, "%s\n", argc == 2 ? dlerror() : "usage: driver LIBRARY");
 		return 1;
 	}
 	while (fgets(line, sizeof line, stdin)) {
@@ -80,12 +80,12 @@ int main(int argc, char **argv) {
 			answer(((uint32_t(*)(void *, void *, void *, void *, uint32_t))function("sgx_ql_get_quote"))(report, NULL, info, quote, atoi(a)));
 			add(quote, atoi(a));
 			add(info + 16 + 512, 432);
-		} else if (!strcmp(what, "handled")) { // whether somebody handles SIGSEGV, and on which stack
+		} else if (!strcmp(what, "handled")) { // prints whether SIGSEGV has a handler, and on which stack
 			struct sigaction action;
 			sigaction(SIGSEGV, NULL, &action);
 			printf("0000 %s", action.sa_handler == SIG_DFL ? "no" : action.sa_flags & SA_ONSTACK ? "alternate" : "own");
 		} else {
-			fprintf(stderr, "what is %s?\n", what);
+			fprintf(stderr, "unknown call %s\n", what);
 			return 1;
 		}
 		putchar('\n');

@@ -16,31 +16,32 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-// personality is what the platform and its QE are.
-type personality struct {
+// identity is the identity of a simulated platform and its QE, which the stand-in
+// reads from files.
+type identity struct {
 	target        sgx.TargetInfo
 	key           *ecdsa.PrivateKey
 	encryptedPPID []byte
 	head          []byte // a quote up to its certification data
 
-	cpuSVN []byte // the TCB of the PCK certificate, as it tells it
+	cpuSVN []byte // the TCB in the PCK certificate
 	pceSVN int
-	chain  []byte // the PCK certificate's, in PEM
+	chain  []byte // the PCK certificate chain in PEM
 }
 
-// Sizes in bytes that lib/abi.h and lib/qe3_logic.cc have as well.
+// Sizes in bytes, as in lib/abi.h and lib/qe3_logic.cc.
 const (
 	headSize          = 1052
 	keySize           = 138 // a P-256 key as PKCS #8
 	encryptedPPIDSize = 384
 )
 
-func newPersonality(node string) (*personality, error) {
+func newIdentity(node string) (*identity, error) {
 	platform, err := simulated.New(node)
 	if err != nil {
 		return nil, err
 	}
-	ctx := context.Background() // nothing here waits
+	ctx := context.Background() // nothing here blocks
 	initialized, err := platform.InitQuote(ctx)
 	if err != nil {
 		return nil, err
@@ -61,10 +62,10 @@ func newPersonality(node string) (*personality, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &personality{
+	p := &identity{
 		target: initialized.TargetInfo,
 		key:    platform.AttestationKey(),
-		// Nobody decrypts it; it must only not be zero.
+		// It is never decrypted; it must only not be zero.
 		encryptedPPID: sha3.SumSHAKE256([]byte("encrypted PPID of "+node), encryptedPPIDSize),
 		head:          quoted.Quote[:headSize],
 	}
@@ -75,14 +76,14 @@ func newPersonality(node string) (*personality, error) {
 	return p, err
 }
 
-// qe returns the QE's file: struct QE of lib/qe3_logic.cc.
-func (p *personality) qe() ([]byte, error) {
+// qe returns the content of the QE's file: struct QE of lib/qe3_logic.cc.
+func (p *identity) qe() ([]byte, error) {
 	key, err := x509.MarshalPKCS8PrivateKey(p.key)
 	if err != nil {
 		return nil, fmt.Errorf("dcaptest: attestation key: %w", err)
 	}
 	if len(key) != keySize {
-		return nil, fmt.Errorf("dcaptest: the attestation key takes %d bytes, the library reads %d", len(key), keySize)
+		return nil, fmt.Errorf("dcaptest: attestation key of %d bytes, want %d", len(key), keySize)
 	}
 	target, err := p.target.MarshalBinary()
 	if err != nil {
@@ -91,19 +92,20 @@ func (p *personality) qe() ([]byte, error) {
 	return slices.Concat([]byte("simulated QE3 1\x00"), target, key, p.encryptedPPID, p.head), nil
 }
 
-// platform returns the provider's file, with a PCE SVN that is higher by raised.
-func (p *personality) platform(raised int) []byte {
+// platform returns the content of the provider's file, with a PCE SVN that is higher by
+// raised.
+func (p *identity) platform(raised int) []byte {
 	return fmt.Appendf(nil, "%x %d\n%s", p.cpuSVN, p.pceSVN+raised, p.chain)
 }
 
-// readTCB reads CPUSVN and PCE SVN in the SGX extension of a PCK certificate.
+// readTCB returns CPUSVN and PCE SVN from the SGX extension of a PCK certificate.
 func readTCB(pck *x509.Certificate) (cpuSVN []byte, pceSVN int, err error) {
 	type attribute struct {
 		ID    asn1.ObjectIdentifier
 		Value asn1.RawValue
 	}
 	extension := asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
-	const tcb, pce, cpu = 2, 17, 18 // arcs below the extension's OID
+	const tcb, pce, cpu = 2, 17, 18 // last arcs of the OIDs under the extension's
 	for _, e := range pck.Extensions {
 		if !e.Id.Equal(extension) {
 			continue
@@ -133,7 +135,7 @@ func readTCB(pck *x509.Certificate) (cpuSVN []byte, pceSVN int, err error) {
 		}
 	}
 	if len(cpuSVN) != len(sgx.CPUSVN{}) {
-		return nil, 0, fmt.Errorf("dcaptest: the PCK certificate tells a CPUSVN of %d bytes", len(cpuSVN))
+		return nil, 0, fmt.Errorf("dcaptest: CPUSVN of %d bytes in the PCK certificate", len(cpuSVN))
 	}
 	return cpuSVN, pceSVN, nil
 }

@@ -1,0 +1,150 @@
+package dcap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/confcom/confcom/internal/backend/dcap/config"
+	"github.com/confcom/confcom/internal/backend/dcap/link"
+	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+)
+
+// reason is why a worker has ended, or has not started, as the metrics name it.
+type reason string
+
+// The reasons.
+const (
+	reasonCrash   reason = "crash"        // it ended unasked
+	reasonHang    reason = "timeout"      // killed: it did not reply in time
+	reasonBroken  reason = "enclave_lost" // killed: its enclaves are lost
+	reasonErrors  reason = "errors"       // killed: consecutive failures, or a malformed reply
+	reasonMemory  reason = "memory"       // replaced: it had grown
+	reasonUpdate  reason = "update"       // replaced: its files have changed
+	reasonStopped reason = "stopped"      // the pool has ended it
+	reasonStart   reason = "start"        // it did not start
+)
+
+// process is a worker process. It is safe for concurrent use.
+type process struct {
+	cmd    *exec.Cmd
+	client *link.Client
+	// killed is why the process was killed first, or nil.
+	killed atomic.Pointer[reason]
+	// ended is closed when the process is gone. lastError and state are set then.
+	ended     chan struct{}
+	lastError string // that the process has logged
+	state     *os.ProcessState
+}
+
+// startProcess starts a worker process. It logs what the process logs.
+func startProcess(c config.Config, log *slog.Logger) (*process, error) {
+	client, theirs, err := link.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	output, input, err := os.Pipe()
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	defer input.Close()
+	level := "info"
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		level = "debug"
+	}
+	cmd := exec.Command(c.Program, "--config="+c.Encode(), "--log-format=json", "--log-level="+level)
+	cmd.Env = environment(c)
+	cmd.Stdout, cmd.Stderr = input, input
+	cmd.ExtraFiles = []*os.File{theirs} // link.FD
+	// Ctrl-C is for the helper, which ends its workers when it needs them no longer.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		client.Close()
+		output.Close()
+		return nil, fmt.Errorf("start worker process: %w (confcom doctor --check=libraries)", err)
+	}
+	p := &process{cmd: cmd, client: client, ended: make(chan struct{})}
+	go func() { // until the process is gone, for which all that have a process wait
+		p.lastError = relay(log, output)
+		_ = cmd.Wait() // the state has the result
+		p.state = cmd.ProcessState
+		client.Close()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// environment returns the environment of the workers. It tells the provider where
+// its configuration is and, unless the environment says so already, where Azure's
+// may write. Without SGX_AESM_ADDR the library makes the quotes itself.
+func environment(c config.Config) []string {
+	env := c.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+	}
+	result := slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "SGX_AESM_ADDR=") })
+	result = append(result, "QCNL_CONF_PATH="+c.QCNL)
+	if !has("AZDCAP_CACHE") || slices.Contains(env, "AZDCAP_CACHE=") {
+		result = append(result, "AZDCAP_CACHE="+c.Certificates)
+	}
+	return result
+}
+
+// Ended is closed when the process is gone.
+func (p *process) Ended() <-chan struct{} { return p.ended }
+
+// Finish asks a process that serves nothing to end.
+func (p *process) Finish() { p.client.Close() }
+
+// Kill ends the process at once.
+func (p *process) Kill() { p.killFor(reasonStopped) }
+
+// killFor ends the process at once, for a reason. The first reason counts.
+func (p *process) killFor(why reason) {
+	if why != reasonCrash { // which is what the process has done itself
+		p.killed.CompareAndSwap(nil, &why)
+	}
+	_ = p.cmd.Process.Kill() // it may be gone
+}
+
+// pid returns the number of the process.
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// end returns why a process that is gone has ended, and a description of its end.
+func (p *process) end() (why reason, description string) {
+	if why := p.killed.Load(); why != nil {
+		return *why, string(*why)
+	}
+	description = p.state.String()
+	if p.lastError != "" {
+		description += ": " + p.lastError
+	}
+	return reasonCrash, description
+}
+
+// startError returns why a process that is gone did not start. err is that of its
+// first request.
+func (p *process) startError(err error) error {
+	code, ok := errors.AsType[quote3.Error](err)
+	switch {
+	case ok:
+		return fmt.Errorf("initialize: %w", code)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("not ready within %s: %w", startTimeout, err)
+	case p.lastError != "":
+		return errors.New(p.lastError)
+	}
+	return fmt.Errorf("initialize: worker ended with %s: %w", p.state, err)
+}
