@@ -65,7 +65,7 @@ func (c *Client) roundTrip(ctx context.Context, op Kind, b []byte) ([]byte, erro
 	if err != nil {
 		return nil, c.transportError(ctx, op, err)
 	}
-	// The end of ctx interrupts a read or write.
+	// The end of ctx ends a read or write that is under way.
 	undisturbed := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	done := false
 	defer func() {
