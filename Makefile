@@ -111,12 +111,12 @@ bench-device-plugin: root images ## Measure the device plugin, on the kubelet's 
 .PHONY: bin
 bin: go ## Build the static programs into bin/
 	@echo "building $(PROGRAMS)"
-	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags '-s -w -X github.com/confcom/confcom/internal/daemon.release=$(VERSION)' -o bin/ ./cmd/... ./examples/...
+	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags '-s -w -X github.com/confcom/confcom/internal/buildinfo.release=$(VERSION)' -o bin/ ./cmd/... ./examples/...
 
 .PHONY: worker
 worker: go ## Build the worker for SGX hardware into bin/, which needs a C compiler
 	@echo "building sgx-quote-worker"
-	@mkdir -p bin && CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/confcom/confcom/internal/daemon.release=$(VERSION)' -o bin/ ./cmd/sgx-quote-worker
+	@mkdir -p bin && CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/confcom/confcom/internal/buildinfo.release=$(VERSION)' -o bin/ ./cmd/sgx-quote-worker
 	@gcc -shared -fPIC -O2 -Wall -Wextra -Werror -o bin/libconfcom_provider.so cmd/sgx-quote-worker/provider/provider.c
 
 .PHONY: images

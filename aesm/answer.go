@@ -21,8 +21,8 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("aesm: the handler panicked: %v", e.Value) }
 
-// answer makes the reply to a request, whatever happens. The error is what lies
-// behind its code. The quote in the reply is memory of replies.
+// answer makes the reply to a request. It always makes one; err is the cause of its
+// code. The memory of the quote in the reply is from replies.
 func answer(ctx context.Context, caller Caller, h Handler, req *request, replies *buffers) (res *message.Response, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -38,17 +38,17 @@ func answer(ctx context.Context, caller Caller, h Handler, req *request, replies
 	res = new(message.Response)
 	switch req.kind {
 	case KindGetSupportedAttKeyIDNum:
-		res.GetSupportedAttKeyIdNum, err = supportedNum(ctx, h)
+		res.GetSupportedAttKeyIdNum, err = answerKeyNum(ctx, h)
 	case KindGetSupportedAttKeyIDs:
-		res.GetSupportedAttKeyIds, err = supported(ctx, h, req.GetSupportedAttKeyIds)
+		res.GetSupportedAttKeyIds, err = answerKeyIDs(ctx, h, req.GetSupportedAttKeyIds)
 	case KindSelectAttKeyID:
-		res.SelectAttKeyId, err = selectKey(ctx, h, req.SelectAttKeyId)
+		res.SelectAttKeyId, err = answerSelect(ctx, h, req.SelectAttKeyId)
 	case KindInitQuoteEx:
-		res.InitQuoteEx, err = initQuote(ctx, caller, h, req.InitQuoteEx)
+		res.InitQuoteEx, err = answerInit(ctx, caller, h, req.InitQuoteEx)
 	case KindGetQuoteSizeEx:
-		res.GetQuoteSizeEx, err = quoteSize(ctx, h, req.GetQuoteSizeEx)
+		res.GetQuoteSizeEx, err = answerSize(ctx, h, req.GetQuoteSizeEx)
 	case KindGetQuoteEx:
-		res.GetQuoteEx, err = quote(ctx, caller, h, req, replies)
+		res.GetQuoteEx, err = answerQuote(ctx, caller, h, req, replies)
 	case KindRegister:
 		if t := req.Register.GetDataType(); t != 0 {
 			return nil, fmt.Errorf("data type %d is unknown: %w", t, CodeParameter)
@@ -60,7 +60,7 @@ func answer(ctx context.Context, caller Caller, h Handler, req *request, replies
 	return res, err
 }
 
-func supportedNum(ctx context.Context, h Handler) (*message.GetSupportedAttKeyIDNumResponse, error) {
+func answerKeyNum(ctx context.Context, h Handler) (*message.GetSupportedAttKeyIDNumResponse, error) {
 	keys, err := availableKeys(ctx, h)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func supportedNum(ctx context.Context, h Handler) (*message.GetSupportedAttKeyID
 	return &message.GetSupportedAttKeyIDNumResponse{ErrorCode: success(), AttKeyIdNum: proto.Uint32(uint32(len(keys)))}, nil
 }
 
-func supported(ctx context.Context, h Handler, req *message.GetSupportedAttKeyIDsRequest) (*message.GetSupportedAttKeyIDsResponse, error) {
+func answerKeyIDs(ctx context.Context, h Handler, req *message.GetSupportedAttKeyIDsRequest) (*message.GetSupportedAttKeyIDsResponse, error) {
 	keys, err := availableKeys(ctx, h)
 	if err != nil {
 		return nil, err
@@ -78,12 +78,12 @@ func supported(ctx context.Context, h Handler, req *message.GetSupportedAttKeyID
 		ids = append(ids, k[:]...)
 	}
 	if got := req.GetBufSize(); uint64(got) != uint64(len(ids)) {
-		return nil, fmt.Errorf("a buffer of %d bytes for key ids of %d: %w", got, len(ids), CodeParameter)
+		return nil, fmt.Errorf("a buffer of %d bytes for %d bytes of key IDs: %w", got, len(ids), CodeParameter)
 	}
 	return &message.GetSupportedAttKeyIDsResponse{ErrorCode: success(), AttKeyIds: ids}, nil
 }
 
-// availableKeys is KeyIDs where no key at all is an error.
+// availableKeys is KeyIDs, but no key at all is an error.
 func availableKeys(ctx context.Context, h Handler) ([]KeyID, error) {
 	keys, err := h.KeyIDs(ctx)
 	if err == nil && len(keys) == 0 {
@@ -92,15 +92,15 @@ func availableKeys(ctx context.Context, h Handler) ([]KeyID, error) {
 	return keys, err
 }
 
-// The list of a SelectAttKeyID request: id and version, both zero, the number of
-// keys, and the keys.
+// The key list of a SelectAttKeyID request (sgx_ql_att_key_id_list_header_t): ID
+// and version, both zero, the number of keys, and the keys.
 const (
 	keyListHeaderSize = 8
 	offKeyListNum     = 4
 	maxKeyListNum     = 10
 )
 
-func selectKey(ctx context.Context, h Handler, req *message.SelectAttKeyIDRequest) (*message.SelectAttKeyIDResponse, error) {
+func answerSelect(ctx context.Context, h Handler, req *message.SelectAttKeyIDRequest) (*message.SelectAttKeyIDResponse, error) {
 	var wanted []KeyID
 	if req.AttKeyIdList != nil {
 		var err error
@@ -121,10 +121,10 @@ func selectKey(ctx context.Context, h Handler, req *message.SelectAttKeyIDReques
 			return !slices.ContainsFunc(keys, func(k KeyID) bool { return k.Base() == w.Base() })
 		})
 		if len(matched) == 0 {
-			return nil, fmt.Errorf("none of the keys in the list is here: %w", CodeUnsupportedAttKeyID)
+			return nil, fmt.Errorf("none of the keys in the list is supported: %w", CodeUnsupportedAttKeyID)
 		}
-		// The default algorithm wins; then the caller's order. The reply is the
-		// caller's own entry, with what he wrote behind the base.
+		// A key of the default algorithm wins, then the order of the list. The reply
+		// is the client's own entry, including what follows the base.
 		i := slices.IndexFunc(matched, func(w KeyID) bool { return w.Algorithm() == keys[0].Algorithm() })
 		selected = matched[max(i, 0)]
 	}
@@ -136,7 +136,7 @@ func parseKeyList(b []byte) ([]KeyID, error) {
 		return nil, fmt.Errorf("a key list of %d bytes: %w", len(b), CodeParameter)
 	}
 	if binary.LittleEndian.Uint32(b) != 0 {
-		return nil, fmt.Errorf("a key list of unknown id or version: %w", CodeParameter)
+		return nil, fmt.Errorf("a key list of unknown ID or version: %w", CodeParameter)
 	}
 	num := binary.LittleEndian.Uint32(b[offKeyListNum:])
 	if num > maxKeyListNum || len(b) != keyListHeaderSize+int(num)*KeyIDSize {
@@ -149,10 +149,10 @@ func parseKeyList(b []byte) ([]KeyID, error) {
 	return keys, nil
 }
 
-// findKey returns the service's key that a request means.
+// findKey returns the service's key with the ID of a request.
 func findKey(ctx context.Context, h Handler, id []byte) (KeyID, error) {
 	if len(id) < KeyIDSize {
-		return KeyID{}, fmt.Errorf("a key id of %d bytes: %w", len(id), CodeParameter)
+		return KeyID{}, fmt.Errorf("a key ID of %d bytes: %w", len(id), CodeParameter)
 	}
 	keys, err := h.KeyIDs(ctx)
 	if err != nil {
@@ -161,25 +161,25 @@ func findKey(ctx context.Context, h Handler, id []byte) (KeyID, error) {
 	wanted := KeyID(id[:KeyIDSize])
 	i := slices.IndexFunc(keys, func(k KeyID) bool { return k.Base() == wanted.Base() })
 	if i < 0 {
-		return KeyID{}, fmt.Errorf("no such key, %s: %w", wanted, CodeUnsupportedAttKeyID)
+		return KeyID{}, fmt.Errorf("unknown key, %s: %w", wanted, CodeUnsupportedAttKeyID)
 	}
 	return keys[i], nil
 }
 
-func initQuote(ctx context.Context, caller Caller, h Handler, req *message.InitQuoteExRequest) (*message.InitQuoteExResponse, error) {
+func answerInit(ctx context.Context, caller Caller, h Handler, req *message.InitQuoteExRequest) (*message.InitQuoteExResponse, error) {
 	key, err := findKey(ctx, h, req.AttKeyId)
 	if err != nil {
 		return nil, err
 	}
 	res := &message.InitQuoteExResponse{ErrorCode: success(), PubKeyIdSize: proto.Uint64(PublicKeyIDSize)}
 	if !req.GetBPubKeyId() {
-		// A probe for the size. Its buf_size is not looked at: libsgx_dcap_ql sends
+		// A request for the size. Its buf_size is ignored: libsgx_dcap_ql sends
 		// uninitialized memory there.
 		res.TargetInfo = make([]byte, sgx.TargetInfoSize)
 		return res, nil
 	}
 	if size := req.GetBufSize(); size != PublicKeyIDSize {
-		return nil, fmt.Errorf("a buffer of %d bytes for a public key id of %d: %w", size, PublicKeyIDSize, CodeParameter)
+		return nil, fmt.Errorf("a buffer of %d bytes for a public key ID of %d: %w", size, PublicKeyIDSize, CodeParameter)
 	}
 	ready, err := h.InitQuote(ctx, caller, key)
 	if err != nil {
@@ -190,27 +190,27 @@ func initQuote(ctx context.Context, caller Caller, h Handler, req *message.InitQ
 	return res, nil
 }
 
-func quoteSize(ctx context.Context, h Handler, req *message.GetQuoteSizeExRequest) (*message.GetQuoteSizeExResponse, error) {
+func answerSize(ctx context.Context, h Handler, req *message.GetQuoteSizeExRequest) (*message.GetQuoteSizeExResponse, error) {
 	key, err := findKey(ctx, h, req.AttKeyId)
 	if err != nil {
 		return nil, err
 	}
-	size, err := checkedQuoteSize(ctx, h, key)
+	size, err := sizeOfQuote(ctx, h, key)
 	if err != nil {
 		return nil, err
 	}
 	return &message.GetQuoteSizeExResponse{ErrorCode: success(), QuoteSize: proto.Uint32(uint32(size))}, nil
 }
 
-func checkedQuoteSize(ctx context.Context, h Handler, key KeyID) (int, error) {
+func sizeOfQuote(ctx context.Context, h Handler, key KeyID) (int, error) {
 	size, err := h.QuoteSize(ctx, key)
 	if err == nil && (size <= 0 || size > MaxQuoteSize) {
-		err = fmt.Errorf("aesm: the handler speaks of a quote of %d bytes", size)
+		err = fmt.Errorf("aesm: the handler announced a quote of %d bytes", size)
 	}
 	return size, err
 }
 
-func quote(ctx context.Context, caller Caller, h Handler, r *request, replies *buffers) (*message.GetQuoteExResponse, error) {
+func answerQuote(ctx context.Context, caller Caller, h Handler, r *request, replies *buffers) (*message.GetQuoteExResponse, error) {
 	req := r.GetQuoteEx
 	key, err := findKey(ctx, h, req.AttKeyId)
 	if err != nil {
@@ -233,8 +233,8 @@ func quote(ctx context.Context, caller Caller, h Handler, r *request, replies *b
 	if room == 0 || room > MaxQuoteSize {
 		return nil, fmt.Errorf("a quote buffer of %d bytes: %w", room, CodeParameter)
 	}
-	// First the key, then the buffer, then the report: so Intel's daemon checks.
-	size, err := checkedQuoteSize(ctx, h, key)
+	// Key, buffer, report: Intel's daemon checks in the same order.
+	size, err := sizeOfQuote(ctx, h, key)
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +248,7 @@ func quote(ctx context.Context, caller Caller, h Handler, r *request, replies *b
 	if n := len(quoted.Quote); n == 0 {
 		return nil, fmt.Errorf("aesm: the handler returned no quote")
 	} else if int64(n) > room {
-		return nil, fmt.Errorf("a buffer of %d bytes for a quote that grew to %d: %w", room, n, CodeParameter)
+		return nil, fmt.Errorf("a buffer of %d bytes for a quote that has grown to %d: %w", room, n, CodeParameter)
 	}
 	padded := replies.sized(int(room))
 	clear(padded[copy(padded, quoted.Quote):])
@@ -259,5 +259,5 @@ func quote(ctx context.Context, caller Caller, h Handler, r *request, replies *b
 	return res, nil
 }
 
-// success is the error code that has to be spelled out: its default is a failure.
+// success returns CodeSuccess, which must be explicit: the default code is a failure.
 func success() *uint32 { return proto.Uint32(uint32(CodeSuccess)) }

@@ -2,8 +2,8 @@ package aesm
 
 import "testing"
 
-// BenchmarkGetQuote is what the protocol costs for a quote of usual size:
-// connect, request, reply, close, without any quoting.
+// BenchmarkGetQuote measures the cost of the protocol for a quote of usual size:
+// connect, request, reply and close, without any quoting.
 func BenchmarkGetQuote(b *testing.B) {
 	h := newStub()
 	h.quote = fakeQuote(4734)

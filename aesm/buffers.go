@@ -2,15 +2,15 @@ package aesm
 
 import "sync"
 
-// The sizes of buffers in bytes. All that is usual fits: a request of Intel's
-// client has 1.7 KB at most, and a quote has the 8192 that Gramine has room for,
-// or less. What does not fit gets memory of its own.
+// Sizes of buffers in bytes. The usual messages fit: a request of Intel's client has
+// at most 1.7 KB, and a quote at most the 8192 bytes that Gramine has room for. Other
+// messages get memory of their own.
 const (
 	requestBuffer = 4 << 10
 	replyBuffer   = 9 << 10
 )
 
-// buffers are memory of one size that serves one exchange after another.
+// buffers is a pool of buffers of one size.
 type buffers struct {
 	size int
 	pool sync.Pool // of *[]byte
@@ -23,8 +23,8 @@ func (b *buffers) get() []byte {
 	return make([]byte, b.size)
 }
 
-// put takes back what get has returned, or any slice of it, and forgets memory
-// that is not its own.
+// put takes back a slice that get or sized has returned, at its full capacity, and
+// drops any that is not of its size.
 func (b *buffers) put(buffer []byte) {
 	if cap(buffer) == b.size {
 		buffer = buffer[:b.size]
@@ -32,7 +32,7 @@ func (b *buffers) put(buffer []byte) {
 	}
 }
 
-// sized returns n bytes, of any content.
+// sized returns n bytes, with any content.
 func (b *buffers) sized(n int) []byte {
 	if n > b.size {
 		return make([]byte, n)

@@ -2,25 +2,21 @@ package aesm
 
 import "net"
 
-// Caller is the client that a request came from. The zero Caller is one of which
-// nothing is known; it counts as waiting.
+// Caller is the client that sent a request. The zero Caller is an unknown one.
 type Caller struct {
-	// Peer is what Server.Identify returned, nil without it.
+	// Peer is what Server.Identify returned for the connection, nil without it.
 	Peer Peer
 
 	socket net.Conn
 }
 
-// Peer identifies who is at the other end of a connection: a process, a container,
-// a pod.
+// Peer identifies a process, container or pod at the other end of a connection.
 type Peer interface {
-	// Key names the peer. Connections with the same key share one peer's limits.
+	// Key names the peer. Connections with equal keys share the limits of one peer.
 	Key() string
 }
 
 // Waits reports whether the caller still waits for the reply. One that has closed
-// its connection, or has died, does not. Where this cannot be determined, Waits
-// returns true.
-//
-// A caller that has closed only its sending half still waits.
+// its connection, or has died, does not; one that has only closed its sending half
+// does. Where this cannot be determined, Waits returns true.
 func (c Caller) Waits() bool { return c.socket == nil || !hungUp(c.socket) }

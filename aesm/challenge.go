@@ -18,22 +18,22 @@ const (
 	offQEReport = NonceSize + sgx.TargetInfoSize
 )
 
-// Challenge asks the quoting enclave for a report of its own, which proves to
-// the caller's enclave that a genuine quoting enclave on the same processor made
-// the quote.
+// Challenge asks the quoting enclave for a report of its own. The report proves to
+// the caller's enclave that a genuine quoting enclave on the same processor made the
+// quote.
 type Challenge struct {
 	// Nonce is a fresh random number.
 	Nonce [NonceSize]byte
-	// Target is the enclave that will check the report.
+	// Target is the enclave that will verify the report.
 	Target sgx.TargetInfo
 }
 
-// QEReportInfo is the sgx_ql_qe_report_info_t of Intel's headers: a challenge
-// and the report that answers it. 960 bytes.
+// QEReportInfo is a challenge and the report that answers it, an
+// sgx_ql_qe_report_info_t of Intel's DCAP headers: 960 bytes.
 type QEReportInfo struct {
 	Challenge
-	// Report is the quoting enclave's. The first 32 bytes of its report data are
-	// SHA-256(nonce || quote), over the quote without padding; the rest is zero.
+	// Report is the quoting enclave's report. The first 32 bytes of its report data
+	// are SHA-256(nonce || quote), over the quote without padding; the rest is zero.
 	Report sgx.Report
 }
 
@@ -49,8 +49,8 @@ func (i QEReportInfo) MarshalBinary() ([]byte, error) {
 	return i.AppendBinary(make([]byte, 0, QEReportInfoSize))
 }
 
-// UnmarshalBinary reads a structure of exactly 960 bytes, else it is a
-// *sgx.SizeError.
+// UnmarshalBinary parses a structure of exactly 960 bytes. For any other length it
+// returns a *sgx.SizeError.
 func (i *QEReportInfo) UnmarshalBinary(p []byte) error {
 	if len(p) != QEReportInfoSize {
 		return fmt.Errorf("aesm: %w", &sgx.SizeError{Structure: "QE report info", Got: len(p), Want: QEReportInfoSize})

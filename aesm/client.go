@@ -10,21 +10,22 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/confcom/confcom/aesm/internal/message"
+	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
 
-// Client asks an AESM daemon for quotes. The zero Client talks to the daemon of
-// this node. It opens a connection for each request, and may be used from many
-// goroutines at once.
+// Client requests quotes from an AESM daemon. The zero Client uses the daemon of this
+// node. It opens a connection for each request, and may be used from many goroutines
+// at once.
 //
-// The errors of its methods are an *Error where the daemon said no, a
-// *TransportError where it could not be reached, and a *ProtocolError where its
-// reply makes no sense.
+// The errors of its methods are an *Error if the daemon refused the request, a
+// *TransportError if the request or its reply did not arrive, and a *ProtocolError if
+// the reply violates the protocol.
 type Client struct {
 	// Socket is the path of the daemon's socket; empty means DefaultSocket.
 	Socket string
-	// Timeout bounds one request and its reply, as the deadline of its context
-	// does; 0 means 15 seconds, which is what Intel's client waits.
+	// Timeout bounds one request and its reply, in addition to the deadline of the
+	// context; 0 means 15 seconds, as Intel's client waits.
 	Timeout time.Duration
 	// Dial, where set, connects to the daemon instead of Socket, which then only
 	// names the daemon in errors.
@@ -35,14 +36,7 @@ type Client struct {
 	Keep func(net.Conn)
 }
 
-// A quote ends with its signature data, whose length is a little-endian uint32
-// at offset 432.
-const (
-	offSignatureLen = 432
-	offSignature    = 436
-)
-
-// SupportedKeyIDs returns the attestation keys that the daemon has.
+// SupportedKeyIDs returns the attestation keys of the daemon.
 func (c *Client) SupportedKeyIDs(ctx context.Context) ([]KeyID, error) {
 	op := KindGetSupportedAttKeyIDNum
 	res, err := c.call(ctx, op, &message.Request{GetSupportedAttKeyIdNum: &message.GetSupportedAttKeyIDNumRequest{}})
@@ -51,7 +45,7 @@ func (c *Client) SupportedKeyIDs(ctx context.Context) ([]KeyID, error) {
 	}
 	num := res.GetSupportedAttKeyIdNum.GetAttKeyIdNum()
 	if num > maxReplyFrame/KeyIDSize {
-		return nil, c.badReply(op, "it speaks of %d keys", num)
+		return nil, c.badReply(op, "it announces %d keys", num)
 	}
 	size := num * KeyIDSize
 
@@ -62,7 +56,7 @@ func (c *Client) SupportedKeyIDs(ctx context.Context) ([]KeyID, error) {
 	}
 	ids := res.GetSupportedAttKeyIds.AttKeyIds
 	if len(ids) != int(size) {
-		return nil, c.badReply(op, "%d bytes for %d key ids", len(ids), num)
+		return nil, c.badReply(op, "%d bytes for %d key IDs", len(ids), num)
 	}
 	keys := make([]KeyID, 0, num)
 	for id := range slices.Chunk(ids, KeyIDSize) {
@@ -71,8 +65,8 @@ func (c *Client) SupportedKeyIDs(ctx context.Context) ([]KeyID, error) {
 	return keys, nil
 }
 
-// SelectKeyID lets the daemon choose one of the acceptable keys, of which there
-// may be 10, in order of preference. Without any it returns the daemon's default.
+// SelectKeyID lets the daemon choose one of the acceptable keys, of which there may
+// be 10, in order of preference. Without any, it returns the daemon's default key.
 func (c *Client) SelectKeyID(ctx context.Context, acceptable ...KeyID) (KeyID, error) {
 	const op = KindSelectAttKeyID
 	req := new(message.SelectAttKeyIDRequest)
@@ -89,7 +83,7 @@ func (c *Client) SelectKeyID(ctx context.Context, acceptable ...KeyID) (KeyID, e
 	}
 	id := res.SelectAttKeyId.SelectedAttKeyId
 	if len(id) != KeyIDSize {
-		return KeyID{}, c.badReply(op, "a key id of %d bytes", len(id))
+		return KeyID{}, c.badReply(op, "a key ID of %d bytes", len(id))
 	}
 	key := KeyID(id)
 	offered := func(k KeyID) bool { return k.Base() == key.Base() }
@@ -99,17 +93,17 @@ func (c *Client) SelectKeyID(ctx context.Context, acceptable ...KeyID) (KeyID, e
 	return key, nil
 }
 
-// InitQuote makes a key ready to quote. The reports to quote have to be made for
-// the target info that it returns.
+// InitQuote makes a key ready to quote. Reports must be made for the target info that
+// it returns.
 func (c *Client) InitQuote(ctx context.Context, key KeyID) (Initialized, error) {
-	// As every client does, first ask for the size of the public key id.
+	// As every client does, first request the size of the public key ID.
 	res, err := c.initQuote(ctx, &message.InitQuoteExRequest{AttKeyId: key[:], BPubKeyId: proto.Bool(false)})
 	if err != nil {
 		return Initialized{}, err
 	}
 	size := res.GetPubKeyIdSize()
 	if size != PublicKeyIDSize {
-		return Initialized{}, c.badReply(KindInitQuoteEx, "a public key id of %d bytes, not %d", size, PublicKeyIDSize)
+		return Initialized{}, c.badReply(KindInitQuoteEx, "a public key ID of %d bytes, not %d", size, PublicKeyIDSize)
 	}
 	res, err = c.initQuote(ctx, &message.InitQuoteExRequest{AttKeyId: key[:], BPubKeyId: proto.Bool(true), BufSize: &size})
 	if err != nil {
@@ -120,7 +114,7 @@ func (c *Client) InitQuote(ctx context.Context, key KeyID) (Initialized, error) 
 		return Initialized{}, c.badReply(KindInitQuoteEx, "%v", err)
 	}
 	if len(res.PubKeyId) != PublicKeyIDSize {
-		return Initialized{}, c.badReply(KindInitQuoteEx, "a public key id of %d bytes, not %d", len(res.PubKeyId), PublicKeyIDSize)
+		return Initialized{}, c.badReply(KindInitQuoteEx, "a public key ID of %d bytes, not %d", len(res.PubKeyId), PublicKeyIDSize)
 	}
 	ready.PublicKeyID = [PublicKeyIDSize]byte(res.PubKeyId)
 	return ready, nil
@@ -142,15 +136,16 @@ func (c *Client) QuoteSize(ctx context.Context, key KeyID) (int, error) {
 		return 0, err
 	}
 	size := res.GetQuoteSizeEx.GetQuoteSize()
-	if size < offSignature || size > MaxQuoteSize {
+	if size < quote.OffsetSignatureData || size > MaxQuoteSize {
 		return 0, c.badReply(op, "a quote of %d bytes", size)
 	}
 	return int(size), nil
 }
 
-// GetQuote returns a quote of report. The daemon must know key, be initialized
-// for it, and need no more than size bytes. With a challenge it also returns the
-// report of the quoting enclave, which the challenging enclave has to check.
+// GetQuote returns a quote of report. The key must be initialized, and the quote must
+// fit into size bytes; FitQuote finds the size. With a challenge, GetQuote also
+// returns the report of the quoting enclave, which the challenging enclave has to
+// verify.
 func (c *Client) GetQuote(ctx context.Context, key KeyID, report sgx.Report, size int, challenge *Challenge) (Quoted, error) {
 	const op = KindGetQuoteEx
 	room := uint32(min(max(size, 0), MaxQuoteSize))
@@ -165,12 +160,12 @@ func (c *Client) GetQuote(ctx context.Context, key KeyID, report sgx.Report, siz
 	}
 
 	padded := res.GetQuoteEx.Quote
-	if len(padded) < offSignature || len(padded) > int(room) {
+	if len(padded) < quote.OffsetSignatureData || len(padded) > int(room) {
 		return Quoted{}, c.badReply(op, "a quote of %d bytes in a buffer of %d", len(padded), room)
 	}
-	end := offSignature + int64(binary.LittleEndian.Uint32(padded[offSignatureLen:]))
+	end := quote.OffsetSignatureData + int64(binary.LittleEndian.Uint32(padded[quote.OffsetSignatureDataLen:]))
 	if end > int64(len(padded)) {
-		return Quoted{}, c.badReply(op, "a quote that says it has %d bytes has only %d", end, len(padded))
+		return Quoted{}, c.badReply(op, "a quote of %d bytes, by its signature data, is only %d long", end, len(padded))
 	}
 	quoted := Quoted{Quote: padded[:end:end]}
 	if challenge != nil {

@@ -53,7 +53,7 @@ func TestClient(t *testing.T) {
 	}
 	challenge := &Challenge{Nonce: [NonceSize]byte{4}, Target: sgx.TargetInfo{ConfigSVN: 6}}
 	mine := key
-	mine[KeyIDSize-1] = 1 // behind the base: the handler gets its own key all the same
+	mine[KeyIDSize-1] = 1 // after the base: the handler still gets its own key
 	quoted, err := c.GetQuote(ctx, mine, testReport(), size+100, challenge)
 	if err != nil || !cmp.Equal(quoted.Quote, h.quote) || quoted.QEReport != h.qeReport {
 		t.Errorf("GetQuote: %+v, %v", quoted, err)
@@ -63,7 +63,7 @@ func TestClient(t *testing.T) {
 	}
 	quote, err := c.Quote(ctx, func(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
 		if target != h.ready.TargetInfo {
-			t.Errorf("the report is for %+v", target)
+			t.Errorf("makeReport got %+v", target)
 		}
 		return testReport(), nil
 	})
@@ -71,17 +71,17 @@ func TestClient(t *testing.T) {
 		t.Errorf("Quote: %d bytes, %v", len(quote), err)
 	}
 	if _, err := c.Quote(ctx, func(context.Context, sgx.TargetInfo) (sgx.Report, error) { return sgx.Report{}, errStub }); err != errStub {
-		t.Errorf("the error of makeReport became %v", err)
+		t.Errorf("got %v, want the error of makeReport", err)
 	}
 }
 
-// changing is a Handler whose state changes between the requests.
+// changing is a Handler whose state changes between requests.
 type changing struct {
 	*stub
 	mu     sync.Mutex
 	lost   int   // how many quotes fail, each until the key is initialized again
 	inits  int   // counts
-	sizes  []int // what QuoteSize says, the last one for ever
+	sizes  []int // of the next calls of QuoteSize; the last one repeats
 	quotes int   // counts
 }
 
@@ -129,16 +129,17 @@ func TestQuoteRecovers(t *testing.T) {
 		{"at once", &changing{}, 1, 1, nil},
 		{"from a lost key", &changing{lost: 1}, 2, 2, nil},
 		{"from a key lost four times", &changing{lost: 4}, 5, 5, nil},
-		{"not from a key lost for ever", &changing{lost: 100}, 5, 5, CodeAttKeyNotInitialized},
-		// Asked by the client, by the server for the first quote, then grown.
+		{"not from a key lost again and again", &changing{lost: 100}, 5, 5, CodeAttKeyNotInitialized},
+		// The first two sizes are for the client and for the server's check of the first
+		// quote.
 		{"from a quote that grew", &changing{sizes: []int{900, 1000}}, 1, 1, nil},
-		{"not from one that grows for ever", &changing{sizes: []int{900, 950, 950, 1000}}, 1, 0, CodeParameter},
+		{"not from one that grows again and again", &changing{sizes: []int{900, 950, 950, 1000}}, 1, 0, CodeParameter},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.h.stub = newStub()
 			path, _ := start(t, &Server{Handler: tt.h})
 			quote, err := (&Client{Socket: path}).Quote(t.Context(), func(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
-				// The report shows for which target info it was made.
+				// The report shows the target info that it was made for.
 				return sgx.Report{Body: sgx.ReportBody{ConfigSVN: target.ConfigSVN}}, nil
 			})
 			if !errors.Is(err, tt.want) || (err == nil && !cmp.Equal(quote, tt.h.quote)) {
@@ -183,9 +184,9 @@ func TestClientBadReplies(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		ask   func(*Client) error
-		raw   string // bytes as they are
+		raw   string // raw bytes
 		frame string // or a framed message
-		want  any    // what errors.Is or errors.As shall find
+		want  any    // for errors.Is or errors.As
 	}{
 		{name: "closes", ask: num, want: ErrNoReply},
 		{name: "half a header", ask: num, raw: "0700", want: ErrNoReply},
@@ -197,22 +198,22 @@ func TestClientBadReplies(t *testing.T) {
 		{name: "unsupported", ask: num, frame: "a201( 081e )", want: new(*ProtocolError)},
 		{name: "no error code", ask: num, frame: "aa01( 1001 )", want: CodeUnexpected},
 		{name: "a code", ask: num, frame: "aa01( 0812 )", want: CodeBusy},
-		{name: "a code that nobody knows", ask: num, frame: "aa01( 08e707 )", want: Code(999)},
+		{name: "an unknown code", ask: num, frame: "aa01( 08e707 )", want: Code(999)},
 		{name: "a million keys", ask: num, frame: "aa01( 0800 10c0843d )", want: new(*ProtocolError)},
-		{name: "short key id", ask: sel, frame: "9a01( 0800 12( 00*255 ) )", want: new(*ProtocolError)},
-		{name: "no key id", ask: sel, frame: "9a01( 0800 )", want: new(*ProtocolError)},
-		{name: "a stranger's key id", ask: pick, frame: "9a01( 0800 12( stranger ) )", want: new(*ProtocolError)},
-		{name: "EPID's public key id", ask: init, frame: "7a( 0800 12( 00*512 ) 1804 )", want: new(*ProtocolError)},
+		{name: "short key ID", ask: sel, frame: "9a01( 0800 12( 00*255 ) )", want: new(*ProtocolError)},
+		{name: "no key ID", ask: sel, frame: "9a01( 0800 )", want: new(*ProtocolError)},
+		{name: "a key that was not acceptable", ask: pick, frame: "9a01( 0800 12( stranger ) )", want: new(*ProtocolError)},
+		{name: "a public key ID of EPID", ask: init, frame: "7a( 0800 12( 00*512 ) 1804 )", want: new(*ProtocolError)},
 		{name: "short target info", ask: init, frame: "7a( 0800 12( 00*511 ) 1820 22( 00*32 ) )", want: new(*ProtocolError)},
 		{name: "no target info", ask: init, frame: "7a( 0800 1820 22( 00*32 ) )", want: new(*ProtocolError)},
-		{name: "short public key id", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*31 ) )", want: new(*ProtocolError)},
-		{name: "long public key id", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*33 ) )", want: new(*ProtocolError)},
+		{name: "short public key ID", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*31 ) )", want: new(*ProtocolError)},
+		{name: "long public key ID", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*33 ) )", want: new(*ProtocolError)},
 		{name: "no size", ask: size, frame: "8201( 0800 )", want: new(*ProtocolError)},
 		{name: "huge size", ask: size, frame: "8201( 0800 10ffffffff0f )", want: new(*ProtocolError)},
 		{name: "no quote", ask: quote, frame: "8a01( 0800 )", want: new(*ProtocolError)},
 		{name: "short quote", ask: quote, frame: "8a01( 0800 12( 00*435 ) )", want: new(*ProtocolError)},
 		{name: "quote longer than its buffer", ask: quote, frame: "8a01( 0800 12( quote 00 ) )", want: new(*ProtocolError)},
-		{name: "quote longer than it is", ask: quote, frame: "8a01( 0800 12( 00*432 ffffffff ) )", want: new(*ProtocolError)},
+		{name: "signature data longer than the quote", ask: quote, frame: "8a01( 0800 12( 00*432 ffffffff ) )", want: new(*ProtocolError)},
 		{name: "no report of the QE", ask: challenged, frame: "8a01( 0800 12( quote ) )", want: new(*ProtocolError)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -244,7 +245,7 @@ func TestClientSlowDaemon(t *testing.T) {
 		after   time.Duration
 	}{
 		{"by default", 0, 15 * time.Second},
-		{"as told", time.Minute, time.Minute},
+		{"with a Timeout", time.Minute, time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -276,7 +277,7 @@ func TestClientCanceled(t *testing.T) {
 	}
 }
 
-// A daemon whose backlog is full is waited for.
+// The client waits for a daemon whose backlog is full.
 func TestClientFullBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
@@ -296,7 +297,7 @@ func TestClientFullBacklog(t *testing.T) {
 	})
 }
 
-func TestClientErrorsSayWhatToDo(t *testing.T) {
+func TestClientAdvice(t *testing.T) {
 	missing := socketPath(t)
 	stale := socketPath(t)
 	leaveStale(t, stale)
@@ -313,18 +314,18 @@ func TestClientErrorsSayWhatToDo(t *testing.T) {
 	} {
 		_, err := tt.client.SelectKeyID(t.Context())
 		if !errors.Is(err, tt.is) {
-			t.Errorf("%v is no %v", err, tt.is)
+			t.Errorf("%v does not wrap %v", err, tt.is)
 			continue
 		}
 		for _, w := range tt.words {
 			if !strings.Contains(err.Error(), w) {
-				t.Errorf("%q does not say %q", err, w)
+				t.Errorf("%q does not contain %q", err, w)
 			}
 		}
 	}
 }
 
-// leaveStale leaves the socket file of a daemon that was killed.
+// leaveStale leaves a stale socket file, as a killed daemon does.
 func leaveStale(t *testing.T, path string) {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

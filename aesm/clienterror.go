@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// Error is a request that the daemon refused.
+// Error is the error of a request that the daemon refused.
 type Error struct {
 	Op   Kind // which request
 	Code Code // why; see its Advice
@@ -16,20 +16,20 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("aesm: %s: %s", e.Op, e.Code.Error()) }
 
-// Unwrap returns the code: errors.Is(err, aesm.CodeBusy) works, and a Handler
-// that passes the error on answers with the same code.
+// Unwrap returns the code: errors.Is(err, aesm.CodeBusy) works, and a Handler that
+// returns the error answers with the same code.
 func (e *Error) Unwrap() error { return e.Code }
 
-// ErrNoReply is wrapped by the TransportError of a connection that the daemon
-// closed before it had replied.
+// ErrNoReply is wrapped by the TransportError of a connection that the daemon closed
+// before it sent a complete reply.
 var ErrNoReply = errors.New("the daemon closed the connection without a whole reply")
 
-// TransportError is a request that did not reach the daemon, or whose reply did
-// not come.
+// TransportError is the error of a request that did not reach the daemon, or whose
+// reply did not arrive.
 type TransportError struct {
 	Op     Kind   // which request
-	Socket string // where the daemon should be
-	Err    error  // what went wrong
+	Socket string // path of the daemon's socket
+	Err    error  // the cause
 }
 
 func (e *TransportError) Error() string {
@@ -40,30 +40,30 @@ func (e *TransportError) Error() string {
 	return text
 }
 
-// Unwrap returns what went wrong.
+// Unwrap returns the cause.
 func (e *TransportError) Unwrap() error { return e.Err }
 
-// Advice says in words what to do, or nothing where nothing is known to help.
+// Advice returns what to do about the error, "" if nothing is known to help.
 func (e *TransportError) Advice() string {
 	switch {
 	case errors.Is(e.Err, fs.ErrNotExist):
 		return "is the quote helper running on this node, and is its directory /var/run/aesmd mounted into this container?"
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
-		return "the socket file is stale: restart the quote helper; where the file itself is mounted, mount its directory instead"
+		return "the socket file is stale: restart the quote helper; if the container mounts the file itself, mount its directory instead"
 	case errors.Is(e.Err, fs.ErrPermission):
-		return "this process may not connect: the socket needs mode 0777, and its directory 0755"
+		return "this process has no permission to connect: the socket needs mode 0777, and its directory 0755"
 	case errors.Is(e.Err, ErrNoReply):
-		return "it does not know this kind of request, took it for malformed, or was stopped: look into its log"
+		return "the daemon does not know this kind of request, found it malformed, or was stopped: see its log"
 	case errors.Is(e.Err, context.DeadlineExceeded), errors.Is(e.Err, syscall.EAGAIN):
-		return "the daemon is overloaded, stalled, or waits for the network: look into its log and try again"
+		return "the daemon is overloaded, stalled, or waiting for the network: see its log and try again"
 	}
 	return ""
 }
 
-// ProtocolError is a reply that breaks the protocol.
+// ProtocolError is the error of a reply that violates the protocol.
 type ProtocolError struct {
 	Op     Kind   // which request
-	Socket string // where the daemon is
+	Socket string // path of the daemon's socket
 	Reason string // what is wrong with the reply
 }
 

@@ -1,32 +1,35 @@
 package aesm
 
 import (
+	"net"
 	"sync"
 	"time"
 )
 
-// conn is an open connection and where it stands.
+// conn is an open connection.
 type conn struct {
-	Caller
-	peer *peer
+	caller  Caller
+	socket  net.Conn // of caller
+	account *account
 
 	older, newer *conn // in the table
 	open         bool  // it is in the table
-	waiting      bool  // its request is not here yet
-	bytes        int   // that it may hold
+	waiting      bool  // its request has not arrived yet
+	bytes        int   // memory reserved for its request
 	closed       Drop  // why the table closed it
 }
 
 // usage is how much is in use: by one peer, or by all of them.
 type usage struct{ conns, bytes int }
 
-// peer is one that has connections.
-type peer struct {
-	name string
+// account is what one peer uses.
+type account struct {
+	key  string // of the peer
 	used usage
 }
 
-// conns are the open connections of a Serve call and what they may use.
+// conns is the table of the open connections of a Serve call, in the order of their
+// arrival. It enforces the limits of the server.
 type conns struct {
 	max     usage // of all together
 	maxPeer usage // of the connections of one peer
@@ -34,68 +37,86 @@ type conns struct {
 	mu             sync.Mutex
 	freed          *sync.Cond // signals that the table has changed
 	used           usage
-	peers          map[string]*peer
+	accounts       map[string]*account
 	oldest, newest *conn
-	stopAt         time.Time // when requests have to be here at the latest, once set
-	impatient      bool      // a new connection does not wait for another to end
-	cutOff         bool      // no more connections
+	stopAt         time.Time // deadline for all requests once the server stops
+	refusing       bool      // a new connection does not wait for another to end
+	cutOff         bool      // no new connections at all
 }
 
 func newConns(max, maxPeer usage) *conns {
-	t := &conns{max: max, maxPeer: maxPeer, peers: make(map[string]*peer)}
+	t := &conns{max: max, maxPeer: maxPeer, accounts: make(map[string]*account)}
 	t.freed = sync.NewCond(&t.mu)
 	return t
 }
 
-// add makes room for a new connection. Where its peer has as many as it may, the
-// peer's oldest one that waits for its request goes, and where there is none, the
-// new one is refused. Where the table is full, the oldest one goes that waits for
-// its request, of the peer that has the most connections if possible; where there
-// is none, add waits for an exchange to end. It is nil when the connection is
-// refused or the table is cut off.
+// add adds a new connection and makes room for it.
+//
+// If its peer is at its limit, add closes the peer's oldest connection that still
+// waits for its request. If there is none, the new connection is refused.
+//
+// If the table is full, add closes the oldest connection that waits for its
+// request, preferably of the peer with the most connections. If there is none, add
+// waits for an exchange to end.
+//
+// c is nil if the connection is refused or the server stops.
 func (t *conns) add(caller Caller) (c *conn, why Drop) {
-	name := ""
-	if caller.Peer != nil {
-		name = caller.Peer.Key()
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := t.peers[name]
-	if p == nil {
-		p = &peer{name: name}
-		t.peers[name] = p
-	}
-	p.used.conns++
-	for p.used.conns > t.maxPeer.conns {
-		if !t.evict(func(c *conn) bool { return c.peer == p }) {
-			t.leave(p)
+	a := t.account(caller.Peer)
+	a.used.conns++
+	for a.used.conns > t.maxPeer.conns {
+		if !t.evict(func(c *conn) bool { return c.account == a }) {
+			t.leave(a)
 			return nil, DropRefused
 		}
 	}
 	for t.used.conns >= t.max.conns && !t.cutOff && !t.evictOfMost() {
-		if t.impatient {
-			t.leave(p)
+		if t.refusing {
+			t.leave(a)
 			return nil, DropStopped
 		}
 		t.freed.Wait()
 	}
 	if t.cutOff {
-		t.leave(p)
+		t.leave(a)
 		return nil, DropStopped
 	}
-	c = &conn{Caller: caller, peer: p, waiting: true}
+	c = &conn{caller: caller, socket: caller.socket, account: a, waiting: true}
 	t.append(c)
 	return c, NotDropped
 }
 
-// reserve lets a connection hold n bytes more. Where its peer, or all together,
-// have too many, the oldest connections that wait for the rest of their request
-// go. It is false where that does not help.
+// account returns the account of a peer, a new one if it has no connection.
+func (t *conns) account(p Peer) *account {
+	key := ""
+	if p != nil {
+		key = p.Key()
+	}
+	a := t.accounts[key]
+	if a == nil {
+		a = &account{key: key}
+		t.accounts[key] = a
+	}
+	return a
+}
+
+// leave counts a connection less for an account.
+func (t *conns) leave(a *account) {
+	a.used.conns--
+	if a.used.conns == 0 {
+		delete(t.accounts, a.key)
+	}
+}
+
+// reserve reserves n more bytes for a connection. If its peer, or all peers
+// together, exceed their limit, it closes the oldest connections that have sent only
+// a part of their request. It reports whether there is enough.
 func (t *conns) reserve(c *conn, n int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for c.peer.used.bytes+n > t.maxPeer.bytes {
-		if !t.evict(func(o *conn) bool { return o != c && o.bytes > 0 && o.peer == c.peer }) {
+	for c.account.used.bytes+n > t.maxPeer.bytes {
+		if !t.evict(func(o *conn) bool { return o != c && o.bytes > 0 && o.account == c.account }) {
 			return false
 		}
 	}
@@ -105,14 +126,14 @@ func (t *conns) reserve(c *conn, n int) bool {
 		}
 	}
 	c.bytes += n
-	c.peer.used.bytes += n
+	c.account.used.bytes += n
 	t.used.bytes += n
 	return true
 }
 
-// arrived says that the request of a connection is here, or will not come. From
-// now on the connection makes room for nobody. It returns why the table has closed
-// the connection, if it has.
+// arrived notes that the request of a connection has arrived, or never will. From
+// then on the connection is not closed to make room. It returns why the table has
+// closed the connection, if it has.
 func (t *conns) arrived(c *conn) Drop {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -127,8 +148,7 @@ func (t *conns) state(c *conn) Drop {
 	return c.closed
 }
 
-// readBy sets the deadline for reading, or an earlier one where the table was
-// stopped.
+// readBy sets the deadline for reading; once the server stops, an earlier one.
 func (t *conns) readBy(c *conn, deadline time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,7 +158,7 @@ func (t *conns) readBy(c *conn, deadline time.Time) error {
 	return c.socket.SetReadDeadline(deadline)
 }
 
-// stopped tells whether the table was stopped.
+// stopped reports whether the server stops.
 func (t *conns) stopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -153,32 +173,31 @@ func (t *conns) shed() {
 }
 
 // evictOfMost closes the oldest connection that waits for its request: one of the
-// peer that has the most connections or, where that one has none such, any.
+// peer with the most connections or, if that peer has none, any.
 func (t *conns) evictOfMost() bool {
-	var most *peer
-	for _, p := range t.peers {
-		if most == nil || p.used.conns > most.used.conns {
-			most = p
+	var most *account
+	for _, a := range t.accounts {
+		if most == nil || a.used.conns > most.used.conns {
+			most = a
 		}
 	}
-	return t.evict(func(c *conn) bool { return c.peer == most }) || t.evict(func(*conn) bool { return true })
+	return t.evict(func(c *conn) bool { return c.account == most }) || t.evict(func(*conn) bool { return true })
 }
 
-// waitNoMore has new connections that find no room closed rather than wait: the
-// end is near.
-func (t *conns) waitNoMore() {
+// refuseWhenFull makes add refuse new connections instead of waiting for room.
+func (t *conns) refuseWhenFull() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.impatient = true
+	t.refusing = true
 	t.freed.Broadcast()
 }
 
-// evict closes the oldest connection of those that wait for their request and
-// that are meant. The search is long only where somebody floods us, and then no
-// longer than the table is.
-func (t *conns) evict(meant func(*conn) bool) bool {
+// evict closes the oldest connection that waits for its request and matches, and
+// reports whether there was one. Only during a flood is the search long, and it is
+// bounded by the size of the table.
+func (t *conns) evict(matches func(*conn) bool) bool {
 	for c := t.oldest; c != nil; c = c.newer {
-		if c.waiting && meant(c) {
+		if c.waiting && matches(c) {
 			t.close(c, DropEvicted)
 			return true
 		}
@@ -186,21 +205,21 @@ func (t *conns) evict(meant func(*conn) bool) bool {
 	return false
 }
 
-// close takes a connection out of the table and ends its read or write.
+// close removes a connection from the table and interrupts its read or write.
 func (t *conns) close(c *conn, why Drop) {
 	c.closed = why
-	t.forget(c)
+	t.unlink(c)
 	c.socket.Close()
 }
 
-// remove says that a connection has ended.
+// remove removes a connection that has ended.
 func (t *conns) remove(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.forget(c)
+	t.unlink(c)
 }
 
-// append puts a connection into the table, as the newest.
+// append adds a connection to the table as the newest.
 func (t *conns) append(c *conn) {
 	c.open = true
 	t.used.conns++
@@ -213,8 +232,8 @@ func (t *conns) append(c *conn) {
 	t.newest = c
 }
 
-// forget takes a connection out of the table, if it is there.
-func (t *conns) forget(c *conn) {
+// unlink removes a connection from the table, if it is still there.
+func (t *conns) unlink(c *conn) {
 	if !c.open {
 		return
 	}
@@ -228,24 +247,16 @@ func (t *conns) forget(c *conn) {
 	} else {
 		t.newest = c.older
 	}
-	// What it leads to stays: who goes through the table may stand on it.
+	// c.newer stays: evict and cut may be standing on c.
 	c.open, c.waiting = false, false
 	t.used.conns--
 	t.used.bytes -= c.bytes
-	c.peer.used.bytes -= c.bytes
-	t.leave(c.peer)
+	c.account.used.bytes -= c.bytes
+	t.leave(c.account)
 	t.freed.Broadcast()
 }
 
-// leave says that a peer has a connection less.
-func (t *conns) leave(p *peer) {
-	p.used.conns--
-	if p.used.conns == 0 {
-		delete(t.peers, p.name)
-	}
-}
-
-// stop gives the connections that wait for their request until a deadline.
+// stop sets a deadline for the requests that have not arrived yet.
 func (t *conns) stop(deadline time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -257,8 +268,8 @@ func (t *conns) stop(deadline time.Time) {
 	}
 }
 
-// cut closes all connections that are left, lets no new ones in, and returns how
-// many they were.
+// cut closes all remaining connections, lets no new ones in, and returns how many
+// there were.
 func (t *conns) cut() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,40 +1,45 @@
-// Package aesm speaks AESM, the protocol by which SGX applications get
-// attestation quotes from a daemon on their node: Intel's aesmd, or one made
-// with this package.
+// Package aesm implements AESM, the protocol by which SGX applications request
+// attestation quotes from a daemon on their node: Intel's aesmd, or one built with
+// this package. The sources of aesmd define the protocol
+// (github.com/intel/linux-sgx, psw/ae/aesm_service).
 //
-// A Client asks a daemon for quotes:
+// A Client requests quotes from a daemon:
 //
 //	var client aesm.Client // of the daemon at DefaultSocket
 //	quote, err := client.Quote(ctx, makeReport)
 //
-// A Server is a daemon. It listens with Listen and leaves the quoting to a
-// Handler, a small interface without any knowledge of the protocol. Applications
-// keep Intel's client library (libsgx-quote-ex, with SGX_AESM_ADDR set) or their
-// own, as Gramine has.
+// A Server is a daemon. It accepts connections from a Listener and leaves quoting
+// to a Handler, a small interface that knows nothing about the protocol.
+// Applications keep Intel's client library (libsgx-quote-ex, with SGX_AESM_ADDR
+// set) or their own, as Gramine does.
+//
+// The package builds on every platform, so that programs which only use the client
+// or the types do, too. Listen and TakeOver need Linux and return an error
+// elsewhere.
 //
 // # The protocol
 //
 // A connection to a unix socket carries one request and one reply, each a length
-// (little-endian uint32) and a protobuf message. Served are the requests of
+// (little-endian uint32) and a protobuf message. The Server serves the requests of
 // ECDSA (DCAP) attestation: GetSupportedAttKeyIDNum, GetSupportedAttKeyIDs,
-// SelectAttKeyID, InitQuoteEx, GetQuoteSizeEx and GetQuoteEx. The requests for
-// EPID quotes, launch tokens and white lists are answered with
+// SelectAttKeyID, InitQuoteEx, GetQuoteSizeEx and GetQuoteEx. It answers the
+// requests for EPID quotes, launch tokens and white lists with
 // CodeServiceUnavailable.
 //
 // # Differences from Intel's daemon
 //
-// No correct client sees them.
+// No correct client can observe them.
 //
-//   - Connections are read at the same time, with deadlines, and their number is
-//     bounded. Intel's reads one after another and waits for ever.
+//   - Connections are read concurrently, with deadlines, and their number is
+//     bounded. Intel's daemon reads one after another and waits forever.
 //   - A request has at most MaxRequestFrame bytes and a quote buffer at most
-//     MaxQuoteSize, checked before any memory is taken.
-//   - A request with bytes behind it that cannot be decoded is malformed as a
-//     whole, and the connection is closed without a reply. Intel's daemon answers
-//     from the fields before the damage.
-//   - A refused GetQuoteEx echoes its qe_report_info only up to the 960 bytes that
-//     one has. Intel's daemon echoes any length.
-//   - A reply is one write. Intel's writes the length apart.
+//     MaxQuoteSize, checked before any memory is allocated.
+//   - A request followed by bytes that cannot be decoded is malformed as a whole,
+//     and the connection is closed without a reply. Intel's daemon answers from the
+//     fields before the damage.
+//   - A refused GetQuoteEx echoes its qe_report_info only up to 960 bytes, the size
+//     of that structure. Intel's daemon echoes any length.
+//   - A reply is one write. Intel's daemon writes the length separately.
 //   - Without any key, GetSupportedAttKeyIDs is refused with
 //     CodeServiceUnavailable whatever its buffer size.
 package aesm

@@ -13,7 +13,7 @@ import (
 )
 
 func ExampleClient_Quote() {
-	// The enclave makes the report: EREPORT for target, with what it wants to
+	// The enclave makes the report, with EREPORT for target and with what it wants to
 	// attest in the report data.
 	makeReport := func(ctx context.Context, target sgx.TargetInfo) (sgx.Report, error) {
 		return enterEnclave(target)
@@ -25,7 +25,7 @@ func ExampleClient_Quote() {
 	case errors.Is(err, aesm.CodeBusy):
 		log.Print("try again in a second")
 	case err != nil:
-		log.Fatal(err) // says what happened, where, and what to do
+		log.Fatal(err) // the error says what happened, where, and what to do
 	}
 	fmt.Printf("a quote of %d bytes\n", len(quote))
 }

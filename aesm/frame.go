@@ -8,14 +8,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Limits in bytes. A frame is its length as a little-endian uint32 and then a
-// message; the limits are on the message.
+// Limits in bytes. A frame is the length of a message as a little-endian uint32,
+// followed by the message; the limits apply to the message.
 const (
-	// MaxRequestFrame is the largest request that a Server reads: more than 20
-	// times the largest that is sensible.
+	// MaxRequestFrame is the largest request that a Server reads: more than 20 times
+	// the largest sensible one.
 	MaxRequestFrame = 64 << 10
-	// MaxQuoteSize is the largest buffer for a quote that a client may have. A
-	// quote has less than 14 KiB. All replies fit into the buffer of a socket.
+	// MaxQuoteSize is the largest buffer for a quote that a client may request. A
+	// quote has less than 14 KiB. Every reply fits into the buffer of a socket.
 	MaxQuoteSize = 32 << 10
 
 	// maxReplyFrame leaves room for the fields around a quote of MaxQuoteSize.
@@ -24,8 +24,8 @@ const (
 	headerSize = 4
 )
 
-// frame returns m with its header, to be written at once: Intel's client reads
-// wrongly when the parts of a frame come in quick succession.
+// frame returns m with its header, for a single write: Intel's client misreads
+// frames whose parts arrive in quick succession.
 func frame(m proto.Message) ([]byte, error) { return appendFrame(nil, m) }
 
 // appendFrame appends the frame of m.
@@ -48,8 +48,8 @@ func readHeader(r io.Reader) (uint32, error) {
 	return binary.LittleEndian.Uint32(header[:]), nil
 }
 
-// readBody reads a message of size bytes, which the caller has checked: it is
-// allocated at once.
+// readBody reads a message of size bytes, which it allocates at once: the caller has
+// checked size.
 func readBody(r io.Reader, size uint32) ([]byte, error) {
 	body := make([]byte, size)
 	if _, err := io.ReadFull(r, body); err != nil {

@@ -14,9 +14,11 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/confcom/confcom/quote"
 )
 
-// seedScripts adds the frames of the test scripts as seeds, without headers, and
+// seedScripts adds the frames of the test scripts as seeds, without their headers, and
 // returns them.
 func seedScripts(f *testing.F, verb string) (seeds [][]byte) {
 	files, _ := filepath.Glob("testdata/*.script")
@@ -35,8 +37,8 @@ func seedScripts(f *testing.F, verb string) (seeds [][]byte) {
 	return seeds
 }
 
-// FuzzRequest checks that every request is refused whole or gets a reply of its
-// own kind that clients can read.
+// FuzzRequest checks that every message is either no request at all or gets a reply of
+// its own kind that clients can read.
 func FuzzRequest(f *testing.F) {
 	seeded := make(map[Kind]bool)
 	for _, seed := range seedScripts(f, ">") {
@@ -48,7 +50,7 @@ func FuzzRequest(f *testing.F) {
 		KindGetSupportedAttKeyIDNum, KindGetSupportedAttKeyIDs, KindSelectAttKeyID, KindInitQuoteEx, KindGetQuoteSizeEx, KindGetQuoteEx,
 	} {
 		if !seeded[kind] {
-			f.Errorf("no seed is a %s", kind)
+			f.Errorf("no seed is a request of kind %s", kind)
 		}
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -66,14 +68,14 @@ func FuzzRequest(f *testing.F) {
 			t.Fatal(frameErr)
 		}
 		if len(b) > headerSize+maxReplyFrame {
-			t.Fatalf("a reply of %d bytes", len(b))
+			t.Fatalf("got a reply of %d bytes", len(b))
 		}
 		back, code, parseErr := parseReply(kind, b[headerSize:])
 		if parseErr != nil {
 			t.Fatal(parseErr)
 		}
 		if code != codeOf(err) {
-			t.Errorf("code %s for %v", code, err)
+			t.Errorf("got code %s for error %v", code, err)
 		}
 		if err := proto.CheckInitialized(back); err != nil {
 			t.Error(err)
@@ -85,12 +87,12 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 		if fields != 1 {
-			t.Errorf("a reply with %d messages", fields)
+			t.Errorf("got a reply with %d messages", fields)
 		}
 	})
 }
 
-// FuzzReply lets a daemon say anything to every request of the client.
+// FuzzReply checks what the client accepts from a daemon that sends any reply.
 func FuzzReply(f *testing.F) {
 	seedScripts(f, "<")
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -99,16 +101,16 @@ func FuzzReply(f *testing.F) {
 		c.SelectKeyID(ctx)
 		c.InitQuote(ctx, key)
 		if n, err := c.QuoteSize(ctx, key); err == nil && (n <= 0 || n > MaxQuoteSize) {
-			t.Errorf("a quote of %d bytes", n)
+			t.Errorf("got a quote size of %d bytes", n)
 		}
-		if q, err := c.GetQuote(ctx, key, testReport(), 2000, &Challenge{}); err == nil && (len(q.Quote) < offSignature || len(q.Quote) > 2000) {
-			t.Errorf("a quote of %d bytes", len(q.Quote))
+		if q, err := c.GetQuote(ctx, key, testReport(), 2000, &Challenge{}); err == nil && (len(q.Quote) < quote.OffsetSignatureData || len(q.Quote) > 2000) {
+			t.Errorf("got a quote of %d bytes", len(q.Quote))
 		}
 	})
 }
 
-// FuzzFrame sends any bytes, in any pieces. The server answers with one whole
-// reply or closes; it reads no more than a request may have.
+// FuzzFrame sends any bytes, in any pieces. The server must answer with one complete
+// reply or close the connection, and read no more than the largest request.
 func FuzzFrame(f *testing.F) {
 	f.Add([]byte{}, uint64(0))
 	f.Add(numRequest, uint64(1))
@@ -152,27 +154,27 @@ func FuzzFrame(f *testing.F) {
 			t.Fatal(exchange.Err)
 		}
 		if written > headerSize+MaxRequestFrame {
-			t.Errorf("%d bytes were read", written)
+			t.Errorf("the server has read %d bytes", written)
 		}
 		switch {
 		case exchange.Drop == NotDropped:
 			size, err := readHeader(bytes.NewReader(reply))
 			if err != nil || int(size) != len(reply)-headerSize {
-				t.Errorf("a reply of %d bytes says that it has %d", len(reply), size)
+				t.Errorf("got a reply of %d bytes whose header announces %d", len(reply), size)
 			}
 			if _, _, err := parseReply(exchange.Kind, reply[headerSize:]); err != nil {
 				t.Error(err)
 			}
 		case len(reply) > 0 && exchange.Drop != DropWrite:
-			t.Errorf("%+v, and a reply of %d bytes", exchange, len(reply))
+			t.Errorf("got exchange %+v and a reply of %d bytes", exchange, len(reply))
 		}
 		if s.conns.used != (usage{}) || s.conns.oldest != nil {
-			t.Errorf("left behind: %+v", s.conns.used)
+			t.Errorf("the table is not empty: %+v", s.conns.used)
 		}
 	})
 }
 
-// exchangeNeedsMore tells whether a server waits for more than these bytes.
+// exchangeNeedsMore reports whether a server waits for more than these bytes.
 func exchangeNeedsMore(stream []byte) bool {
 	size, err := readHeader(bytes.NewReader(stream))
 	return err != nil || size <= MaxRequestFrame && len(stream) < headerSize+int(size)

@@ -12,7 +12,7 @@ import (
 	"github.com/confcom/confcom/aesm/internal/message"
 )
 
-// golden returns a recorded frame of an unmodified client and Intel's daemon.
+// golden returns a frame recorded between an unmodified client and Intel's daemon.
 func golden(t testing.TB, name string) []byte {
 	t.Helper()
 	dir := filepath.Join("..", "..", "shared", "vectors", "aesm-golden")
@@ -26,7 +26,7 @@ func golden(t testing.TB, name string) []byte {
 	return b
 }
 
-// goldenExchanges are the recordings that have both sides.
+// goldenExchanges returns the recordings of both request and reply.
 func goldenExchanges() []struct {
 	name string
 	kind Kind
@@ -59,7 +59,7 @@ func TestGoldenRoundTrip(t *testing.T) {
 					t.Errorf("%s: unknown fields %x", suffix, unknown)
 				}
 				if _, ok := field(m, g.kind); !ok {
-					t.Errorf("%s is no %s", suffix, g.kind)
+					t.Errorf("%s is not a %s", suffix, g.kind)
 				}
 				got, err := frame(m)
 				if err != nil {
@@ -73,8 +73,8 @@ func TestGoldenRoundTrip(t *testing.T) {
 	}
 }
 
-// TestGoldenServed plays the recorded requests to our server. With a handler
-// that knows what Intel's quoting knew, the replies are the recorded ones.
+// TestGoldenServed sends the recorded requests to our server. With a handler that
+// returns what Intel's quoting returned, the replies must be the recorded ones.
 func TestGoldenServed(t *testing.T) {
 	reply := func(t *testing.T, name string) *message.Response {
 		res := new(message.Response)
@@ -120,6 +120,6 @@ func TestGoldenServed(t *testing.T) {
 func TestGoldenKeyID(t *testing.T) {
 	ids := golden(t, "intel/02.res")
 	if got := KeyID(ids[len(ids)-KeyIDSize:]); got != IntelQE3KeyID() {
-		t.Errorf("Intel's daemon has %s, not IntelQE3KeyID", got)
+		t.Errorf("Intel's daemon has key %s, want IntelQE3KeyID", got)
 	}
 }

@@ -6,15 +6,15 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// PublicKeyIDSize is the length in bytes of the public id of an ECDSA key.
+// PublicKeyIDSize is the length in bytes of the public ID of an ECDSA key.
 const PublicKeyIDSize = 32
 
-// Handler makes quotes for a Server. The server keeps all rules of the protocol:
-// a handler sees only requests that are well formed, under keys that it has.
+// Handler makes quotes for a Server. The server enforces the protocol: a handler
+// only sees well-formed requests, for keys that it has.
 //
-// An error that is or wraps a Code is answered with that code, one that wraps
-// context.Canceled with CodeServiceStopped, any other with CodeUnexpected. Methods
-// are called from many goroutines at once.
+// The server answers an error that is or wraps a Code with that code, one that
+// wraps context.Canceled with CodeServiceStopped, and any other with
+// CodeUnexpected. Methods are called from many goroutines at once.
 //
 // ctx has the values of the context that Serve was called with. It is cancelled
 // when a stopping server exceeds DrainTimeout. It is not cancelled when the client
@@ -22,37 +22,36 @@ const PublicKeyIDSize = 32
 // deadline: clients give up after 15 seconds, so return CodeBusy before then.
 type Handler interface {
 	// KeyIDs returns the keys that the service can quote with now, the default
-	// first. It is called for every request and must be quick. Without any key
-	// the service is unavailable.
+	// first. It is called for every request and must be quick. Without any key the
+	// service is unavailable.
 	KeyIDs(ctx context.Context) ([]KeyID, error)
 
-	// InitQuote makes a key ready to quote. It is also how a client recovers
-	// from CodeAttKeyNotInitialized. The key is one that KeyIDs returned, here
-	// and below.
+	// InitQuote makes a key ready to quote. It is also how a client recovers from
+	// CodeAttKeyNotInitialized. Here and below, key is one that KeyIDs returned.
 	InitQuote(ctx context.Context, caller Caller, key KeyID) (Initialized, error)
 
-	// QuoteSize returns the exact length of the next quote in bytes. It is called
-	// before every Quote too, since a buffer that is too small is refused before
-	// any signing, so it must be quick.
+	// QuoteSize returns the exact length of the next quote in bytes. It must be
+	// quick: it is also called before every Quote, since a buffer that is too small
+	// is refused before any signing.
 	QuoteSize(ctx context.Context, key KeyID) (int, error)
 
-	// Quote signs report. With a challenge, the quoting enclave's own report is
-	// made as well.
+	// Quote signs report. With a challenge, it also makes the quoting enclave's own
+	// report.
 	Quote(ctx context.Context, caller Caller, key KeyID, report sgx.Report, challenge *Challenge) (Quoted, error)
 }
 
-// Initialized is a key that is ready to quote.
+// Initialized describes a key that is ready to quote.
 type Initialized struct {
-	// TargetInfo is the quoting enclave: reports have to be made for it.
+	// TargetInfo identifies the quoting enclave; reports must be made for it.
 	TargetInfo sgx.TargetInfo
-	// PublicKeyID names the key: SHA-256(public key || authentication data).
+	// PublicKeyID is SHA-256(public key || authentication data).
 	PublicKeyID [PublicKeyIDSize]byte
 }
 
-// Quoted is a quote.
+// Quoted is the result of a quote request.
 type Quoted struct {
 	// Quote has its exact length, without padding.
 	Quote []byte
-	// QEReport answers the challenge; it is the zero Report where there was none.
+	// QEReport answers the challenge. Without a challenge it is the zero Report.
 	QEReport sgx.Report
 }

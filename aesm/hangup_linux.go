@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hungUp reports whether the peer of a socket has closed it, or we have. It is
-// false for a connection that is not a socket.
+// hungUp reports whether a socket's peer has closed its connection, or we have. It
+// returns false if conn is not a socket.
 func hungUp(conn net.Conn) bool {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
@@ -20,7 +20,7 @@ func hungUp(conn net.Conn) bool {
 	}
 	gone := false
 	err = raw.Control(func(fd uintptr) {
-		// The kernel reports a hang-up even if no event was asked for.
+		// The kernel reports a hang-up even if no event was requested.
 		poll := []unix.PollFd{{Fd: int32(fd)}}
 		if n, err := unix.Poll(poll, 0); n == 1 && err == nil {
 			gone = poll[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0

@@ -4,5 +4,5 @@ package aesm
 
 import "net"
 
-// hungUp is false: only Linux reports a hang-up without reading.
+// hungUp needs Linux: elsewhere it returns false.
 func hungUp(net.Conn) bool { return false }

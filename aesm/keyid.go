@@ -7,14 +7,14 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// KeyIDSize is the length in bytes of a KeyID; its first KeyIDBaseSize bytes
-// decide which key is meant.
+// KeyIDSize is the length of a KeyID in bytes. Its first KeyIDBaseSize bytes identify
+// the key.
 const (
 	KeyIDSize     = 256
 	KeyIDBaseSize = 158
 )
 
-// Offsets in a KeyID (sgx_att_key_id_ext_t of the DCAP headers).
+// Offsets in a KeyID.
 const (
 	offKeyIDMRSignerLen = 4
 	offKeyIDMRSigner    = 6
@@ -22,9 +22,9 @@ const (
 	offKeyIDAlgorithm   = 154
 )
 
-// KeyID names an attestation key: which quoting enclave holds it and with which
-// algorithm it signs. It is the sgx_att_key_id_ext_t of Intel's headers,
-// little-endian and packed, and opaque to applications. The zero KeyID names no
+// KeyID identifies an attestation key: the quoting enclave that holds it and the
+// algorithm of its signatures. It is an sgx_att_key_id_ext_t of Intel's DCAP headers,
+// little-endian and packed, and opaque to applications. The zero KeyID identifies no
 // key.
 type KeyID [KeyIDSize]byte
 
@@ -39,22 +39,23 @@ const (
 	ECDSAP384      Algorithm = 3
 )
 
+var algorithmNames = [...]string{
+	EPIDUnlinkable: "EPID unlinkable",
+	EPIDLinkable:   "EPID linkable",
+	ECDSAP256:      "ECDSA-P256",
+	ECDSAP384:      "ECDSA-P384",
+}
+
+// String returns the name of the algorithm, for example ECDSA-P256.
 func (a Algorithm) String() string {
-	switch a {
-	case EPIDUnlinkable:
-		return "EPID unlinkable"
-	case EPIDLinkable:
-		return "EPID linkable"
-	case ECDSAP256:
-		return "ECDSA-P256"
-	case ECDSAP384:
-		return "ECDSA-P384"
+	if int64(a) < int64(len(algorithmNames)) {
+		return algorithmNames[a]
 	}
 	return fmt.Sprintf("Algorithm(%d)", uint32(a))
 }
 
-// ECDSAKeyID returns the id of the ECDSA-P256 key of a quoting enclave with
-// product id 1 whose signer is signer.
+// ECDSAKeyID returns the ID of the ECDSA-P256 key of the quoting enclave with product
+// ID 1 and this signer.
 func ECDSAKeyID(signer sgx.Measurement) KeyID {
 	var k KeyID
 	binary.LittleEndian.PutUint16(k[offKeyIDMRSignerLen:], uint16(len(signer)))
@@ -64,9 +65,9 @@ func ECDSAKeyID(signer sgx.Measurement) KeyID {
 	return k
 }
 
-// IntelQE3KeyID returns the id of the ECDSA-P256 key of Intel's production
-// quoting enclave (QE3). libsgx_dcap_ql and Gramine have it built in and never
-// ask for the supported keys, so every service has to quote under it.
+// IntelQE3KeyID returns the ID of the ECDSA-P256 key of Intel's production quoting
+// enclave (QE3). libsgx_dcap_ql and Gramine have it built in and never request the
+// supported keys, so every service must accept it.
 func IntelQE3KeyID() KeyID {
 	return ECDSAKeyID(sgx.Measurement{
 		0x8c, 0x4f, 0x57, 0x75, 0xd7, 0x96, 0x50, 0x3e, 0x96, 0x13, 0x7f, 0x77, 0xc6, 0x8a, 0x82, 0x9a,
@@ -74,8 +75,8 @@ func IntelQE3KeyID() KeyID {
 	})
 }
 
-// Base returns the part of the id that is compared: without the EPID service
-// provider id and the key type behind it.
+// Base returns the part of the ID that identifies the key: all but the EPID service
+// provider ID and the key type at its end.
 func (k KeyID) Base() [KeyIDBaseSize]byte { return [KeyIDBaseSize]byte(k[:]) }
 
 // Algorithm returns the signature scheme of the key.
@@ -88,11 +89,11 @@ func (k KeyID) MRSigner() sgx.Measurement {
 	return sgx.Measurement(k[offKeyIDMRSigner:])
 }
 
-// ProdID returns the product id of the quoting enclave.
+// ProdID returns the product ID of the quoting enclave.
 func (k KeyID) ProdID() uint32 { return binary.LittleEndian.Uint32(k[offKeyIDProdID:]) }
 
-// String describes the key in words: its algorithm and the quoting enclave's
-// signer and product id.
+// String describes the key: its algorithm and the quoting enclave's signer and product
+// ID.
 func (k KeyID) String() string {
 	if k == (KeyID{}) {
 		return "no key"

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// quoteRequest is the frame of a request for a quote of up to room bytes.
+// quoteRequest returns the frame of a request for a quote of up to room bytes.
 func quoteRequest(t testing.TB, room uint32) []byte {
 	t.Helper()
 	key, report := IntelQE3KeyID(), testReport()
@@ -59,13 +59,13 @@ func (n *named) server(s *Server) *Server {
 	return s
 }
 
-// A peer that opens connection after connection loses its own, and nobody else's.
+// A peer that opens connection after connection loses only its own.
 func TestPeerMakesRoomForItself(t *testing.T) {
 	var n named
 	n.set("good")
 	path, seen := start(t, n.server(&Server{Handler: newStub(), MaxConns: 16}))
 	good := dialUnix(t, path)
-	ask(t, path) // so that the first one was accepted
+	ask(t, path) // so that the first one has been accepted
 	<-seen
 	n.set("bad")
 	for range 20 {
@@ -78,11 +78,11 @@ func TestPeerMakesRoomForItself(t *testing.T) {
 	}
 	good.Write(numRequest)
 	if got, err := io.ReadAll(good); err != nil || !bytes.Equal(got, numReply) {
-		t.Errorf("the good one: %x, %v", got, err)
+		t.Errorf("the good peer got %x, %v", got, err)
 	}
 }
 
-// ask has a whole exchange.
+// ask sends a request and checks the reply.
 func ask(t *testing.T, path string) {
 	t.Helper()
 	c := dialUnix(t, path)
@@ -92,8 +92,8 @@ func ask(t *testing.T, path string) {
 	}
 }
 
-// A peer that has all the connections it may wait for replies is refused more,
-// at once, and others are served.
+// A peer whose connections all wait for replies is refused another one at once, and
+// other peers are served.
 func TestPeerIsRefused(t *testing.T) {
 	h := newStub()
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -106,7 +106,7 @@ func TestPeerIsRefused(t *testing.T) {
 	<-entered
 	refused := dialUnix(t, path)
 	if got, err := io.ReadAll(refused); len(got) > 0 || err != nil {
-		t.Errorf("the refused one: %x, %v", got, err)
+		t.Errorf("the refused connection got %x, %v", got, err)
 	}
 	if e := <-seen; e.Drop != DropRefused {
 		t.Errorf("%+v", e)
@@ -115,12 +115,13 @@ func TestPeerIsRefused(t *testing.T) {
 	ask(t, path)
 	close(release)
 	if got, err := io.ReadAll(busy); len(got) == 0 || err != nil {
-		t.Errorf("the busy one: %d bytes, %v", len(got), err)
+		t.Errorf("the busy connection got %d bytes, %v", len(got), err)
 	}
 }
 
-// Where memory is short, a whole request is answered with BUSY, and those that
-// have sent a part go first. Where peers are told apart, each pays for itself.
+// When memory is short, connections that have sent a part of their request are closed
+// first, and then new requests are refused. If peers are identified, each has its own
+// limit.
 func TestMemoryIsBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -150,7 +151,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				}
 				large := largeRequest(t)
 
-				// 33 KiB are announced, and taken by nobody else meanwhile.
+				// This one reserves 33 KiB.
 				stalled := send("bad", []byte{0, 0x84, 0, 0, 1})
 				defer stalled.Close()
 				var good net.Conn
@@ -158,12 +159,12 @@ func TestMemoryIsBounded(t *testing.T) {
 					good = send("good", large)
 					<-entered
 					if len(seen) > 0 {
-						t.Errorf("another peer's request: %+v", <-seen)
+						t.Errorf("the request of another peer had an effect: %+v", <-seen)
 					}
 				}
 
-				// Two requests of 21,000 bytes: the first takes the memory of the stalled
-				// one, the second finds none.
+				// Two requests of 21,000 bytes: the first gets the memory of the stalled
+				// connection, the second gets none.
 				first := send("bad", large)
 				<-entered
 				if e := <-seen; e.Drop != DropEvicted {
@@ -171,7 +172,7 @@ func TestMemoryIsBounded(t *testing.T) {
 				}
 				second := send("bad", large)
 				if got, err := io.ReadAll(second); len(got) > 0 || err != nil {
-					t.Errorf("the second: %d bytes, %v", len(got), err)
+					t.Errorf("the second request got %d bytes, %v", len(got), err)
 				}
 				if e := <-seen; e.Drop != DropRefused {
 					t.Errorf("%+v", e)
@@ -190,7 +191,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// largeRequest is one for a quote with a key ID of 21,000 bytes.
+// largeRequest returns a request for a quote, with a key ID of 21,000 bytes.
 func largeRequest(t *testing.T) []byte {
 	t.Helper()
 	key, report := IntelQE3KeyID(), testReport()
@@ -220,7 +221,7 @@ func TestLargestRequest(t *testing.T) {
 	}
 }
 
-// A connection whose request is larger than all the memory is refused.
+// A request that is larger than MaxBytes is refused.
 func TestRequestBeyondMemory(t *testing.T) {
 	onFakeTime(t, &Server{Handler: newStub(), MaxBytes: 16 << 10}, func(t *testing.T, l *pipes, _ context.CancelFunc, seen <-chan Exchange) {
 		c := l.dial()
@@ -232,15 +233,14 @@ func TestRequestBeyondMemory(t *testing.T) {
 	})
 }
 
-// A reply that is larger than the socket's buffer is sent while the client reads,
-// and only then.
+// The largest reply fits into the buffer of the socket.
 func TestLargeReply(t *testing.T) {
 	h := newStub()
 	h.quote = fakeQuote(MaxQuoteSize)
 	path, seen := start(t, &Server{Handler: h})
 	c := dialUnix(t, path)
 	c.Write(quoteRequest(t, MaxQuoteSize))
-	if e := <-seen; e.Drop != NotDropped { // nobody has read it yet: it fits into the socket
+	if e := <-seen; e.Drop != NotDropped { // before the client has read it
 		t.Errorf("%+v", e)
 	}
 	got, err := io.ReadAll(c)
@@ -249,12 +249,12 @@ func TestLargeReply(t *testing.T) {
 	}
 	res, code, err := parseReply(KindGetQuoteEx, got[headerSize:])
 	if err != nil || code != CodeSuccess || !bytes.Equal(res.GetGetQuoteEx().GetQuote(), h.quote) {
-		t.Errorf("code %s, %v, or another quote", code, err)
+		t.Errorf("got code %s, %v, or another quote", code, err)
 	}
 }
 
-// A request that comes in the moment of the end is answered.
-func TestStopServesWhoHasConnected(t *testing.T) {
+// A stopping server answers requests on connections that were made before.
+func TestStopServesTheBacklog(t *testing.T) {
 	l, err := Listen(socketPath(t))
 	if err != nil {
 		t.Fatal(err)
@@ -265,19 +265,19 @@ func TestStopServesWhoHasConnected(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error)
 	late, backlogged := dialUnix(t, path), dialUnix(t, path)
-	stop() // none of them was accepted by now
+	stop() // before any of them is accepted
 	go func() { served <- s.Serve(ctx, l) }()
 	backlogged.Write(numRequest)
 	if got, err := io.ReadAll(backlogged); err != nil || !bytes.Equal(got, numReply) {
-		t.Errorf("the one in the backlog: %x, %v", got, err)
+		t.Errorf("the backlogged connection got %x, %v", got, err)
 	}
-	for withdrawn := false; !withdrawn; { // while the late one keeps the server from its end
+	for withdrawn := false; !withdrawn; { // while the late connection keeps the server running
 		_, err := os.Lstat(path)
 		withdrawn = errors.Is(err, fs.ErrNotExist)
 	}
 	late.Write(numRequest)
 	if got, err := io.ReadAll(late); err != nil || !bytes.Equal(got, numReply) {
-		t.Errorf("the late one: %x, %v", got, err)
+		t.Errorf("the late connection got %x, %v", got, err)
 	}
 	if err := <-served; err != nil {
 		t.Error(err)
@@ -289,7 +289,7 @@ func TestStopServesWhoHasConnected(t *testing.T) {
 	}
 }
 
-// Once stopped, a server waits for requests, but not for long.
+// A stopping server waits for requests for requestGrace.
 func TestStopWaitsForRequests(t *testing.T) {
 	onFakeTime(t, &Server{Handler: newStub()}, func(t *testing.T, l *pipes, stop context.CancelFunc, seen <-chan Exchange) {
 		idle, half, late := l.dial(), l.dial(), l.dial()
@@ -302,10 +302,10 @@ func TestStopWaitsForRequests(t *testing.T) {
 		time.Sleep(requestGrace - time.Millisecond)
 		late.Write(numRequest)
 		if got, err := io.ReadAll(late); err != nil || !bytes.Equal(got, numReply) {
-			t.Errorf("the late one: %x, %v", got, err)
+			t.Errorf("the late connection got %x, %v", got, err)
 		}
 		if e := <-seen; e.Drop != NotDropped {
-			t.Errorf("the late one: %+v", e)
+			t.Errorf("the late connection: %+v", e)
 		}
 		for range 2 {
 			if e := <-seen; e.Drop != DropStopped {
@@ -313,13 +313,13 @@ func TestStopWaitsForRequests(t *testing.T) {
 			}
 		}
 		if d := time.Since(stopped); d != requestGrace {
-			t.Errorf("it has waited for %s", d)
+			t.Errorf("the server has waited for %s", d)
 		}
 	})
 }
 
-// The fields that a request lacks count only for the request that is answered.
-func TestIncompleteBeside(t *testing.T) {
+// Of several requests in one message, only the one that is answered must be complete.
+func TestIncompleteOther(t *testing.T) {
 	body := append([]byte{0x9a, 1, 0}, 0xb2, 1, 0) // SelectAttKeyID, and GetSupportedAttKeyIDs without its size
 	req, err := parseRequest(body)
 	if err != nil || req.kind != KindSelectAttKeyID || req.incomplete != nil {

@@ -29,12 +29,12 @@ func TestListen(t *testing.T) {
 	if _, err := Listen(path); !errors.Is(err, ErrInUse) {
 		t.Errorf("a second Listen: %v", err)
 	}
-	dialUnix(t, path) // the first one is still there
+	dialUnix(t, path) // the first one still listens
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the file is still there: %v", err)
+		t.Errorf("after Close, the socket file: %v", err)
 	}
 	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a second Close: %v", err)
@@ -59,7 +59,7 @@ func TestListenReplacesStaleSocket(t *testing.T) {
 	}
 }
 
-func TestListenerLeavesTheSocketOfAnother(t *testing.T) {
+func TestListenerKeepsAnotherSocket(t *testing.T) {
 	path := socketPath(t)
 	first, err := Listen(path)
 	if err != nil {
@@ -112,7 +112,7 @@ func TestListenRefuses(t *testing.T) {
 		}
 	}
 	if b, err := os.ReadFile(file); string(b) != "precious" {
-		t.Errorf("the file is gone: %v", err)
+		t.Errorf("the file was changed: %v", err)
 	}
 	if l, err := Listen(long[:maxSocketPath]); err != nil {
 		t.Errorf("a path of %d bytes: %v", maxSocketPath, err)
@@ -121,7 +121,7 @@ func TestListenRefuses(t *testing.T) {
 	}
 }
 
-func TestListenMakesTheLastDirectory(t *testing.T) {
+func TestListenCreatesTheDirectory(t *testing.T) {
 	dir := filepath.Dir(socketPath(t))
 	l, err := Listen(filepath.Join(dir, "aesmd", "aesm.socket"))
 	if err != nil {
@@ -133,7 +133,7 @@ func TestListenMakesTheLastDirectory(t *testing.T) {
 	}
 	_, err = Listen(filepath.Join(dir, "a", "b", "aesm.socket"))
 	if err == nil || !strings.Contains(err.Error(), "create them") {
-		t.Errorf("two directories are missing: %v", err)
+		t.Errorf("with two missing directories: %v", err)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestTakeOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := TakeOver(path) // from nobody
+	first, err := TakeOver(path) // there is none to take over from
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,10 +155,10 @@ func TestTakeOver(t *testing.T) {
 	}
 	defer second.Close()
 	if first.Current() || !second.Current() {
-		t.Errorf("the path is the first one's: %v, the second one's: %v", first.Current(), second.Current())
+		t.Errorf("Current: %v for the first, %v for the second", first.Current(), second.Current())
 	}
 
-	// The first one still has who came to it, and who comes now is the second's.
+	// Connections made before belong to the first listener, later ones to the second.
 	late := dialUnix(t, path)
 	for _, tt := range []struct {
 		l      *Listener
@@ -175,19 +175,19 @@ func TestTakeOver(t *testing.T) {
 		}
 	}
 	if err := first.Withdraw(); err != nil || !second.Current() {
-		t.Errorf("the first one has withdrawn the second one's socket: %v", err)
+		t.Errorf("the first listener has withdrawn the socket of the second: %v", err)
 	}
 	if after, err := os.Stat(filepath.Dir(path)); err != nil || !os.SameFile(dir, after) {
-		t.Errorf("another directory: %v", err)
+		t.Errorf("the directory was replaced: %v", err)
 	}
 	if _, err := TakeOver(filepath.Dir(path)); !errors.Is(err, ErrNotSocket) {
-		t.Errorf("taking over a directory: %v", err)
+		t.Errorf("TakeOver of a directory: %v", err)
 	}
 }
 
-// A closed listener leaves alone what has come in its place, even if it is a file
-// with the same number.
-func TestClosedListenerHasNoPath(t *testing.T) {
+// A closed listener does not touch the socket that has replaced its own, even if the
+// file has the same inode number.
+func TestClosedListenerIsNotCurrent(t *testing.T) {
 	path := socketPath(t)
 	var before []*Listener
 	for range 20 {
@@ -198,11 +198,11 @@ func TestClosedListenerHasNoPath(t *testing.T) {
 		for _, closed := range before {
 			closed.Close()
 			if closed.Current() || closed.Withdraw() != nil {
-				t.Error("it thinks that it still has the path")
+				t.Error("a closed listener is current")
 			}
 		}
 		if !l.Current() {
-			t.Fatal("the socket of a live listener is gone")
+			t.Fatal("a running listener is not current")
 		}
 		l.Close()
 		before = append(before, l)
@@ -221,9 +221,9 @@ func TestWithdraw(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := net.Dial("unix", path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a client that comes afterwards: %v", err)
+		t.Errorf("a client after Withdraw: %v", err)
 	}
-	// Time is up, but who has come before is accepted.
+	// After the deadline, connections made before are still accepted.
 	l.SetDeadline(time.Unix(1, 0))
 	conn, err := l.Accept()
 	if err != nil {
@@ -231,10 +231,10 @@ func TestWithdraw(t *testing.T) {
 	}
 	conn.Close()
 	if _, err := l.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("nobody is left: %v", err)
+		t.Errorf("Accept without a connection: %v", err)
 	}
 	l.Close()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("a closed listener: %v", err)
+		t.Errorf("Accept after Close: %v", err)
 	}
 }

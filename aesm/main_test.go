@@ -13,16 +13,17 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stub is a Handler that does what its fields say.
+// stub is a Handler that returns the values of its fields.
 type stub struct {
 	keys     []KeyID
 	ready    Initialized
-	size     int // the length of quote, if 0
+	size     int // 0: the length of quote
 	quote    []byte
 	qeReport sgx.Report
 	keysErr  error
@@ -63,17 +64,18 @@ func (s *stub) Quote(ctx context.Context, caller Caller, key KeyID, _ sgx.Report
 	return Quoted{Quote: s.quote, QEReport: s.qeReport}, s.quoteErr
 }
 
-// fakeQuote returns n bytes that have the length of a quote where a quote has it.
+// fakeQuote returns n bytes with the length of signature data that a quote of n bytes
+// has.
 func fakeQuote(n int) []byte {
 	q := make([]byte, n)
 	for i := range q {
 		q[i] = 0xa5
 	}
-	binary.LittleEndian.PutUint32(q[offSignatureLen:], uint32(n-offSignature))
+	binary.LittleEndian.PutUint32(q[quote.OffsetSignatureDataLen:], uint32(n-quote.OffsetSignatureData))
 	return q
 }
 
-// socketPath returns a path for a socket that is short enough.
+// socketPath returns a path that is short enough for a socket.
 func socketPath(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "aesm")
@@ -84,8 +86,8 @@ func socketPath(t testing.TB) string {
 	return filepath.Join(dir, "aesm.socket")
 }
 
-// start serves on a socket of its own until the test ends, and returns the
-// socket's path and the exchanges that the server reports.
+// start serves on a new socket until the test ends, and returns the path of the socket
+// and the exchanges that the server reports.
 func start(t testing.TB, s *Server) (path string, seen <-chan Exchange) {
 	t.Helper()
 	l, err := Listen(socketPath(t))
@@ -94,11 +96,10 @@ func start(t testing.TB, s *Server) (path string, seen <-chan Exchange) {
 	}
 	exchanges := make(chan Exchange, 4096)
 	s.Observe = func(_ context.Context, e Exchange) { exchanges <- e }
-	s.backlogGrace = time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := s.Serve(ctx, l); err != nil {
+		if err := s.serve(ctx, l, time.Millisecond); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	})
@@ -120,8 +121,8 @@ func dialUnix(t testing.TB, path string) *net.UnixConn {
 	return conn
 }
 
-// pipes is a listener that hands out given connections, for tests that run on
-// fake time. Its errors come first.
+// pipes is a listener for connections in memory, for tests on fake time. Errors sent to
+// errs take precedence.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}

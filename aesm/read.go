@@ -19,15 +19,15 @@ type dropError struct {
 
 func (e *dropError) Error() string { return e.err.Error() }
 
-// request reads the request of a connection. Its error is a *dropError. It sets
-// start to when the first byte came, where it had to wait for that.
+// request reads the request of a connection. Its error is a *dropError. If it had
+// to wait for the first byte, it sets start to when that arrived.
 func (s *serving) request(c *conn, start *time.Time) (*request, error) {
 	buffer := s.requests.get()
 	defer func() { s.requests.put(buffer) }()
 
-	n, err, done := readNow(c.socket, buffer)
+	n, err, done := tryRead(c.socket, buffer)
 	if !done {
-		// Nobody knows for how long: the buffer can serve another meanwhile.
+		// The wait may be long, so others may use the buffer meanwhile.
 		s.requests.put(buffer)
 		first := make([]byte, headerSize)
 		n, err = s.readFirst(c, first)
@@ -51,11 +51,13 @@ func (s *serving) request(c *conn, start *time.Time) (*request, error) {
 	return req, nil
 }
 
-// readNow reads what is there already. It is false where nothing is, or where
-// the connection cannot tell.
-func readNow(c net.Conn, p []byte) (n int, err error, done bool) {
-	if c, ok := c.(*unixConn); ok {
-		return c.readNow(p)
+// tryRead reads what has already arrived. If nothing has, or if the connection
+// cannot be read without waiting, done is false.
+func tryRead(c net.Conn, p []byte) (n int, err error, done bool) {
+	if c, ok := c.(interface {
+		tryRead(p []byte) (n int, err error, done bool)
+	}); ok {
+		return c.tryRead(p)
 	}
 	return 0, nil, false
 }
@@ -68,8 +70,8 @@ func (s *serving) readFirst(c *conn, p []byte) (int, error) {
 	return c.socket.Read(p)
 }
 
-// readRest reads what is missing of a frame whose first n bytes are in buffer,
-// and returns its message. That is in buffer if it fits.
+// readRest reads the rest of a frame whose first n bytes are in buffer, and returns
+// its message. The message is in buffer if it fits.
 func (s *serving) readRest(c *conn, buffer []byte, n int, start time.Time) ([]byte, error) {
 	deadline := start.Add(cmp.Or(s.ReadTimeout, defaultReadTimeout))
 	if n < headerSize {
@@ -106,7 +108,8 @@ func (s *serving) readMissing(c *conn, p []byte, n int, deadline time.Time) (int
 	return io.ReadAtLeast(c.socket, p, n)
 }
 
-// dropOf says why a read failed: the peer went, or its time was up.
+// dropOf returns the *dropError for a failed read: gone if the peer has closed, late
+// if the deadline has passed, and DropStopped if that was the server's end.
 func (s *serving) dropOf(err error, gone, late Drop) error {
 	switch {
 	case !errors.Is(err, os.ErrDeadlineExceeded):

@@ -6,8 +6,8 @@ import (
 	"github.com/confcom/confcom/aesm/internal/message"
 )
 
-// refusal is the reply that says code, of the type that belongs to the request
-// and with the fields that Intel's daemon sends beside an error.
+// refusal returns the reply with an error code, of the type that matches the request
+// and with the fields that Intel's daemon sends along with an error.
 func refusal(req *request, c Code) *message.Response {
 	code, zero := proto.Uint32(uint32(c)), proto.Uint32(0)
 	res := new(message.Response)

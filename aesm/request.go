@@ -12,14 +12,14 @@ import (
 
 var errUnknownRequest = errors.New("aesm: the message is none of the known requests")
 
-// request is a request that was read.
+// request is a decoded request.
 type request struct {
 	message.Request
 	kind Kind
-	// incomplete says which required fields are missing. The request has a reply
-	// all the same.
+	// incomplete is an error if required fields are missing. The request still gets
+	// a reply.
 	incomplete error
-	// report is what a quote is asked of, once it was looked at.
+	// report is the report that a quote is requested for, set once it is parsed.
 	report *sgx.Report
 }
 
@@ -44,8 +44,8 @@ func parseRequest(body []byte) (*request, error) {
 	return req, nil
 }
 
-// kindOf returns which request a message carries, 0 where none is known. Where
-// it carries several, it is the one that Intel's daemon looks for first.
+// kindOf returns the kind of request that a message carries, 0 if it is unknown. If
+// the message carries several, it is the one that Intel's daemon looks for first.
 func kindOf(req *message.Request) Kind {
 	switch {
 	case req.GetLaunchToken != nil:
@@ -84,8 +84,8 @@ func kindOf(req *message.Request) Kind {
 	return 0
 }
 
-// field returns the message of a kind in a request or in a response, and
-// whether it is there.
+// field returns the message of a kind in a request or response, and whether it is
+// set.
 func field(m proto.Message, kind Kind) (protoreflect.Message, bool) {
 	r := m.ProtoReflect()
 	fd := r.Descriptor().Fields().ByNumber(protoreflect.FieldNumber(kind))

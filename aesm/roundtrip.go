@@ -17,12 +17,12 @@ import (
 
 const defaultTimeout = 15 * time.Second
 
-// dialPause is the time between two attempts to connect to a daemon whose
-// backlog is full.
+// dialPause is the pause between two attempts to connect to a daemon whose backlog
+// is full.
 const dialPause = 10 * time.Millisecond
 
-// call has one exchange with the daemon. It returns a reply of the right kind
-// that says success.
+// call sends one request to the daemon and returns its reply, which is of the right
+// kind and reports success.
 func (c *Client) call(ctx context.Context, op Kind, req *message.Request) (*message.Response, error) {
 	b, err := frame(req)
 	if err != nil {
@@ -47,13 +47,13 @@ func (c *Client) call(ctx context.Context, op Kind, req *message.Request) (*mess
 // parseReply decodes the reply to a request of kind op.
 func parseReply(op Kind, body []byte) (*message.Response, Code, error) {
 	res := new(message.Response)
-	// A reply without an error code counts as a failure: the default is one.
+	// A reply without an error code is a failure, since the default code is one.
 	if err := (proto.UnmarshalOptions{AllowPartial: true, DiscardUnknown: true}).Unmarshal(body, res); err != nil {
 		return nil, 0, err
 	}
 	m, ok := field(res, op)
 	if !ok {
-		return nil, 0, fmt.Errorf("it is none to %s", op)
+		return nil, 0, fmt.Errorf("it does not answer %s", op)
 	}
 	code := m.Get(m.Descriptor().Fields().ByNumber(1)).Uint()
 	return res, Code(code), nil
@@ -65,7 +65,7 @@ func (c *Client) roundTrip(ctx context.Context, op Kind, b []byte) ([]byte, erro
 	if err != nil {
 		return nil, c.transportError(ctx, op, err)
 	}
-	// The end of ctx ends a read or write that is under way.
+	// The end of ctx interrupts a read or write.
 	undisturbed := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	done := false
 	defer func() {
@@ -97,8 +97,7 @@ func (c *Client) roundTrip(ctx context.Context, op Kind, b []byte) ([]byte, erro
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	for {
 		conn, err := c.dial(ctx)
-		// The kernel says so when the backlog of the daemon is full, which is short
-		// with Intel's.
+		// EAGAIN means that the daemon's backlog is full; that of Intel's is short.
 		if !errors.Is(err, syscall.EAGAIN) {
 			return conn, err
 		}
@@ -125,9 +124,9 @@ func (c *Client) transportError(ctx context.Context, op Kind, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		err = ErrNoReply
 	case errors.Is(err, syscall.EPIPE):
-		err = fmt.Errorf("%w: %w", ErrNoReply, syscall.EPIPE) // it was gone before the request
+		err = fmt.Errorf("%w: %w", ErrNoReply, syscall.EPIPE) // the daemon closed before it read the request
 	default:
-		// The operation and the path are in a TransportError already.
+		// Operation and path are in the TransportError.
 		if opErr, ok := errors.AsType[*net.OpError](err); ok {
 			err = opErr.Err
 		}

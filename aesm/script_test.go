@@ -18,17 +18,17 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// The scripts in testdata are conversations with a server. Each scenario has a
-// title, what the handler does, what the client sends and what it gets:
+// The scripts in testdata are conversations with a server. Each scenario has a title,
+// what the handler does, what the client sends and what it receives:
 //
 //	= a size probe
 //	> 7a( 0a( key ) 1800 )
 //	< 7a( 0800 12( 00*512 ) 1820 )
 //
-// ">" and "<" are frames; their length word is put in front. ">>" and "<<" are
-// bytes as they are. "closed REASON" is a connection closed without a byte.
-// Bytes are hex digits or a name of scriptNames; "x*n" repeats, and "( )" puts
-// the length of what is inside in front, as protobuf does.
+// ">" and "<" are frames, without their length word. ">>" and "<<" are
+// raw bytes. "closed REASON" is a connection closed without a reply. Bytes are hex
+// digits or a name of scriptNames; "x*n" repeats, and "( )" prefixes its content with
+// the length, as protobuf does.
 //
 // The handler has one key and a quote of 1000 bytes. "handler FIELD VALUE"
 // changes that; see setHandler.
@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 		for part := range strings.SplitSeq("\n"+string(text), "\n= ") {
 			title, body, _ := strings.Cut(part, "\n")
 			if strings.HasPrefix(strings.TrimSpace(part), "#") || strings.TrimSpace(body) == "" {
-				continue // what stands before the first scenario
+				continue // before the first scenario
 			}
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".script")+"/"+title, func(t *testing.T) {
 				runScenario(t, body)
@@ -76,23 +76,23 @@ func runScenario(t *testing.T, body string) {
 		case "closed":
 			for reason = NotDropped; reason.String() != rest; reason++ {
 				if reason > DropAccept {
-					t.Fatalf("no such reason: %s", rest)
+					t.Fatalf("unknown reason: %s", rest)
 				}
 			}
 		default:
-			t.Fatalf("no such verb: %s", verb)
+			t.Fatalf("unknown verb: %s", verb)
 		}
 	}
 
 	path, seen := start(t, &Server{Handler: h})
 	conn := dialUnix(t, path)
-	// A server that has read enough may have closed its end already.
+	// The server may have closed its end already, if it has read enough.
 	_, writeErr := conn.Write(request)
 	if err := conn.CloseWrite(); err != nil && writeErr == nil {
 		t.Fatal(err)
 	}
-	// Behind the reply is the end, or a reset where the server has left bytes of
-	// the client unread.
+	// The reply is followed by the end, or by a reset if the server has left bytes
+	// unread.
 	got, err := io.ReadAll(conn)
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatal(err)
@@ -135,14 +135,14 @@ func setHandler(t *testing.T, h *stub, words []string) {
 	case "panic":
 		h.onQuote = func(context.Context, Caller) { panic("stub") }
 	default:
-		t.Fatalf("no such handler field: %s", words[0])
+		t.Fatalf("unknown handler field: %s", words[0])
 	}
 }
 
-// scriptNames are the bytes that scripts call by name.
+// scriptNames returns the bytes that scripts refer to by name.
 func scriptNames() map[string][]byte {
 	key := IntelQE3KeyID()
-	mine := key // the same key with what an application wrote behind the base
+	mine := key // the same key, with an application's bytes after the base
 	for i := KeyIDBaseSize; i < KeyIDSize; i++ {
 		mine[i] = 0x77
 	}

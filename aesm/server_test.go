@@ -19,8 +19,7 @@ var (
 	numReply   = []byte("\x07\x00\x00\x00\xaa\x01\x04\x08\x00\x10\x01")
 )
 
-// onFakeTime runs a server on connections in memory, where time passes only
-// when everybody waits.
+// onFakeTime runs a server on connections in memory, in a synctest bubble.
 func onFakeTime(t *testing.T, s *Server, do func(t *testing.T, l *pipes, stop context.CancelFunc, seen <-chan Exchange)) {
 	synctest.Test(t, func(t *testing.T) {
 		exchanges := make(chan Exchange, 4096)
@@ -69,7 +68,8 @@ func TestServerDeadlines(t *testing.T) {
 	}
 }
 
-// A byte now and then does not keep a connection open: the time is for all.
+// A byte now and then does not keep a connection open: ReadTimeout is for the whole
+// request.
 func TestServerTricklingClient(t *testing.T) {
 	onFakeTime(t, &Server{Handler: newStub()}, func(t *testing.T, l *pipes, _ context.CancelFunc, seen <-chan Exchange) {
 		conn := l.dial()
@@ -97,7 +97,7 @@ func TestServerClientThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// A stalled client does not hold up another one.
+// A stalled client does not delay another one.
 func TestServerStallsAlone(t *testing.T) {
 	path, _ := start(t, &Server{Handler: newStub()})
 	stalled := dialUnix(t, path)
@@ -114,7 +114,7 @@ func TestServerFlood(t *testing.T) {
 	for range flood {
 		conns = append(conns, dialUnix(t, path))
 	}
-	// The oldest go, and clients are served all the while.
+	// The oldest connections are closed, and clients are served meanwhile.
 	for range flood - max {
 		if e := <-seen; e.Drop != DropEvicted {
 			t.Fatalf("got %+v", e)
@@ -126,11 +126,11 @@ func TestServerFlood(t *testing.T) {
 	newest := conns[flood-1]
 	newest.Write(numRequest)
 	if got, err := io.ReadAll(newest); err != nil || !bytes.Equal(got, numReply) {
-		t.Errorf("the newest connection: %x, %v", got, err)
+		t.Errorf("the newest connection got %x, %v", got, err)
 	}
 }
 
-// Where every connection waits for its reply, a new one waits for one of them.
+// If every connection waits for its reply, a new one waits for one of them to end.
 func TestServerFull(t *testing.T) {
 	h := newStub()
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -148,7 +148,7 @@ func TestServerFull(t *testing.T) {
 	second.Write(numRequest)
 	close(release)
 	if got, err := io.ReadAll(second); err != nil || !bytes.Equal(got, numReply) {
-		t.Errorf("the second connection: %x, %v", got, err)
+		t.Errorf("the second connection got %x, %v", got, err)
 	}
 	asking.Wait()
 }
@@ -199,7 +199,7 @@ func TestServerCutsOffAfterDrain(t *testing.T) {
 		var asking sync.WaitGroup
 		asking.Go(func() {
 			_, err := client.GetQuote(t.Context(), IntelQE3KeyID(), testReport(), 1000, nil)
-			// The handler, which is told, may be quicker than the end.
+			// The handler may answer before the connection is closed.
 			if err != nil && !errors.Is(err, ErrNoReply) {
 				t.Errorf("client: %v", err)
 			}
@@ -208,7 +208,7 @@ func TestServerCutsOffAfterDrain(t *testing.T) {
 		stopped := time.Now()
 		stop()
 		if err := <-result; err == nil {
-			t.Error("Serve does not say that it cut off an exchange")
+			t.Error("Serve has cut off an exchange and returned no error")
 		}
 		if d := time.Since(stopped); d != 3*time.Second {
 			t.Errorf("Serve ended after %s", d)
@@ -231,14 +231,14 @@ func TestServerAcceptErrors(t *testing.T) {
 			e := <-seen
 			drops[e.Drop]++
 		}
-		// The idle connection goes, since its file descriptor is needed.
+		// The idle connection is closed to free its file descriptor.
 		if drops[DropAccept] != 3 || drops[DropEvicted] != 1 {
 			t.Errorf("got %v", drops)
 		}
 		conn := l.dial()
 		defer conn.Close()
 		if d := time.Since(began); d != 35*time.Millisecond {
-			t.Errorf("accepts again after %s, want 5+10+20 ms", d)
+			t.Errorf("accepted again after %s, want 5+10+20 ms", d)
 		}
 		conn.Write(numRequest)
 		if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, numReply) {
@@ -254,11 +254,11 @@ func TestServerListenerFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if err := new(Server).Serve(t.Context(), newPipes()); err == nil {
-		t.Error("a Server without a Handler serves")
+		t.Error("a Server without a Handler has served")
 	}
 }
 
-// countingConn counts the writes of the server.
+// countingConn counts the writes to a connection.
 type countingConn struct {
 	net.Conn
 	writes *atomic.Int32

@@ -24,11 +24,11 @@ func TestKeyID(t *testing.T) {
 	other := k
 	other[KeyIDBaseSize] = 1
 	if other.Base() != k.Base() || other == k {
-		t.Error("the base reaches too far")
+		t.Error("the base is too long")
 	}
 	other[KeyIDBaseSize-1] ^= 1
 	if other.Base() == k.Base() {
-		t.Error("the base does not reach far enough")
+		t.Error("the base is too short")
 	}
 }
 
@@ -69,12 +69,12 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-// Every kind and reason has a name of its own, since they become labels.
+// Every kind and reason has a unique name, since the names are labels of metrics.
 func TestNames(t *testing.T) {
 	seen := map[string]bool{}
 	unique := func(name string) {
 		if seen[name] || strings.ContainsAny(name, "( ") {
-			t.Errorf("%q is no good name", name)
+			t.Errorf("%q is not unique, or not a label", name)
 		}
 		seen[name] = true
 	}

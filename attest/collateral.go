@@ -1,30 +1,27 @@
 package attest
 
 import (
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/confcom/confcom/quote"
 )
 
-// Collateral is what Intel publishes for the verifiers of quotes, of one family of
-// platforms and one CA of PCK certificates, as it is served: nothing in it is to be
-// believed before it was checked. Its JSON form is the one of the verifier
-// @phala/dcap-qvl.
+// Collateral is what Intel publishes for verifying the quotes of one family of platforms
+// under one CA of PCK certificates, as a service returns it. Nothing in it has been
+// verified. Its JSON form is that of the verifier @phala/dcap-qvl.
 type Collateral struct {
-	// RootCRL and PCKCRL are the certificates that the root and the CA of the PCK
-	// certificate have revoked, in DER.
+	// RootCRL and PCKCRL are the CRLs (certificate revocation lists) of the root and of the
+	// CA of the PCK certificate, in DER.
 	RootCRL quote.HexBytes `json:"root_ca_crl"`
 	PCKCRL  quote.HexBytes `json:"pck_crl"`
-	// PCKCRLIssuerChain is for other verifiers: here, the CA is that of the quote.
+	// PCKCRLIssuerChain is the certificates of the CA and of the root in PEM. Verify does
+	// not use it: it takes the CA from the quote.
 	PCKCRLIssuerChain string `json:"pck_crl_issuer_chain"`
 
-	// TCBInfo and QEIdentity are the JSON texts that are signed (PCS API v4: what
-	// stands behind "tcbInfo": and "enclaveIdentity":), with their signatures and the
-	// chains of their signer in PEM, without or with the root.
+	// TCBInfo and QEIdentity are the signed JSON texts: the values of "tcbInfo" and
+	// "enclaveIdentity" in PCS API v4, byte for byte. The issuer chains are the certificate
+	// of the signer and optionally of the root, in PEM.
 	TCBInfo               string          `json:"tcb_info"`
 	TCBInfoSignature      quote.Signature `json:"tcb_info_signature"`
 	TCBInfoIssuerChain    string          `json:"tcb_info_issuer_chain"`
@@ -33,12 +30,11 @@ type Collateral struct {
 	QEIdentityIssuerChain string          `json:"qe_identity_issuer_chain"`
 }
 
-// ParseCollateral reads the JSON form. It checks that nothing is missing, and no
-// more.
+// ParseCollateral reads the JSON form. It checks only that no part is missing.
 func ParseCollateral(text []byte) (*Collateral, error) {
 	c := new(Collateral)
 	if err := json.Unmarshal(text, c); err != nil {
-		return nil, fmt.Errorf("attest: collateral: %w", err)
+		return nil, fmt.Errorf("attest: parse collateral: %w", err)
 	}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -46,6 +42,7 @@ func ParseCollateral(text []byte) (*Collateral, error) {
 	return c, nil
 }
 
+// check checks that no part is missing.
 func (c *Collateral) check() error {
 	for _, part := range []struct {
 		name string
@@ -59,50 +56,20 @@ func (c *Collateral) check() error {
 		{"qe_identity_issuer_chain", len(c.QEIdentityIssuerChain)},
 	} {
 		if part.size == 0 {
-			return fmt.Errorf("attest: collateral: there is no %s", part.name)
+			return fmt.Errorf("attest: collateral: %s is missing", part.name)
 		}
 	}
 	return nil
 }
 
-// Check checks collateral by itself, as of a time: that a root which the verifier
-// trusts heads all of its chains, that everything in it is signed and valid. It does
-// not say for which platforms it is. The error is as that of Verify; without a
-// Result the collateral could not be read.
-func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
-	if err := v.checkArguments(c, Policy{}, at); err != nil {
-		return nil, err
-	}
+// newCAChain returns the chain of the CA of PCK certificates in collateral: it has no leaf.
+func newCAChain(c *Collateral) (*pckChain, error) {
 	certificates, err := quote.ParseCertificates([]byte(c.PCKCRLIssuerChain))
 	if err != nil {
 		return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain: %w", err)
 	}
 	if len(certificates) != 2 {
-		return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain has %d certificates, not that of the CA and of the root", len(certificates))
+		return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain: %d certificates, want those of the CA and of the root", len(certificates))
 	}
-	chain := &pckChain{intermediate: certificates[0], root: certificates[1]}
-	r := new(Result)
-	trusted, err := chain.checkRoot(v.roots)
-	r.Root = trusted.Name
-	r.add("trusted root", trusted.Name, err)
-	detail, err := chain.checkAuthorities()
-	r.add("PCK CA", detail, err)
-
-	periods := []period{periodOf(chain.root), periodOf(chain.intermediate)}
-	r.Expires = earliest(periods)
-	detail, err = checkPeriods(periods, at, 0)
-	r.add("certificates valid", detail, err)
-	k := new(checked)
-	k.check(c, chain)
-	r.Checks = append(r.Checks, k.checks...)
-	if k.rootCRL != nil {
-		r.add("revocation", "neither the CA nor the signer of TCB info and identity is revoked",
-			checkRevoked(k.rootCRL, slices.Concat(k.signers, []*x509.Certificate{chain.intermediate})...))
-	}
-	checkCollateralPeriods(r, k, Policy{}, at)
-	if k.tcb != nil && k.qe != nil {
-		r.EvaluationDataNumber = min(*k.tcb.TCBEvaluationDataNumber, *k.qe.TCBEvaluationDataNumber)
-	}
-	r.Trusted = r.passed()
-	return r, r.Err()
+	return &pckChain{intermediate: certificates[0], root: certificates[1]}, nil
 }

@@ -1,28 +1,40 @@
-// Package attest verifies DCAP quotes of SGX enclaves: whether the quoting enclave of
-// a genuine platform has signed one, and whether that platform is as safe as the
-// caller wants.
+// Package attest verifies DCAP quotes of SGX enclaves: whether the quoting enclave (QE) of
+// a genuine platform signed a quote, and whether platform and enclave are what the caller
+// requires. In the terms of RFC 9334, it verifies and appraises evidence.
 //
-// A Verifier walks the proof of a quote, from a root that the caller trusts down to
-// the enclave. The PCK certificate of the platform chains to the root; neither it nor
-// its CA is revoked; its key signs the report of the quoting enclave, which is the one
-// that Intel names; that report binds the attestation key, which signs the quote. The
-// PCK certificate also says which security versions the platform has, and TCB info
-// says what is known against these. Roots are compared by their keys, and what is
-// signed is believed only then.
+// # The proof
 //
-// For this, a verifier needs Collateral, which Intel publishes and services on the
-// way hand on. There is no verdict without it, nor one on quotes of trust domains.
+// A Verifier follows the proof of a quote from a root that the caller trusts down to the
+// enclave:
+//   - The PCK certificate of the platform chains to the root, and no certificate of the
+//     proof is revoked.
+//   - The key of the PCK certificate signed the QE report, and the QE is the one in Intel's
+//     QE identity.
+//   - The QE report binds the attestation key, which signed the quote.
+//   - The PCK certificate has the platform's security versions; the TCB info has the status
+//     of these (TCB, trusted computing base): UpToDate, OutOfDate, Revoked and others.
 //
-// A Policy says what the caller wants besides: which enclave, with which report data,
-// how old the collateral may be, and which TCB statuses are good enough. The Result
-// has every check with what was found, to be shown, logged as JSON, or turned into an
-// error.
+// Roots are identified by their keys, never by their names. Nothing is parsed as JSON before
+// its signature has been verified.
 //
-// A trusted quote does not say that nobody has opened the machine: attacks on the
-// memory bus are out of scope for SGX. Policy.PlatformInstances is for those who know
-// their machines.
+// # What goes in and what comes out
 //
-// The package never touches the network, and the time is an argument. Source: Intel's
-// quote verification library (QVL) and "SGX ECDSA QuoteGenReference and
-// QuoteVerification", and Intel's PCS API version 4 for collateral.
+// A verification needs Collateral, which Intel publishes and services cache; package pcs
+// fetches it. Without collateral a verification is incomplete, and so is that of a quote of
+// a trust domain.
+//
+// A Policy is the caller's appraisal policy: which enclave, with which report data, how
+// recent collateral, and which TCB statuses. The Result has every check with what was found;
+// it can be shown or logged as JSON. The error of a verification is a *CheckError, which
+// wraps ErrNotTrusted, or wraps ErrIncomplete.
+//
+// A trusted quote does not rule out physical tampering: attacks on the memory bus are out of
+// scope for SGX. Callers who know which machines they run on should allow only those with
+// Policy.PlatformInstances.
+//
+// The package never uses the network, and the time is an argument. Package attesttest issues
+// quotes and collateral for tests.
+//
+// Source: Intel's quote verification library (QVL), "SGX ECDSA QuoteGenReference and
+// QuoteVerification", and PCS API version 4 for collateral.
 package attest

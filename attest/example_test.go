@@ -7,16 +7,16 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/internal/backend/simulated"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-// received is a quote of a simulated platform as quote.Parse returns it, and its
-// collateral as attest.ParseCollateral does, as of a day.
+// received returns a quote as quote.Parse does, and its collateral as attest.ParseCollateral
+// does. Both are simulated.
 func received(day time.Time) (*quote.Quote, *attest.Collateral) {
-	i, err := simulated.NewIssuance("node-1", day)
+	i, err := attesttest.NewIssuer("node-1", day)
 	if err != nil {
 		panic(err)
 	}
@@ -35,17 +35,20 @@ func ExampleVerifier() {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	q, collateral := received(now)
 
-	verifier := attest.NewVerifier(attest.IntelRoot()) // keep it: it remembers chains and collateral
+	verifier := attest.NewVerifier(attest.IntelRoot()) // keep it: it caches chains and collateral
 	_, err := verifier.Verify(q, collateral, attest.Policy{}, now)
 	fmt.Println(err)
 	fmt.Println(errors.Is(err, attest.ErrNotTrusted))
+	failed, _ := errors.AsType[*attest.CheckError](err)
+	fmt.Println(failed.Check == attest.CheckTrustedRoot)
 	// Output:
 	// attest: the quote is not trusted: trusted root: the chain ends in "SIMULATED (NOT INTEL) SGX Root CA", whose key is not that of a trusted root ("Intel SGX Root CA")
 	// true
+	// true
 }
 
-// A caller says which enclave he expects, which nonce it has to have bound, and that
-// he accepts platforms on which enclaves have to defend themselves.
+// The caller requires enclaves of a signer and a nonce, and accepts platforms on which enclaves
+// must mitigate attacks themselves.
 func ExamplePolicy() {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	q, collateral := received(now)
@@ -78,7 +81,7 @@ func ExampleResult() {
 	q, _ := received(now)
 	result, err := attest.NewVerifier(attest.IntelRoot()).Verify(q, nil, attest.Policy{}, now)
 	if result == nil {
-		fmt.Println(err) // there was nothing to judge
+		fmt.Println(err) // there was nothing to verify
 		return
 	}
 	text, _ := json.MarshalIndent(result.Checks[0], "", "  ")
@@ -95,7 +98,7 @@ func ExampleResult() {
 
 func ExampleParseCollateral() {
 	_, collateral := received(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
-	text, err := json.Marshal(collateral) // as it is in a file
+	text, err := json.Marshal(collateral) // the content of a file
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -106,5 +109,5 @@ func ExampleParseCollateral() {
 	fmt.Println(err)
 	// Output:
 	// {"id":"SGX","version":3," <nil>
-	// attest: collateral: there is no root_ca_crl
+	// attest: collateral: root_ca_crl is missing
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/confcom/confcom/quote"
 )
 
-// What is signed by Intel is parsed after its signature was checked; the rest comes
-// from anybody. Neither may bring a verifier down.
+// TCB info and QE identity are parsed after their signatures have been verified; everything
+// else is untrusted input. None of it may panic.
 
 func FuzzTCBInfo(f *testing.F) {
 	f.Add([]byte(`{"id":"SGX","version":3,"issueDate":"2026-06-01T00:00:00Z","nextUpdate":"2026-07-01T00:00:00Z","fmspc":"005A1D000000","pceId":"0000","tcbType":0,"tcbEvaluationDataNumber":17,` +
@@ -28,7 +28,7 @@ func FuzzTCBInfo(f *testing.F) {
 			highest.Components[i] = 0xff
 		}
 		if level, err := info.level(highest); err != nil || level != &info.Levels[0] {
-			t.Errorf("a platform with all that there can be reaches %+v, %v", level, err)
+			t.Errorf("the highest possible platform reaches %+v, %v", level, err)
 		}
 	})
 }
@@ -72,13 +72,13 @@ func FuzzCRL(f *testing.F) {
 	issuer := new(x509.Certificate)
 	f.Fuzz(func(t *testing.T, der []byte) {
 		if _, err := parseCRL(der, issuer); err == nil {
-			t.Error("a list of nobody")
+			t.Error("parsed a CRL of an empty issuer")
 		}
 	})
 }
 
-// genuineExtensions are those of the PCK certificates in genuine quotes, where such
-// are beside the checkout.
+// genuineExtensions returns the SGX extensions of the PCK certificates in genuine quotes, if
+// there are any beside the checkout.
 func genuineExtensions(f *testing.F) (all [][]byte) {
 	for _, name := range []string{"phala/sample__sgx_quote", "automata/quotev3.decoded.bin"} {
 		data, err := os.ReadFile(filepath.Join("../../shared/vectors", name))
@@ -102,7 +102,7 @@ func genuineExtensions(f *testing.F) (all [][]byte) {
 	return all
 }
 
-// FuzzCollateral: nothing in collateral makes a quote trusted whose root is not.
+// No collateral makes a quote trusted whose root is not.
 func FuzzCollateral(f *testing.F) {
 	f.Add([]byte(`{"root_ca_crl": "00", "pck_crl": "00", "tcb_info": "{}", "tcb_info_issuer_chain": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----", "qe_identity": "{}", "qe_identity_issuer_chain": "x"}`))
 	empty := &x509.Certificate{RawSubjectPublicKeyInfo: []byte{0}}
@@ -118,15 +118,19 @@ func FuzzCollateral(f *testing.F) {
 		if _, err := ParseCollateral(again); err != nil {
 			t.Error(err)
 		}
-		k := new(checked)
-		if k.check(c, &pckChain{leaf: empty, intermediate: empty, root: empty}) {
-			t.Error("signed by nobody, and accepted")
+		chain := &pckChain{leaf: empty, intermediate: empty, root: empty}
+		k := checkCollateral(c, chain)
+		if k.passed() {
+			t.Error("accepted collateral that nobody signed")
 		}
 		r := new(Result)
-		checkCollateralPeriods(r, k, Policy{MaxCollateralAge: time.Hour}, time.Now())
-		checkTCB(r, new(quote.Quote), new(Platform), k, Policy{})
-		if r.passed() {
-			t.Error("nothing wrong with nothing")
+		r.add(k.checks...)
+		r.add(k.checkRevocation(chain))
+		r.addCollateralPeriods(k, Policy{MaxCollateralAge: time.Hour}, time.Now())
+		tcb, err := k.tcbLevel(new(Platform), 0)
+		r.add(Policy{}.appraiseTCB(tcb, err)...)
+		if r.passed() || err == nil {
+			t.Error("accepted an empty platform")
 		}
 	})
 }

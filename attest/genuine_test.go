@@ -12,18 +12,17 @@ import (
 	"github.com/confcom/confcom/quote"
 )
 
-// vectors is the folder of genuine quotes beside the checkout.
+// vectors is the directory of genuine quotes beside the checkout.
 const vectors = "../../shared/vectors"
 
 func day(year int, month time.Month, day int) time.Time {
 	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
 }
 
-// The verdicts that other verifiers have on the same quotes, too, where they look at
-// the same things.
+// Where other verifiers make the same checks, they have the same verdicts.
 func TestGenuineQuotes(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
+		t.Skipf("NOT RUN: no genuine quotes: %v", err)
 	}
 	const (
 		phala    = "phala/sample__sgx_quote_collateral.json"              // 2025-06-19 to 2025-07-19
@@ -36,21 +35,21 @@ func TestGenuineQuotes(t *testing.T) {
 		at                     time.Time
 		policy                 attest.Policy
 		status                 attest.TCBStatus
-		failed                 []string // the checks that fail
-		err                    error    // where none does
+		failed                 []attest.CheckName // all checks that fail
+		err                    error              // if none fails
 	}{
-		{"phala", "phala/sample__sgx_quote", phala, day(2025, 6, 25), attest.Policy{}, attest.ConfigurationAndSWHardeningNeeded, []string{"TCB status"}, nil},
+		{"phala", "phala/sample__sgx_quote", phala, day(2025, 6, 25), attest.Policy{}, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckTCBStatus}, nil},
 		{"phala, accepted", "phala/sample__sgx_quote", phala, day(2025, 6, 25), all, attest.ConfigurationAndSWHardeningNeeded, nil, nil},
 		{"phala, without its advisories", "phala/sample__sgx_quote", phala, day(2025, 6, 25),
-			attest.Policy{Statuses: all.Statuses, Advisories: []string{"INTEL-SA-00289"}}, attest.ConfigurationAndSWHardeningNeeded, []string{"advisories"}, nil},
-		{"phala, after its collateral", "phala/sample__sgx_quote", phala, day(2025, 7, 25), all, attest.ConfigurationAndSWHardeningNeeded, []string{"collateral valid"}, nil},
-		{"phala, before its collateral", "phala/sample__sgx_quote", phala, day(2025, 6, 1), all, attest.ConfigurationAndSWHardeningNeeded, []string{"collateral valid"}, nil},
-		{"phala, the collateral of another platform", "phala/sample__sgx_quote", combined, day(2025, 8, 25), all, "", []string{"PCK CRL", "revocation", "TCB status"}, nil},
-		{"automata", "automata/quotev3.decoded.bin", combined, day(2025, 8, 25), attest.Policy{}, attest.SWHardeningNeeded, []string{"TCB status"}, nil},
+			attest.Policy{Statuses: all.Statuses, Advisories: []string{"INTEL-SA-00289"}}, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckAdvisories}, nil},
+		{"phala, after its collateral", "phala/sample__sgx_quote", phala, day(2025, 7, 25), all, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckCollateralValid}, nil},
+		{"phala, before its collateral", "phala/sample__sgx_quote", phala, day(2025, 6, 1), all, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckCollateralValid}, nil},
+		{"phala, the collateral of another platform", "phala/sample__sgx_quote", combined, day(2025, 8, 25), all, "", []attest.CheckName{attest.CheckPCKCRL, attest.CheckRevocation, attest.CheckTCBStatus}, nil},
+		{"automata", "automata/quotev3.decoded.bin", combined, day(2025, 8, 25), attest.Policy{}, attest.SWHardeningNeeded, []attest.CheckName{attest.CheckTCBStatus}, nil},
 		{"automata, accepted", "automata/quotev3.decoded.bin", combined, day(2025, 8, 25), hardening, attest.SWHardeningNeeded, nil, nil},
-		{"oasis", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), hardening, attest.OutOfDate, []string{"TCB status"}, nil},
+		{"oasis", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), hardening, attest.OutOfDate, []attest.CheckName{attest.CheckTCBStatus}, nil},
 		{"oasis, accepted", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), all, attest.OutOfDate, nil, nil},
-		{"debug", "automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", phala, day(2025, 6, 25), all, attest.ConfigurationAndSWHardeningNeeded, []string{"debug mode"}, nil},
+		{"debug", "automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", phala, day(2025, 6, 25), all, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckDebugMode}, nil},
 		{"no collateral", "phala/sample__sgx_quote", "", day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
 		{"TDX, version 4", "phala/sample__tdx_quote", phala, day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
 		{"TDX, version 4, out of date", "phala/sample__tdx_quote_outdated", "", day(2026, 2, 1), all, "", nil, attest.ErrIncomplete},
@@ -70,7 +69,7 @@ func TestGenuineQuotes(t *testing.T) {
 				}
 			}
 			verifier := attest.NewVerifier(attest.IntelRoot())
-			for range 2 { // of which the second one remembers the first
+			for range 2 { // the second time from the cache
 				r, err := verifier.Verify(q, collateral, v.policy, v.at)
 				if r == nil {
 					t.Fatal(err)
@@ -82,28 +81,28 @@ func TestGenuineQuotes(t *testing.T) {
 			}
 			r, err := attest.NewVerifier(readRoot(t, "intel-qvl/Src__AttestationApp__sampleData__trustedRootCaCert.pem")).Verify(q, collateral, v.policy, v.at)
 			if r == nil || r.Trusted || r.Checks[0].Passed || !errors.Is(err, attest.ErrNotTrusted) {
-				t.Errorf("by another root: %v", err)
+				t.Errorf("with another root: %v", err)
 			}
 		})
 	}
 }
 
-// What cannot be judged, and why.
-func TestNotJudged(t *testing.T) {
+// Without a certificate chain there is nothing to verify.
+func TestNoChain(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
+		t.Skipf("NOT RUN: no genuine quotes: %v", err)
 	}
 	for _, file := range []string{"oasis/quote_v3_ecdsa_p256_eppid.bin", "intel-qvl/Src__AttestationApp__sampleData__quote.dat"} {
 		if r, err := attest.NewVerifier(attest.IntelRoot()).Verify(readVector(t, file), nil, attest.Policy{}, day(2025, 6, 25)); r != nil || err == nil {
-			t.Errorf("%s has no chain, and was judged as %+v", file, r)
+			t.Errorf("%s has no chain: %+v", file, r)
 		}
 	}
 }
 
-// Each bit of the TD's debug byte opens it.
+// Each bit of the debug byte of TDATTRIBUTES puts the trust domain in debug mode.
 func TestDebugTD(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
+		t.Skipf("NOT RUN: no genuine quotes: %v", err)
 	}
 	for bit := range 8 {
 		q := readVector(t, "phala/sample__tdx_quote")
@@ -112,7 +111,7 @@ func TestDebugTD(t *testing.T) {
 		if r == nil {
 			t.Fatal(err)
 		}
-		checkFailures(t, r, err, nil, "quote signature", "debug mode")
+		checkFailures(t, r, err, nil, attest.CheckQuoteSignature, attest.CheckDebugMode)
 	}
 }
 
@@ -142,17 +141,17 @@ func readRoot(t *testing.T, name string) attest.Root {
 	return root
 }
 
-// checkFailures: just these checks of r failed, and the verdict follows. Where none
-// is to fail, the error is to be another one, or none.
-func checkFailures(t *testing.T, r *attest.Result, err, other error, want ...string) {
+// checkFailures checks that exactly these checks of r failed and that the verdict follows from
+// them. If none is to fail, err must be other, or nil.
+func checkFailures(t *testing.T, r *attest.Result, err, other error, want ...attest.CheckName) {
 	t.Helper()
-	var failures []string
+	var failures []attest.CheckName
 	for _, c := range r.Checks {
 		if !c.Passed {
 			failures = append(failures, c.Name)
 		}
 		if c.Detail == "" {
-			t.Errorf("%s says nothing", c.Name)
+			t.Errorf("%s has no detail", c.Name)
 		}
 	}
 	if !slices.Equal(failures, want) {

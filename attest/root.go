@@ -13,19 +13,19 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// Root is a certificate authority that the caller trusts to head the chains of
-// PCK certificates. Only the key tells it from others.
+// Root is a root certificate authority that the caller trusts. It is identified by its key
+// alone, never by its name.
 type Root struct {
 	Name string // for people
 	Key  *ecdsa.PublicKey
-	// QuotingEnclaves are the enclaves whose attestation keys count below this
-	// root, one for each TEE. A platform certifies the keys of other enclaves as
-	// well, which could sign what they like. Where there is none for the TEE of
-	// a quote, the quoting enclave is not checked, and Result.NotChecked says so.
+	// QuotingEnclaves are the quoting enclaves of platforms under this root, one for each
+	// TEE. They are used for quotes that are verified without collateral: a platform
+	// certifies the keys of other enclaves as well, which could sign anything. If there is
+	// none for the TEE of a quote, Result.NotChecked has UncheckedQuotingEnclave.
 	QuotingEnclaves map[quote.TEE]QuotingEnclave
 }
 
-// QuotingEnclave tells the quoting enclaves of one maker from other enclaves.
+// QuotingEnclave identifies the quoting enclaves of one maker, in all their versions.
 type QuotingEnclave struct {
 	MRSigner  sgx.Measurement
 	ISVProdID uint16
@@ -38,14 +38,14 @@ const intelRootKey = "04" +
 	"0ba9c4c0c0c86193a3fe23d6b02cda10a8bbd4e88e48b4458561a36e705525f5" +
 	"67918e2edc88e40d860bd0cc4ee26aacc988e505a953558c453f6b0904ae7394"
 
-// The signers of Intel's quoting enclaves for SGX (QE3) and for TDX (TD QE), as
-// Intel's service tells them in the identities QE and TD_QE.
+// The MRSIGNERs of Intel's quoting enclaves for SGX (QE3) and for TDX (TD QE), from the
+// identities QE and TD_QE of Intel's service.
 const (
 	intelQE3Signer  = "8c4f5775d796503e96137f77c68a829a0056ac8ded70140b081b094490c57bff"
 	intelTDQESigner = "dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5"
 )
 
-// IntelRoot returns the root of all genuine SGX platforms.
+// IntelRoot returns Intel's root, which all genuine SGX and TDX platforms chain to.
 func IntelRoot() Root {
 	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), mustHex(intelRootKey))
 	if err != nil {
@@ -70,23 +70,23 @@ func mustHex(text string) []byte {
 	return b
 }
 
-// ParseRoot reads a root from PEM that holds exactly one certificate. It knows no
-// quoting enclaves.
+// ParseRoot reads a root from exactly one certificate in PEM. The result has no
+// QuotingEnclaves.
 func ParseRoot(text []byte) (Root, error) {
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return Root{}, errors.New("attest: root: no PEM certificate")
+		return Root{}, errors.New("attest: parse root: no PEM certificate")
 	}
 	if next, _ := pem.Decode(rest); next != nil {
-		return Root{}, errors.New("attest: root: more than one PEM block; give the root certificate alone")
+		return Root{}, errors.New("attest: parse root: more than one PEM block: pass the root certificate alone")
 	}
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return Root{}, fmt.Errorf("attest: root: %w", err)
+		return Root{}, fmt.Errorf("attest: parse root: %w", err)
 	}
 	key, err := p256Key(certificate)
 	if err != nil {
-		return Root{}, fmt.Errorf("attest: root: %w", err)
+		return Root{}, fmt.Errorf("attest: parse root: %w", err)
 	}
 	return Root{Name: certificate.Subject.CommonName, Key: key}, nil
 }

@@ -1,105 +1,151 @@
 package attest
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/confcom/confcom/quote"
 )
 
-// Verifier judges quotes. It keeps what it has checked of certificate chains and
-// collateral, so that the next quote of the same platform costs its own two
-// signatures only. It is safe for concurrent use.
+// Verifier verifies quotes and appraises them by a policy. It remembers the certificate
+// chains and collateral that it has checked, so that verifying another quote of the same
+// platform costs two signature verifications. It is safe for concurrent use.
 type Verifier struct {
-	roots []Root
-
-	mu         sync.Mutex
-	chains     map[digest]*pckChain
-	collateral map[digest]*checked
+	roots      []Root
+	chains     cache[pckChain]
+	collateral cache[checkedCollateral]
 }
 
-// digest is the SHA-256 of what was checked.
-type digest [sha256.Size]byte
-
-// How much is kept at most.
-const (
-	maxChains     = 1000
-	maxCollateral = 50
-)
-
-// NewVerifier returns a verifier that trusts these roots and no other: IntelRoot for
-// genuine platforms.
+// NewVerifier returns a verifier that trusts these roots and no others. Pass IntelRoot()
+// to verify genuine platforms.
 func NewVerifier(roots ...Root) *Verifier {
-	return &Verifier{roots: slices.Clone(roots), chains: make(map[digest]*pckChain), collateral: make(map[digest]*checked)}
+	return &Verifier{
+		roots:      slices.Clone(roots),
+		chains:     cache[pckChain]{limit: 1000},
+		collateral: cache[checkedCollateral]{limit: 50},
+	}
 }
 
-// Verify judges a quote by collateral, as of a time. The error is nil just when the
-// quote is trusted. It wraps ErrNotTrusted where it is not, and ErrIncomplete where
-// nothing is wrong, but not all could be looked at: without collateral (nil), or
-// with a quote of a trust domain. Then the Result says what was found. Without a
-// Result there was nothing to judge: the quote carries no certificate chain, or one
-// that cannot be read, or the arguments make no sense.
+// Verify verifies a quote with collateral, as of a time, and appraises it by a policy.
+//
+// The error is nil if and only if the quote is trusted. It is a *CheckError, which wraps
+// ErrNotTrusted, if a check failed. It wraps ErrIncomplete if no check failed but
+// something could not be checked: because there was no collateral (nil), or because the
+// quote is about a trust domain. In these cases the Result is not nil and has all checks.
+//
+// The Result is nil if there was nothing to verify: the quote has no certificate chain,
+// the chain or the collateral cannot be parsed, or an argument is invalid.
 func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, policy, at); err != nil {
 		return nil, err
 	}
-	chain, err := v.chain(q.Signature.CertificationData)
+	chain, err := v.cachedChain(q.Signature.CertificationData)
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: slices.Clone(chain.checks), Expires: earliest(chain.periods())}
-	detail, err := checkPeriods(chain.periods(), at, 0)
-	r.add("certificates valid", detail, err)
+	certificates := chain.periods()
+	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: slices.Clone(chain.checks), Expires: earliest(certificates)}
+	r.add(checkCertificatesValid(certificates, at))
 
-	var k *checked
+	var k *checkedCollateral
 	switch {
 	case q.TD != nil:
-		r.NotChecked = append(r.NotChecked, "TCB level and TDX module: quotes of trust domains are not judged here")
-		r.incomplete = true
+		r.omit(UncheckedTrustDomain)
 	case c == nil:
-		r.NotChecked = append(r.NotChecked, "revocation of the certificates", "TCB level of the platform, version of the quoting enclave")
-		r.incomplete = true
+		r.omit(UncheckedRevocation, UncheckedTCB)
 	default:
-		k = v.checked(c, chain)
-		r.Checks = append(r.Checks, k.checks...)
-		r.add("revocation", "neither the PCK certificate nor its CA nor the signer of TCB info and identity is revoked", k.checkRevocation(chain))
-		checkCollateralPeriods(r, k, policy, at)
+		k = v.cachedCollateral(c, chain)
+		r.add(k.checks...)
+		r.add(k.checkRevocation(chain))
+		r.addCollateralPeriods(k, policy, at)
 	}
 
-	checkQuotingEnclave(r, q, chain, k)
-	checkQuote(r, q)
-	if k != nil {
-		checkTCB(r, q, chain.platform, k, policy)
-		policy.checkEvaluation(r)
+	r.add(checkQEReport(q, chain.leaf))
+	if check, ok := checkQuotingEnclave(q, chain, k); ok {
+		r.add(check)
+	} else {
+		r.omit(UncheckedQuotingEnclave)
 	}
-	detail, err = checkDebug(q, policy.AllowDebug)
-	r.add("debug mode", detail, err)
+	r.add(checkKeyBinding(q), checkQuoteSignature(q), checkQEVendor(q.Header.VendorID))
+	if k != nil {
+		tcb, err := k.tcbLevel(chain.platform, q.Signature.QEReport.ISVSVN)
+		r.Status, r.TCBDate, r.Advisories, r.EvaluationDataNumber = tcb.status, tcb.date, tcb.advisories, tcb.evaluationDataNumber
+		r.add(policy.appraiseTCB(tcb, err)...)
+	}
+	r.add(policy.appraiseDebugMode(q))
 	if chain.platform != nil {
-		policy.checkPlatform(r, chain.platform)
+		r.add(policy.appraisePlatform(chain.platform)...)
 	}
 	if q.Enclave != nil {
-		policy.checkEnclave(r, q.Enclave)
+		checks, unchecked := policy.appraiseEnclave(q.Enclave)
+		r.add(checks...)
+		r.omit(unchecked...)
 	}
-	policy.checkReportData(r, q.ReportData())
-	r.Trusted = r.passed() && !r.incomplete
+	if policy.ReportData != nil {
+		r.add(policy.appraiseReportData(q.ReportData()))
+	} else {
+		r.omit(UncheckedReportData)
+	}
+	r.Trusted = r.passed() && !r.incomplete()
 	return r, r.Err()
+}
+
+// Check checks collateral without a quote, as of a time: that a trusted root is at the
+// head of all its chains, and that everything in it is signed and valid. It does not check
+// for which platforms the collateral is. The error is like that of Verify; the Result is
+// nil if the collateral cannot be parsed.
+func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
+	if err := v.checkArguments(c, Policy{}, at); err != nil {
+		return nil, err
+	}
+	chain, err := newCAChain(c)
+	if err != nil {
+		return nil, err
+	}
+	trusted, check := chain.checkRoot(v.roots)
+	certificates := []period{periodOf(chain.root), periodOf(chain.intermediate)}
+	r := &Result{Root: trusted.Name, Expires: earliest(certificates)}
+	r.add(check, chain.checkAuthorities(), checkCertificatesValid(certificates, at))
+
+	k := checkCollateral(c, chain)
+	r.add(k.checks...)
+	if k.rootCRL != nil {
+		r.add(k.checkAuthoritiesRevocation(chain))
+	}
+	r.addCollateralPeriods(k, Policy{}, at)
+	r.EvaluationDataNumber = k.evaluationDataNumber()
+	r.Trusted = r.passed()
+	return r, r.Err()
+}
+
+// addCollateralPeriods records whether collateral is valid and recent enough, and when
+// it expires.
+func (r *Result) addCollateralPeriods(k *checkedCollateral, policy Policy, at time.Time) {
+	periods := k.periods()
+	if len(periods) == 0 {
+		return // none of it could be read: those checks failed
+	}
+	if first := earliest(periods); first.Before(r.Expires) {
+		r.Expires = first
+	}
+	r.add(checkCollateralValid(periods, policy.AcceptExpired, at))
+	if policy.MaxCollateralAge != 0 {
+		r.add(policy.appraiseAge(k, at))
+	}
 }
 
 func (v *Verifier) checkArguments(c *Collateral, policy Policy, at time.Time) error {
 	if at.IsZero() {
-		return errors.New("attest: there is no time as of which to judge: nothing is valid then")
+		return errors.New("attest: no time of verification: nothing is valid at the zero time")
 	}
 	if len(v.roots) == 0 {
-		return errors.New("attest: nobody is trusted: IntelRoot is the root of genuine platforms")
+		return errors.New("attest: no trusted roots: pass IntelRoot() to verify genuine platforms")
 	}
 	for _, root := range v.roots {
 		if root.Key == nil {
-			return fmt.Errorf("attest: the root %q has no key", root.Name)
+			return fmt.Errorf("attest: trusted root %q has no key", root.Name)
 		}
 	}
 	if c != nil {
@@ -108,62 +154,4 @@ func (v *Verifier) checkArguments(c *Collateral, policy Policy, at time.Time) er
 		}
 	}
 	return policy.check()
-}
-
-// chain returns the chain in a quote, checked.
-func (v *Verifier) chain(data quote.CertificationData) (*pckChain, error) {
-	key := digest(sha256.Sum256(data.Data))
-	if chain := kept(v, v.chains, key); chain != nil && data.Type == quote.PCKChain {
-		return chain, nil
-	}
-	chain, err := newPCKChain(data)
-	if err != nil {
-		return nil, err
-	}
-	if chain.check(v.roots) {
-		keep(v, v.chains, key, chain, maxChains)
-	}
-	return chain, nil
-}
-
-// checked returns collateral for a chain, checked.
-func (v *Verifier) checked(c *Collateral, chain *pckChain) *checked {
-	hash := sha256.New()
-	for _, part := range [][]byte{
-		chain.root.Raw, chain.intermediate.Raw, c.RootCRL, c.PCKCRL,
-		[]byte(c.TCBInfo), c.TCBInfoSignature[:], []byte(c.TCBInfoIssuerChain),
-		[]byte(c.QEIdentity), c.QEIdentitySignature[:], []byte(c.QEIdentityIssuerChain),
-	} {
-		hash.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(part))))
-		hash.Write(part)
-	}
-	key := digest(hash.Sum(nil))
-	if k := kept(v, v.collateral, key); k != nil {
-		return k
-	}
-	k := new(checked)
-	if k.check(c, chain) {
-		keep(v, v.collateral, key, k, maxCollateral)
-	}
-	return k
-}
-
-// kept returns what is kept under a key, or nil.
-func kept[T any](v *Verifier, m map[digest]*T, key digest) *T {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return m[key]
-}
-
-// keep keeps what has passed all checks. When there is too much, any other goes.
-func keep[T any](v *Verifier, m map[digest]*T, key digest, value *T, most int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if len(m) >= most {
-		for other := range m {
-			delete(m, other)
-			break
-		}
-	}
-	m[key] = value
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"strings"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/attesttest"
-	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -31,17 +31,17 @@ func simulatedRoot(t testing.TB) attest.Root {
 	return root
 }
 
-func newIssuance(t testing.TB) *simulated.Issuance {
+func newIssuer(t testing.TB) *attesttest.Issuer {
 	t.Helper()
-	i, err := simulated.NewIssuance("node-1", today)
+	i, err := attesttest.NewIssuer("node-1", today)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return i
 }
 
-// issue signs a quote and its collateral.
-func issue(t testing.TB, i *simulated.Issuance, enclave sgx.ReportBody) (*quote.Quote, *attest.Collateral) {
+// issue returns a quote and its collateral.
+func issue(t testing.TB, i *attesttest.Issuer, enclave sgx.ReportBody) (*quote.Quote, *attest.Collateral) {
 	t.Helper()
 	q, err := i.Quote(enclave)
 	if err != nil {
@@ -62,36 +62,70 @@ func newKey() *ecdsa.PrivateKey {
 	return key
 }
 
-// revoke is a list with the serial number of a certificate.
-func revoke(list *x509.RevocationList, a simulated.Authority) {
-	list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
+// revoke puts the serial number of a certificate into a CRL.
+func revoke(crl *x509.RevocationList, a attesttest.Authority) {
+	crl.RevokedCertificateEntries = append(crl.RevokedCertificateEntries,
 		x509.RevocationListEntry{SerialNumber: a.Template.SerialNumber, RevocationTime: day(2026, 5, 1)})
 }
 
-// All that is wrong is found, and nothing else.
-func TestMisissued(t *testing.T) {
-	for _, m := range attesttest.Cases() {
-		t.Run(m.Name, func(t *testing.T) {
-			q, c := m.Make()
-			at := m.At
-			if at.IsZero() {
-				at = today
+// Verify finds what is wrong in each case, and nothing else.
+func TestInvalidEvidence(t *testing.T) {
+	for _, c := range attesttest.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			q, collateral, err := c.Issue()
+			if err != nil {
+				t.Fatal(err)
 			}
-			r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, m.Policy, at)
+			r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, collateral, c.Policy, c.At)
 			if r == nil {
 				t.Fatal(err)
 			}
-			checkFailures(t, r, err, nil, m.Failed...)
+			checkFailures(t, r, err, nil, c.Failed...)
 			var details []string
 			for _, check := range r.Checks {
 				if !check.Passed {
 					details = append(details, check.Detail)
 				}
 			}
-			if !strings.Contains(strings.Join(details, "\n"), m.Says) {
-				t.Errorf("it is said that %q, want %q", details, m.Says)
+			if !strings.Contains(strings.Join(details, "\n"), c.Detail) {
+				t.Errorf("details %q, want %q", details, c.Detail)
 			}
 		})
+	}
+}
+
+// The error of a verification is the first check that failed.
+func TestCheckError(t *testing.T) {
+	q, c := issue(t, newIssuer(t), sgx.ReportBody{Attributes: sgx.Attributes{Flags: sgx.FlagDebug}})
+	q.Enclave.ISVSVN++
+	r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, attest.Policy{}, today)
+	failed, ok := errors.AsType[*attest.CheckError](err)
+	if !ok || failed.Check != attest.CheckQuoteSignature || !errors.Is(err, attest.ErrNotTrusted) || errors.Is(err, attest.ErrIncomplete) || errors.Unwrap(err) != nil {
+		t.Errorf("%#v, %v", failed, err)
+	}
+
+	// Neither is lost in JSON.
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read attest.Result
+	if err := json.Unmarshal(text, &read); err != nil {
+		t.Fatal(err)
+	}
+	if again, ok := errors.AsType[*attest.CheckError](read.Err()); !ok || again.Error() != failed.Error() {
+		t.Errorf("from JSON: %v, want %v", read.Err(), failed)
+	}
+	q.Enclave.ISVSVN--
+	if r, err = attest.NewVerifier(simulatedRoot(t)).Verify(q, nil, attest.Policy{AllowDebug: true}, today); !errors.Is(err, attest.ErrIncomplete) || errors.Is(err, attest.ErrNotTrusted) {
+		t.Fatal(err)
+	}
+	if text, err = json.Marshal(r); err != nil {
+		t.Fatal(err)
+	}
+	read = attest.Result{}
+	if err := json.Unmarshal(text, &read); err != nil || !errors.Is(read.Err(), attest.ErrIncomplete) {
+		t.Errorf("from JSON: %v, %v", err, read.Err())
 	}
 }
 
@@ -104,17 +138,17 @@ func certificates(t testing.TB, q *quote.Quote) []*x509.Certificate {
 	return chain
 }
 
-// What a verifier remembers of one quote does not help another one.
+// What a verifier remembers of one quote does not affect another.
 func TestVerifierRemembers(t *testing.T) {
 	verifier := attest.NewVerifier(simulatedRoot(t))
-	good := newIssuance(t)
+	good := newIssuer(t)
 	q, c := issue(t, good, sgx.ReportBody{})
 	for range 2 {
 		if r, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
 			t.Fatalf("%+v, %v", r, err)
 		}
 	}
-	check := func(name string, q *quote.Quote, c *attest.Collateral, policy attest.Policy, at time.Time, failed ...string) {
+	check := func(name string, q *quote.Quote, c *attest.Collateral, policy attest.Policy, at time.Time, failed ...attest.CheckName) {
 		t.Helper()
 		t.Run(name, func(t *testing.T) {
 			r, err := verifier.Verify(q, c, policy, at)
@@ -124,41 +158,41 @@ func TestVerifierRemembers(t *testing.T) {
 			checkFailures(t, r, err, nil, failed...)
 		})
 	}
-	check("later", q, c, attest.Policy{}, today.AddDate(0, 2, 0), "collateral valid")
-	check("another policy", q, c, attest.Policy{ReportData: []byte{1}}, today, "report data")
+	check("later", q, c, attest.Policy{}, today.AddDate(0, 2, 0), attest.CheckCollateralValid)
+	check("another policy", q, c, attest.Policy{ReportData: []byte{1}}, today, attest.CheckReportData)
 
-	other, err := simulated.NewIssuance("node-2", today)
+	other, err := attesttest.NewIssuer("node-2", today)
 	if err != nil {
 		t.Fatal(err)
 	}
 	revoke(good.PCKCRL, other.PCK)
 	theirs, revoking := issue(t, good, sgx.ReportBody{})
-	check("a list with another platform", theirs, revoking, attest.Policy{}, today)
+	check("CRL with another platform", theirs, revoking, attest.Policy{}, today)
 	theirs, err = other.Quote(sgx.ReportBody{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	check("that platform", theirs, revoking, attest.Policy{}, today, "revocation")
-	check("that platform, by the list of before", theirs, c, attest.Policy{}, today)
+	check("the other platform", theirs, revoking, attest.Policy{}, today, attest.CheckRevocation)
+	check("the other platform with the former CRL", theirs, c, attest.Policy{}, today)
 
 	r, err := verifier.Verify(q, c, attest.Policy{}, today)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clear(r.Platform.FMSPC) // is the caller's
-	check("after a caller has written into the result", q, c, attest.Policy{}, today)
+	clear(r.Platform.FMSPC) // it belongs to the caller
+	check("after the caller has modified the result", q, c, attest.Policy{}, today)
 
 	changed := *c
 	changed.QEIdentity += " "
-	check("other collateral", q, &changed, attest.Policy{}, today, "QE identity", "quoting enclave", "TCB status")
+	check("other collateral", q, &changed, attest.Policy{}, today, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus)
 	q.Enclave.ISVSVN++
-	check("another quote", q, c, attest.Policy{}, today, "quote signature")
+	check("another quote", q, c, attest.Policy{}, today, attest.CheckQuoteSignature)
 }
 
-// Many may use a verifier at once.
-func TestVerifierAtOnce(t *testing.T) {
+// A verifier is safe for concurrent use.
+func TestVerifierConcurrently(t *testing.T) {
 	verifier := attest.NewVerifier(simulatedRoot(t))
-	q, c := issue(t, newIssuance(t), sgx.ReportBody{})
+	q, c := issue(t, newIssuer(t), sgx.ReportBody{})
 	var callers sync.WaitGroup
 	for range 8 {
 		callers.Go(func() {
@@ -182,24 +216,24 @@ func TestArguments(t *testing.T) {
 		change func(*quote.Quote, *attest.Collateral)
 		want   string
 	}{
-		{"no time", []attest.Root{root}, attest.Policy{}, time.Time{}, nil, "no time"},
-		{"nobody trusted", nil, attest.Policy{}, today, nil, "nobody is trusted"},
-		{"a root without a key", []attest.Root{{Name: "empty"}}, attest.Policy{}, today, nil, `"empty" has no key`},
-		{"expired for ever", []attest.Root{root}, attest.Policy{AcceptExpired: true}, today, nil, "for ever"},
-		{"a negative age", []attest.Root{root}, attest.Policy{MaxCollateralAge: -1}, today, nil, "negative"},
-		{"a long nonce", []attest.Root{root}, attest.Policy{ReportData: make([]byte, 65)}, today, nil, "65 bytes"},
-		{"a product of nobody", []attest.Root{root}, attest.Policy{ISVProdID: new(uint16)}, today, nil, "MRSigners"},
-		{"a version of nobody's", []attest.Root{root}, attest.Policy{MinISVSVN: 1}, today, nil, "MRSigners"},
-		{"revoked is fine", []attest.Root{root}, attest.Policy{Statuses: []attest.TCBStatus{attest.Revoked}}, today, nil, "Revoked"},
-		{"no list", []attest.Root{root}, attest.Policy{}, today, func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = nil }, "there is no pck_crl"},
+		{"no time", []attest.Root{root}, attest.Policy{}, time.Time{}, nil, "no time of verification"},
+		{"no roots", nil, attest.Policy{}, today, nil, "no trusted roots: pass IntelRoot()"},
+		{"root without a key", []attest.Root{{Name: "empty"}}, attest.Policy{}, today, nil, `"empty" has no key`},
+		{"expired forever", []attest.Root{root}, attest.Policy{AcceptExpired: true}, today, nil, "forever"},
+		{"negative age", []attest.Root{root}, attest.Policy{MaxCollateralAge: -1}, today, nil, "negative"},
+		{"long nonce", []attest.Root{root}, attest.Policy{ReportData: make([]byte, 65)}, today, nil, "65 bytes"},
+		{"product without a signer", []attest.Root{root}, attest.Policy{ISVProdID: new(uint16)}, today, nil, "MRSigners"},
+		{"version without a signer", []attest.Root{root}, attest.Policy{MinISVSVN: 1}, today, nil, "MRSigners"},
+		{"revoked accepted", []attest.Root{root}, attest.Policy{Statuses: []attest.TCBStatus{attest.Revoked}}, today, nil, "Revoked"},
+		{"no CRL", []attest.Root{root}, attest.Policy{}, today, func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = nil }, "pck_crl is missing"},
 		{"no chain", []attest.Root{root}, attest.Policy{}, today, func(q *quote.Quote, _ *attest.Collateral) {
 			q.Signature.CertificationData = quote.CertificationData{Type: quote.PPIDClear, Data: make([]byte, 36)}
 		}, "PPID in the clear"},
-		{"a broken chain", []attest.Root{root}, attest.Policy{}, today, func(q *quote.Quote, _ *attest.Collateral) {
+		{"truncated chain", []attest.Root{root}, attest.Policy{}, today, func(q *quote.Quote, _ *attest.Collateral) {
 			q.Signature.CertificationData.Data = q.Signature.CertificationData.Data[:1000]
 		}, "not complete PEM"},
 	} {
-		q, collateral := issue(t, newIssuance(t), sgx.ReportBody{})
+		q, collateral := issue(t, newIssuer(t), sgx.ReportBody{})
 		if c.change != nil {
 			c.change(q, collateral)
 		}
@@ -217,16 +251,27 @@ func TestParsePolicy(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		`{"mrSigner": []}`:            "unknown field",
-		`{"statuses": ["Fine"]}`:      `"Fine" is no TCB status`,
+		`{"statuses": ["Fine"]}`:      `unknown TCB status "Fine"`,
 		`{"statuses": ["Revoked"]}`:   "cannot be accepted",
 		`{"maxCollateralAge": "30d"}`: "maxCollateralAge",
-		`{"acceptExpired": true}`:     "for ever",
-		`{} {}`:                       "behind",
-		``:                            "EOF",
+		`{"acceptExpired": true}`:     "forever",
+		`{} {}`:                       "after top-level value",
+		``:                            "unexpected end",
 	} {
 		if _, err := attest.ParsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", text, err, want)
 		}
+	}
+}
+
+// A policy that its reader completes may be inconsistent, but has no unknown members.
+func TestUnmarshalPolicy(t *testing.T) {
+	p := attest.Policy{MaxCollateralAge: time.Hour, MinISVSVN: 1}
+	if err := json.Unmarshal([]byte(`{"acceptExpired": true, "minIsvSvn": 2}`), &p); err != nil || !p.AcceptExpired || p.MaxCollateralAge != time.Hour || p.MinISVSVN != 2 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := json.Unmarshal([]byte(`{"mrSigner": []}`), &p); err == nil || !strings.Contains(err.Error(), "unknown field") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -242,7 +287,7 @@ func TestZeroResultIsNotTrusted(t *testing.T) {
 	}
 }
 
-func TestParseRootRefuses(t *testing.T) {
+func TestParseRootErrors(t *testing.T) {
 	root := simulation.RootPEM()
 	for _, c := range []struct {
 		text []byte
@@ -260,7 +305,7 @@ func TestParseRootRefuses(t *testing.T) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	q, c := issue(b, newIssuance(b), sgx.ReportBody{})
+	q, c := issue(b, newIssuer(b), sgx.ReportBody{})
 	for _, known := range []struct {
 		name     string
 		verifier func() *attest.Verifier
@@ -283,9 +328,9 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// On as many threads as there are (-cpu).
+// The number of goroutines is that of -cpu.
 func BenchmarkVerifyParallel(b *testing.B) {
-	q, c := issue(b, newIssuance(b), sgx.ReportBody{})
+	q, c := issue(b, newIssuer(b), sgx.ReportBody{})
 	verifier := attest.NewVerifier(simulatedRoot(b))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -297,7 +342,7 @@ func BenchmarkVerifyParallel(b *testing.B) {
 	})
 }
 
-// What one P-256 verification takes here.
+// One P-256 verification, for comparison.
 func BenchmarkP256(b *testing.B) {
 	key := newKey()
 	digest := make([]byte, 32)

@@ -2,12 +2,13 @@ package quote
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
-// MarshalBinary returns the bytes of the quote. It fails where Parse would refuse
-// them: an unknown version, a body that fits neither BodyType nor the TEE, or a
-// part that is too long. Reserved bytes pass as they are.
+// MarshalBinary returns the bytes of the quote. It fails if the version is unknown, if
+// the body matches neither BodyType nor the TEE, and if a part is too long: Parse would
+// refuse such a quote. Reserved bytes are written as they are.
 func (q *Quote) MarshalBinary() ([]byte, error) {
 	p, err := q.SignedBytes()
 	if err != nil {
@@ -21,14 +22,14 @@ func (q *Quote) MarshalBinary() ([]byte, error) {
 	return append(p, signature...), nil
 }
 
-// SignedBytes returns the part of the quote that the attestation key signs: the
-// header and the body, without the signature data length.
+// SignedBytes returns the part of the quote that the attestation key signs: header and
+// body, without the signature data length.
 func (q *Quote) SignedBytes() ([]byte, error) {
 	if v := q.Header.Version; v < Version3 || v > Version5 {
-		return nil, fmt.Errorf("quote: version %d: %w", v, ErrUnsupported)
+		return nil, fmt.Errorf("quote: marshal: %w: version %d", ErrUnsupported, v)
 	}
 	if (q.BodyType == BodySGX) != (q.Header.TEE == SGX) {
-		return nil, fmt.Errorf("quote: a body of %s in a quote for %s", q.BodyType, q.Header.TEE)
+		return nil, fmt.Errorf("quote: marshal: body type %s in a quote for %s", q.BodyType, q.Header.TEE)
 	}
 	p := q.Header.append(nil)
 	if q.Header.Version == Version5 {
@@ -40,12 +41,12 @@ func (q *Quote) SignedBytes() ([]byte, error) {
 	case q.Enclave != nil && q.TD == nil:
 		p, _ = q.Enclave.AppendBinary(p)
 	case q.TD != nil && q.Enclave == nil:
-		p = q.TD.appendTo(p)
+		p, _ = q.TD.AppendBinary(p)
 	default:
-		return nil, fmt.Errorf("quote: exactly one of the bodies Enclave and TD must be set")
+		return nil, errors.New("quote: marshal: exactly one of Enclave and TD must be set")
 	}
 	if size := len(p) - start; size != q.BodyType.size() {
-		return nil, fmt.Errorf("quote: the body has %d bytes, which is not %s", size, q.BodyType)
+		return nil, fmt.Errorf("quote: marshal: body has %d bytes, want %d for %s", size, q.BodyType.size(), q.BodyType)
 	}
 	return p, nil
 }
@@ -62,10 +63,10 @@ func (h Header) append(p []byte) []byte {
 
 func (s *SignatureData) append(p []byte, v Version) ([]byte, error) {
 	if len(s.QEAuthData) > MaxQEAuthData {
-		return nil, fmt.Errorf("quote: %d bytes of QE authentication data; at most %d", len(s.QEAuthData), MaxQEAuthData)
+		return nil, fmt.Errorf("quote: marshal: %d bytes of QE authentication data, want at most %d", len(s.QEAuthData), MaxQEAuthData)
 	}
 	if len(s.CertificationData.Data) > MaxCertificationData {
-		return nil, fmt.Errorf("quote: %d bytes of certification data; at most %d", len(s.CertificationData.Data), MaxCertificationData)
+		return nil, fmt.Errorf("quote: marshal: %d bytes of certification data, want at most %d", len(s.CertificationData.Data), MaxCertificationData)
 	}
 	p = append(p, s.Signature[:]...)
 	p = append(p, s.AttestationKey[:]...)

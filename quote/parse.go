@@ -4,16 +4,18 @@ import (
 	"fmt"
 
 	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/tdx"
 )
 
-// MaxQEAuthData and MaxCertificationData bound the two parts of free length.
-// Intel's QE writes 32 bytes of the one and at most 12,294 of the other.
+// MaxQEAuthData and MaxCertificationData are the maximum lengths in bytes of the two
+// parts of variable length. Intel's QE writes 32 bytes of the first and at most 12,294
+// of the second.
 const (
 	MaxQEAuthData        = 1024
 	MaxCertificationData = 48 << 10
 )
 
-// Parse reads a quote that fills data exactly.
+// Parse reads a quote, which must be all of data. Its error is a *FormatError.
 func Parse(data []byte) (*Quote, error) {
 	q, rest, err := ParsePrefix(data)
 	if err != nil {
@@ -25,9 +27,9 @@ func Parse(data []byte) (*Quote, error) {
 	return q, nil
 }
 
-// ParsePrefix reads the quote at the start of data and returns what follows it:
-// some interfaces hand out quotes in buffers that are too large. The quote
-// itself is read as strictly as by Parse.
+// ParsePrefix reads the quote at the start of data and returns the bytes after it:
+// some interfaces return quotes in buffers that are larger. It reads the quote itself
+// as strictly as Parse does.
 func ParsePrefix(data []byte) (q *Quote, rest []byte, err error) {
 	r := &reader{data: data}
 	q = &Quote{Header: readHeader(r)}
@@ -37,7 +39,7 @@ func ParsePrefix(data []byte) (q *Quote, rest []byte, err error) {
 		body := readEnclaveBody(r, "report body")
 		q.Enclave = &body
 	case BodyTDX10, BodyTDX15:
-		q.TD = readTDReport(r, q.BodyType)
+		q.TD = readTDBody(r, "report body", q.BodyType)
 	}
 	signature := r.section("signature data", r.uint32("signature data length"))
 	q.Signature = readSignatureData(signature, q.Header.Version)
@@ -64,25 +66,25 @@ func readHeader(r *reader) Header {
 		h.TEE = TEE(r.uint32("TEE type"))
 		r.zero("reserved", 4)
 	default:
-		r.fail("version", 0, fmt.Errorf("%w: %d; versions 3, 4 and 5 are", ErrUnsupported, h.Version))
+		r.fail("version", 0, fmt.Errorf("%w: %d, want 3, 4 or 5", ErrUnsupported, h.Version))
 	}
 	if h.KeyType != KeyECDSAP256 {
-		r.fail("attestation key type", 2, fmt.Errorf("%w: %d; 2 (ECDSA-P256) is", ErrUnsupported, h.KeyType))
+		r.fail("attestation key type", 2, fmt.Errorf("%w: %d, want 2 (ECDSA-P256)", ErrUnsupported, h.KeyType))
 	}
 	r.fill("QE vendor ID", h.VendorID[:])
 	r.fill("user data", h.UserData[:])
 	return h
 }
 
-// readBodyType finds out what body follows, and passes over the descriptor of
-// version 5.
+// readBodyType returns the type of the body that follows. In version 5 it reads the
+// body descriptor for that.
 func readBodyType(r *reader, h Header) BodyType {
 	if r.err != nil {
 		return 0
 	}
 	const teeOffset = 4
 	if h.TEE != SGX && h.TEE != TDX {
-		r.fail("TEE type", teeOffset, fmt.Errorf("%w: %#x; 0 (SGX) and 0x81 (TDX) are", ErrUnsupported, uint32(h.TEE)))
+		r.fail("TEE type", teeOffset, fmt.Errorf("%w: %#x, want 0 (SGX) or 0x81 (TDX)", ErrUnsupported, uint32(h.TEE)))
 		return 0
 	}
 	if h.Version != Version5 {
@@ -97,11 +99,11 @@ func readBodyType(r *reader, h Header) BodyType {
 	switch {
 	case r.err != nil:
 	case t.size() == 0:
-		r.fail("body type", offset, fmt.Errorf("%w: %d; types 1 to 3 are", ErrUnsupported, uint16(t)))
+		r.fail("body type", offset, fmt.Errorf("%w: %d, want 1 to 3", ErrUnsupported, uint16(t)))
 	case (t == BodySGX) != (h.TEE == SGX):
-		r.fail("body type", offset, fmt.Errorf("%w: a body of type %d in a quote for %s", ErrUnsupported, uint16(t), h.TEE))
+		r.fail("body type", offset, fmt.Errorf("%w: type %d in a quote for %s", ErrUnsupported, uint16(t), h.TEE))
 	case uint32(t.size()) != size:
-		r.fail("body size", offset+2, fmt.Errorf("%w: %d; a body of type %d has %d", ErrLength, size, uint16(t), t.size()))
+		r.fail("body size", offset+2, fmt.Errorf("%w: %d, want %[3]d for type %[4]d", ErrLength, size, t.size(), uint16(t)))
 	}
 	return t
 }
@@ -122,6 +124,19 @@ func readEnclaveBody(r *reader, field string) sgx.ReportBody {
 	return body
 }
 
+func readTDBody(r *reader, field string, t BodyType) *tdx.ReportBody {
+	offset := r.offset
+	b := r.next(field, t.size())
+	if b == nil {
+		return nil
+	}
+	body := new(tdx.ReportBody)
+	if err := body.UnmarshalBinary(b); err != nil {
+		r.fail(field, offset, err)
+	}
+	return body
+}
+
 func readSignatureData(r *reader, v Version) SignatureData {
 	var s SignatureData
 	r.fill("signature", s.Signature[:])
@@ -130,10 +145,10 @@ func readSignatureData(r *reader, v Version) SignatureData {
 		readCertifiedQEReport(r, &s)
 		return s
 	}
-	// Since version 4 the QE's report is itself certification data, of type 6.
+	// Since version 4 the QE report is itself certification data, of type 6.
 	offset := r.offset
 	if t := CertificationDataType(r.uint16("certification data type")); r.err == nil && t != QEReportCertificationData {
-		r.fail("certification data type", offset, fmt.Errorf("%w: %d; version %d has 6 (QE report certification data)", ErrUnsupported, uint16(t), v))
+		r.fail("certification data type", offset, fmt.Errorf("%w: %d, want 6 (QE report certification data)", ErrUnsupported, uint16(t)))
 	}
 	inner := r.section("QE report certification data", r.uint32("certification data size"))
 	readCertifiedQEReport(inner, &s)
@@ -141,27 +156,27 @@ func readSignatureData(r *reader, v Version) SignatureData {
 	return s
 }
 
-// readCertifiedQEReport reads the QE's report, its signature and what certifies
-// the key of that.
+// readCertifiedQEReport reads the QE report, its signature, the QE authentication data
+// and the certification data.
 func readCertifiedQEReport(r *reader, s *SignatureData) {
 	s.QEReport = readEnclaveBody(r, "QE report")
 	r.fill("QE report signature", s.QEReportSignature[:])
 	offset := r.offset
 	n := int(r.uint16("QE authentication data size"))
 	if n > MaxQEAuthData {
-		r.fail("QE authentication data size", offset, fmt.Errorf("%w: %d; at most %d", ErrLength, n, MaxQEAuthData))
+		r.fail("QE authentication data size", offset, fmt.Errorf("%w: %d, want at most %d", ErrLength, n, MaxQEAuthData))
 	}
 	s.QEAuthData = r.bytes("QE authentication data", n)
 
 	offset = r.offset
 	s.CertificationData.Type = CertificationDataType(r.uint16("certification data type"))
 	if r.err == nil && !s.CertificationData.Type.innermost() {
-		r.fail("certification data type", offset, fmt.Errorf("%w: %d; types 1 to 5 and 7 are", ErrUnsupported, uint16(s.CertificationData.Type)))
+		r.fail("certification data type", offset, fmt.Errorf("%w: %d, want 1 to 5 or 7", ErrUnsupported, uint16(s.CertificationData.Type)))
 	}
 	offset = r.offset
 	size := r.uint32("certification data size")
 	if size > MaxCertificationData {
-		r.fail("certification data size", offset, fmt.Errorf("%w: %d; at most %d", ErrLength, size, MaxCertificationData))
+		r.fail("certification data size", offset, fmt.Errorf("%w: %d, want at most %d", ErrLength, size, MaxCertificationData))
 		return
 	}
 	s.CertificationData.Data = r.bytes("certification data", int(size))

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,9 +14,10 @@ import (
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
+	"github.com/confcom/confcom/tdx"
 )
 
-// sample returns a quote of the given kind with other bytes in every field.
+// sample returns a quote of the given kind with different bytes in every field.
 func sample(version quote.Version, body quote.BodyType) *quote.Quote {
 	q := &quote.Quote{
 		Header:   quote.Header{Version: version, KeyType: quote.KeyECDSAP256, VendorID: quote.IntelVendorID(), UserData: quote.UserData{1, 2, 3}},
@@ -30,10 +30,10 @@ func sample(version quote.Version, body quote.BodyType) *quote.Quote {
 		q.Enclave = &sgx.ReportBody{MREnclave: sgx.Measurement{4}, ISVSVN: 5, ReportData: sgx.ReportData{6}}
 	} else {
 		q.Header.TEE = quote.TDX
-		q.TD = &quote.TDReport{MRTD: quote.Measurement384{7}, ReportData: sgx.ReportData{8}}
+		q.TD = &tdx.ReportBody{MRTD: tdx.Measurement{7}, ReportData: sgx.ReportData{8}}
 	}
 	if body == quote.BodyTDX15 {
-		q.TD.TDX15 = &quote.TDX15{MRServiceTD: quote.Measurement384{9}}
+		q.TD.TDX15 = &tdx.ReportBody15{MRServiceTD: tdx.Measurement{9}}
 	}
 	q.Signature = quote.SignatureData{
 		Signature: quote.Signature{10}, AttestationKey: quote.PublicKey{11},
@@ -65,7 +65,7 @@ func marshal(t testing.TB, q *quote.Quote) []byte {
 	return data
 }
 
-func TestEveryKindReturns(t *testing.T) {
+func TestRoundTrip(t *testing.T) {
 	for _, k := range kinds {
 		data := marshal(t, sample(k.version, k.body))
 		q, err := quote.Parse(data)
@@ -74,7 +74,7 @@ func TestEveryKindReturns(t *testing.T) {
 			continue
 		}
 		if again := marshal(t, q); !bytes.Equal(data, again) {
-			t.Errorf("version %d, %s: the bytes changed", k.version, k.body)
+			t.Errorf("version %d, %s: marshals to different bytes", k.version, k.body)
 		}
 		if q.ReportData() != sample(k.version, k.body).ReportData() {
 			t.Errorf("version %d, %s: report data %s", k.version, k.body, q.ReportData())
@@ -85,8 +85,7 @@ func TestEveryKindReturns(t *testing.T) {
 	}
 }
 
-// A quote that ends early is refused wherever it ends, and the error points
-// into what is there.
+// A quote that is truncated anywhere is refused, with an offset inside the data.
 func TestTruncatedAnywhere(t *testing.T) {
 	for _, k := range kinds {
 		data := marshal(t, sample(k.version, k.body))
@@ -100,7 +99,7 @@ func TestTruncatedAnywhere(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	put16 := func(at int, v uint16) func([]byte) []byte {
 		return func(b []byte) []byte { binary.LittleEndian.PutUint16(b[at:], v); return b }
 	}
@@ -145,7 +144,7 @@ func TestRefusals(t *testing.T) {
 		{"certification data a byte too long", v3, put32(certSize, quote.MaxCertificationData+1), quote.ErrLength, "certification data size", certSize},
 		{"certification data of 4 GiB", v3, put32(certSize, 0xffffffff), quote.ErrLength, "certification data size", certSize},
 		{"certification data too short", v3, put32(certSize, 35), quote.ErrTrailing, "signature data", end - 1},
-		{"a byte behind", v3, func(b []byte) []byte { return append(b, 0) }, quote.ErrTrailing, "quote", end},
+		{"a byte after it", v3, func(b []byte) []byte { return append(b, 0) }, quote.ErrTrailing, "quote", end},
 		{"TEE type", v4, put32(4, 1), quote.ErrUnsupported, "TEE type", 4},
 		{"reserved since version 4", v4, put32(8, 1), quote.ErrReserved, "reserved", 8},
 		{"outer certification data type", v4, put16(48+584+4+128, 5), quote.ErrUnsupported, "certification data type", 48 + 584 + 4 + 128},
@@ -165,7 +164,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The longest parts that are allowed.
+// Parts of the maximum length are accepted.
 func TestLongestParts(t *testing.T) {
 	q := sample(quote.Version3, quote.BodySGX)
 	q.Signature.QEAuthData = make([]byte, quote.MaxQEAuthData)
@@ -175,10 +174,10 @@ func TestLongestParts(t *testing.T) {
 	}
 }
 
-func TestMarshalRefusesWhatParseWould(t *testing.T) {
+func TestMarshalRefusals(t *testing.T) {
 	for name, change := range map[string]func(*quote.Quote){
 		"no body":         func(q *quote.Quote) { q.Enclave = nil },
-		"two bodies":      func(q *quote.Quote) { q.TD = &quote.TDReport{} },
+		"two bodies":      func(q *quote.Quote) { q.TD = &tdx.ReportBody{} },
 		"other body type": func(q *quote.Quote) { q.BodyType = quote.BodyTDX10 },
 		"unknown version": func(q *quote.Quote) { q.Header.Version = 9 },
 		"other TEE":       func(q *quote.Quote) { q.Header.TEE = quote.TDX },
@@ -188,7 +187,7 @@ func TestMarshalRefusesWhatParseWould(t *testing.T) {
 		q := sample(quote.Version3, quote.BodySGX)
 		change(q)
 		if _, err := q.MarshalBinary(); err == nil {
-			t.Errorf("%s: was marshalled", name)
+			t.Errorf("%s: marshalled", name)
 		}
 	}
 }
@@ -217,23 +216,23 @@ func TestPlatformID(t *testing.T) {
 		{Type: quote.PCKChain, Data: make([]byte, 36)},
 	} {
 		if id, err := c.PlatformID(); err == nil {
-			t.Errorf("%s of %d bytes gave %+v", c.Type, len(c.Data), id)
+			t.Errorf("%s of %d bytes: PlatformID() = %+v", c.Type, len(c.Data), id)
 		}
 	}
 }
 
-func TestCertificatesRefuse(t *testing.T) {
+func TestCertificatesErrors(t *testing.T) {
 	for _, c := range []struct {
 		data quote.CertificationData
 		want string
 	}{
-		{quote.CertificationData{Type: quote.PPIDClear}, "not certificates"},
-		{quote.CertificationData{Type: quote.PCKChain}, "0 certificates, not 3"},
-		{quote.CertificationData{Type: quote.PCKChain, Data: []byte("hello")}, "certificate 1 is not complete PEM"},
-		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("junk\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}, "no PEM certificate where number 1"},
-		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("-----BEGIN CERTIFICATE-----\n!\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}, "number 1"},
-		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("-----BEGIN POTATO-----\nAAAA\n-----END POTATO-----\n")}, "number 1"},
-		{quote.CertificationData{Type: quote.PCKChain, Data: []byte("-----BEGIN CERTIFICATE-----\nAAAA\n")}, "certificate 1 is not complete PEM"},
+		{quote.CertificationData{Type: quote.PPIDClear}, "want a PCK certificate or its chain"},
+		{quote.CertificationData{Type: quote.PCKChain}, "0 certificates, want 3"},
+		{quote.CertificationData{Type: quote.PCKChain, Data: []byte("hello")}, "certificate 1: not complete PEM"},
+		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("junk\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}, "certificate 1: not a PEM certificate"},
+		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("-----BEGIN CERTIFICATE-----\n!\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}, "certificate 1: not a PEM certificate"},
+		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("-----BEGIN POTATO-----\nAAAA\n-----END POTATO-----\n")}, "certificate 1: not a PEM certificate"},
+		{quote.CertificationData{Type: quote.PCKChain, Data: []byte("-----BEGIN CERTIFICATE-----\nAAAA\n")}, "certificate 1: not complete PEM"},
 		{quote.CertificationData{Type: quote.PCKLeaf, Data: []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")}, "certificate 1: x509"},
 	} {
 		_, err := c.data.Certificates()
@@ -243,18 +242,18 @@ func TestCertificatesRefuse(t *testing.T) {
 	}
 }
 
-func TestPublicKeyMustBeOnTheCurve(t *testing.T) {
+func TestPublicKeyOffCurve(t *testing.T) {
 	if _, err := (quote.PublicKey{1}).ECDSA(); err == nil {
-		t.Error("a point off the curve became a key")
+		t.Error("ECDSA returned a key for a point off the curve")
 	}
 }
 
-// vectors is the folder of genuine quotes beside the checkout.
+// vectors is the directory of genuine quotes beside the checkout.
 const vectors = "../../shared/vectors"
 
 func TestGenuineQuotes(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("NOT RUN: no genuine quotes here: %v", err)
+		t.Skipf("NOT RUN: no genuine quotes: %v", err)
 	}
 	for _, v := range []struct {
 		file     string
@@ -287,14 +286,14 @@ func TestGenuineQuotes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := append(marshal(t, q), rest...); !bytes.Equal(got, data) {
-				t.Error("marshals to other bytes")
+				t.Error("marshals to different bytes")
 			}
 			if _, err := quote.Parse(data); errors.Is(err, quote.ErrTrailing) != (v.trailing > 0) {
-				t.Errorf("%d trailing bytes: Parse says %v", v.trailing, err)
+				t.Errorf("%d trailing bytes: Parse: %v", v.trailing, err)
 			}
 			cd := q.Signature.CertificationData
 			if q.Header.Version != v.version || q.BodyType != v.body || cd.Type != v.certData || len(rest) != v.trailing {
-				t.Errorf("version %d, %s, %s, %d bytes behind", q.Header.Version, q.BodyType, cd.Type, len(rest))
+				t.Errorf("version %d, %s, %s, %d trailing bytes", q.Header.Version, q.BodyType, cd.Type, len(rest))
 			}
 			if q.Header.VendorID != quote.IntelVendorID() {
 				t.Errorf("vendor %s", q.Header.VendorID)
@@ -310,10 +309,10 @@ func TestGenuineQuotes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := chain[0].Subject.CommonName; got != "Intel SGX PCK Certificate" {
-				t.Errorf("the leaf is %q", got)
+				t.Errorf("leaf: %q", got)
 			}
 			if got := chain[2].Subject.CommonName; got != "Intel SGX Root CA" {
-				t.Errorf("the root is %q", got)
+				t.Errorf("root: %q", got)
 			}
 		})
 	}
@@ -347,7 +346,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			var format *quote.FormatError
 			if !errors.As(err, &format) {
-				t.Fatalf("not a format error: %v", err)
+				t.Fatalf("not a FormatError: %v", err)
 			}
 			return
 		}
@@ -356,33 +355,28 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(append(again, rest...), data) {
-			t.Fatal("marshals to other bytes")
+			t.Fatal("marshals to different bytes")
 		}
-		// Whatever the data says, these must return.
+		// These must not panic.
 		_, _ = q.Signature.CertificationData.Certificates()
 		_, _ = q.Signature.CertificationData.PlatformID()
 		_, _ = q.Signature.AttestationKey.ECDSA()
 	})
 }
 
-func ExampleParse() {
-	data, err := sample(quote.Version3, quote.BodySGX).MarshalBinary() // as a quote helper hands it out
-	if err != nil {
-		fmt.Println(err)
-		return
+// The numbers are those of Intel's headers.
+func TestLayout(t *testing.T) {
+	if quote.HeaderSize != 48 || quote.OffsetReportBody != 48 || quote.OffsetSignatureDataLen != 432 || quote.OffsetSignatureData != 436 {
+		t.Error(quote.HeaderSize, quote.OffsetReportBody, quote.OffsetSignatureDataLen, quote.OffsetSignatureData)
 	}
-	q, err := quote.Parse(data)
-	if err != nil {
-		fmt.Println(err)
-		return
+	for _, k := range kinds[:2] { // SGX quotes of versions 3 and 4
+		q := sample(k.version, k.body)
+		data := marshal(t, q)
+		body, _ := q.Enclave.MarshalBinary()
+		if n := binary.LittleEndian.Uint32(data[quote.OffsetSignatureDataLen:]); int(n) != len(data)-quote.OffsetSignatureData ||
+			!bytes.Equal(data[quote.OffsetReportBody:quote.OffsetSignatureDataLen], body) ||
+			!bytes.Equal(data[quote.OffsetSignatureData:][:64], q.Signature.Signature[:]) {
+			t.Errorf("version %d: the constants do not match the quote", k.version)
+		}
 	}
-	fmt.Println(q.Header.TEE, "quote version", q.Header.Version, "signed with", q.Header.KeyType)
-	fmt.Println("MRENCLAVE", q.Enclave.MREnclave)
-
-	_, err = quote.Parse(data[:100])
-	fmt.Println(err)
-	// Output:
-	// SGX quote version 3 signed with ECDSA-P256
-	// MRENCLAVE 0400000000000000000000000000000000000000000000000000000000000000
-	// quote: report body at offset 48: data ends here: 52 bytes are left of 384
 }

@@ -7,23 +7,24 @@ import (
 	"slices"
 )
 
-// The kinds of format errors; a *FormatError wraps one of them.
+// The causes of format errors. A *FormatError wraps one of them.
 var (
-	// ErrTruncated: the data ends before the field does.
+	// ErrTruncated means that the data ends before the field does.
 	ErrTruncated = errors.New("data ends here")
-	// ErrTrailing: bytes follow where the structure is over.
+	// ErrTrailing means that bytes follow the end of the structure.
 	ErrTrailing = errors.New("bytes left over")
-	// ErrReserved: bytes that must be zero are not.
+	// ErrReserved means that a reserved byte is not zero.
 	ErrReserved = errors.New("reserved bytes are not zero")
-	// ErrUnsupported: a version or type that this package does not read.
+	// ErrUnsupported means a version or type that this package does not read.
 	ErrUnsupported = errors.New("not supported")
-	// ErrLength: a length that the field cannot have.
-	ErrLength = errors.New("impossible length")
+	// ErrLength means a length that the field cannot have.
+	ErrLength = errors.New("invalid length")
 )
 
-// FormatError says which field of a quote cannot be read.
+// FormatError is returned for a quote that cannot be parsed. It has the field at which
+// parsing failed.
 type FormatError struct {
-	Field  string // as Intel's specification names it
+	Field  string // the name in Intel's specification
 	Offset int    // in bytes from the start of the quote
 	Err    error
 }
@@ -34,12 +35,12 @@ func (e *FormatError) Error() string {
 
 func (e *FormatError) Unwrap() error { return e.Err }
 
-// reader walks over bytes and remembers the first fault. After a fault every
-// read returns zeros, so that a structure is read without a check per field.
+// reader reads bytes and keeps the first error. After an error every read returns
+// zeros, so that a structure is read without a check after each field.
 type reader struct {
-	data   []byte // what is left
+	data   []byte // not yet read
 	offset int    // of data[0] in the quote
-	err    error  // the first fault
+	err    error  // the first error
 }
 
 func (r *reader) fail(field string, offset int, err error) {
@@ -48,10 +49,10 @@ func (r *reader) fail(field string, offset int, err error) {
 	}
 }
 
-// next returns the next n bytes without copying them; nil after a fault.
+// next returns the next n bytes without copying them, or nil after an error.
 func (r *reader) next(field string, n int) []byte {
 	if r.err == nil && n > len(r.data) {
-		r.fail(field, r.offset, fmt.Errorf("%w: %d bytes are left of %d", ErrTruncated, len(r.data), n))
+		r.fail(field, r.offset, fmt.Errorf("%w: %d bytes left, want %d", ErrTruncated, len(r.data), n))
 	}
 	if r.err != nil {
 		return nil
@@ -80,14 +81,7 @@ func (r *reader) uint32(field string) uint32 {
 	return 0
 }
 
-func (r *reader) bits(field string) TDBits {
-	if b := r.next(field, 8); b != nil {
-		return TDBits(binary.LittleEndian.Uint64(b))
-	}
-	return 0
-}
-
-// zero passes over n reserved bytes.
+// zero skips n reserved bytes, which must be zero.
 func (r *reader) zero(field string, n int) {
 	offset := r.offset
 	if i := slices.IndexFunc(r.next(field, n), func(b byte) bool { return b != 0 }); i >= 0 {
@@ -95,18 +89,18 @@ func (r *reader) zero(field string, n int) {
 	}
 }
 
-// section returns a reader of the next n bytes alone. Its fault, and bytes
-// that it leaves, become r's through close.
+// section returns a reader of the next n bytes. The caller closes it with close, which
+// hands its error to r.
 func (r *reader) section(field string, n uint32) *reader {
 	if uint64(n) > uint64(len(r.data)) {
-		r.fail(field, r.offset, fmt.Errorf("%w: %d bytes are left of %d", ErrTruncated, len(r.data), n))
+		r.fail(field, r.offset, fmt.Errorf("%w: %d bytes left, want %d", ErrTruncated, len(r.data), n))
 		return &reader{offset: r.offset, err: r.err}
 	}
 	offset := r.offset
 	return &reader{data: r.next(field, int(n)), offset: offset, err: r.err}
 }
 
-// close ends a section, which must have been read to its end.
+// close ends a section, all of which must have been read.
 func (r *reader) close(section *reader, field string) {
 	section.end(field)
 	if r.err == nil {
@@ -114,6 +108,7 @@ func (r *reader) close(section *reader, field string) {
 	}
 }
 
+// end checks that all bytes have been read.
 func (r *reader) end(field string) {
 	if len(r.data) > 0 {
 		r.fail(field, r.offset, fmt.Errorf("%w: %d", ErrTrailing, len(r.data)))

@@ -5,22 +5,25 @@ import (
 	"fmt"
 )
 
-// The fixed-size byte strings of the SGX structures. Their text form, and with
-// it their JSON form, is lower-case hex in memory order.
+// The fixed-size byte strings of the SGX structures. Their text form, which is
+// also their JSON form, is lower-case hexadecimal in memory order.
 type (
 	// CPUSVN is the security version of the processor and its microcode, in the
-	// processor's own encoding: it may be compared for equality only.
+	// processor's own encoding: it can be compared for equality only.
 	CPUSVN [16]byte
-	// Measurement is a SHA-256 hash that names an enclave (MRENCLAVE) or the key
-	// that signed it (MRSIGNER).
+	// Measurement is a SHA-256 hash that identifies an enclave (MRENCLAVE) or the
+	// key that signed it (MRSIGNER).
 	Measurement [32]byte
-	// ReportData is what an enclave binds to its REPORT.
+	// ReportData is the data that an enclave binds to its REPORT, such as a nonce
+	// or the hash of a public key.
 	ReportData [64]byte
-	// ConfigID names a configuration that the enclave was launched with (KSS).
+	// ConfigID identifies the configuration that the enclave was launched with
+	// (KSS, key separation and sharing).
 	ConfigID [64]byte
 	// ID16 is a 16-byte identifier: ISVEXTPRODID and ISVFAMILYID.
 	ID16 [16]byte
-	// KeyID is the wear-out protection value of a report key.
+	// KeyID is the value from which a report key is derived besides its target
+	// (wear-out protection).
 	KeyID [32]byte
 	// MAC is an AES-128-CMAC under the report key of the target enclave.
 	MAC [16]byte
@@ -34,7 +37,7 @@ func (v ID16) String() string        { return hex.EncodeToString(v[:]) }
 func (v KeyID) String() string       { return hex.EncodeToString(v[:]) }
 func (v MAC) String() string         { return hex.EncodeToString(v[:]) }
 
-// MarshalText returns the value in hex.
+// MarshalText returns the value in hexadecimal.
 func (v CPUSVN) MarshalText() ([]byte, error)      { return []byte(v.String()), nil }
 func (v Measurement) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 func (v ReportData) MarshalText() ([]byte, error)  { return []byte(v.String()), nil }
@@ -43,7 +46,7 @@ func (v ID16) MarshalText() ([]byte, error)        { return []byte(v.String()), 
 func (v KeyID) MarshalText() ([]byte, error)       { return []byte(v.String()), nil }
 func (v MAC) MarshalText() ([]byte, error)         { return []byte(v.String()), nil }
 
-// UnmarshalText reads hex, which must have exactly the value's length.
+// UnmarshalText reads hexadecimal digits, exactly two for each byte.
 func (v *CPUSVN) UnmarshalText(text []byte) error      { return decodeHex(v[:], text) }
 func (v *Measurement) UnmarshalText(text []byte) error { return decodeHex(v[:], text) }
 func (v *ReportData) UnmarshalText(text []byte) error  { return decodeHex(v[:], text) }
@@ -54,12 +57,12 @@ func (v *MAC) UnmarshalText(text []byte) error         { return decodeHex(v[:], 
 
 func decodeHex(dst, text []byte) error {
 	if len(text) != hex.EncodedLen(len(dst)) {
-		return fmt.Errorf("sgx: %d hex digits where %d are needed", len(text), hex.EncodedLen(len(dst)))
+		return fmt.Errorf("sgx: decode hexadecimal: %d digits, want %d", len(text), hex.EncodedLen(len(dst)))
 	}
-	// Decode aside: a value that cannot be read stays as it was.
+	// Decode into a copy: an error must leave dst unchanged.
 	b := make([]byte, len(dst))
 	if _, err := hex.Decode(b, text); err != nil {
-		return fmt.Errorf("sgx: %w", err)
+		return fmt.Errorf("sgx: decode hexadecimal: %w", err)
 	}
 	copy(dst, b)
 	return nil

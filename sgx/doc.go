@@ -1,13 +1,20 @@
-// Package sgx holds the data structures of the SGX hardware: the REPORT that
-// EREPORT writes, its body, and the TARGETINFO that says for whom it is written.
+// Package sgx has the data structures of SGX (Software Guard Extensions)
+// hardware: the REPORT that the EREPORT instruction writes, the report body in
+// it, and the TARGETINFO that names the enclave which can check it.
 //
-// Each structure is a Go value with an exact binary form: MarshalBinary and
-// UnmarshalBinary are inverse to each other for every input of the right size.
-// All integers are little-endian. Layouts are those of the Intel SDM, volume 3D,
-// section "SGX Data Structures", as sgx_report.h of the Intel SGX SDK spells them.
+// Each structure is a Go value with an exact binary form. MarshalBinary and
+// UnmarshalBinary are inverse to each other for every input of the right size;
+// any other size is a *SizeError. Sizes and offsets are exported in bytes. All
+// integers are little-endian; byte strings are in memory order.
 //
-// Reserved bytes are kept as they were read, so that a structure from a newer
-// processor passes through unharmed; Reserved tells whether any is set.
+// Reserved bytes are kept as they were read, so that structures of newer
+// processors survive a round trip. The methods Reserved report whether one of
+// them is set.
 //
-// The package needs no SGX and imports only the standard library.
+// Source: Intel SDM, volume 3D, section "SGX Data Structures", and sgx_report.h,
+// sgx_attributes.h and sgx_key.h of the Intel SGX SDK.
+//
+// The package needs no SGX hardware and imports only the standard library. See
+// sgx/simulation for a software processor that writes reports, and package quote
+// for the quotes that are made of them.
 package sgx

@@ -12,30 +12,33 @@ const (
 	ReportBodySize = 384
 )
 
-// Offsets in a report body and, behind it, in a report.
+// Offsets in bytes of the fields of a report body (sgx_report_body_t) and, from
+// OffsetKeyID on, of a report (sgx_report_t), which starts with a report body.
 const (
-	offMiscSelect    = 16
-	offCETAttributes = 20
-	offReserved21    = 21
-	offISVExtProdID  = 32
-	offAttributes    = 48
-	offMREnclave     = 64
-	offReserved96    = 96
-	offMRSigner      = 128
-	offReserved160   = 160
-	offConfigID      = 192
-	offISVProdID     = 256
-	offISVSVN        = 258
-	offConfigSVN     = 260
-	offReserved262   = 262
-	offISVFamilyID   = 304
-	offReportData    = 320
-	offKeyID         = 384
-	offMAC           = 416
+	OffsetCPUSVN        = 0
+	OffsetMiscSelect    = 16
+	OffsetCETAttributes = 20
+	OffsetISVExtProdID  = 32
+	OffsetAttributes    = 48
+	OffsetMREnclave     = 64
+	OffsetMRSigner      = 128
+	OffsetConfigID      = 192
+	OffsetISVProdID     = 256
+	OffsetISVSVN        = 258
+	OffsetConfigSVN     = 260
+	OffsetISVFamilyID   = 304
+	OffsetReportData    = 320
+	OffsetKeyID         = 384
+	OffsetMAC           = 416
+
+	offReserved21  = 21
+	offReserved96  = 96
+	offReserved160 = 160
+	offReserved262 = 262
 )
 
-// ReportBody is the part of a REPORT that says which enclave it speaks of. A
-// quote carries it as the enclave's identity. 384 bytes.
+// ReportBody is the part of a REPORT that identifies an enclave: what it was
+// measured to be, who signed it, and the data that it binds. 384 bytes.
 type ReportBody struct {
 	CPUSVN        CPUSVN      `json:"cpuSVN"`
 	MiscSelect    uint32      `json:"miscSelect"`
@@ -75,7 +78,7 @@ func (b ReportBody) AppendBinary(p []byte) ([]byte, error) {
 	p = append(p, b.CETAttributes)
 	p = append(p, b.reserved21[:]...)
 	p = append(p, b.ISVExtProdID[:]...)
-	p = b.Attributes.append(p)
+	p, _ = b.Attributes.AppendBinary(p)
 	p = append(p, b.MREnclave[:]...)
 	p = append(p, b.reserved96[:]...)
 	p = append(p, b.MRSigner[:]...)
@@ -95,33 +98,34 @@ func (b ReportBody) MarshalBinary() ([]byte, error) {
 	return b.AppendBinary(make([]byte, 0, ReportBodySize))
 }
 
-// UnmarshalBinary reads a body of exactly 384 bytes, else it is a *SizeError.
+// UnmarshalBinary reads a body of exactly 384 bytes. For any other length it
+// returns a *SizeError.
 func (b *ReportBody) UnmarshalBinary(p []byte) error {
 	if err := checkSize("report body", p, ReportBodySize); err != nil {
 		return err
 	}
-	copy(b.CPUSVN[:], p)
-	b.MiscSelect = binary.LittleEndian.Uint32(p[offMiscSelect:])
-	b.CETAttributes = p[offCETAttributes]
+	copy(b.CPUSVN[:], p[OffsetCPUSVN:])
+	b.MiscSelect = binary.LittleEndian.Uint32(p[OffsetMiscSelect:])
+	b.CETAttributes = p[OffsetCETAttributes]
 	copy(b.reserved21[:], p[offReserved21:])
-	copy(b.ISVExtProdID[:], p[offISVExtProdID:])
-	b.Attributes.read(p[offAttributes:])
-	copy(b.MREnclave[:], p[offMREnclave:])
+	copy(b.ISVExtProdID[:], p[OffsetISVExtProdID:])
+	b.Attributes.read(p[OffsetAttributes:])
+	copy(b.MREnclave[:], p[OffsetMREnclave:])
 	copy(b.reserved96[:], p[offReserved96:])
-	copy(b.MRSigner[:], p[offMRSigner:])
+	copy(b.MRSigner[:], p[OffsetMRSigner:])
 	copy(b.reserved160[:], p[offReserved160:])
-	copy(b.ConfigID[:], p[offConfigID:])
-	b.ISVProdID = binary.LittleEndian.Uint16(p[offISVProdID:])
-	b.ISVSVN = binary.LittleEndian.Uint16(p[offISVSVN:])
-	b.ConfigSVN = binary.LittleEndian.Uint16(p[offConfigSVN:])
+	copy(b.ConfigID[:], p[OffsetConfigID:])
+	b.ISVProdID = binary.LittleEndian.Uint16(p[OffsetISVProdID:])
+	b.ISVSVN = binary.LittleEndian.Uint16(p[OffsetISVSVN:])
+	b.ConfigSVN = binary.LittleEndian.Uint16(p[OffsetConfigSVN:])
 	copy(b.reserved262[:], p[offReserved262:])
-	copy(b.ISVFamilyID[:], p[offISVFamilyID:])
-	copy(b.ReportData[:], p[offReportData:])
+	copy(b.ISVFamilyID[:], p[OffsetISVFamilyID:])
+	copy(b.ReportData[:], p[OffsetReportData:])
 	return nil
 }
 
-// Report is what EREPORT writes: a body, and a MAC over it that only the target
-// enclave on the same processor can check. 432 bytes.
+// Report is what the EREPORT instruction writes: a body, and a MAC over it that
+// only the target enclave on the same processor can check. 432 bytes.
 type Report struct {
 	Body  ReportBody `json:"body"`
 	KeyID KeyID      `json:"keyID"`
@@ -141,7 +145,8 @@ func (r Report) MarshalBinary() ([]byte, error) {
 	return r.AppendBinary(make([]byte, 0, ReportSize))
 }
 
-// UnmarshalBinary reads a report of exactly 432 bytes, else it is a *SizeError.
+// UnmarshalBinary reads a report of exactly 432 bytes. For any other length it
+// returns a *SizeError.
 func (r *Report) UnmarshalBinary(p []byte) error {
 	if err := checkSize("report", p, ReportSize); err != nil {
 		return err
@@ -149,19 +154,20 @@ func (r *Report) UnmarshalBinary(p []byte) error {
 	if err := r.Body.UnmarshalBinary(p[:ReportBodySize]); err != nil {
 		return err
 	}
-	copy(r.KeyID[:], p[offKeyID:])
-	copy(r.MAC[:], p[offMAC:])
+	copy(r.KeyID[:], p[OffsetKeyID:])
+	copy(r.MAC[:], p[OffsetMAC:])
 	return nil
 }
 
-// SizeError says that a structure has not the one size that it can have.
+// SizeError is returned for the binary form of a structure that has the wrong
+// length.
 type SizeError struct {
-	Structure string // which, for example "report"
-	Got, Want int    // bytes
+	Structure string // for example "report"
+	Got, Want int    // lengths in bytes
 }
 
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("sgx: a %s has %d bytes, not %d", e.Structure, e.Want, e.Got)
+	return fmt.Sprintf("sgx: unmarshal %s: %d bytes, want %d", e.Structure, e.Got, e.Want)
 }
 
 func checkSize(structure string, p []byte, want int) error {
@@ -171,22 +177,13 @@ func checkSize(structure string, p []byte, want int) error {
 	return nil
 }
 
-func (a Attributes) append(p []byte) []byte {
-	p = binary.LittleEndian.AppendUint64(p, uint64(a.Flags))
-	return binary.LittleEndian.AppendUint64(p, uint64(a.XFRM))
-}
-
-func (a *Attributes) read(p []byte) {
-	a.Flags = Flags(binary.LittleEndian.Uint64(p))
-	a.XFRM = XFRM(binary.LittleEndian.Uint64(p[8:]))
-}
-
-// span is a run of reserved bytes and where it starts.
+// span is a run of reserved bytes and its offset in the structure.
 type span struct {
 	offset int
 	bytes  []byte
 }
 
+// firstSet returns the offset in the structure of the first byte that is not zero.
 func firstSet(spans ...span) (int, bool) {
 	for _, s := range spans {
 		if i := slices.IndexFunc(s.bytes, func(b byte) bool { return b != 0 }); i >= 0 {

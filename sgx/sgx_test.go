@@ -5,15 +5,14 @@ import (
 	"encoding"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/confcom/confcom/sgx"
 )
 
-// counting returns n bytes that each tell their own offset (modulo 251, so that
-// equal bytes are never 256 apart).
+// counting returns n bytes, each of which is its own offset modulo 251, so that
+// equal bytes are never 256 apart.
 func counting(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -22,7 +21,7 @@ func counting(n int) []byte {
 	return b
 }
 
-// structures lists every type with a binary form.
+// structures returns a value of every type with a binary form.
 func structures() []struct {
 	name  string
 	size  int
@@ -42,10 +41,11 @@ func structures() []struct {
 		{"report body", sgx.ReportBodySize, new(sgx.ReportBody)},
 		{"report", sgx.ReportSize, new(sgx.Report)},
 		{"target info", sgx.TargetInfoSize, new(sgx.TargetInfo)},
+		{"attributes", sgx.AttributesSize, new(sgx.Attributes)},
 	}
 }
 
-func TestBinaryFormIsLossless(t *testing.T) {
+func TestBinaryRoundTrip(t *testing.T) {
 	for _, s := range structures() {
 		t.Run(s.name, func(t *testing.T) {
 			in := counting(s.size)
@@ -63,7 +63,7 @@ func TestBinaryFormIsLossless(t *testing.T) {
 	}
 }
 
-func TestOtherSizesAreRefused(t *testing.T) {
+func TestWrongSize(t *testing.T) {
 	for _, s := range structures() {
 		for _, n := range []int{0, s.size - 1, s.size + 1} {
 			err := s.value.UnmarshalBinary(make([]byte, n))
@@ -75,8 +75,8 @@ func TestOtherSizesAreRefused(t *testing.T) {
 	}
 }
 
-// The offsets are those measured from the SDK's C structures, so they are
-// written here as numbers and not taken from the code under test.
+// The offsets were measured from the SDK's C structures. They are numbers here, not
+// the constants under test.
 func TestReportOffsets(t *testing.T) {
 	in := counting(sgx.ReportSize)
 	var r sgx.Report
@@ -197,21 +197,21 @@ func TestFlagsText(t *testing.T) {
 		}
 		var back sgx.Flags
 		if err := back.UnmarshalText([]byte(c.text)); err != nil || back != c.flags {
-			t.Errorf("%q reads as %#x, %v", c.text, uint64(back), err)
+			t.Errorf("UnmarshalText(%q) = %#x, %v", c.text, uint64(back), err)
 		}
 	}
 	var f sgx.Flags
 	if err := f.UnmarshalText([]byte("INIT|NONSENSE")); err == nil || !strings.Contains(err.Error(), "NONSENSE") {
-		t.Errorf("an unknown name gives %v", err)
+		t.Errorf("unknown name: error %v", err)
 	}
 }
 
-func TestJSONIsReadableAndReturns(t *testing.T) {
+func TestJSON(t *testing.T) {
 	var in sgx.Report
 	if err := in.UnmarshalBinary(counting(sgx.ReportSize)); err != nil {
 		t.Fatal(err)
 	}
-	// Reserved bytes have no JSON form: start from a report without any.
+	// Reserved bytes have no JSON form, so start from a report without any.
 	clear := sgx.Report{Body: sgx.ReportBody{
 		CPUSVN: in.Body.CPUSVN, MREnclave: in.Body.MREnclave, ReportData: in.Body.ReportData,
 		Attributes: sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagDebug, XFRM: 0xe7},
@@ -231,34 +231,18 @@ func TestJSONIsReadableAndReturns(t *testing.T) {
 	}
 	var back sgx.Report
 	if err := json.Unmarshal(text, &back); err != nil || back != clear {
-		t.Errorf("the JSON form reads back as %+v, %v", back, err)
+		t.Errorf("JSON round trip: %+v, %v", back, err)
 	}
 }
 
-func TestHexOfAnotherLengthIsRefused(t *testing.T) {
+func TestHexOfWrongLength(t *testing.T) {
 	m := sgx.Measurement{1}
 	for _, text := range []string{"", "00", strings.Repeat("0", 66), strings.Repeat("x", 64)} {
 		if err := m.UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q was taken for a measurement", text)
+			t.Errorf("UnmarshalText(%q) succeeded", text)
 		}
 	}
 	if m != (sgx.Measurement{1}) {
-		t.Errorf("a refused text changed the value to %s", m)
+		t.Errorf("a failed UnmarshalText changed the value to %s", m)
 	}
-}
-
-func ExampleReport() {
-	data := make([]byte, sgx.ReportSize) // as an enclave hands it out
-	data[48] = 0x07                      // INIT, DEBUG, MODE64BIT
-
-	var report sgx.Report
-	if err := report.UnmarshalBinary(data); err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(report.Body.Attributes.Flags)
-	fmt.Println("debug enclave:", report.Body.Attributes.Debug())
-	// Output:
-	// INIT|DEBUG|MODE64BIT
-	// debug enclave: true
 }

@@ -5,20 +5,22 @@ import "encoding/binary"
 // TargetInfoSize is the length in bytes of the binary form of TargetInfo.
 const TargetInfoSize = 512
 
-// Offsets in a TARGETINFO.
+// Offsets in bytes of the fields of a TARGETINFO (sgx_target_info_t).
 const (
-	offTargetAttributes    = 32
-	offTargetCETAttributes = 48
-	offTargetReserved49    = 49
-	offTargetConfigSVN     = 50
-	offTargetMiscSelect    = 52
-	offTargetReserved56    = 56
-	offTargetConfigID      = 64
-	offTargetReserved128   = 128
+	OffsetTargetMREnclave     = 0
+	OffsetTargetAttributes    = 32
+	OffsetTargetCETAttributes = 48
+	OffsetTargetConfigSVN     = 50
+	OffsetTargetMiscSelect    = 52
+	OffsetTargetConfigID      = 64
+
+	offTargetReserved49  = 49
+	offTargetReserved56  = 56
+	offTargetReserved128 = 128
 )
 
-// TargetInfo names the enclave that shall be able to check a REPORT: EREPORT
-// takes it and derives that enclave's report key. 512 bytes.
+// TargetInfo identifies the enclave that will be able to check a REPORT: the
+// EREPORT instruction derives that enclave's report key from it. 512 bytes.
 type TargetInfo struct {
 	MREnclave     Measurement `json:"mrEnclave"`
 	Attributes    Attributes  `json:"attributes"`
@@ -45,7 +47,7 @@ func (t TargetInfo) Reserved() (offset int, set bool) {
 // AppendBinary appends the 512 bytes of the structure. The error is always nil.
 func (t TargetInfo) AppendBinary(p []byte) ([]byte, error) {
 	p = append(p, t.MREnclave[:]...)
-	p = t.Attributes.append(p)
+	p, _ = t.Attributes.AppendBinary(p)
 	p = append(p, t.CETAttributes)
 	p = append(p, t.reserved49[:]...)
 	p = binary.LittleEndian.AppendUint16(p, t.ConfigSVN)
@@ -60,19 +62,20 @@ func (t TargetInfo) MarshalBinary() ([]byte, error) {
 	return t.AppendBinary(make([]byte, 0, TargetInfoSize))
 }
 
-// UnmarshalBinary reads a structure of exactly 512 bytes, else it is a *SizeError.
+// UnmarshalBinary reads a structure of exactly 512 bytes. For any other length
+// it returns a *SizeError.
 func (t *TargetInfo) UnmarshalBinary(p []byte) error {
 	if err := checkSize("target info", p, TargetInfoSize); err != nil {
 		return err
 	}
-	copy(t.MREnclave[:], p)
-	t.Attributes.read(p[offTargetAttributes:])
-	t.CETAttributes = p[offTargetCETAttributes]
+	copy(t.MREnclave[:], p[OffsetTargetMREnclave:])
+	t.Attributes.read(p[OffsetTargetAttributes:])
+	t.CETAttributes = p[OffsetTargetCETAttributes]
 	copy(t.reserved49[:], p[offTargetReserved49:])
-	t.ConfigSVN = binary.LittleEndian.Uint16(p[offTargetConfigSVN:])
-	t.MiscSelect = binary.LittleEndian.Uint32(p[offTargetMiscSelect:])
+	t.ConfigSVN = binary.LittleEndian.Uint16(p[OffsetTargetConfigSVN:])
+	t.MiscSelect = binary.LittleEndian.Uint32(p[OffsetTargetMiscSelect:])
 	copy(t.reserved56[:], p[offTargetReserved56:])
-	copy(t.ConfigID[:], p[offTargetConfigID:])
+	copy(t.ConfigID[:], p[OffsetTargetConfigID:])
 	copy(t.reserved128[:], p[offTargetReserved128:])
 	return nil
 }

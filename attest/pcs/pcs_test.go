@@ -22,7 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/internal/backend/simulated"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -48,7 +48,7 @@ type service struct {
 
 func newService(t *testing.T) *service {
 	t.Helper()
-	collateral, err := simulated.NewCollateral(issued)
+	collateral, err := attesttest.NewCollateral(issued)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, values := range s.header {
 		w.Header()[name] = values
 	}
-	files := simulated.Files(s.collateral)
+	files := attesttest.Files(s.collateral)
 	list := func(name string) {
 		if s.hexLists {
 			fmt.Fprintf(w, "%x", files[name])
@@ -449,7 +449,7 @@ func TestURLs(t *testing.T) {
 }
 
 func TestFamilyOf(t *testing.T) {
-	i, err := simulated.NewIssuance("node-1", issued)
+	i, err := attesttest.NewIssuer("node-1", issued)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -498,7 +498,7 @@ func TestBundle(t *testing.T) {
 }
 
 func FuzzBundle(f *testing.F) {
-	collateral, err := simulated.NewCollateral(issued)
+	collateral, err := attesttest.NewCollateral(issued)
 	if err != nil {
 		f.Fatal(err)
 	}

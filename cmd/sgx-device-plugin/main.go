@@ -1,4 +1,4 @@
-// Sgx-device-plugin offers the EPC of a node's Intel SGX to pods, as the
+// Sgx-device-plugin advertises the EPC memory of a node's Intel SGX to pods, as the
 // resource kubernetes.azure.com/sgx_epc_mem_in_MiB.
 package main
 
@@ -12,11 +12,11 @@ import (
 )
 
 func main() {
-	os.Exit(daemon.Main("sgx-device-plugin", "Offers the EPC memory of this node's Intel SGX, and its devices, to pods.", configure))
+	os.Exit(daemon.Main("sgx-device-plugin", "Advertises the EPC memory and the devices of this node's Intel SGX to pods.", configure))
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {
 	var plugin deviceplugin.Plugin
-	plugin.AddFlags(flags)
+	addFlags(flags, &plugin)
 	return plugin.Run
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// runMainEnv makes the test binary the program itself.
+// runMainEnv turns the test binary into the program itself.
 const runMainEnv = "SGX_DEVICE_PLUGIN_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -27,19 +27,19 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
-// TestFlags: each flag says what is wrong with a nonsense value.
-func TestFlags(t *testing.T) {
+// TestBadFlags checks that each flag rejects an invalid value with a reason.
+func TestBadFlags(t *testing.T) {
 	for _, c := range []struct{ flag, want string }{
 		{"--advertise=maybe", "not one of auto, devices, node"},
 		{"--max-devices=-1", "not a number of devices"},
 		{"--max-devices=many", "not a number of devices"},
-		{"--max-devices=300000", "more than 262144 devices do not fit into the message that a kubelet accepts"},
+		{"--max-devices=300000", "more than 262144 devices exceed the message size that a kubelet accepts"},
 		{"--kubelet-version=new", "not a version such as 1.37 or v1.36.3"},
 		{"--reserve-epc=lots", "not a size such as 64Mi or 1Gi"},
 		{"--reserve-epc=-16Mi", "not a size such as 64Mi or 1Gi"},
 		{"--resources=all", `"all" is not one of epc, enclave, provision`},
 		{"--epc-resource=epc", "not the name of an extended resource, such as example.com/epc: it has no domain"},
-		{"--epc-resource=kubernetes.io/epc", "the domain kubernetes.io is Kubernetes' own"},
+		{"--epc-resource=kubernetes.io/epc", "the domain kubernetes.io is reserved for Kubernetes"},
 		{"--enclave-resource=sgx.intel.com/", "not the name of an extended resource"},
 		{"--provision-resource=a b/c", "not the name of an extended resource"},
 		{"--slots=0", "not a number from 1 to 4096"},
@@ -60,18 +60,17 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestRefusals: values that are wrong on this machine alone are refused when the
-// plugin runs.
-func TestRefusals(t *testing.T) {
+// TestCannotRun checks values that only prove wrong on a machine.
+func TestCannotRun(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
 		name string
 		args []string
 		want string
 	}{
-		{"no kubelet directory", []string{"--device-plugin-dir=" + filepath.Join(dir, "absent")}, "run this on a Kubernetes node"},
-		{"socket path too long", []string{"--device-plugin-dir=" + filepath.Join(dir, strings.Repeat("x", 108))}, "use a shorter --device-plugin-dir"},
-		{"address of nothing", []string{"--device-plugin-dir=" + dir, "--http-address=nowhere"}, "--http-address=nowhere: "},
+		{"no kubelet directory", []string{"--device-plugin-dir=" + filepath.Join(dir, "absent")}, "run this plugin on a Kubernetes node"},
+		{"socket path too long", []string{"--device-plugin-dir=" + filepath.Join(dir, strings.Repeat("x", 108))}, "use a shorter device plugin directory"},
+		{"invalid address", []string{"--device-plugin-dir=" + dir, "--http-address=nowhere"}, "--http-address=nowhere: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			output, err := command(t, append(c.args, "--simulate-epc=64Mi")...).CombinedOutput()
@@ -83,7 +82,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestWaits: the plugin says what it waits for, and ends when it is asked to.
+// TestWaits checks that the plugin logs what it waits for, and ends on SIGTERM.
 func TestWaits(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad")
@@ -103,11 +102,11 @@ func TestWaits(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"EPC size is no number", []string{"--sysroot=" + bad, "--device-plugin-dir=" + dir}, epc + ": not a number of bytes"},
-		{"unreadable sysfs", []string{"--sysroot=" + unreadable, "--device-plugin-dir=" + dir}, "read the EPC of NUMA node 0"},
-		{"no simulated device", []string{"--simulate-epc=64Mi", "--simulate-device=/nonexistent", "--device-plugin-dir=" + dir}, "--simulate-device=/nonexistent: "},
-		{"no kubelet socket", []string{"--simulate-epc=64Mi", "--device-plugin-dir=" + dir}, filepath.Join(dir, "kubelet.sock") + " is not there"},
-		{"no SGX", []string{"--sysroot=" + dir, "--device-plugin-dir=" + dir}, "this node has no SGX that pods could use"},
+		{"EPC size is not a number", []string{"--sysroot=" + bad, "--device-plugin-dir=" + dir}, epc + ": not a number of bytes"},
+		{"unreadable sysfs", []string{"--sysroot=" + unreadable, "--device-plugin-dir=" + dir}, "read EPC of NUMA node 0"},
+		{"no simulated device", []string{"--simulate-epc=64Mi", "--simulate-device=/nonexistent", "--device-plugin-dir=" + dir}, "simulated device /nonexistent: "},
+		{"no kubelet socket", []string{"--simulate-epc=64Mi", "--device-plugin-dir=" + dir}, filepath.Join(dir, "kubelet.sock") + " does not exist"},
+		{"no SGX", []string{"--sysroot=" + dir, "--device-plugin-dir=" + dir}, "no usable SGX, advertising nothing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plugin := command(t, append(c.args, "--log-format=text")...)
@@ -118,14 +117,14 @@ func TestWaits(t *testing.T) {
 			if err := plugin.Start(); err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { _ = plugin.Process.Kill() }) // it has ended, unless the test failed
+			t.Cleanup(func() { _ = plugin.Process.Kill() }) // has ended already, unless the test failed
 			lines := bufio.NewScanner(log)
-			said := false
-			for !said && lines.Scan() {
-				said = strings.Contains(lines.Text(), c.want)
+			logged := false
+			for !logged && lines.Scan() {
+				logged = strings.Contains(lines.Text(), c.want)
 			}
-			if !said {
-				t.Errorf("it never said %q", c.want)
+			if !logged {
+				t.Errorf("%q was not logged", c.want)
 			}
 			if err := plugin.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)

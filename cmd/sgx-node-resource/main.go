@@ -1,22 +1,45 @@
-// Sgx-node-resource writes how much EPC a node offers to pods into the status of
-// the node, for nodes with more of it than the kubelet can hand out as devices.
+// Sgx-node-resource writes how much EPC memory a node advertises into the node's
+// status, for nodes with more of it than the kubelet can handle as devices.
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
 
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/epcflags"
 	"github.com/confcom/confcom/internal/nodestatus"
 )
 
 func main() {
-	os.Exit(daemon.Main("sgx-node-resource", "Writes how much EPC this node offers to pods into the status of the node.", configure))
+	os.Exit(daemon.Main("sgx-node-resource", "Writes how much EPC memory this node advertises into the node's status.", configure))
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {
 	var writer nodestatus.Writer
-	writer.AddFlags(flags)
-	return writer.Run
+	addFlags(flags, &writer)
+	return func(ctx context.Context, env *daemon.Environment) error {
+		if writer.Node == "" {
+			return errors.New("the name of this node is not known: set NODE_NAME in the environment, as the chart does, or pass --node-name")
+		}
+		err := writer.Run(ctx, env)
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return fmt.Errorf("%w: run this in a pod with a service account, or pass --kubeconfig", err)
+		}
+		return err
+	}
+}
+
+// addFlags declares the flags of the writer and sets it to their defaults. The chart
+// passes them in templates/sgx-node-resource.yaml.
+func addFlags(flags *pflag.FlagSet, w *nodestatus.Writer) {
+	flags.StringVar(&w.Node, "node-name", os.Getenv("NODE_NAME"), "the `name` of this node; by default $NODE_NAME")
+	flags.StringVar(&w.Kubeconfig, "kubeconfig", "", "the kubeconfig `file` for the API server; empty for the pod's service account")
+	epcflags.Add(flags, &w.Policy)
+	epcflags.AddMachine(flags, &w.Machine)
 }

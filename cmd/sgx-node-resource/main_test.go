@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// runMainEnv makes the test binary the program itself.
+// runMainEnv turns the test binary into the program itself.
 const runMainEnv = "SGX_NODE_RESOURCE_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestRefusals(t *testing.T) {
+func TestCannotRun(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		args []string
@@ -25,9 +25,10 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{"no node name", nil, 1, "set NODE_NAME in the environment"},
-		{"no API server", []string{"--node-name=node-1"}, 1, "run this in a pod with a service account, or give --kubeconfig"},
-		{"no such way", []string{"--advertise=both"}, 2, "--advertise=both: not one of auto, devices, node"},
-		{"no such resource", []string{"--epc-resource=epc"}, 2, "--epc-resource=epc: not the name of an extended resource"},
+		{"no API server", []string{"--node-name=node-1"}, 1, "run this in a pod with a service account, or pass --kubeconfig"},
+		{"no kubeconfig", []string{"--node-name=node-1", "--kubeconfig=/nonexistent/config"}, 1, "/nonexistent/config"},
+		{"unknown mode", []string{"--advertise=both"}, 2, "--advertise=both: not one of auto, devices, node"},
+		{"invalid resource", []string{"--epc-resource=epc"}, 2, "--epc-resource=epc: not the name of an extended resource"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			command := exec.CommandContext(t.Context(), os.Args[0], c.args...)

@@ -19,13 +19,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// stubborn is set in the environment of a process that is to be a daemon that
-// takes no notice of the first signal.
+// stubborn is set in the environment of a process to make it a daemon that ignores
+// the first signal.
 const stubborn = "CONFCOM_TEST_STUBBORN_DAEMON"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(stubborn) != "" {
-		os.Exit(Main("stubborn", "Does not stop when asked.", func(*pflag.FlagSet) Run {
+		os.Exit(Main("stubborn", "Does not stop on request.", func(*pflag.FlagSet) Run {
 			return func(ctx context.Context, _ *Environment) error {
 				os.Stdout.WriteString("running\n")
 				<-ctx.Done()
@@ -36,19 +36,19 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// start runs a daemon in this process and returns what it left.
+// start runs a daemon in this process and returns its exit code and output.
 func start(args []string, configure func(*pflag.FlagSet) Run) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	code = program{"sgx-example", "Does one thing.", &out, &errs}.main(context.Background(), args, configure)
 	return code, out.String(), errs.String()
 }
 
-// always is a daemon without flags of its own.
+// always configures a daemon without flags of its own.
 func always(run Run) func(*pflag.FlagSet) Run {
 	return func(*pflag.FlagSet) Run { return run }
 }
 
-// terminate sends this process the signal of an orderly end.
+// terminate sends SIGTERM to this process.
 func terminate(t *testing.T) {
 	t.Helper()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
@@ -58,9 +58,9 @@ func terminate(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	configure := func(flags *pflag.FlagSet) Run {
-		flags.Int("workers", 2, "how many workers")
+		flags.Int("workers", 2, "number of workers")
 		return func(context.Context, *Environment) error {
-			t.Error("it ran")
+			t.Error("the daemon ran")
 			return nil
 		}
 	}
@@ -69,7 +69,7 @@ func TestCommandLine(t *testing.T) {
 		name string
 		args string
 		code int
-		out  string // all of standard output when the code is 2, else a part of it
+		out  string // part of standard output
 		err  string
 	}{
 		{"help", "--help", 0, "Does one thing.\n\nUsage:\n  sgx-example [flags]\n\nFlags:\n", ""},
@@ -97,19 +97,19 @@ func TestOutcome(t *testing.T) {
 		name string
 		run  Run
 		code int
-		line string // a log line that must be there
+		line string // part of a log line
 	}{
-		{"asked to stop", func(ctx context.Context, _ *Environment) error {
+		{"stopped", func(ctx context.Context, _ *Environment) error {
 			terminate(t)
 			<-ctx.Done()
 			return nil
 		}, 0, `"msg":"stopped"`},
-		{"the reason is logged", func(ctx context.Context, _ *Environment) error {
+		{"stop reason is logged", func(ctx context.Context, _ *Environment) error {
 			terminate(t)
 			<-ctx.Done()
 			return nil
 		}, 0, `"msg":"stopping","reason":"terminated signal received"`},
-		{"asked to stop, says so", func(ctx context.Context, _ *Environment) error {
+		{"stopped, returns the context's error", func(ctx context.Context, _ *Environment) error {
 			terminate(t)
 			<-ctx.Done()
 			return ctx.Err()
@@ -117,15 +117,15 @@ func TestOutcome(t *testing.T) {
 		{"fails", func(context.Context, *Environment) error {
 			return errors.New("the socket is in use")
 		}, 1, `"level":"ERROR","msg":"cannot go on","error":"the socket is in use"`},
-		{"fails while it stops", func(ctx context.Context, _ *Environment) error {
+		{"fails while stopping", func(ctx context.Context, _ *Environment) error {
 			terminate(t)
 			<-ctx.Done()
 			return errors.New("the socket could not be removed")
 		}, 1, `"error":"the socket could not be removed"`},
 		{"panics", func(context.Context, *Environment) error {
 			panic("the queue is empty")
-		}, 1, "a bug in this daemon: panic: the queue is empty"},
-		{"panic has a stack", func(context.Context, *Environment) error {
+		}, 1, "panic: the queue is empty: this is a bug"},
+		{"panic logs a stack", func(context.Context, *Environment) error {
 			panic("!")
 		}, 1, "daemon_test.go:"},
 	}
@@ -142,7 +142,7 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-func TestSecondSignalEndsAtOnce(t *testing.T) {
+func TestSecondSignal(t *testing.T) {
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), stubborn+"=1")
 	stdout, err := child.StdoutPipe()
@@ -163,14 +163,14 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 				return
 			}
 		}
-		t.Fatalf("the process ended before it wrote %q", want)
+		t.Fatalf("the process ended without writing %q", want)
 	}
 	expect(bufio.NewScanner(stdout), "running")
 	child.Process.Signal(syscall.SIGTERM)
 	expect(bufio.NewScanner(stderr), `"msg":"stopping"`)
 	child.Process.Signal(syscall.SIGTERM)
 	if err := child.Wait(); err == nil || err.Error() != "signal: terminated" {
-		t.Errorf("ended with %v, want the default effect of the signal", err)
+		t.Errorf("ended with %v, want signal: terminated", err)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestLog(t *testing.T) {
 	})
 	_, _, text := start([]string{"--log-format=text", "--log-level=warn"}, chatter)
 	if !strings.Contains(text, "level=WARN msg=trouble\n") || strings.Count(text, "\n") != 1 {
-		t.Errorf("text from warn: %s", text)
+		t.Errorf("text at level warn: %s", text)
 	}
 	_, _, lines := start([]string{"--log-level=debug"}, chatter)
 	first, _, _ := strings.Cut(lines, "\n")
@@ -194,7 +194,7 @@ func TestLog(t *testing.T) {
 		t.Errorf("first line: %s", first)
 	}
 	if !strings.Contains(lines, `"msg":"detail"`) {
-		t.Errorf("no detail from debug: %s", lines)
+		t.Errorf("no debug line: %s", lines)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestHTTP(t *testing.T) {
 		return response.StatusCode, string(body)
 	}
 
-	// A free port, found by taking and leaving one.
+	// Find a free port by listening on one and closing it.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -250,7 +250,7 @@ func TestHTTP(t *testing.T) {
 		context.AfterFunc(ctx, func() { close(stopping) })
 		terminate(t)
 		<-stopping
-		check("while it stops", "/healthz", 200, "ok\n")
+		check("while stopping", "/healthz", 200, "ok\n")
 		return nil
 	}))
 	if code != 0 {
@@ -265,7 +265,7 @@ func TestHTTPAddressInUse(t *testing.T) {
 	}
 	defer listener.Close()
 	code, _, errs := start([]string{"--http-address=" + listener.Addr().String()}, always(func(context.Context, *Environment) error {
-		t.Error("it ran")
+		t.Error("the daemon ran")
 		return nil
 	}))
 	if code != 1 || !strings.Contains(errs, "--http-address="+listener.Addr().String()) || !strings.Contains(errs, "address already in use") {

@@ -9,8 +9,7 @@ import (
 	"github.com/confcom/confcom/internal/daemon"
 )
 
-// All of a daemon: a flag of its own, a condition for being ready, and an end
-// when it is asked for.
+// A complete daemon, with a flag, a readiness condition and a graceful stop.
 func Example() {
 	configure := func(flags *pflag.FlagSet) daemon.Run {
 		socket := flags.String("socket", "/run/example.sock", "where to serve")

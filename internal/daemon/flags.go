@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// settings are the values of the flags that every daemon has.
+// settings are the values of the flags that all daemons have.
 type settings struct {
 	logLevel    choice
 	logFormat   choice
@@ -18,22 +18,22 @@ type settings struct {
 	help        bool
 }
 
-// declare adds the flags that every daemon has.
+// declare adds the flags that all daemons have.
 func declare(flags *pflag.FlagSet) *settings {
 	s := &settings{
 		logLevel:  choice{value: "info", of: []string{"debug", "info", "warn", "error"}},
 		logFormat: choice{value: "auto", of: []string{"auto", "text", "json"}},
 	}
-	flags.Var(&s.logLevel, "log-level", "log lines of this importance and above")
-	flags.Var(&s.logFormat, "log-format", "how a log line looks; auto is text on a terminal and JSON otherwise")
+	flags.Var(&s.logLevel, "log-level", "log lines of this level and above")
+	flags.Var(&s.logFormat, "log-format", "format of log lines; auto is text on a terminal and JSON elsewhere")
 	flags.StringVar(&s.httpAddress, "http-address", "",
-		"serve /healthz, /readyz and /metrics over HTTP on this `host:port`; empty serves nothing")
+		"serve /healthz, /readyz and /metrics over HTTP on this `host:port`; empty for no HTTP")
 	flags.BoolVar(&s.version, "version", false, "print the version and exit")
 	flags.BoolVar(&s.help, "help", false, "print this help and exit")
 	return s
 }
 
-// parse reads the command line. Its errors are for the person who wrote it.
+// parse parses the command line. Its errors are meant for the person who typed it.
 func parse(flags *pflag.FlagSet, args []string) error {
 	err := flags.Parse(args)
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
@@ -48,7 +48,7 @@ func parse(flags *pflag.FlagSet, args []string) error {
 	return nil
 }
 
-// choice is a flag with a few possible values.
+// choice is the value of a flag with a fixed set of values.
 type choice struct {
 	value string
 	of    []string

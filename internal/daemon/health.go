@@ -7,15 +7,15 @@ import (
 	"sync"
 )
 
-// Health is what a daemon says about itself: the conditions that must all be
-// met for it to be ready. The zero value has none and is ready.
+// Health has the conditions that must all be met for a daemon to be ready. The zero
+// value has none and is ready.
 type Health struct {
 	mu         sync.Mutex
 	conditions []*Condition
 }
 
-// Condition adds a condition that is not met until Set says so. The order in
-// which conditions are added is the order in which they are reported.
+// Condition adds a condition that is not met until Set(nil). Conditions are reported
+// in the order in which they were added.
 func (h *Health) Condition(name string) *Condition {
 	c := &Condition{name: name, unmet: errors.New("not reached yet")}
 	h.mu.Lock()
@@ -32,7 +32,7 @@ type Condition struct {
 	unmet error
 }
 
-// Set records that the condition is met, when unmet is nil, or else why not.
+// Set records that the condition is met, if unmet is nil, or why it is not.
 func (c *Condition) Set(unmet error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,8 +45,8 @@ func (c *Condition) reason() error {
 	return c.unmet
 }
 
-// report tells whether all conditions are met, and each on a line of its own
-// in the notation of the Kubernetes components.
+// report reports whether all conditions are met, and returns a line for each in the
+// notation of the Kubernetes components.
 func (h *Health) report() (ready bool, text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

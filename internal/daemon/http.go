@@ -12,10 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metricsTimeout bounds the time that an answer takes.
+// metricsTimeout bounds a request for /metrics.
 const metricsTimeout = 10 * time.Second
 
-// handler serves /healthz, which answers while the process lives, /readyz and
+// handler serves /healthz, which succeeds while the process is alive, /readyz and
 // /metrics.
 func (env *Environment) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -30,19 +30,19 @@ func (env *Environment) handler() http.Handler {
 		fmt.Fprint(w, text)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(env.Metrics, promhttp.HandlerOpts{
-		// What can be told is told, though a part of it is missing.
+		// A collector that fails costs its own metrics only.
 		ErrorHandling: promhttp.ContinueOnError,
 		ErrorLog:      slog.NewLogLogger(env.Log.Handler(), slog.LevelWarn),
-		// Whoever can reach the pod can ask, and an answer can be costly.
+		// Requests can be costly, and anyone who can reach the pod can make them.
 		MaxRequestsInFlight: 2,
 		Timeout:             metricsTimeout,
 	}))
 	return mux
 }
 
-// serve answers over HTTP on address for as long as work runs, so that probes
-// still see a daemon that takes its time to stop. An empty address serves
-// nothing. When serving fails, work is asked to stop.
+// serve serves HTTP on address for as long as work runs, so that a daemon that takes
+// time to stop still answers its probes. It serves nothing if the address is empty. If
+// serving fails, it cancels the context of work.
 func (env *Environment) serve(ctx context.Context, address string, work func(context.Context) error) error {
 	if address == "" {
 		return work(ctx)
@@ -68,9 +68,9 @@ func (env *Environment) serve(ctx context.Context, address string, work func(con
 	}()
 
 	err = work(ctx)
-	_ = server.Close() // its error is that of the listener, which Serve reports too
+	_ = server.Close() // Serve returns the same error
 	if failed := <-served; !errors.Is(failed, http.ErrServerClosed) {
-		return errors.Join(err, fmt.Errorf("HTTP endpoint on %s: %w", listener.Addr(), failed))
+		return errors.Join(err, fmt.Errorf("serve HTTP on %s: %w", listener.Addr(), failed))
 	}
 	return err
 }

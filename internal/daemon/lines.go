@@ -7,44 +7,43 @@ import (
 )
 
 const (
-	// maxPending is how much of the log may wait to be written, in bytes.
+	// maxPending is the maximum size in bytes of the lines that wait to be written.
 	maxPending = 1 << 20
-	// writePause is the time between two writes of many lines.
+	// writePause is the time between two writes under load.
 	writePause = time.Millisecond
-	// flushTimeout bounds how long the end of the daemon waits for its last lines
-	// to be written.
+	// flushTimeout bounds the wait for the last lines to be written when the daemon
+	// ends.
 	flushTimeout = time.Second
 )
 
-// lines writes a log from a goroutine of its own: a line at once, and all that
-// come in the millisecond after it together. So the log costs little where there
-// is much of it, and whoever reads it slowly, or not at all, holds up nobody:
-// lines that find no room are left out, and counted.
+// lines writes a log from its own goroutine: a line at once, and all lines of the next
+// millisecond together. So a busy log costs little, and a slow or stuck reader blocks
+// no one: lines that exceed the buffer are dropped and counted.
 type lines struct {
 	w       io.Writer
-	leftOut func(n int) []byte // the line that says so
+	summary func(dropped int) []byte // a line that reports dropped lines
 
 	mu       sync.Mutex
 	pending  []byte
-	lost     int
+	dropped  int
 	closed   bool
-	wake     chan struct{} // that there are lines, or the end
-	finished chan struct{} // closed when all is written
+	wake     chan struct{} // receives when there are lines, and on close
+	finished chan struct{} // closed when everything is written
 }
 
-func newLines(w io.Writer, leftOut func(n int) []byte) *lines {
-	l := &lines{w: w, leftOut: leftOut, wake: make(chan struct{}, 1), finished: make(chan struct{})}
+func newLines(w io.Writer, summary func(dropped int) []byte) *lines {
+	l := &lines{w: w, summary: summary, wake: make(chan struct{}, 1), finished: make(chan struct{})}
 	go l.run()
 	return l
 }
 
-// Write takes a line. Its error is always nil.
+// Write queues or drops a line. It never fails.
 func (l *lines) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	if len(l.pending)+len(line) <= maxPending {
 		l.pending = append(l.pending, line...)
 	} else {
-		l.lost++
+		l.dropped++
 	}
 	l.mu.Unlock()
 	l.signal()
@@ -54,25 +53,24 @@ func (l *lines) Write(line []byte) (int, error) {
 func (l *lines) signal() {
 	select {
 	case l.wake <- struct{}{}:
-	default: // it was told already
+	default: // run has not handled the previous signal yet
 	}
 }
 
-// run writes what there is until close.
+// run writes pending lines until close.
 func (l *lines) run() {
 	defer close(l.finished)
 	var spare []byte
 	for {
 		<-l.wake
 		l.mu.Lock()
-		batch, lost, closed := l.pending, l.lost, l.closed
-		l.pending, l.lost = spare[:0], 0
+		batch, dropped, closed := l.pending, l.dropped, l.closed
+		l.pending, l.dropped = spare[:0], 0
 		l.mu.Unlock()
-		if lost > 0 {
-			batch = append(batch, l.leftOut(lost)...)
+		if dropped > 0 {
+			batch = append(batch, l.summary(dropped)...)
 		}
-		// There is nobody to tell that the log cannot be written.
-		_, _ = l.w.Write(batch)
+		_, _ = l.w.Write(batch) // an error of the log cannot be logged
 		if closed {
 			return
 		}
@@ -81,8 +79,8 @@ func (l *lines) run() {
 	}
 }
 
-// close writes what is left, as far as that is possible in a short time. Nothing
-// may be written afterwards.
+// close writes the pending lines, but waits no longer than flushTimeout. Write must
+// not be called afterwards.
 func (l *lines) close() {
 	l.mu.Lock()
 	l.closed = true

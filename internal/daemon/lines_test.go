@@ -16,21 +16,21 @@ import (
 	"time"
 )
 
-func said(n int) []byte { return fmt.Appendf(nil, "%d left out\n", n) }
+func summary(n int) []byte { return fmt.Appendf(nil, "%d dropped\n", n) }
 
-// logFile is where a log is written to. Each write waits until the file is read.
+// logFile is the destination of a log. Writes block until the file is read.
 type logFile struct {
-	read  chan struct{} // closed once it is read
-	takes time.Duration // for each write
+	read  chan struct{} // closed when reading starts
+	takes time.Duration // duration of a write
 
 	mu     sync.Mutex
-	fails  int // how many of the next writes do
+	fails  int // number of writes that fail from now on
 	writes []string
 }
 
 func newLogFile() *logFile { return &logFile{read: make(chan struct{})} }
 
-// readLogFile returns a file that is read from the beginning.
+// readLogFile returns a file that is read from the start.
 func readLogFile() *logFile {
 	f := newLogFile()
 	close(f.read)
@@ -62,16 +62,16 @@ func (f *logFile) String() string { return strings.Join(f.written(), "") }
 func TestLinesInOrder(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		takes time.Duration // to write
+		takes time.Duration // duration of a write
 	}{
-		{"quick file", 0},
+		{"fast file", 0},
 		{"slow file", 5 * writePause},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				out := readLogFile()
 				out.takes = tt.takes
-				l := newLines(out, said)
+				l := newLines(out, summary)
 				var want strings.Builder
 				for i := range 200 {
 					fmt.Fprintf(&want, "line %d\n", i)
@@ -89,11 +89,11 @@ func TestLinesInOrder(t *testing.T) {
 	}
 }
 
-// A line is written at once, and those that come soon after it together.
+// A line is written at once, and those that follow soon after it together.
 func TestLinesTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := readLogFile()
-		l := newLines(out, said)
+		l := newLines(out, summary)
 		defer l.close()
 		for _, step := range []struct {
 			name  string
@@ -104,8 +104,8 @@ func TestLinesTogether(t *testing.T) {
 			{"the first", []string{"a\n"}, 0, []string{"a\n"}},
 			{"two soon after", []string{"b\n", "c\n"}, 0, []string{"a\n"}},
 			{"the pause is over", nil, writePause, []string{"a\n", "b\nc\n"}},
-			{"nothing comes", nil, time.Hour, []string{"a\n", "b\nc\n"}},
-			{"one after a long time", []string{"d\n"}, 0, []string{"a\n", "b\nc\n", "d\n"}},
+			{"no line", nil, time.Hour, []string{"a\n", "b\nc\n"}},
+			{"one after a long pause", []string{"d\n"}, 0, []string{"a\n", "b\nc\n", "d\n"}},
 		} {
 			for _, line := range step.lines {
 				l.Write([]byte(line))
@@ -119,11 +119,11 @@ func TestLinesTogether(t *testing.T) {
 	})
 }
 
-// Lines of many goroutines are whole, and in the order in which each wrote its own,
-// whatever becomes of the memory that it wrote them from.
-func TestLinesOfMany(t *testing.T) {
+// Lines of many goroutines stay whole and in each goroutine's order, even if the
+// goroutines reuse the memory that they wrote from.
+func TestConcurrentLines(t *testing.T) {
 	out := readLogFile()
-	l := newLines(out, said)
+	l := newLines(out, summary)
 	const writers, each = 8, 200
 	var all sync.WaitGroup
 	for w := range writers {
@@ -143,7 +143,7 @@ func TestLinesOfMany(t *testing.T) {
 	for line := range strings.Lines(out.String()) {
 		var w, i int
 		if n, err := fmt.Sscanf(line, "writer %d line %d\n", &w, &i); n != 2 || err != nil {
-			t.Fatalf("a line is %q", line)
+			t.Fatalf("malformed line %q", line)
 		}
 		if i != next[w] {
 			t.Fatalf("line %d of writer %d, want %d", i, w, next[w])
@@ -157,42 +157,42 @@ func TestLinesOfMany(t *testing.T) {
 	}
 }
 
-// A log that nobody reads holds up nobody, says later what it has left out, and
-// goes on.
-func TestLinesThatNobodyReads(t *testing.T) {
-	const lost = 5
+// A log that is not read does not block its writers. Once it is read, it reports the
+// lines that it has dropped, and continues.
+func TestLinesNotRead(t *testing.T) {
+	const dropped = 5
 	line := []byte(strings.Repeat("x", 1023) + "\n")
 	room := maxPending / len(line)
 	for _, tt := range []struct {
 		name string
-		then func(l *lines, out *logFile) // what happens to the log in the end
-		want string                       // after the lines that there was room for
+		then func(l *lines, out *logFile) // what happens to the log afterwards
+		want string                       // after the lines that fit into the buffer
 	}{
-		{"read at last", func(_ *lines, out *logFile) {
+		{"read at the end", func(_ *lines, out *logFile) {
 			close(out.read)
-		}, "5 left out\n"},
-		{"goes on", func(l *lines, out *logFile) {
+		}, "5 dropped\n"},
+		{"continues", func(l *lines, out *logFile) {
 			close(out.read)
 			time.Sleep(2 * writePause)
 			fmt.Fprintln(l, "more")
 			time.Sleep(2 * writePause)
 			fmt.Fprintln(l, "and more")
-		}, "5 left out\nmore\nand more\n"},
+		}, "5 dropped\nmore\nand more\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				out := newLogFile()
-				l := newLines(out, said)
+				l := newLines(out, summary)
 				began := time.Now()
 				l.Write(line)
-				synctest.Wait() // it is being written
-				for range room + lost {
+				synctest.Wait() // until the line is being written
+				for range room + dropped {
 					if n, err := l.Write(line); n != len(line) || err != nil {
 						t.Errorf("%d, %v", n, err)
 					}
 				}
 				if waited := time.Since(began); waited != 0 {
-					t.Errorf("it held up its writer for %s", waited)
+					t.Errorf("blocked the writer for %s", waited)
 				}
 				tt.then(l, out)
 				time.Sleep(2 * writePause)
@@ -206,29 +206,29 @@ func TestLinesThatNobodyReads(t *testing.T) {
 	}
 }
 
-// A line that finds no room does not take that of shorter ones.
-func TestLineTooLong(t *testing.T) {
+// A line that exceeds the buffer does not push out shorter ones.
+func TestLongLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := readLogFile()
-		l := newLines(out, said)
+		l := newLines(out, summary)
 		l.Write(make([]byte, maxPending+1))
-		synctest.Wait() // that it was left out is written by now
+		synctest.Wait() // until the summary is written
 		fmt.Fprintln(l, "short")
 		l.close()
-		if want := "1 left out\nshort\n"; out.String() != want {
+		if want := "1 dropped\nshort\n"; out.String() != want {
 			t.Errorf("%q, want %q", out, want)
 		}
 	})
 }
 
-// What cannot be written is lost, but not what comes later.
+// A failed write loses its lines, but none that follow.
 func TestLinesOfBrokenFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := readLogFile()
 		out.fails = 1
-		l := newLines(out, said)
+		l := newLines(out, summary)
 		fmt.Fprintln(l, "lost")
-		synctest.Wait() // for the write
+		synctest.Wait() // until the write has failed
 		fmt.Fprintln(l, "kept")
 		l.close()
 		if out.String() != "kept\n" {
@@ -237,12 +237,12 @@ func TestLinesOfBrokenFile(t *testing.T) {
 	})
 }
 
-// The end of a daemon does not wait for a log that nobody reads, but for one that
-// is read slowly.
+// At its end, a daemon waits for a log that is read slowly, but not for one that is
+// not read.
 func TestLinesAtTheEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		read   time.Duration // after the end began
+		read   time.Duration // after close was called
 		waited time.Duration
 	}{
 		{"in time", flushTimeout / 2, flushTimeout/2 + writePause},
@@ -251,15 +251,15 @@ func TestLinesAtTheEnd(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				out := newLogFile()
-				l := newLines(out, said)
+				l := newLines(out, summary)
 				fmt.Fprintln(l, "one before")
-				synctest.Wait() // it is being written
+				synctest.Wait() // until the line is being written
 				fmt.Fprintln(l, "the last")
 				began := time.Now()
 				time.AfterFunc(tt.read, func() { close(out.read) })
 				l.close()
 				if waited := time.Since(began); waited != tt.waited {
-					t.Errorf("it took %s, want %s", waited, tt.waited)
+					t.Errorf("waited %s, want %s", waited, tt.waited)
 				}
 				<-l.finished
 				if want := "one before\nthe last\n"; out.String() != want {
@@ -270,10 +270,9 @@ func TestLinesAtTheEnd(t *testing.T) {
 	}
 }
 
-// The log of a daemon says in its own format how many lines it has left out,
-// whatever the level.
-func TestLogLeftOut(t *testing.T) {
-	const message = "lines of the log were left out here, since it was not read"
+// A daemon reports dropped lines in the format of its log, at any level.
+func TestDroppedLines(t *testing.T) {
+	const message = "log lines dropped, reader is too slow"
 	count := map[string]func(line string) (lines int, err error){
 		"text": func(line string) (int, error) {
 			found := regexp.MustCompile(`^time=\S+ level=WARN msg="` + message + `" lines=(\d+)\n$`).FindStringSubmatch(line)
@@ -310,7 +309,7 @@ func TestLogLeftOut(t *testing.T) {
 			if code != exitOK {
 				t.Errorf("exit %d", code)
 			}
-			written, leftOut := 0, 0
+			written, dropped := 0, 0
 			for line := range strings.Lines(out.String()) {
 				if strings.Contains(line, "xxx") {
 					written++
@@ -320,10 +319,10 @@ func TestLogLeftOut(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%q: %v", line, err)
 				}
-				leftOut += n
+				dropped += n
 			}
-			if leftOut == 0 || written+leftOut != logged {
-				t.Errorf("%d lines were written and %d left out, of %d", written, leftOut, logged)
+			if dropped == 0 || written+dropped != logged {
+				t.Errorf("%d lines written and %d dropped, want %d in total", written, dropped, logged)
 			}
 		})
 	}

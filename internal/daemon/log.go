@@ -5,11 +5,11 @@ import (
 	"log/slog"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
-// newLogger writes lines of the given level and above to w. Format is text or
-// json.
+// newLogger returns a logger of lines of the given level and above. The format is
+// text or json.
 func newLogger(w io.Writer, level, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: levels()[level]}
 	if format == "text" {
@@ -18,18 +18,19 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-// logFormat is the format of a log that goes to w: auto is text on a terminal.
+// logFormat returns the format of a log that is written to w: auto is text on a
+// terminal and JSON elsewhere.
 func logFormat(w io.Writer, format string) string {
-	switch {
-	case format != "auto":
+	if format != "auto" {
 		return format
-	case isTerminal(w):
+	}
+	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		return "text"
 	}
 	return "json"
 }
 
-// levels are the values of --log-level.
+// levels returns the values of --log-level.
 func levels() map[string]slog.Level {
 	return map[string]slog.Level{
 		"debug": slog.LevelDebug,
@@ -37,13 +38,4 @@ func levels() map[string]slog.Level {
 		"warn":  slog.LevelWarn,
 		"error": slog.LevelError,
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
-	return err == nil
 }

@@ -5,15 +5,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// newMetrics is a registry with what every daemon tells about itself.
-func newMetrics(name string) *prometheus.Registry {
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name:        "confcom_build_info",
-		Help:        "1, with the daemon and its version in the labels.",
-		ConstLabels: prometheus.Labels{"daemon": name, "version": version()},
-	})
-	build.Set(1)
+// Metrics are the metrics that every daemon has in addition to those of the Go
+// runtime and of the process.
+type Metrics struct{ build *prometheus.GaugeVec }
+
+// NewMetrics creates the metrics and registers them.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	m := &Metrics{build: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "confcom_build_info",
+		Help: "1, labelled with the daemon and its version.",
+	}, []string{"daemon", "version"})}
+	registry.MustRegister(m.build)
+	return m
+}
+
+// newRegistry returns a registry with the metrics that every daemon has.
+func newRegistry(daemon string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	NewMetrics(registry).build.WithLabelValues(daemon, version()).Set(1)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
 }

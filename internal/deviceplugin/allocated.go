@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,39 +21,45 @@ import (
 const (
 	// listTimeout bounds the wait for the kubelet at each scrape.
 	listTimeout = 5 * time.Second
-	// maxPodResources is the longest answer in bytes: the IDs of all devices of
-	// a node are longer than what gRPC accepts by itself.
+	// maxPodResources is the longest accepted response in bytes: the IDs of all
+	// devices of a node exceed gRPC's default.
 	maxPodResources = 64 << 20
 )
 
-// allocated tells how much EPC each container has been given as devices. It asks
-// the kubelet whenever it is asked itself.
-type allocated struct {
-	socket   string
-	resource string
-	bytes    *prometheus.Desc
+// allocatedCollector collects how much EPC the kubelet has allocated to each
+// container as devices. Each scrape is a request to the kubelet.
+type allocatedCollector struct {
+	bytes  *prometheus.Desc
+	source atomic.Pointer[allocationSource] // nil until collectFrom
 }
 
-// collectAllocated adds the metric about what containers have been given.
-func (m *metrics) collectAllocated(socket string, resource epc.ResourceName) {
-	m.registry.MustRegister(&allocated{
-		socket:   socket,
-		resource: string(resource),
-		bytes: prometheus.NewDesc("sgx_epc_allocated_bytes",
-			"EPC that a container has been given as devices of the kubelet.", []string{"namespace", "pod", "container"}, nil),
-	})
+// allocationSource is where and under which name allocations are found.
+type allocationSource struct{ socket, resource string }
+
+func newAllocatedCollector() *allocatedCollector {
+	return &allocatedCollector{bytes: prometheus.NewDesc("sgx_epc_allocated_bytes",
+		"EPC that the kubelet has allocated to a container as devices.", []string{"namespace", "pod", "container"}, nil)}
+}
+
+// collectFrom makes the kubelet behind the socket the source of the metric.
+func (a *allocatedCollector) collectFrom(socket string, resource epc.ResourceName) {
+	a.source.Store(&allocationSource{socket, string(resource)})
 }
 
 // Describe is part of prometheus.Collector.
-func (a *allocated) Describe(out chan<- *prometheus.Desc) { out <- a.bytes }
+func (a *allocatedCollector) Describe(out chan<- *prometheus.Desc) { out <- a.bytes }
 
-// Collect is part of prometheus.Collector. Where the kubelet's socket is not
-// mounted there is nothing to tell.
-func (a *allocated) Collect(out chan<- prometheus.Metric) {
-	if _, err := os.Stat(a.socket); errors.Is(err, fs.ErrNotExist) {
+// Collect is part of prometheus.Collector. It collects nothing if the kubelet's
+// socket does not exist, because it is not mounted.
+func (a *allocatedCollector) Collect(out chan<- prometheus.Metric) {
+	source := a.source.Load()
+	if source == nil {
 		return
 	}
-	pods, err := a.pods()
+	if _, err := os.Stat(source.socket); errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	pods, err := listPodResources(source.socket)
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(a.bytes, err)
 		return
@@ -60,9 +67,9 @@ func (a *allocated) Collect(out chan<- prometheus.Metric) {
 	for _, pod := range pods {
 		for _, container := range pod.Containers {
 			devices := 0
-			for _, given := range container.Devices {
-				if given.ResourceName == a.resource {
-					devices += len(given.DeviceIds)
+			for _, allocated := range container.Devices {
+				if allocated.ResourceName == source.resource {
+					devices += len(allocated.DeviceIds)
 				}
 			}
 			if devices > 0 {
@@ -73,19 +80,19 @@ func (a *allocated) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// pods asks the kubelet what its pods have been given.
-func (a *allocated) pods() ([]*podresources.PodResources, error) {
-	conn, err := grpc.NewClient("unix://"+a.socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+// listPodResources returns the resources that the kubelet has allocated to its pods.
+func listPodResources(socket string) ([]*podresources.PodResources, error) {
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPodResources)))
 	if err != nil {
-		return nil, fmt.Errorf("connect to the kubelet: %w", err)
+		return nil, fmt.Errorf("connect to kubelet: %w", err)
 	}
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), listTimeout) // Collect has no context
 	defer cancel()
 	response, err := podresources.NewPodResourcesListerClient(conn).List(ctx, &podresources.ListPodResourcesRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("ask the kubelet at %s for the resources of its pods: %w", a.socket, err)
+		return nil, fmt.Errorf("list pod resources at %s: %w", socket, err)
 	}
 	return response.PodResources, nil
 }

@@ -10,7 +10,7 @@ import (
 	"tags.cncf.io/container-device-interface/specs-go"
 )
 
-// The vendor and class in the full names of the devices, such as
+// The vendor and class in the qualified names of the devices, such as
 // confcom.github.io/sgx=enclave, and the name of the file that describes them.
 const (
 	cdiVendor = "confcom.github.io"
@@ -18,12 +18,12 @@ const (
 	cdiFile   = "confcom-sgx.json"
 )
 
-// describeDevices writes the description of the devices that are there, by name,
-// and returns by what full names the container runtime knows them. The file
-// stays when the plugin stops: containers may start again meanwhile.
-func describeDevices(dir string, devices map[string][]*v1beta1.DeviceSpec) (map[string][]*v1beta1.CDIDevice, error) {
+// writeCDIFile writes the CDI (Container Device Interface) description of the devices
+// by name, and returns the qualified names under which the container runtime knows
+// them. The file stays when the plugin stops, since containers may restart meanwhile.
+func writeCDIFile(dir string, devices map[string][]*v1beta1.DeviceSpec) (map[string][]*v1beta1.CDIDevice, error) {
 	spec := &specs.Spec{Kind: cdiVendor + "/" + cdiClass}
-	full := make(map[string][]*v1beta1.CDIDevice)
+	qualified := make(map[string][]*v1beta1.CDIDevice)
 	for _, name := range slices.Sorted(maps.Keys(devices)) {
 		if len(devices[name]) == 0 {
 			continue
@@ -34,10 +34,10 @@ func describeDevices(dir string, devices map[string][]*v1beta1.DeviceSpec) (map[
 				&specs.DeviceNode{Path: node.ContainerPath, HostPath: node.HostPath, Permissions: node.Permissions})
 		}
 		spec.Devices = append(spec.Devices, device)
-		full[name] = []*v1beta1.CDIDevice{{Name: parser.QualifiedName(cdiVendor, cdiClass, name)}}
+		qualified[name] = []*v1beta1.CDIDevice{{Name: parser.QualifiedName(cdiVendor, cdiClass, name)}}
 	}
-	if len(spec.Devices) == 0 { // SIMULATED EPC without a device
-		return full, nil
+	if len(spec.Devices) == 0 { // simulated EPC without a device
+		return qualified, nil
 	}
 	version, err := specs.MinimumRequiredVersion(spec)
 	if err != nil {
@@ -48,5 +48,5 @@ func describeDevices(dir string, devices map[string][]*v1beta1.DeviceSpec) (map[
 	if err != nil {
 		return nil, err
 	}
-	return full, cache.WriteSpec(spec, cdiFile) // in one step
+	return qualified, cache.WriteSpec(spec, cdiFile) // atomically
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/confcom/confcom/internal/node"
 )
 
-// maxMessage is the longest message in bytes that the kubelet accepts. It drops
-// a plugin whose list of devices is longer, and the node then has none.
+// maxMessage is the maximum length in bytes of a message that the kubelet accepts. It
+// drops a plugin whose list of devices is longer, and the node then has none.
 const maxMessage = 4 << 20
 
-// maxTopology is the most devices that are advertised with their NUMA nodes. The
-// kubelet's topology manager goes through all of them, once for each set of
-// nodes, whenever a container asks for one.
+// maxTopology is the maximum number of devices that are advertised with their NUMA
+// nodes: for each container that requests one, the kubelet's topology manager
+// iterates over all of them once for each set of nodes.
 const maxTopology = 4 << 10
 
-// alphabet is what the IDs of devices are written in. It is as large as can be
-// told apart in file names and logs, so that the IDs are short: with it a
-// message has room for the 256 GiB of the largest machines.
+// alphabet has the characters of device IDs. It has as many as are legible in file
+// names and logs, so that IDs are short and the 256 GiB of the largest machines fit
+// into a message.
 const alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
 
-// deviceID is the ID of the i-th device: "0" to "_", then "00" to "__", then
-// "000" and so on. It depends on nothing else, because the kubelet remembers
-// over restarts which IDs it has given away.
+// deviceID returns the ID of the i-th device: "0" to "_", then "00" to "__", then
+// "000" and so on. It depends on nothing else, because the kubelet keeps the IDs that
+// it has allocated across restarts.
 func deviceID(i int) string {
 	var id []byte
 	for ; i >= 0; i = i/len(alphabet) - 1 {
@@ -50,7 +50,7 @@ func deviceIndex(id string) (i int, ok bool) {
 	return i, true
 }
 
-// list is what the kubelet is told of the devices.
+// list returns the devices as the kubelet expects them.
 func (s *supply) list() []*v1beta1.Device {
 	devices := make([]*v1beta1.Device, s.devices)
 	for i := range devices {
@@ -62,9 +62,8 @@ func (s *supply) list() []*v1beta1.Device {
 	return devices
 }
 
-// numaNodes are the NUMA nodes of the first mib MiB of EPC, or nil where they
-// are not worth telling: there is only one, not all are known, or there are too
-// many devices.
+// numaNodes returns the NUMA nodes of the first mib MiB of EPC. It returns nil if
+// there is only one, if not all are known, or if there are too many devices.
 func numaNodes(inv node.Inventory, mib int64) []int {
 	unknown := func(section node.Section) bool { return section.NUMANode == node.UnknownNode }
 	if len(inv.NUMANodes()) < 2 || mib > maxTopology || slices.ContainsFunc(inv.Sections, unknown) {
@@ -78,7 +77,7 @@ func numaNodes(inv node.Inventory, mib int64) []int {
 			}
 		}
 	}
-	// Sections that are no whole number of MiB share one.
+	// Sections whose sizes are not whole numbers of MiB share one.
 	for int64(len(nodes)) < mib {
 		nodes = append(nodes, inv.Sections[len(inv.Sections)-1].NUMANode)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestDeviceID(t *testing.T) {
-	// These are in the checkpoints of kubelets: they may never change.
+	// Kubelets keep these in their checkpoints, so they must never change.
 	for i, want := range map[int]string{
 		0: "0", 9: "9", 10: "a", 36: "A", 63: "_",
 		64: "00", 65: "01", 128: "10", 4159: "__",
@@ -38,8 +38,8 @@ func TestDeviceIndexOfNoDevice(t *testing.T) {
 	}
 }
 
-// The largest number of devices that can be asked for fits into the message that
-// the kubelet accepts, and so does the largest one with NUMA nodes.
+// The maximum number of devices fits into a message that the kubelet accepts, and so
+// does the maximum number with NUMA nodes.
 func TestListFits(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -72,7 +72,7 @@ func TestNUMANodes(t *testing.T) {
 		{"one node", []node.Section{{NUMANode: 0, Size: 4 * MiB}}, 4, nil},
 		{"unknown", []node.Section{{NUMANode: node.UnknownNode, Size: 4 * MiB}}, 4, nil},
 		{"two nodes", []node.Section{{NUMANode: 0, Size: 2 * MiB}, {NUMANode: 1, Size: 3 * MiB}}, 5, []int{0, 0, 1, 1, 1}},
-		{"the last are reserved", []node.Section{{NUMANode: 0, Size: 2 * MiB}, {NUMANode: 1, Size: 3 * MiB}}, 3, []int{0, 0, 1}},
+		{"the last MiB are reserved", []node.Section{{NUMANode: 0, Size: 2 * MiB}, {NUMANode: 1, Size: 3 * MiB}}, 3, []int{0, 0, 1}},
 		{"halves of a MiB", []node.Section{{NUMANode: 0, Size: 3 * MiB / 2}, {NUMANode: 1, Size: 3 * MiB / 2}}, 3, []int{0, 1, 1}},
 		{"some unknown", []node.Section{{NUMANode: 0, Size: MiB}, {NUMANode: 1, Size: MiB}, {NUMANode: node.UnknownNode, Size: MiB}}, 3, nil},
 		{"many", []node.Section{{NUMANode: 0, Size: 4096 * MiB}, {NUMANode: 1, Size: MiB}}, 4097, nil},

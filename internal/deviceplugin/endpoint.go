@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"google.golang.org/protobuf/proto"
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
@@ -15,19 +16,19 @@ import (
 	"github.com/confcom/confcom/internal/epc"
 )
 
-// The time between two tries to register, while nothing in the kubelet's
-// directory says that it is worth trying again at once. It doubles each time,
-// until a registration has lasted as long as settled.
+// The time between two attempts to register, unless a change in the kubelet's
+// directory triggers the next one at once. It doubles with each attempt, until a
+// registration has lasted for stableAfter.
 const (
-	minRetry = 200 * time.Millisecond
-	maxRetry = 30 * time.Second
-	settled  = 10 * time.Second
+	minRetry    = 200 * time.Millisecond
+	maxRetry    = 30 * time.Second
+	stableAfter = 10 * time.Second
 )
 
-// errNotYet is why a resource is not registered that is offered since a moment.
-var errNotYet = errors.New("about to register with the kubelet")
+// errRegistering is why a resource is not registered that is newly advertised.
+var errRegistering = errors.New("about to register with the kubelet")
 
-// supply is what there is of a resource at a moment.
+// supply is how much of a resource is advertised, and what containers get for it.
 type supply struct {
 	devices int
 	numa    []int // the NUMA node of each device, or nil
@@ -41,21 +42,21 @@ func (s *supply) equal(other *supply) bool {
 	return s.devices == other.devices && slices.Equal(s.numa, other.numa) && proto.Equal(s.grant, other.grant)
 }
 
-// endpoint offers one resource to the kubelet.
+// endpoint advertises one resource to the kubelet.
 type endpoint struct {
 	resource string
 	dir      directory
 	log      *slog.Logger
 	health   *daemon.Health
-	metrics  *metrics
+	metrics  *Metrics
 
 	mu         sync.Mutex
-	offered    *supply           // nil while the resource is not this plugin's to offer
-	changed    chan struct{}     // closed when offered is no longer what it was
-	registered *daemon.Condition // nil until the resource is offered for the first time
+	advertised *supply           // nil while this plugin does not advertise the resource
+	changed    chan struct{}     // closed when advertised changes
+	registered *daemon.Condition // nil until the resource is first advertised
 }
 
-func newEndpoint(resource epc.ResourceName, dir directory, env *daemon.Environment, m *metrics) *endpoint {
+func newEndpoint(resource epc.ResourceName, dir directory, env *daemon.Environment, m *Metrics) *endpoint {
 	return &endpoint{
 		resource: string(resource),
 		dir:      dir,
@@ -66,59 +67,60 @@ func newEndpoint(resource epc.ResourceName, dir directory, env *daemon.Environme
 	}
 }
 
-// current is what is offered now, and a channel that is closed when it changes.
+// current returns what is advertised now, and a channel that is closed when that
+// changes.
 func (e *endpoint) current() (*supply, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.offered, e.changed
+	return e.advertised, e.changed
 }
 
-// set changes what is offered; mu is held.
+// set changes what is advertised. The caller holds mu.
 func (e *endpoint) set(s *supply) {
-	if e.offered.equal(s) {
+	if e.advertised.equal(s) {
 		return
 	}
-	if e.offered == nil {
-		// Whoever waits for the plugin to be ready waits for this, too.
+	if e.advertised == nil {
+		// The plugin is ready only when the kubelet knows the resource.
 		if e.registered == nil {
 			e.registered = e.health.Condition(e.resource)
 		}
-		e.registered.Set(errNotYet)
+		e.registered.Set(errRegistering)
 	}
-	e.offered = s
+	e.advertised = s
 	close(e.changed)
 	e.changed = make(chan struct{})
 }
 
-// offer offers what there is, or nothing where the resource is not to be
-// offered by this plugin, as another may then offer it.
-func (e *endpoint) offer(offered bool, s supply) {
+// advertise advertises s if on is true. Otherwise it gives the resource up, so that
+// another plugin can advertise it.
+func (e *endpoint) advertise(on bool, s supply) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !offered {
+	if !on {
 		e.set(nil)
 		return
 	}
 	e.set(&s)
 }
 
-// withdraw takes all devices back and keeps the resource: the kubelet is sent an
-// empty list. To call each device unhealthy would keep it from its work for
-// as long as its restart does, and might not fit into a message.
+// withdraw withdraws all devices but keeps the resource: the kubelet gets an empty
+// list. Marking every device unhealthy would block the kubelet for as long as its
+// restart does, and the list might exceed a message.
 func (e *endpoint) withdraw() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.offered != nil {
+	if e.advertised != nil {
 		e.set(&supply{})
 	}
 }
 
-// run keeps the resource registered, while it is offered, until ctx is done. It
-// returns an error when the kubelet's directory is gone.
+// run keeps the resource registered, while it is advertised, until ctx is done. It
+// returns an error if the kubelet's directory is gone.
 func (e *endpoint) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		offered, changed := e.current()
-		if offered != nil {
+		advertised, changed := e.current()
+		if advertised != nil {
 			if err := e.keepRegistered(ctx); err != nil {
 				return err
 			}
@@ -132,54 +134,53 @@ func (e *endpoint) run(ctx context.Context) error {
 	return nil
 }
 
-// keepRegistered registers the resource, again and again, until it is no longer
-// offered or ctx is done.
+// keepRegistered registers the resource as often as it takes, until it is no longer
+// advertised or ctx is done.
 func (e *endpoint) keepRegistered(ctx context.Context) error {
-	// The watch comes first: from here on nothing that the kubelet does to its
-	// directory goes unnoticed.
-	look, stop := e.dir.watch(e.log)
+	// Watching starts first, so that no change of the kubelet's directory is missed
+	// from here on.
+	poll, stop := e.dir.watch(e.log)
 	defer stop()
-	e.registered.Set(errNotYet)
+	e.registered.Set(errRegistering)
 	m := e.metrics.of(e.resource)
 	defer e.metrics.forget(e.resource)
-	retry, said := minRetry, ""
+	retry := backoff.ExponentialBackOff{InitialInterval: minRetry, Multiplier: 2, MaxInterval: maxRetry}
+	logged := ""
 	for {
-		kubelet, _ := e.dir.kubelet() // registration says why it can't be told
-		lasted, err := e.registration(ctx, look, m)
+		kubelet, _ := e.dir.kubelet() // registration returns the error
+		lasted, err := e.registration(ctx, poll, m)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
 			e.registered.Set(nil)
-			e.log.Info("no longer offered")
+			e.log.Info("no longer advertised")
 			return nil
 		}
 		e.registered.Set(err)
 		if errors.Is(err, errDirectoryGone) {
 			return err
 		}
-		// The same reason is worth one line, however often it is met in a row.
+		// The same reason several times in a row is worth one line.
 		level := slog.LevelWarn
-		if lasted == 0 && err.Error() == said {
+		if lasted == 0 && err.Error() == logged {
 			level = slog.LevelDebug
 		}
-		said = err.Error()
+		logged = err.Error()
 		e.log.Log(ctx, level, "not registered with the kubelet", "reason", err)
 
-		if lasted > settled || errors.Is(err, errNewKubelet) {
-			retry = minRetry
+		if lasted > stableAfter || errors.Is(err, errNewKubelet) {
+			retry.Reset()
 		}
-		if e.pause(ctx, retry, kubelet, look) {
-			retry = minRetry
-		} else {
-			retry = min(2*retry, maxRetry)
+		if e.pause(ctx, retry.NextBackOff(), kubelet, poll) {
+			retry.Reset()
 		}
 	}
 }
 
-// pause waits for the given time. It returns early when there is another
-// kubelet's socket than the one given, or the directory is gone, and tells so.
-func (e *endpoint) pause(ctx context.Context, duration time.Duration, kubelet socketID, look <-chan struct{}) (early bool) {
+// pause waits for the given time. It returns early, and reports so, if the kubelet's
+// socket is another one than the given one, or the directory is gone.
+func (e *endpoint) pause(ctx context.Context, duration time.Duration, kubelet socketID, poll <-chan struct{}) (early bool) {
 	timer := time.NewTimer(duration)
 	defer timer.Stop()
 	for {
@@ -191,7 +192,7 @@ func (e *endpoint) pause(ctx context.Context, duration time.Duration, kubelet so
 			return false
 		case <-timer.C:
 			return false
-		case <-look:
+		case <-poll:
 		}
 	}
 }

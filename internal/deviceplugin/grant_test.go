@@ -12,7 +12,7 @@ import (
 	"github.com/confcom/confcom/internal/node"
 )
 
-// machines that containers are given the devices of.
+// Machines whose devices containers get.
 var (
 	inKernel = node.Inventory{
 		Driver:    node.DriverInKernel,
@@ -45,7 +45,7 @@ func TestGrant(t *testing.T) {
 	tests := []struct {
 		name      string
 		machine   node.Inventory
-		args      []string
+		edit      func(*Grant)
 		enclave   *response
 		provision *response
 	}{
@@ -70,14 +70,14 @@ func TestGrant(t *testing.T) {
 		{
 			name:      "a link is resolved",
 			machine:   linked,
-			args:      []string{"--aesm-dir="},
+			edit:      func(g *Grant) { g.AESMDir = "" },
 			enclave:   &response{Devices: []*v1beta1.DeviceSpec{device("/dev/sgx/enclave", "/dev/sgx_enclave")}},
 			provision: &response{},
 		},
 		{
 			name:    "legacy paths",
 			machine: inKernel,
-			args:    []string{"--legacy-device-paths", "--aesm-dir="},
+			edit:    func(g *Grant) { g.LegacyPaths, g.AESMDir = true, "" },
 			enclave: &response{Devices: []*v1beta1.DeviceSpec{
 				device("/dev/sgx_enclave", "/dev/sgx_enclave"), device("/dev/sgx_enclave", "/dev/sgx/enclave"),
 			}},
@@ -86,38 +86,41 @@ func TestGrant(t *testing.T) {
 			}},
 		},
 		{
-			name:      "legacy paths that are there anyway",
+			name:      "legacy paths that are the usual ones",
 			machine:   dcap,
-			args:      []string{"--legacy-device-paths", "--aesm-dir="},
+			edit:      func(g *Grant) { g.LegacyPaths, g.AESMDir = true, "" },
 			enclave:   &response{Devices: []*v1beta1.DeviceSpec{device("/dev/sgx/enclave", "/dev/sgx/enclave")}},
 			provision: &response{Devices: []*v1beta1.DeviceSpec{device("/dev/sgx/provision", "/dev/sgx/provision")}},
 		},
 		{
 			name:      "simulated, AESM elsewhere",
 			machine:   node.Inventory{Simulated: true},
-			args:      []string{"--aesm-dir=/run/confcom/aesmd"},
+			edit:      func(g *Grant) { g.AESMDir = "/run/confcom/aesmd" },
 			enclave:   &response{Mounts: aesm("/run/confcom/aesmd")},
 			provision: &response{},
 		},
 		{
 			name:      "CDI",
 			machine:   inKernel,
-			args:      []string{"--cdi"},
+			edit:      func(g *Grant) { g.CDI = true },
 			enclave:   &response{CdiDevices: []*v1beta1.CDIDevice{{Name: "confcom.github.io/sgx=enclave"}}, Mounts: aesm("/var/run/aesmd")},
 			provision: &response{CdiDevices: []*v1beta1.CDIDevice{{Name: "confcom.github.io/sgx=provision"}}},
 		},
 		{
 			name:      "CDI without devices",
 			machine:   node.Inventory{Simulated: true},
-			args:      []string{"--cdi", "--aesm-dir="},
+			edit:      func(g *Grant) { g.CDI, g.AESMDir = true, "" },
 			enclave:   &response{},
 			provision: &response{},
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			p := newPlugin(t, append(test.args, "--cdi-dir="+t.TempDir())...)
-			got, err := p.Grant.For(test.machine)
+			grant := Grant{AESMDir: DefaultAESMDir, CDIDir: t.TempDir()}
+			if test.edit != nil {
+				test.edit(&grant)
+			}
+			got, err := grant.For(test.machine)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,12 +134,12 @@ func TestGrant(t *testing.T) {
 	}
 }
 
-// The description of the devices is what container runtimes read, and replaces
-// the one before.
-func TestCDISpec(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "cdi") // it is made
-	for _, args := range [][]string{{"--cdi"}, {"--cdi", "--legacy-device-paths"}} {
-		if _, err := newPlugin(t, append(args, "--cdi-dir="+dir)...).Grant.For(inKernel); err != nil {
+// Container runtimes read the CDI file, and each file replaces the one before.
+func TestCDIFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cdi") // does not exist yet
+	for _, legacyPaths := range []bool{false, true} {
+		grant := Grant{CDI: true, CDIDir: dir, LegacyPaths: legacyPaths}
+		if _, err := grant.For(inKernel); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,23 +7,23 @@ import (
 	"github.com/confcom/confcom/internal/node"
 )
 
-// metrics are what the plugin tells Prometheus.
-type metrics struct {
-	registry prometheus.Registerer
-
+// Metrics are the metrics of the plugin.
+type Metrics struct {
 	capacity, reserved, advertised, withheld prometheus.Gauge
 	present                                  *prometheus.GaugeVec
 	registered                               *prometheus.GaugeVec
 	registrations, failures, allocations     *prometheus.CounterVec
+	allocated                                *allocatedCollector
 }
 
-// resourceMetrics are those of one resource.
+// resourceMetrics are the metrics of one resource.
 type resourceMetrics struct {
 	registered                           prometheus.Gauge
 	registrations, failures, allocations prometheus.Counter
 }
 
-func newMetrics(registry prometheus.Registerer) *metrics {
+// NewMetrics creates the metrics and registers them.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 		registry.MustRegister(g)
@@ -39,29 +39,32 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		registry.MustRegister(c)
 		return c
 	}
-	return &metrics{
-		registry:   registry,
-		capacity:   gauge("sgx_epc_capacity_bytes", "EPC that this node has."),
-		reserved:   gauge("sgx_epc_reserved_bytes", "EPC that is kept back on request."),
-		advertised: gauge("sgx_epc_advertised_bytes", "EPC that pods can be given."),
-		withheld:   gauge("sgx_epc_withheld_bytes", "EPC that is not advertised because of a limit on devices."),
-		present:    gauges("sgx_device_present", "1 if the SGX device is there, else 0.", "device"),
+	m := &Metrics{
+		capacity:   gauge("sgx_epc_capacity_bytes", "EPC of the node."),
+		reserved:   gauge("sgx_epc_reserved_bytes", "EPC that the configuration holds back."),
+		advertised: gauge("sgx_epc_advertised_bytes", "EPC that pods can request."),
+		withheld:   gauge("sgx_epc_withheld_bytes", "EPC that is not advertised because of the cap on devices."),
+		present:    gauges("sgx_device_present", "1 if the SGX device exists, else 0.", "device"),
 
 		registered:    gauges("sgx_device_plugin_registered", "1 while the resource is registered with the kubelet, else 0.", "resource"),
-		registrations: counters("sgx_device_plugin_registrations_total", "Registrations with the kubelet that it accepted."),
+		registrations: counters("sgx_device_plugin_registrations_total", "Registrations that the kubelet accepted."),
 		failures:      counters("sgx_device_plugin_registration_failures_total", "Registrations with the kubelet that failed."),
-		allocations:   counters("sgx_device_plugin_allocations_total", "Containers that were given the resource."),
+		allocations:   counters("sgx_device_plugin_allocations_total", "Containers that were allocated the resource."),
+
+		allocated: newAllocatedCollector(),
 	}
+	registry.MustRegister(m.allocated)
+	return m
 }
 
-// forget takes back what is said of a resource that is no longer offered. What
-// was counted stays.
-func (m *metrics) forget(resource string) {
+// forget removes the state of a resource that is no longer advertised. Its counters
+// stay.
+func (m *Metrics) forget(resource string) {
 	m.registered.DeleteLabelValues(resource)
 }
 
-// of are the metrics of one resource, from the time on that it is offered.
-func (m *metrics) of(resource string) resourceMetrics {
+// of returns the metrics of one resource, which exist from then on.
+func (m *Metrics) of(resource string) resourceMetrics {
 	return resourceMetrics{
 		registered:    m.registered.WithLabelValues(resource),
 		registrations: m.registrations.WithLabelValues(resource),
@@ -70,13 +73,13 @@ func (m *metrics) of(resource string) resourceMetrics {
 	}
 }
 
-// observe records what there is and what is offered of it.
-func (m *metrics) observe(inv node.Inventory, o epc.Capacity) {
+// observe records what the machine has and what is advertised of it.
+func (m *Metrics) observe(inv node.Inventory, c epc.Capacity) {
 	mib := func(n int64) float64 { return float64(n) * float64(node.MiB) }
 	m.capacity.Set(float64(inv.EPC()))
-	m.reserved.Set(mib(o.ReservedMiB))
-	m.advertised.Set(mib(o.MiB))
-	m.withheld.Set(mib(o.WithheldMiB))
+	m.reserved.Set(mib(c.ReservedMiB))
+	m.advertised.Set(mib(c.MiB))
+	m.withheld.Set(mib(c.WithheldMiB))
 	for name, device := range map[string]*node.Device{"enclave": inv.Enclave, "provision": inv.Provision} {
 		present := 0.0
 		if device != nil {

@@ -7,46 +7,34 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/confcom/confcom/internal/epc"
 )
 
-// nfdFile is the name of the feature file of Node Feature Discovery.
-const nfdFile = "confcom-sgx"
+// featureFile is the name of the feature file of Node Feature Discovery.
+const featureFile = "confcom-sgx"
 
-// tellNFD has Node Feature Discovery write the EPC into the status of the node,
-// where it is offered in this way: a rule makes a resource of the feature
-// local.feature sgx.epc-mib. The file stays when the plugin stops, so that pods
-// keep what they count on while it starts again.
-func tellNFD(dir string, o epc.Capacity) error {
+// writeFeatureFile has Node Feature Discovery write the EPC into the node's status in
+// mode node: a rule turns the feature local.feature sgx.epc-mib into a resource. In
+// other modes it removes the file. The file stays when the plugin stops, so that pods
+// keep their resource while it restarts.
+func writeFeatureFile(dir string, c epc.Capacity) error {
 	if dir == "" {
 		return nil
 	}
-	path := filepath.Join(dir, nfdFile)
-	var err error
-	if o.Mode == epc.Node {
-		err = replaceFile(path, fmt.Appendf(nil, "# +no-label\nsgx.epc-mib=%d\n", o.MiB))
-	} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(dir, featureFile)
+	if c.Mode != epc.Node {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove NFD feature file: %w", err)
+		}
 		return nil
 	}
+	// The temporary file's name begins with a dot: Node Feature Discovery skips it.
+	err := renameio.WriteFile(path, fmt.Appendf(nil, "# +no-label\nsgx.epc-mib=%d\n", c.MiB), 0o644,
+		renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o644))
 	if err != nil {
-		return fmt.Errorf("tell Node Feature Discovery of the EPC (--nfd-features-dir): %w", err)
-	}
-	return nil
-}
-
-// replaceFile writes a file that all may read, in one step for those who do.
-func replaceFile(path string, content []byte) error {
-	// Node Feature Discovery reads no file whose name begins with a dot.
-	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(content)
-	if err = errors.Join(err, next.Chmod(0o644), next.Close()); err == nil {
-		err = os.Rename(next.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(next.Name()))
+		return fmt.Errorf("write NFD feature file: %w", err)
 	}
 	return nil
 }

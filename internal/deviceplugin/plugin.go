@@ -1,18 +1,16 @@
-// Package deviceplugin offers the EPC of a node to its kubelet as countable
+// Package deviceplugin advertises the EPC of a node to its kubelet as countable
 // resources, over the kubelet's device plugin API (v1beta1).
 //
-// There are up to three resources, each registered by itself. One counts EPC:
-// one MiB is one device. One counts the containers that may use the enclave
-// device, and one those that may have the provision device. Devices are counted,
-// not told apart: what a container gets is the same whichever it is given. So
-// there is no state about allocations here, and an allocation is answered at
-// once.
+// There are up to three resources, each with its own registration. One counts EPC,
+// one device per MiB. One counts the containers that may share the enclave device,
+// and one those that may share the provision device. Devices are counted but not
+// told apart: every device of a resource gives a container the same. So the plugin
+// keeps no state about allocations and answers each one at once.
 //
-// The kubelet is a restless peer. It may start after the plugin, it deletes all
-// sockets of plugins when it starts, and it says nothing when it forgets one.
-// Each resource therefore lives in registrations: a new socket, served before the
-// kubelet is told of it, and given up at the first sign that the kubelet no
-// longer uses it.
+// The kubelet may start after the plugin, it deletes the sockets of all plugins when
+// it starts, and it gives no notice when it drops one. The plugin therefore makes a
+// new socket for each registration, serves it before it registers, and gives it up at
+// the first sign that the kubelet no longer uses it.
 package deviceplugin
 
 import (
@@ -20,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,35 +26,38 @@ import (
 	"github.com/confcom/confcom/internal/node"
 )
 
-// Plugin offers the EPC of a machine to the kubelet. AddFlags gives it its
-// defaults. It is not changed once it runs.
+// DefaultDevicePluginDir is where the kubelet expects the sockets of device
+// plugins. It is a constant of the kubelet, independent of its --root-dir.
+const DefaultDevicePluginDir = "/var/lib/kubelet/device-plugins"
+
+// Plugin advertises the EPC of a machine to the kubelet. It must not change while it
+// runs.
 type Plugin struct {
 	Machine node.Machine
 	Policy  epc.Policy
-	// Resources are what is offered. Where the EPC is in the node's status, the
-	// enclave resource is always one of them and the EPC is none.
+	// Resources are advertised. In mode node, the enclave resource always is, and the
+	// EPC resource never.
 	Resources ResourceSet
-	// Enclave and Provision are the names of the resources that count users of
-	// the two devices, up to Slots each.
+	// Enclave and Provision are the names of the resources that count the containers
+	// that share the two devices, up to SharedDevices each.
 	Enclave, Provision epc.ResourceName
-	Slots              SlotCount
+	SharedDevices      SharedDeviceCount
 	// Grant is what containers get.
 	Grant Grant
 	// DevicePluginDir is the kubelet's directory for sockets of device plugins.
 	DevicePluginDir string
-	// PodResourcesSocket is where the kubelet tells what pods have been given.
+	// PodResourcesSocket is the kubelet's socket for the resources of pods, from
+	// which metrics are made; empty for none.
 	PodResourcesSocket string
-	// NFDDir is the directory for feature files of Node Feature Discovery, where
-	// that is to write the EPC into the status of the node; empty for none.
+	// NFDDir is the directory for feature files of Node Feature Discovery, if that
+	// writes the EPC into the node's status in mode node; empty if not.
 	NFDDir string
 }
 
-// Run offers what there is until ctx is done, and returns nil then. Its sockets
-// are removed and everything has ended when it returns. While the kubelet or SGX
-// is not there, Run waits for it, and what cannot be done it tries again. It
-// returns an error when settings contradict each other or are not absolute paths,
-// and when the kubelet's directory is not there, has a path that is too long for
-// sockets, or is removed.
+// Run advertises the machine's EPC until ctx is done, and then returns nil. By then
+// its sockets are removed and everything that it started has ended. While the kubelet
+// or SGX is absent, Run waits, and what fails it retries. It returns an error if the
+// settings are invalid, and if the kubelet's directory does not exist or is removed.
 func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	if err := p.check(); err != nil {
 		return err
@@ -66,9 +66,9 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	if err != nil {
 		return err
 	}
-	m := newMetrics(env.Metrics)
-	m.collectAllocated(p.PodResourcesSocket, p.Policy.Resource)
-	looking := env.Health.Condition("machine") // met once what there is has been offered
+	m := NewMetrics(env.Metrics)
+	m.allocated.collectFrom(p.PodResourcesSocket, p.Policy.Resource)
+	machine := env.Health.Condition("machine") // met once the machine's SGX is advertised
 	all := endpoints{
 		epc:       newEndpoint(p.Policy.Resource, dir, env, m),
 		enclave:   newEndpoint(p.Enclave, dir, env, m),
@@ -81,15 +81,15 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		group.Go(func() error { return e.run(ctx) })
 	}
 	group.Go(func() error {
-		p.Policy.Watch(ctx, p.Machine, env.Log, looking.Set, func(inv node.Inventory, o epc.Capacity) error {
-			if !p.Resources.EPC && o.Mode == epc.Devices {
-				o = epc.Capacity{ReservedMiB: o.ReservedMiB + o.MiB + o.WithheldMiB} // none of it, on request
+		p.Policy.Watch(ctx, p.Machine, env.Log, machine.Set, func(inv node.Inventory, c epc.Capacity) error {
+			if !p.Resources.EPC && c.Mode == epc.Devices {
+				c = epc.Capacity{ReservedMiB: c.ReservedMiB + c.MiB + c.WithheldMiB} // all of it is held back
 			}
-			m.observe(inv, o)
-			if err := errors.Join(p.supply(all, inv, o), tellNFD(p.NFDDir, o)); err != nil {
+			m.observe(inv, c)
+			if err := errors.Join(p.advertise(all, inv, c), writeFeatureFile(p.NFDDir, c)); err != nil {
 				return err
 			}
-			p.say(env.Log, inv, o)
+			p.logCapacity(env.Log, inv, c)
 			return nil
 		})
 		return nil
@@ -100,8 +100,8 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 // endpoints are those of the three resources.
 type endpoints struct{ epc, enclave, provision *endpoint }
 
-// supply offers what there is on a machine, and withdraws what is gone.
-func (p *Plugin) supply(all endpoints, inv node.Inventory, o epc.Capacity) error {
+// advertise advertises what a machine has, and withdraws what it no longer has.
+func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity) error {
 	if !inv.Usable() {
 		all.epc.withdraw()
 		all.enclave.withdraw()
@@ -112,38 +112,37 @@ func (p *Plugin) supply(all endpoints, inv node.Inventory, o epc.Capacity) error
 	if err != nil {
 		return err
 	}
-	all.epc.offer(o.Mode == epc.Devices, supply{devices: int(o.MiB), numa: numaNodes(inv, o.MiB), grant: grants.enclave})
-	all.enclave.offer(o.Mode == epc.Node || p.Resources.Enclave, supply{devices: int(p.Slots), grant: grants.enclave})
+	all.epc.advertise(c.Mode == epc.Devices, supply{devices: int(c.MiB), numa: numaNodes(inv, c.MiB), grant: grants.enclave})
+	all.enclave.advertise(c.Mode == epc.Node || p.Resources.Enclave, supply{devices: int(p.SharedDevices), grant: grants.enclave})
 	if inv.Provision == nil {
 		all.provision.withdraw()
 		return nil
 	}
-	all.provision.offer(p.Resources.Provision, supply{devices: int(p.Slots), grant: grants.provision})
+	all.provision.advertise(p.Resources.Provision, supply{devices: int(p.SharedDevices), grant: grants.provision})
 	return nil
 }
 
-// check refuses settings that cannot work.
+// check rejects settings that cannot work.
 func (p *Plugin) check() error {
 	for _, setting := range []struct {
-		flag, path string
+		name, path string
 		optional   bool
 	}{
-		{"device-plugin-dir", p.DevicePluginDir, false},
-		{"pod-resources-socket", p.PodResourcesSocket, true},
-		{"nfd-features-dir", p.NFDDir, true},
-		{"aesm-dir", p.Grant.AESMDir, true},
-		{"cdi-dir", p.Grant.CDIDir, false},
+		{"device plugin directory", p.DevicePluginDir, false},
+		{"pod resources socket", p.PodResourcesSocket, true},
+		{"NFD features directory", p.NFDDir, true},
+		{"AESM directory", p.Grant.AESMDir, true},
+		{"CDI directory", p.Grant.CDIDir, false},
 	} {
 		if !filepath.IsAbs(setting.path) && (setting.path != "" || !setting.optional) {
-			return fmt.Errorf("--%s=%s: not an absolute path, as on the host", setting.flag, setting.path)
+			return fmt.Errorf("%s %q: not an absolute path on the host", setting.name, setting.path)
 		}
 	}
 	if path := filepath.Join(p.DevicePluginDir, newSocketName()); len(path) > maxSocketPath {
-		return fmt.Errorf("socket path %s has %d bytes, and Linux allows %d: use a shorter --device-plugin-dir", path, len(path), maxSocketPath)
+		return fmt.Errorf("socket path %s has %d bytes, and Linux allows %d: use a shorter device plugin directory", path, len(path), maxSocketPath)
 	}
 	if p.Policy.Resource == p.Enclave || p.Policy.Resource == p.Provision || p.Enclave == p.Provision {
-		return fmt.Errorf("of the resources %s two have the same name: give --epc-resource, --enclave-resource and --provision-resource different ones",
-			strings.Join([]string{string(p.Policy.Resource), string(p.Enclave), string(p.Provision)}, ", "))
+		return fmt.Errorf("two of the resources have the same name: EPC %s, enclave %s, provision %s", p.Policy.Resource, p.Enclave, p.Provision)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package deviceplugin
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -12,31 +13,44 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
 )
 
-// What a kubelet makes of the plugin is tested with the kubelet's own device
-// manager, in test/cluster/kubelet.
+// The plugin is tested against the kubelet's own device manager in
+// test/cluster/kubelet.
+
+const giB = 1024 * node.MiB
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newPlugin makes a plugin of command line arguments.
-func newPlugin(t *testing.T, args ...string) *Plugin {
-	t.Helper()
-	p := new(Plugin)
-	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	p.AddFlags(flags)
-	if err := flags.Parse(args); err != nil {
-		t.Fatal(err)
+// newPlugin returns a plugin with settings that differ from the usual ones by edits.
+func newPlugin(edits ...func(*Plugin)) *Plugin {
+	p := &Plugin{
+		Policy:             epc.Policy{Resource: epc.DefaultResource},
+		Resources:          ResourceSet{EPC: true},
+		Enclave:            "sgx.intel.com/enclave",
+		Provision:          "sgx.intel.com/provision",
+		SharedDevices:      256,
+		Grant:              Grant{AESMDir: DefaultAESMDir, CDIDir: "/var/run/cdi"},
+		DevicePluginDir:    DefaultDevicePluginDir,
+		PodResourcesSocket: "/var/lib/kubelet/pod-resources/kubelet.sock",
+	}
+	for _, edit := range edits {
+		edit(p)
 	}
 	return p
 }
 
-// environment is what a daemon runs in, and its log.
+// simulate simulates EPC, with a device or without.
+func simulate(size node.Size, device string) func(*Plugin) {
+	return func(p *Plugin) { p.Machine = node.Machine{SimulatedEPC: size, SimulatedDevice: device} }
+}
+
+// environment returns the environment of a daemon, and its log.
 func environment() (*daemon.Environment, *bytes.Buffer) {
 	log := new(bytes.Buffer)
 	return &daemon.Environment{
@@ -52,28 +66,28 @@ func TestCannotRun(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	here := "--device-plugin-dir=" + dir
 	long := "/" + strings.Repeat("d", 84)
 	tests := []struct {
 		name string
-		args []string
+		edit func(*Plugin)
 		want []string
 	}{
-		{"path too long", []string{"--device-plugin-dir=" + long}, []string{long, "has 111 bytes, and Linux allows 107", "--device-plugin-dir"}},
-		{"relative path", []string{"--device-plugin-dir=kubelet"}, []string{"--device-plugin-dir=kubelet: not an absolute path"}},
-		{"no path", []string{"--device-plugin-dir="}, []string{"--device-plugin-dir=: not an absolute path"}},
-		{"relative socket", []string{here, "--pod-resources-socket=x"}, []string{"--pod-resources-socket=x: not an absolute path"}},
-		{"relative directory for CDI", []string{here, "--cdi-dir=cdi"}, []string{"--cdi-dir=cdi: not an absolute path"}},
-		{"relative directory for NFD", []string{here, "--nfd-features-dir=nfd"}, []string{"--nfd-features-dir=nfd: not an absolute path"}},
-		{"no directory", []string{"--device-plugin-dir=" + file + "s"}, []string{file + "s is not there", "Kubernetes node", "--device-plugin-dir"}},
-		{"no directory but a file", []string{"--device-plugin-dir=" + file}, []string{file + " is not a directory", "--device-plugin-dir"}},
-		{"relative AESM directory", []string{here, "--aesm-dir=aesmd"}, []string{"--aesm-dir=aesmd: not an absolute path"}},
-		{"one name for two resources", []string{here, "--epc-resource=sgx.intel.com/enclave"}, []string{"sgx.intel.com/enclave", "two have the same name", "--enclave-resource"}},
+		{"path too long", func(p *Plugin) { p.DevicePluginDir = long }, []string{long, "has 111 bytes, and Linux allows 107", "use a shorter device plugin directory"}},
+		{"relative path", func(p *Plugin) { p.DevicePluginDir = "kubelet" }, []string{`device plugin directory "kubelet": not an absolute path`}},
+		{"no path", func(p *Plugin) { p.DevicePluginDir = "" }, []string{`device plugin directory "": not an absolute path`}},
+		{"relative socket", func(p *Plugin) { p.PodResourcesSocket = "x" }, []string{`pod resources socket "x": not an absolute path`}},
+		{"relative directory for CDI", func(p *Plugin) { p.Grant.CDIDir = "cdi" }, []string{`CDI directory "cdi": not an absolute path`}},
+		{"relative directory for NFD", func(p *Plugin) { p.NFDDir = "nfd" }, []string{`NFD features directory "nfd": not an absolute path`}},
+		{"missing directory", func(p *Plugin) { p.DevicePluginDir = file + "s" }, []string{file + "s does not exist", "Kubernetes node"}},
+		{"file instead of directory", func(p *Plugin) { p.DevicePluginDir = file }, []string{file + " is not a directory"}},
+		{"relative AESM directory", func(p *Plugin) { p.Grant.AESMDir = "aesmd" }, []string{`AESM directory "aesmd": not an absolute path`}},
+		{"one name for two resources", func(p *Plugin) { p.Policy.Resource = p.Enclave }, []string{"two of the resources have the same name", "EPC sgx.intel.com/enclave, enclave sgx.intel.com/enclave"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			env, _ := environment()
-			err := newPlugin(t, test.args...).Run(t.Context(), env)
+			p := newPlugin(func(p *Plugin) { p.DevicePluginDir = dir }, test.edit)
+			err := p.Run(t.Context(), env)
 			for _, want := range test.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("error %v, want %q in it", err, want)
@@ -83,29 +97,32 @@ func TestCannotRun(t *testing.T) {
 	}
 }
 
-// What cannot be written keeps the plugin from being ready, and is tried again;
-// it costs no more than what depends on it.
+// A file that cannot be written is retried, and nothing that depends on it is
+// advertised meanwhile.
 func TestCannotWrite(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	below := filepath.Join(file, "dir")
-	for _, args := range [][]string{
-		{"--cdi", "--cdi-dir=" + below, "--simulate-epc=1Mi", "--simulate-device=/dev/null"},
-		{"--nfd-features-dir=" + below, "--simulate-epc=1Mi", "--advertise=node"},
+	for _, edit := range []func(*Plugin){
+		func(p *Plugin) {
+			p.Grant.CDI, p.Grant.CDIDir = true, below
+			p.Machine.SimulatedDevice = "/dev/null"
+		},
+		func(p *Plugin) { p.NFDDir, p.Policy.Mode = below, epc.Node },
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		env, _ := environment()
 		log := make(lines, 8)
 		env.Log = slog.New(slog.NewTextHandler(log, nil))
-		p := newPlugin(t, append(args, "--device-plugin-dir="+t.TempDir())...)
+		p := newPlugin(simulate(node.MiB, ""), func(p *Plugin) { p.DevicePluginDir = t.TempDir() }, edit)
 		done := make(chan error)
 		go func() { done <- p.Run(ctx, env) }()
-		for line := ""; !strings.Contains(line, "cannot offer the SGX of this node: it is tried again") || !strings.Contains(line, file); {
+		for line := ""; !strings.Contains(line, "advertise SGX failed, retrying") || !strings.Contains(line, file); {
 			line = <-log
 			if strings.Contains(line, "EPC is") {
-				t.Errorf("it says that it offers what it does not: %s", line)
+				t.Errorf("logged as advertised despite the failure: %s", line)
 			}
 		}
 		cancel()
@@ -115,7 +132,7 @@ func TestCannotWrite(t *testing.T) {
 	}
 }
 
-// lines has each line that is logged.
+// lines receives each line of a log.
 type lines chan string
 
 func (l lines) Write(line []byte) (int, error) {
@@ -123,18 +140,18 @@ func (l lines) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// On a node without SGX the plugin idles, and says why in one line.
+// On a node without SGX the plugin idles, and logs why in one line.
 func TestNoSGX(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	env, _ := environment()
 	log := make(lines, 8)
 	env.Log = slog.New(slog.NewTextHandler(log, nil))
-	p := newPlugin(t, "--device-plugin-dir="+t.TempDir(), "--sysroot="+t.TempDir())
+	p := newPlugin(func(p *Plugin) { p.DevicePluginDir, p.Machine.Sysroot = t.TempDir(), t.TempDir() })
 	done := make(chan error)
 	go func() { done <- p.Run(ctx, env) }()
 	first := <-log
-	if !strings.Contains(first, "this node has no SGX that pods could use") || !strings.Contains(first, "advice=") {
+	if !strings.Contains(first, "no usable SGX, advertising nothing") || !strings.Contains(first, "advice=") {
 		t.Errorf("log: %s", first)
 	}
 	cancel()
@@ -146,8 +163,8 @@ func TestNoSGX(t *testing.T) {
 	}
 }
 
-// A plugin that was killed leaves its socket; one that still runs, as during a
-// rolling update, keeps it, and so does everybody else.
+// The socket of a plugin that was killed is removed. Those of a plugin that still
+// runs, as during a rolling update, and of other plugins are not.
 func TestStaleSockets(t *testing.T) {
 	dir := t.TempDir()
 	listen := func(name string) (*net.UnixListener, string) {
@@ -173,37 +190,40 @@ func TestStaleSockets(t *testing.T) {
 	removeStaleSockets(t.Context(), dir, slog.New(slog.DiscardHandler))
 	for path, want := range map[string]bool{deadPath: false, livePath: true, foreignPath: true, file: true} {
 		if _, err := os.Lstat(path); (err == nil) != want {
-			t.Errorf("%s: there should be %t: %v", path, want, err)
+			t.Errorf("%s: exists: %t, want %t", path, err == nil, want)
 		}
 	}
 }
 
-func TestSay(t *testing.T) {
+func TestLogCapacity(t *testing.T) {
 	tests := []struct {
-		name string
-		args []string
-		want []string
+		name  string
+		edits []func(*Plugin)
+		want  []string
 	}{
-		{"devices", []string{"--simulate-epc=64Mi", "--reserve-epc=16Mi"}, []string{
-			`level=INFO msg="EPC is offered as devices of the kubelet" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=48 mode=devices reservedMiB=16 source=SIMULATED driver="" device=none`,
+		{"devices", []func(*Plugin){simulate(64*node.MiB, ""), func(p *Plugin) { p.Policy.Reserve = 16 * node.MiB }}, []string{
+			`level=INFO msg="EPC is advertised as devices" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=48 mode=devices reservedMiB=16 source=SIMULATED driver="" device=none`,
 		}},
-		{"too many devices", []string{"--simulate-epc=32Gi", "--advertise=devices", "--simulate-device=/dev/null"}, []string{
-			`level=WARN msg="NOT ALL EPC IS ADVERTISED" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=8192 withheldMiB=24576 reason="kubelets since 1.36`,
+		{"too many devices", []func(*Plugin){simulate(32*giB, "/dev/null"), func(p *Plugin) { p.Policy.Mode = epc.Devices }}, []string{
+			`level=WARN msg="not all EPC is advertised" resource=kubernetes.azure.com/sgx_epc_mem_in_MiB MiB=8192 withheldMiB=24576 reason="with more than 8192 devices, kubelets since 1.36`,
 			"device=/dev/sgx_enclave",
 		}},
-		{"node", []string{"--simulate-epc=512Gi"}, []string{
-			`level=INFO msg="EPC is for the status of the node`, "MiB=524288 mode=node", "deviceResource=sgx.intel.com/enclave",
+		{"node", []func(*Plugin){simulate(512*giB, "")}, []string{
+			`level=INFO msg="EPC is advertised in the node status"`, "MiB=524288 mode=node", "writer=sgx-node-resource deviceResource=sgx.intel.com/enclave",
+		}},
+		{"node, with Node Feature Discovery", []func(*Plugin){simulate(512*giB, ""), func(p *Plugin) { p.NFDDir = "/nfd" }}, []string{
+			`level=INFO msg="EPC is advertised in the node status"`, `writer="Node Feature Discovery"`,
 		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			env, log := environment()
-			p := newPlugin(t, test.args...)
+			p := newPlugin(test.edits...)
 			inv, err := p.Machine.Discover()
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.say(env.Log, inv, p.Policy.For(inv))
+			p.logCapacity(env.Log, inv, p.Policy.For(inv))
 			for _, want := range test.want {
 				if !strings.Contains(log.String(), want) {
 					t.Errorf("no %s in\n%s", want, log)
@@ -212,9 +232,8 @@ func TestSay(t *testing.T) {
 		})
 	}
 	env, log := environment()
-	p := newPlugin(t)
-	p.say(env.Log, node.Inventory{Warnings: []string{"it smells"}}, p.Policy.For(node.Inventory{}))
-	if !strings.Contains(log.String(), `warning="it smells"`) {
+	newPlugin().logCapacity(env.Log, node.Inventory{Warnings: []string{"a warning"}}, epc.Capacity{})
+	if !strings.Contains(log.String(), `warning="a warning"`) {
 		t.Errorf("log:\n%s", log)
 	}
 }
@@ -225,8 +244,9 @@ func TestResourceSet(t *testing.T) {
 		"epc,enclave":           {EPC: true, Enclave: true},
 		"provision,enclave,epc": {EPC: true, Enclave: true, Provision: true},
 	} {
-		if p := newPlugin(t, "--resources="+text); p.Resources != want {
-			t.Errorf("%s: %+v", text, p.Resources)
+		var set ResourceSet
+		if err := set.UnmarshalText([]byte(text)); err != nil || set != want {
+			t.Errorf("%s: %+v, %v", text, set, err)
 		}
 	}
 	for text, want := range map[string]string{
@@ -237,16 +257,28 @@ func TestResourceSet(t *testing.T) {
 		"epc, epc": `" epc" is not one of`,
 	} {
 		set := ResourceSet{EPC: true}
-		if err := set.Set(text); err == nil || !strings.Contains(err.Error(), want) || set != (ResourceSet{EPC: true}) {
+		if err := set.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), want) || set != (ResourceSet{EPC: true}) {
 			t.Errorf("%q: %v, %+v", text, err, set)
 		}
 	}
+	if text, err := (ResourceSet{EPC: true, Provision: true}).MarshalText(); string(text) != "epc,provision" || err != nil {
+		t.Errorf("%s, %v", text, err)
+	}
 }
 
-func TestSlotCount(t *testing.T) {
+func TestSharedDeviceCount(t *testing.T) {
 	for _, text := range []string{"0", "-1", "4097", "many", "", "1.5"} {
-		if err := new(SlotCount).Set(text); err == nil {
+		if err := new(SharedDeviceCount).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is accepted", text)
+		}
+	}
+	for _, text := range []string{"1", "4096"} {
+		var n SharedDeviceCount
+		if err := n.UnmarshalText([]byte(text)); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+		if again, err := n.MarshalText(); string(again) != text || err != nil {
+			t.Errorf("%q: %s, %v", text, again, err)
 		}
 	}
 }
@@ -254,44 +286,44 @@ func TestSlotCount(t *testing.T) {
 // The names of metrics are an interface to dashboards and alerts.
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	m := newMetrics(registry)
-	m.collectAllocated(filepath.Join(t.TempDir(), "absent"), "example.com/epc")
+	m := NewMetrics(registry)
+	m.allocated.collectFrom(filepath.Join(t.TempDir(), "absent"), "example.com/epc")
 	r := m.of("example.com/epc")
 	r.registered.Set(1)
 	r.allocations.Inc()
-	p := newPlugin(t, "--simulate-epc=16Gi", "--advertise=devices", "--reserve-epc=1Mi", "--simulate-device=/dev/null")
+	p := newPlugin(simulate(16*giB, "/dev/null"), func(p *Plugin) { p.Policy.Mode, p.Policy.Reserve = epc.Devices, node.MiB })
 	inv, err := p.Machine.Discover()
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.observe(inv, p.Policy.For(inv))
 	want := `
-# HELP sgx_epc_advertised_bytes EPC that pods can be given.
+# HELP sgx_epc_advertised_bytes EPC that pods can request.
 # TYPE sgx_epc_advertised_bytes gauge
 sgx_epc_advertised_bytes 8.589934592e+09
-# HELP sgx_epc_capacity_bytes EPC that this node has.
+# HELP sgx_epc_capacity_bytes EPC of the node.
 # TYPE sgx_epc_capacity_bytes gauge
 sgx_epc_capacity_bytes 1.7179869184e+10
-# HELP sgx_epc_reserved_bytes EPC that is kept back on request.
+# HELP sgx_epc_reserved_bytes EPC that the configuration holds back.
 # TYPE sgx_epc_reserved_bytes gauge
 sgx_epc_reserved_bytes 1.048576e+06
-# HELP sgx_epc_withheld_bytes EPC that is not advertised because of a limit on devices.
+# HELP sgx_epc_withheld_bytes EPC that is not advertised because of the cap on devices.
 # TYPE sgx_epc_withheld_bytes gauge
 sgx_epc_withheld_bytes 8.588886016e+09
-# HELP sgx_device_present 1 if the SGX device is there, else 0.
+# HELP sgx_device_present 1 if the SGX device exists, else 0.
 # TYPE sgx_device_present gauge
 sgx_device_present{device="enclave"} 1
 sgx_device_present{device="provision"} 1
 # HELP sgx_device_plugin_registered 1 while the resource is registered with the kubelet, else 0.
 # TYPE sgx_device_plugin_registered gauge
 sgx_device_plugin_registered{resource="example.com/epc"} 1
-# HELP sgx_device_plugin_registrations_total Registrations with the kubelet that it accepted.
+# HELP sgx_device_plugin_registrations_total Registrations that the kubelet accepted.
 # TYPE sgx_device_plugin_registrations_total counter
 sgx_device_plugin_registrations_total{resource="example.com/epc"} 0
 # HELP sgx_device_plugin_registration_failures_total Registrations with the kubelet that failed.
 # TYPE sgx_device_plugin_registration_failures_total counter
 sgx_device_plugin_registration_failures_total{resource="example.com/epc"} 0
-# HELP sgx_device_plugin_allocations_total Containers that were given the resource.
+# HELP sgx_device_plugin_allocations_total Containers that were allocated the resource.
 # TYPE sgx_device_plugin_allocations_total counter
 sgx_device_plugin_allocations_total{resource="example.com/epc"} 1
 `
@@ -304,11 +336,11 @@ sgx_device_plugin_allocations_total{resource="example.com/epc"} 1
 	}
 	m.forget("example.com/epc")
 	if n, err := testutil.GatherAndCount(registry, "sgx_device_plugin_registered"); n != 0 || err != nil {
-		t.Errorf("%d resources are said to be registered or not, %v", n, err)
+		t.Errorf("%d resources with a state after forget, %v", n, err)
 	}
 }
 
-// A kubelet that does not answer costs its metric and no other.
+// A kubelet that does not respond costs its own metric and no other.
 func TestMetricsWithoutKubelet(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
@@ -318,37 +350,39 @@ func TestMetricsWithoutKubelet(t *testing.T) {
 	listener.(*net.UnixListener).SetUnlinkOnClose(false)
 	listener.Close()
 	registry := prometheus.NewRegistry()
-	m := newMetrics(registry)
-	m.collectAllocated(socket, "example.com/epc")
+	NewMetrics(registry).allocated.collectFrom(socket, "example.com/epc")
 	families, err := registry.Gather()
 	if err == nil || !strings.Contains(err.Error(), socket) || len(families) == 0 {
 		t.Errorf("%d families, %v", len(families), err)
 	}
 }
 
-func TestTellNFD(t *testing.T) {
+func TestFeatureFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "confcom-sgx")
-	tell := func(args ...string) {
+	write := func(c epc.Capacity) {
 		t.Helper()
-		p := newPlugin(t, append(args, "--nfd-features-dir="+dir)...)
-		inv, err := p.Machine.Discover()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := tellNFD(p.NFDDir, p.Policy.For(inv)); err != nil {
+		if err := writeFeatureFile(dir, c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tell("--simulate-epc=512Gi")
-	text, err := os.ReadFile(path)
-	if err != nil || string(text) != "# +no-label\nsgx.epc-mib=524288\n" {
-		t.Errorf("%q, %v", text, err)
+	for _, mib := range []int64{524288, 262144} {
+		write(epc.Capacity{Mode: epc.Node, MiB: mib})
+		text, err := os.ReadFile(path)
+		if want := fmt.Sprintf("# +no-label\nsgx.epc-mib=%d\n", mib); string(text) != want || err != nil {
+			t.Errorf("%q, %v; want %q", text, err, want)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != 0o644 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+		if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+			t.Errorf("files: %v", entries)
+		}
 	}
 	for range 2 {
-		tell("--simulate-epc=64Mi")
+		write(epc.Capacity{Mode: epc.Devices, MiB: 64})
 		if _, err := os.Stat(path); err == nil {
-			t.Error("the file is still there")
+			t.Error("the file still exists in mode devices")
 		}
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) > 0 {

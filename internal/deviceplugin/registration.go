@@ -18,26 +18,25 @@ import (
 )
 
 const (
-	// registerTimeout is more than the 10 seconds that the kubelet gives itself
-	// to dial back, which it does before it answers.
+	// registerTimeout exceeds the 10 seconds within which the kubelet dials back,
+	// before it responds.
 	registerTimeout = 15 * time.Second
 	// stopTimeout bounds the wait for calls in progress at the end.
 	stopTimeout = 5 * time.Second
-	// watchTimeout is how long a kubelet that has accepted a registration may
-	// take to ask for the devices. It does so at once, unless it has let go of
-	// the plugin meanwhile, and then it says nothing.
+	// watchTimeout bounds the wait for the kubelet to request the devices after it
+	// has accepted a registration. It does so at once, unless it has dropped the
+	// plugin meanwhile, of which it gives no notice.
 	watchTimeout = 15 * time.Second
 )
 
-// errNewKubelet ends a registration with a kubelet that is no more.
-var errNewKubelet = errors.New("the kubelet has started anew")
+// errNewKubelet ends the registration with a kubelet that another one has replaced.
+var errNewKubelet = errors.New("the kubelet has restarted")
 
-// registration makes a new socket, registers it with the kubelet and stays until
-// ctx is done, the resource is no longer offered, or the kubelet does not use the
-// plugin's socket any more. It tells how long it was registered, and the error
-// says why it ended or did not begin; it is nil when the resource is no longer
-// offered.
-func (e *endpoint) registration(ctx context.Context, look <-chan struct{}, m resourceMetrics) (lasted time.Duration, err error) {
+// registration makes a new socket, registers it with the kubelet, and serves it until
+// ctx is done, the resource is no longer advertised, or the kubelet no longer uses the
+// socket. It returns how long the resource was registered, and why the registration
+// failed or ended: nil if the resource is no longer advertised.
+func (e *endpoint) registration(ctx context.Context, poll <-chan struct{}, m resourceMetrics) (lasted time.Duration, err error) {
 	if e.dir.gone() {
 		return 0, errDirectoryGone
 	}
@@ -51,7 +50,7 @@ func (e *endpoint) registration(ctx context.Context, look <-chan struct{}, m res
 		err = fmt.Errorf("%w: user %d may not write to the directory, which belongs to root on most nodes", err, os.Geteuid())
 	}
 	if err != nil {
-		return 0, fmt.Errorf("make the plugin's socket: %w", err)
+		return 0, fmt.Errorf("create plugin socket: %w", err)
 	}
 	server := grpc.NewServer()
 	calls := newService(e, m)
@@ -60,20 +59,20 @@ func (e *endpoint) registration(ctx context.Context, look <-chan struct{}, m res
 	go func() { served <- server.Serve(listener) }()
 	defer func() {
 		close(calls.stopping)
-		impatient := time.AfterFunc(stopTimeout, server.Stop)
-		server.GracefulStop() // removes the socket, too
-		impatient.Stop()
+		timeout := time.AfterFunc(stopTimeout, server.Stop)
+		server.GracefulStop() // also removes the socket
+		timeout.Stop()
 		<-served
 	}()
 
-	// A kubelet that starts while this one is waited for ends the wait.
+	// A kubelet that restarts ends the wait for the one before.
 	ctx, end := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup
-	watching.Go(func() { end(e.lost(ctx, path, kubelet, look)) })
+	watching.Go(func() { end(e.waitLost(ctx, path, kubelet, poll)) })
 	defer watching.Wait()
 	defer end(nil)
 
-	// The kubelet calls back before it answers, so it is told only now.
+	// The kubelet calls back before it responds, so the socket is served already.
 	if err := register(ctx, e.dir.kubeletSocket(), filepath.Base(path), e.resource); err != nil {
 		m.failures.Inc()
 		return 0, cmp.Or(context.Cause(ctx), err)
@@ -86,7 +85,7 @@ func (e *endpoint) registration(ctx context.Context, look <-chan struct{}, m res
 		return 0, context.Cause(ctx)
 	case <-unwatched.C:
 		m.failures.Inc()
-		return 0, fmt.Errorf("the kubelet has accepted the registration, but not asked for the devices in %s", watchTimeout)
+		return 0, fmt.Errorf("the kubelet accepted the registration but did not request the devices within %s", watchTimeout)
 	case <-calls.watched:
 	}
 	began := time.Now()
@@ -97,8 +96,8 @@ func (e *endpoint) registration(ctx context.Context, look <-chan struct{}, m res
 	e.log.Info("registered with the kubelet", "socket", path)
 
 	for {
-		offered, changed := e.current()
-		if offered == nil {
+		advertised, changed := e.current()
+		if advertised == nil {
 			return time.Since(began), nil
 		}
 		select {
@@ -111,26 +110,26 @@ func (e *endpoint) registration(ctx context.Context, look <-chan struct{}, m res
 	}
 }
 
-// lost waits until the kubelet can no longer know of the plugin's socket at path,
-// since it is removed or the kubelet is another than the given one, and says so.
-// It returns nil when ctx is done before.
-func (e *endpoint) lost(ctx context.Context, path string, kubelet socketID, look <-chan struct{}) error {
+// waitLost waits until the kubelet cannot use the plugin's socket at path any more,
+// because the socket is removed or another kubelet has replaced the given one, and
+// returns the reason. It returns nil if ctx is done first.
+func (e *endpoint) waitLost(ctx context.Context, path string, kubelet socketID, poll <-chan struct{}) error {
 	for {
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: the plugin's socket has been removed", errNewKubelet)
+			return fmt.Errorf("%w: the plugin's socket was removed", errNewKubelet)
 		}
 		if now, err := e.dir.kubelet(); err == nil && now != kubelet {
-			return fmt.Errorf("%w: its socket is another", errNewKubelet)
+			return fmt.Errorf("%w: its socket was replaced", errNewKubelet)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-look:
+		case <-poll:
 		}
 	}
 }
 
-// register tells the kubelet behind socket the name of the plugin's own.
+// register registers the plugin's socket endpoint with the kubelet at socket.
 func register(ctx context.Context, socket, endpoint, resource string) error {
 	dial := func(ctx context.Context, _ string) (net.Conn, error) {
 		var d net.Dialer
@@ -139,7 +138,7 @@ func register(ctx context.Context, socket, endpoint, resource string) error {
 	conn, err := grpc.NewClient("passthrough:///kubelet",
 		grpc.WithContextDialer(dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		return fmt.Errorf("connect to the kubelet: %w", err)
+		return fmt.Errorf("connect to kubelet: %w", err)
 	}
 	defer conn.Close()
 
@@ -152,7 +151,7 @@ func register(ctx context.Context, socket, endpoint, resource string) error {
 		Options:      &v1beta1.DevicePluginOptions{},
 	})
 	if err != nil {
-		return fmt.Errorf("register with the kubelet at %s (it is tried again): %w", socket, err)
+		return fmt.Errorf("register with the kubelet at %s: %w", socket, err)
 	}
 	return nil
 }

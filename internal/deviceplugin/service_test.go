@@ -10,13 +10,13 @@ import (
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
 
-// serviceOf answers for a resource of which there is the given supply.
-func serviceOf(offered *supply) *service {
+// serviceOf returns a service for a resource with the given supply.
+func serviceOf(advertised *supply) *service {
 	env, _ := environment()
-	m := newMetrics(env.Metrics)
+	m := NewMetrics(env.Metrics)
 	e := newEndpoint("example.com/epc", directory{}, env, m)
-	if offered != nil {
-		e.offer(true, *offered)
+	if advertised != nil {
+		e.advertise(true, *advertised)
 	}
 	return newService(e, m.of(e.resource))
 }
@@ -26,38 +26,38 @@ func TestAllocate(t *testing.T) {
 	full := &supply{devices: 64, grant: grant}
 	tests := []struct {
 		name       string
-		offered    *supply
+		advertised *supply
 		containers [][]string
 		code       codes.Code
 		message    string
 	}{
-		{name: "one container", offered: full, containers: [][]string{{"0", "1"}}},
-		{name: "the last device", offered: full, containers: [][]string{{"_"}}},
-		{name: "several containers", offered: full, containers: [][]string{{"0"}, {}, {"1"}}},
-		{name: "no container", offered: full},
+		{name: "one container", advertised: full, containers: [][]string{{"0", "1"}}},
+		{name: "the last device", advertised: full, containers: [][]string{{"_"}}},
+		{name: "several containers", advertised: full, containers: [][]string{{"0"}, {}, {"1"}}},
+		{name: "no container", advertised: full},
 		{
-			name: "a device beyond the last", offered: full, containers: [][]string{{"0"}, {"_", "00"}},
+			name: "a device beyond the last", advertised: full, containers: [][]string{{"0"}, {"_", "00"}},
 			code: codes.NotFound, message: `device "00" is not one of the 64 devices of example.com/epc on this node`,
 		},
 		{
-			name: "no device of ours", offered: full, containers: [][]string{{"sgx-epc-1"}},
+			name: "not an ID of this plugin", advertised: full, containers: [][]string{{"sgx-epc-1"}},
 			code: codes.NotFound, message: `device "sgx-epc-1" is not one of`,
 		},
 		{
-			name: "a device twice", offered: full, containers: [][]string{{"1", "0", "1"}},
-			code: codes.InvalidArgument, message: `device "1" of example.com/epc is asked for twice`,
+			name: "a device twice", advertised: full, containers: [][]string{{"1", "0", "1"}},
+			code: codes.InvalidArgument, message: `device "1" of example.com/epc is requested twice`,
 		},
 		{
-			name: "a device for two containers", offered: full, containers: [][]string{{"1"}, {"1"}},
-			code: codes.InvalidArgument, message: `device "1" of example.com/epc is asked for twice`,
+			name: "a device for two containers", advertised: full, containers: [][]string{{"1"}, {"1"}},
+			code: codes.InvalidArgument, message: `device "1" of example.com/epc is requested twice`,
 		},
 		{
-			name: "withdrawn", offered: &supply{}, containers: [][]string{{"0"}},
-			code: codes.Unavailable, message: "example.com/epc is not offered at the moment",
+			name: "withdrawn", advertised: &supply{}, containers: [][]string{{"0"}},
+			code: codes.Unavailable, message: "example.com/epc has no devices at the moment",
 		},
 		{
-			name: "never offered", containers: [][]string{{"0"}},
-			code: codes.Unavailable, message: "is not offered at the moment",
+			name: "never advertised", containers: [][]string{{"0"}},
+			code: codes.Unavailable, message: "has no devices at the moment",
 		},
 	}
 	for _, test := range tests {
@@ -66,7 +66,7 @@ func TestAllocate(t *testing.T) {
 			for _, ids := range test.containers {
 				request.ContainerRequests = append(request.ContainerRequests, &v1beta1.ContainerAllocateRequest{DevicesIds: ids})
 			}
-			response, err := serviceOf(test.offered).Allocate(t.Context(), request)
+			response, err := serviceOf(test.advertised).Allocate(t.Context(), request)
 			if status.Code(err) != test.code || !strings.Contains(status.Convert(err).Message(), test.message) {
 				t.Fatalf("error %v", err)
 			}
@@ -92,17 +92,17 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// A list that the kubelet would not accept is not sent: it drops a plugin that
-// tries.
+// A list that the kubelet would not accept is not sent: the kubelet drops a plugin
+// that sends one.
 func TestSendTooMany(t *testing.T) {
 	err := send(nil, &supply{devices: 300000})
-	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "a list of 300000 devices has 4829472 bytes") || !strings.Contains(err.Error(), "--max-devices") {
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "a list of 300000 devices has 4829472 bytes") || !strings.Contains(err.Error(), "lower the maximum number of devices") {
 		t.Error(err)
 	}
 }
 
-// A change is told, what is the same again is not.
-func TestOffer(t *testing.T) {
+// A change is signalled, and advertising the same again is not.
+func TestAdvertise(t *testing.T) {
 	e := serviceOf(nil).endpoint
 	grant := func() *v1beta1.ContainerAllocateResponse {
 		return &v1beta1.ContainerAllocateResponse{Mounts: []*v1beta1.Mount{{HostPath: "/host"}}}
@@ -111,42 +111,42 @@ func TestOffer(t *testing.T) {
 		name    string
 		step    func()
 		changes bool
-		devices int // -1 for not offered
+		devices int // -1: not advertised
 	}{
-		{"withdraw what was never offered", e.withdraw, false, -1},
-		{"still not offered", func() { e.offer(false, supply{devices: 8}) }, false, -1},
-		{"offer", func() { e.offer(true, supply{devices: 8, grant: grant()}) }, true, 8},
+		{"withdraw what was never advertised", e.withdraw, false, -1},
+		{"still not advertised", func() { e.advertise(false, supply{devices: 8}) }, false, -1},
+		{"advertise", func() { e.advertise(true, supply{devices: 8, grant: grant()}) }, true, 8},
 		{"the same again, after it was sent", func() {
-			offered, _ := e.current()
-			if _, err := proto.Marshal(offered.grant); err != nil {
+			advertised, _ := e.current()
+			if _, err := proto.Marshal(advertised.grant); err != nil {
 				t.Fatal(err)
 			}
-			e.offer(true, supply{devices: 8, grant: grant()})
+			e.advertise(true, supply{devices: 8, grant: grant()})
 		}, false, 8},
-		{"the same again", func() { e.offer(true, supply{devices: 8, grant: grant()}) }, false, 8},
-		{"fewer", func() { e.offer(true, supply{devices: 4, grant: grant()}) }, true, 4},
-		{"other NUMA nodes", func() { e.offer(true, supply{devices: 4, numa: []int{0, 0, 1, 1}, grant: grant()}) }, true, 4},
+		{"the same again", func() { e.advertise(true, supply{devices: 8, grant: grant()}) }, false, 8},
+		{"fewer", func() { e.advertise(true, supply{devices: 4, grant: grant()}) }, true, 4},
+		{"other NUMA nodes", func() { e.advertise(true, supply{devices: 4, numa: []int{0, 0, 1, 1}, grant: grant()}) }, true, 4},
 		{"withdraw", e.withdraw, true, 0},
 		{"withdraw again", e.withdraw, false, 0},
-		{"back", func() { e.offer(true, supply{devices: 4, grant: grant()}) }, true, 4},
-		{"another's to offer", func() { e.offer(false, supply{}) }, true, -1},
+		{"back", func() { e.advertise(true, supply{devices: 4, grant: grant()}) }, true, 4},
+		{"give up", func() { e.advertise(false, supply{}) }, true, -1},
 	}
 	for _, step := range steps {
 		_, changed := e.current()
 		step.step()
-		told := false
+		signalled := false
 		select {
 		case <-changed:
-			told = true
+			signalled = true
 		default:
 		}
-		offered, _ := e.current()
+		advertised, _ := e.current()
 		devices := -1
-		if offered != nil {
-			devices = offered.devices
+		if advertised != nil {
+			devices = advertised.devices
 		}
-		if told != step.changes || devices != step.devices {
-			t.Errorf("%s: told %t, %d devices", step.name, told, devices)
+		if signalled != step.changes || devices != step.devices {
+			t.Errorf("%s: signalled: %t, %d devices", step.name, signalled, devices)
 		}
 	}
 }

@@ -14,42 +14,42 @@ import (
 	"time"
 )
 
-// maxSocketPath is how many bytes Linux allows for the path of a unix socket:
-// sun_path has 108, and the last is zero.
+// maxSocketPath is the maximum length in bytes of the path of a unix socket on Linux:
+// sun_path has 108 bytes, and the last one is zero.
 const maxSocketPath = 107
 
-// socketPrefix begins the names of all sockets of this plugin.
+// socketPrefix starts the names of all sockets of this plugin.
 const socketPrefix = "confcom-sgx-"
 
-// newSocketName is a name that no socket has had before. The kubelet takes a
-// plugin for the same one when the path is the same.
+// newSocketName returns a name that no socket has had before: the kubelet takes
+// plugins with the same path for the same plugin.
 func newSocketName() string { return socketPrefix + rand.Text()[:8] + ".sock" }
 
-// removeStaleSockets removes what runs of this plugin that were killed have
-// left: its sockets that no one listens on.
+// removeStaleSockets removes the sockets of this plugin that no process listens on,
+// left by instances that were killed.
 func removeStaleSockets(ctx context.Context, dir string, log *slog.Logger) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		log.Warn("cannot look for stale sockets", "error", err)
+		log.Warn("list stale sockets failed", "error", err)
 	}
 	for _, entry := range entries {
 		if !strings.HasPrefix(entry.Name(), socketPrefix) || entry.Type() != fs.ModeSocket {
 			continue
 		}
 		path := filepath.Join(dir, entry.Name())
-		if answers(ctx, path) {
+		if mayListen(ctx, path) {
 			continue
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			log.Warn("cannot remove a stale socket", "error", err)
+			log.Warn("remove stale socket failed", "error", err)
 			continue
 		}
-		log.Info("removed a stale socket", "socket", path)
+		log.Info("removed stale socket", "socket", path)
 	}
 }
 
-// answers tells whether someone listens on the socket, or may do so.
-func answers(ctx context.Context, path string) bool {
+// mayListen reports whether a process listens on the socket, or might.
+func mayListen(ctx context.Context, path string) bool {
 	dialer := net.Dialer{Timeout: time.Second}
 	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err == nil {

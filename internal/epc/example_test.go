@@ -8,7 +8,7 @@ import (
 	"github.com/confcom/confcom/internal/node"
 )
 
-// What a node with 64 GiB of EPC offers, by itself and when it is told how.
+// A node with 64 GiB of EPC, under three policies.
 func Example() {
 	inventory, err := node.Machine{SimulatedEPC: 64 << 10 * node.MiB}.Discover()
 	if err != nil {
@@ -19,8 +19,8 @@ func Example() {
 		{Mode: epc.Auto, Kubelet: "v1.35", Reserve: 16 * node.MiB},
 		{Mode: epc.Devices},
 	} {
-		o := policy.For(inventory)
-		fmt.Printf("%s: %d MiB, %d reserved, %d withheld\n", o.Mode, o.MiB, o.ReservedMiB, o.WithheldMiB)
+		c := policy.For(inventory)
+		fmt.Printf("%s: %d MiB, %d reserved, %d withheld\n", c.Mode, c.MiB, c.ReservedMiB, c.WithheldMiB)
 	}
 	// Output:
 	// node: 65536 MiB, 0 reserved, 0 withheld

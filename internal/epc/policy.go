@@ -6,44 +6,50 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
-	"golang.org/x/mod/semver"
 	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/confcom/confcom/internal/node"
 )
 
-// Policy is what the administrator of a cluster wants to be offered. AddFlags
-// gives it its defaults.
+// DefaultResource is the EPC resource of the AKS add-on, under which existing
+// workloads request EPC.
+const DefaultResource ResourceName = "kubernetes.azure.com/sgx_epc_mem_in_MiB"
+
+// Policy is how the administrator of a cluster wants EPC to be advertised. The
+// zero value is the default but for the name of the resource.
 type Policy struct {
-	// Resource is the name that pods set limits on. It counts MiB of EPC.
+	// Resource is the name under which pods request EPC. It counts MiB.
 	Resource ResourceName
-	// Mode is how the EPC becomes a resource; empty is Auto.
+	// Mode is how EPC becomes a resource; empty is Auto.
 	Mode Mode
-	// MaxDevices is how many devices are offered at most with the way Devices,
-	// or 0 for as many as the kubelet copes with.
+	// MaxDevices caps the number of devices in mode Devices; 0 leaves the cap to
+	// the version of the kubelet.
 	MaxDevices DeviceCount
 	// Kubelet is the version of the kubelet.
 	Kubelet KubeletVersion
-	// Reserve is EPC that is never offered.
+	// Reserve is EPC that is never advertised.
 	Reserve node.Size
 }
 
-// AddFlags declares the flags of the policy.
-func (p *Policy) AddFlags(flags *pflag.FlagSet) {
-	p.Resource, p.Mode = "kubernetes.azure.com/sgx_epc_mem_in_MiB", Auto
-	flags.Var(&p.Resource, "epc-resource", "the name of the resource that counts MiB of EPC")
-	flags.Var(&p.Mode, "advertise", "how EPC becomes a resource: as devices of the kubelet, one for each MiB (devices); in the status of the node, for any size (node); as devices up to what the kubelet copes with, else in the status of the node (auto)")
-	flags.Var(&p.MaxDevices, "max-devices", "how many devices are advertised at most; 0 for as many as the kubelet copes with")
-	flags.Var(&p.Kubelet, "kubelet-version", "the `version` of the kubelet, such as 1.35, or of the API server, which is not older; empty for the newest")
-	flags.Var(&p.Reserve, "reserve-epc", "EPC that is never advertised, such as 16Mi")
-}
+// Mode is how EPC becomes a resource.
+type Mode string
 
-func (m *Mode) String() string { return string(*m) }
-func (m *Mode) Type() string   { return "auto|devices|node" }
+// The modes.
+const (
+	// Auto is Node for kubelets since 1.36 with more EPC than they can handle as
+	// devices, and Devices otherwise. The API servers of older kubelets may lack the
+	// admission policies that mode Node needs.
+	Auto    Mode = "auto"
+	Devices Mode = "devices"
+	Node    Mode = "node"
+)
 
-// Set reads the value of a flag.
-func (m *Mode) Set(text string) error {
+// MarshalText returns the name of the mode.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m), nil }
+
+// UnmarshalText parses the name of a mode.
+func (m *Mode) UnmarshalText(text []byte) error {
 	switch mode := Mode(text); mode {
 	case Auto, Devices, Node:
 		*m = mode
@@ -52,69 +58,82 @@ func (m *Mode) Set(text string) error {
 	return errors.New("not one of auto, devices, node")
 }
 
-// DeviceCount is a number of devices up to MaxDevices, as the value of a flag.
+// DeviceCount is a number of devices, from 0 to MaxDevices.
 type DeviceCount int
 
-func (n *DeviceCount) String() string { return strconv.Itoa(int(*n)) }
-func (n *DeviceCount) Type() string   { return "int" }
+// MarshalText returns the number in decimal.
+func (n DeviceCount) MarshalText() ([]byte, error) { return strconv.AppendInt(nil, int64(n), 10), nil }
 
-// Set reads the value of a flag.
-func (n *DeviceCount) Set(text string) error {
-	count, err := strconv.Atoi(text)
+// UnmarshalText parses a decimal number of devices.
+func (n *DeviceCount) UnmarshalText(text []byte) error {
+	count, err := strconv.Atoi(string(text))
 	switch {
 	case err != nil || count < 0:
 		return errors.New("not a number of devices")
 	case count > MaxDevices:
-		return fmt.Errorf("more than %d devices do not fit into the message that a kubelet accepts", MaxDevices)
+		return fmt.Errorf("more than %d devices exceed the message size that a kubelet accepts", MaxDevices)
 	}
 	*n = DeviceCount(count)
 	return nil
 }
 
-// KubeletVersion is the version of a kubelet, as the value of a flag. The zero
-// value is the newest.
+// KubeletVersion is the version of a kubelet, such as v1.36 or v1.35.9-gke.100.
+// The zero value is the newest version.
 type KubeletVersion string
 
-func (v *KubeletVersion) String() string { return string(*v) }
-func (v *KubeletVersion) Type() string   { return "version" }
+// MarshalText returns the version with a leading v.
+func (v KubeletVersion) MarshalText() ([]byte, error) { return []byte(v), nil }
 
-// Set reads the value of a flag.
-func (v *KubeletVersion) Set(text string) error {
-	version := "v" + strings.TrimPrefix(text, "v")
-	switch {
-	case text == "":
+// UnmarshalText parses a version with or without a leading v. The patch level may
+// be missing.
+func (v *KubeletVersion) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
 		*v = ""
-	case !semver.IsValid(version) || !strings.Contains(version, "."):
-		return errors.New("not a version such as 1.37 or v1.36.3")
-	default:
-		*v = KubeletVersion(version)
+		return nil
 	}
+	parsed := KubeletVersion("v" + strings.TrimPrefix(string(text), "v"))
+	if _, err := parsed.semantic(); err != nil {
+		return errors.New("not a version such as 1.37 or v1.36.3")
+	}
+	*v = parsed
 	return nil
 }
 
-// looksUpDevices tells whether the kubelet looks up every device in every pod.
-func (v KubeletVersion) looksUpDevices() bool {
-	return v == "" || semver.Compare(string(v), "v1.36.0-0") >= 0
+// semantic returns the version with patch level 0 if it has none.
+func (v KubeletVersion) semantic() (*version.Version, error) {
+	full := string(v)
+	if strings.Count(full, ".") == 1 {
+		full += ".0"
+	}
+	return version.ParseSemantic(full)
 }
 
-// ResourceName is the name of an extended resource of Kubernetes, as the value
-// of a flag.
+// looksUpDevices reports whether the kubelet looks up every device in every pod
+// when it starts: since 1.36, pre-releases included. A version that cannot be
+// parsed counts as the newest.
+func (v KubeletVersion) looksUpDevices() bool {
+	parsed, err := v.semantic()
+	return err != nil || parsed.AtLeast(version.MustParseSemantic("v1.36.0-0"))
+}
+
+// ResourceName is the name of an extended resource of Kubernetes.
 type ResourceName string
 
-func (r *ResourceName) String() string { return string(*r) }
-func (r *ResourceName) Type() string   { return "name" }
+// MarshalText returns the name.
+func (r ResourceName) MarshalText() ([]byte, error) { return []byte(r), nil }
 
-// Set reads the value of a flag.
-func (r *ResourceName) Set(text string) error {
-	domain, _, found := strings.Cut(text, "/")
+// UnmarshalText checks and stores a name. Names that the kubelet would reject are
+// errors.
+func (r *ResourceName) UnmarshalText(text []byte) error {
+	domain, _, found := strings.Cut(string(text), "/")
 	switch {
 	case !found:
 		return errors.New("not the name of an extended resource, such as example.com/epc: it has no domain")
 	case strings.HasSuffix(domain, "kubernetes.io") || strings.HasPrefix(domain, "requests."):
-		return fmt.Errorf("the domain %s is Kubernetes' own: the kubelet would refuse it", domain)
+		return fmt.Errorf("the domain %s is reserved for Kubernetes: the kubelet would reject it", domain)
 	}
-	// In a quota the name has a prefix, and must be valid with it.
-	if problems := content.IsLabelKey("requests." + text); len(problems) > 0 {
+	// A quota prefixes the name, which must be valid with the prefix.
+	if problems := content.IsLabelKey("requests." + string(text)); len(problems) > 0 {
 		return errors.New("not the name of an extended resource, such as example.com/epc: " + strings.Join(problems, "; "))
 	}
 	*r = ResourceName(text)

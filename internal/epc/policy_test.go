@@ -1,56 +1,51 @@
 package epc
 
 import (
+	"encoding"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
 )
 
-func TestFlags(t *testing.T) {
-	parse := func(args ...string) (Policy, error) {
-		p := Policy{}
-		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-		p.AddFlags(flags)
-		return p, flags.Parse(args)
-	}
-	defaults, err := parse()
-	if diff := cmp.Diff(Policy{Resource: "kubernetes.azure.com/sgx_epc_mem_in_MiB", Mode: Auto}, defaults); diff != "" || err != nil {
-		t.Errorf("by default: %v %s", err, diff)
-	}
-	all, err := parse("--epc-resource=example.com/epc", "--advertise=devices", "--max-devices=1000", "--kubelet-version=1.36.3", "--reserve-epc=16Mi")
-	want := Policy{Resource: "example.com/epc", Mode: Devices, MaxDevices: 1000, Kubelet: "v1.36.3", Reserve: 16 * miB}
-	if diff := cmp.Diff(want, all); diff != "" || err != nil {
-		t.Errorf("%v %s", err, diff)
-	}
+// text is a type that reads itself from text, such as the value of a flag.
+type text interface {
+	encoding.TextMarshaler
+	encoding.TextUnmarshaler
 }
 
-// setting is a value that a flag is set to, and what becomes of it: the error
-// begins so, or the flag has this value.
-type setting struct{ text, want, err string }
+// parsing is a text and the outcome: an error that begins with err, or a value
+// whose own text is want.
+type parsing struct{ text, want, err string }
 
-// checkSettings sets a new flag to each value.
-func checkSettings(t *testing.T, newFlag func() pflag.Value, settings []setting) {
+// checkParsing unmarshals each text into a new value.
+func checkParsing(t *testing.T, newValue func() text, cases []parsing) {
 	t.Helper()
-	for _, s := range settings {
-		flag := newFlag()
-		before := flag.String()
-		err := flag.Set(s.text)
+	marshal := func(v text) string {
+		t.Helper()
+		b, err := v.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, c := range cases {
+		value := newValue()
+		before := marshal(value)
+		err := value.UnmarshalText([]byte(c.text))
+		after := marshal(value)
 		switch {
-		case s.err == "" && (err != nil || flag.String() != s.want):
-			t.Errorf("%q: %q, %v; want %q", s.text, flag, err, s.want)
-		case s.err != "" && (err == nil || !strings.HasPrefix(err.Error(), s.err)):
-			t.Errorf("%q: %q, %v; want the error %q", s.text, flag, err, s.err)
-		case s.err != "" && flag.String() != before:
-			t.Errorf("%q is refused, yet the value is %q now", s.text, flag)
+		case c.err == "" && (err != nil || after != c.want):
+			t.Errorf("%q: value %q, error %v; want value %q", c.text, after, err, c.want)
+		case c.err != "" && (err == nil || !strings.HasPrefix(err.Error(), c.err)):
+			t.Errorf("%q: value %q, error %v; want error %q", c.text, after, err, c.err)
+		case c.err != "" && after != before:
+			t.Errorf("%q: value changed from %q to %q despite the error", c.text, before, after)
 		}
 	}
 }
 
-func TestWaySet(t *testing.T) {
+func TestMode(t *testing.T) {
 	const nonsense = "not one of auto, devices, node"
-	checkSettings(t, func() pflag.Value { return new(Mode) }, []setting{
+	checkParsing(t, func() text { return new(Mode) }, []parsing{
 		{"auto", "auto", ""},
 		{"devices", "devices", ""},
 		{"node", "node", ""},
@@ -61,14 +56,14 @@ func TestWaySet(t *testing.T) {
 	})
 }
 
-func TestDeviceCountSet(t *testing.T) {
+func TestDeviceCount(t *testing.T) {
 	const nonsense = "not a number of devices"
-	checkSettings(t, func() pflag.Value { return new(DeviceCount) }, []setting{
+	checkParsing(t, func() text { return new(DeviceCount) }, []parsing{
 		{"0", "0", ""},
 		{"1", "1", ""},
 		{"8192", "8192", ""},
 		{"262144", "262144", ""},
-		{"262145", "", "more than 262144 devices do not fit into the message that a kubelet accepts"},
+		{"262145", "", "more than 262144 devices exceed the message size that a kubelet accepts"},
 		{"", "", nonsense},
 		{"-1", "", nonsense},
 		{"1e3", "", nonsense},
@@ -79,11 +74,12 @@ func TestDeviceCountSet(t *testing.T) {
 	})
 }
 
-func TestKubeletVersionSet(t *testing.T) {
+func TestKubeletVersion(t *testing.T) {
 	const nonsense = "not a version such as 1.37 or v1.36.3"
-	checkSettings(t, func() pflag.Value { return new(KubeletVersion) }, []setting{
+	checkParsing(t, func() text { return new(KubeletVersion) }, []parsing{
 		{"", "", ""},
 		{"1.37", "v1.37", ""},
+		{"1.37.0-rc.1", "v1.37.0-rc.1", ""},
 		{"v1.37", "v1.37", ""},
 		{"1.36.3", "v1.36.3", ""},
 		{"v1.35.9-gke.100", "v1.35.9-gke.100", ""},
@@ -98,18 +94,21 @@ func TestKubeletVersionSet(t *testing.T) {
 		{"1.37.0.1", "", nonsense},
 		{"1.036", "", nonsense},
 		{"1.36+", "", nonsense},
+		{"1.36-rc.1", "", nonsense},
+		{"1.37.0-01", "", nonsense},
 		{"newest", "", nonsense},
+		{"1.37 ", "", nonsense},
 		{" 1.37", "", nonsense},
 	})
 }
 
-func TestResourceNameSet(t *testing.T) {
+func TestResourceName(t *testing.T) {
 	const (
 		nonsense = "not the name of an extended resource, such as example.com/epc: "
-		own      = "the domain "
+		reserved = "the domain "
 	)
-	label, domain := strings.Repeat("a", 63), strings.Repeat("a.", 121)+"a" // 243 bytes; quotas put "requests." in front
-	checkSettings(t, func() pflag.Value { return new(ResourceName) }, []setting{
+	label, domain := strings.Repeat("a", 63), strings.Repeat("a.", 121)+"a" // 243 bytes: quotas prefix "requests."
+	checkParsing(t, func() text { return new(ResourceName) }, []parsing{
 		{"kubernetes.azure.com/sgx_epc_mem_in_MiB", "kubernetes.azure.com/sgx_epc_mem_in_MiB", ""},
 		{"sgx.intel.com/epc", "sgx.intel.com/epc", ""},
 		{"kubernetes.io.example.com/epc", "kubernetes.io.example.com/epc", ""},
@@ -126,10 +125,10 @@ func TestResourceNameSet(t *testing.T) {
 		{"example_com/epc", "", nonsense},
 		{"example.com/" + label + "a", "", nonsense},
 		{domain + ".a/epc", "", nonsense},
-		{"kubernetes.io/epc", "", own + "kubernetes.io is Kubernetes' own"},
-		{"node.kubernetes.io/epc", "", own + "node.kubernetes.io is Kubernetes' own"},
+		{"kubernetes.io/epc", "", reserved + "kubernetes.io is reserved for Kubernetes"},
+		{"node.kubernetes.io/epc", "", reserved + "node.kubernetes.io is reserved for Kubernetes"},
 		// The kubelet looks for "kubernetes.io/" anywhere.
-		{"mykubernetes.io/epc", "", own + "mykubernetes.io is Kubernetes' own"},
-		{"requests.example.com/epc", "", own + "requests.example.com is Kubernetes' own"},
+		{"mykubernetes.io/epc", "", reserved + "mykubernetes.io is reserved for Kubernetes"},
+		{"requests.example.com/epc", "", reserved + "requests.example.com is reserved for Kubernetes"},
 	})
 }

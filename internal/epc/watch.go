@@ -9,32 +9,33 @@ import (
 	"github.com/confcom/confcom/internal/node"
 )
 
-// lookInterval is the time between two looks at a machine: a device that
-// vanishes is soon withdrawn, and a driver that is loaded late soon used.
-const lookInterval = time.Second
+// pollInterval is the time between two discoveries of a machine. It is short, so
+// that a device that vanishes is soon withdrawn, and a driver that is loaded late
+// is soon used.
+const pollInterval = time.Second
 
-// Watch calls changed with what the machine has and what is offered of it, at
-// first and whenever there is a change, until ctx is done. When changed returns
-// an error it is called again after the next look.
+// Watch polls a machine until ctx is done. It calls changed with the inventory and
+// what the policy advertises of it, once at the start and after each change. If
+// changed returns an error, it is called again after the next poll.
 //
-// A look that fails changes nothing: it is no sign that the device is gone. Its
-// error, and that of changed, is logged once and told to looked, and so is it
-// when there is none any more.
-func (p Policy) Watch(ctx context.Context, m node.Machine, log *slog.Logger, looked func(error), changed func(node.Inventory, Capacity) error) {
-	var said string
-	m.Watch(ctx, lookInterval, func(inv node.Inventory, err error) bool {
-		message := "cannot tell what SGX this node has: it is looked at again"
-		done := true // a look is repeated anyway
+// A failed discovery changes nothing, since it does not show that the device is
+// gone. Watch logs its error, and that of changed, once, and passes it to polled;
+// polled(nil) follows when the error is over.
+func (p Policy) Watch(ctx context.Context, m node.Machine, log *slog.Logger, polled func(error), changed func(node.Inventory, Capacity) error) {
+	var logged string
+	m.Watch(ctx, pollInterval, func(inv node.Inventory, err error) bool {
+		message := "discover SGX failed, retrying"
+		done := true // the next poll discovers again in any case
 		if err == nil {
 			if err = changed(inv, p.For(inv)); err != nil {
-				message, done = "cannot offer the SGX of this node: it is tried again", false
+				message, done = "advertise SGX failed, retrying", false
 			}
 		}
-		looked(err)
-		if err != nil && err.Error() != said {
+		polled(err)
+		if err != nil && err.Error() != logged {
 			log.Error(message, "error", err)
 		}
-		said = fmt.Sprint(err)
+		logged = fmt.Sprint(err)
 		return done
 	})
 }

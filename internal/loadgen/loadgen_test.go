@@ -98,8 +98,8 @@ func TestTime(t *testing.T) {
 					Requests:    700,
 					Failures:    map[string]uint64{},
 					Elapsed:     long,
-					Interrupted: 2,
-					Waited:      5 * time.Millisecond,
+					Cancelled:   2,
+					LongestWait: 5 * time.Millisecond,
 				}
 				if diff := cmp.Diff(want, r, cmp.FilterPath(isLatency, cmp.Ignore())); diff != "" {
 					t.Error(diff)

@@ -21,11 +21,11 @@ type Result struct {
 	// Latency is that of the requests which succeeded.
 	Latency Latency
 
-	// Interrupted requests had no answer when the time was over: they are neither
+	// Cancelled requests had no answer when the time was over: they are neither
 	// among Requests nor among Failed. There is at most one for each client.
-	Interrupted uint64
-	// Waited is how long the one of them had waited that began first.
-	Waited time.Duration
+	Cancelled uint64
+	// LongestWait is how long the one of them had waited that began first.
+	LongestWait time.Duration
 }
 
 func newResult() Result {
@@ -46,8 +46,8 @@ func (r Result) Rate() float64 {
 // add counts one request.
 func (r *Result) add(took time.Duration, err error, interrupted bool) {
 	if interrupted {
-		r.Interrupted++
-		r.Waited = max(r.Waited, took)
+		r.Cancelled++
+		r.LongestWait = max(r.LongestWait, took)
 		return
 	}
 	r.Requests++
@@ -71,8 +71,8 @@ func (r *Result) fail(text string, count uint64) {
 func (r *Result) merge(other Result) {
 	r.Requests += other.Requests
 	r.Failed += other.Failed
-	r.Interrupted += other.Interrupted
-	r.Waited = max(r.Waited, other.Waited)
+	r.Cancelled += other.Cancelled
+	r.LongestWait = max(r.LongestWait, other.LongestWait)
 	r.Latency.merge(other.Latency)
 	for text, count := range other.Failures {
 		r.fail(text, count)

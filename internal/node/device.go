@@ -11,44 +11,45 @@ import (
 	"syscall"
 )
 
-// Driver is the kernel's driver for SGX. Each has device names of its own.
+// Driver is a kernel driver for SGX. Each has its own device names.
 type Driver string
 
-// The drivers that there are.
+// The known drivers.
 const (
 	// DriverInKernel is part of Linux since 5.11.
 	DriverInKernel Driver = "in-kernel"
-	// DriverDCAP is Intel's module for processors with Flexible Launch Control,
-	// as in Azure's images before they had the one of Linux.
+	// DriverDCAP is Intel's out-of-tree module for processors with Flexible Launch
+	// Control, as in Azure's images before they had the in-kernel driver.
 	DriverDCAP Driver = "DCAP"
-	// DriverLegacy is Intel's module isgx, for processors without it.
+	// DriverLegacy is Intel's out-of-tree module isgx, for processors without
+	// Flexible Launch Control.
 	DriverLegacy Driver = "isgx"
 )
 
 // Device is a character device of the driver.
 type Device struct {
-	// Path is where programs look for the device, such as /dev/sgx_enclave.
+	// Path is the path that programs open, such as /dev/sgx_enclave.
 	Path string `json:"path"`
-	// Node is the device itself, after all symbolic links: a container is given
-	// this one, since container runtimes refuse links.
+	// Node is the path of the device itself, after all symbolic links. Containers
+	// get this one, since container runtimes reject links.
 	Node string `json:"node"`
 }
 
-// The names of the devices with Intel's DCAP driver. Images with an SGX runtime
-// from before Linux had a driver know no other.
+// The device names of Intel's DCAP driver, the only names that images with an SGX
+// runtime older than the in-kernel driver know.
 const (
 	DCAPEnclave   = "/dev/sgx/enclave"
 	DCAPProvision = "/dev/sgx/provision"
 )
 
-// driverDevices are the names of a driver's devices.
+// driverDevices are the device names of a driver.
 type driverDevices struct {
 	name               Driver
 	enclave, provision string
 }
 
-// drivers lists the drivers, the one to prefer first: udev rules and
-// administrators add the names of older drivers as links.
+// drivers returns the drivers in order of preference, the newest first: udev rules
+// and administrators add the device names of older drivers as links.
 func drivers() []driverDevices {
 	return []driverDevices{
 		{DriverInKernel, "/dev/sgx_enclave", "/dev/sgx_provision"},
@@ -57,7 +58,7 @@ func drivers() []driverDevices {
 	}
 }
 
-// findDevices looks for the devices of each driver.
+// findDevices records the devices of the first driver that has any.
 func (inv *Inventory) findDevices(root string) error {
 	for _, driver := range drivers() {
 		enclave, err := inv.findDevice(root, driver.enclave)
@@ -70,7 +71,7 @@ func (inv *Inventory) findDevices(root string) error {
 		owner := ownerOf(root, driver)
 		inv.Enclave, inv.Driver = enclave, owner.name
 		if owner.name == DriverLegacy {
-			inv.warn("Intel's driver isgx makes only enclaves that Intel's launch enclave permits, and quoting with DCAP needs Flexible Launch Control")
+			inv.warn("Intel's driver isgx only runs enclaves that Intel's launch enclave permits, and DCAP quotes need Flexible Launch Control")
 		}
 		for _, path := range slices.Compact([]string{driver.provision, owner.provision}) {
 			if path == "" || inv.Provision != nil {
@@ -85,12 +86,12 @@ func (inv *Inventory) findDevices(root string) error {
 	return nil
 }
 
-// ownerOf tells whose device it is that has the name of a driver's: another
-// driver's, where the name is a link to that one's.
+// ownerOf returns the driver whose device is found under the name of a driver:
+// another driver, if the name is a link to that driver's device.
 func ownerOf(root string, named driverDevices) driverDevices {
 	target, err := os.Readlink(filepath.Join(root, named.enclave))
 	if err != nil {
-		return named // no link
+		return named // not a link
 	}
 	if !filepath.IsAbs(target) {
 		target = filepath.Join(filepath.Dir(named.enclave), target)
@@ -103,23 +104,24 @@ func ownerOf(root string, named driverDevices) driverDevices {
 	return named
 }
 
-// findDevice looks for one device and keeps a record of it. What is not a
-// character device, such as the directory that a container runtime makes for a
-// missing file, does not count: no container would start with it.
+// findDevice returns the device at path, or nil if it does not exist, and records a
+// finding. Anything but a character device, such as the directory that a container
+// runtime creates for a missing file, is ignored with a warning: no container would
+// start with it.
 func (inv *Inventory) findDevice(root, path string) (*Device, error) {
-	device, err := look(root, path)
+	device, err := resolve(root, path)
 	shown := filepath.Join(root, path)
 	notDevice, isOther := errors.AsType[*notDeviceError](err)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // with drivers older than all of these, /dev/sgx itself is a device
-		inv.found("%s is not there", shown)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // older drivers have a device /dev/sgx
+		inv.found("%s does not exist", shown)
 		return nil, nil
 	case isOther:
 		inv.found("%s", notDevice)
-		inv.warn("%s: remove it, then load the driver again or restart the machine", notDevice)
+		inv.warn("%s: remove it, then reload the driver or reboot the machine", notDevice)
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("look for the SGX device: %w", err)
+		return nil, fmt.Errorf("find SGX device: %w", err)
 	case device.Node != device.Path:
 		inv.found("%s is a link to the character device %s", shown, device.Node)
 	default:
@@ -128,7 +130,7 @@ func (inv *Inventory) findDevice(root, path string) (*Device, error) {
 	return device, nil
 }
 
-// notDeviceError says that something else has the name of a device.
+// notDeviceError reports that the file at the path of a device is something else.
 type notDeviceError struct {
 	path string
 	mode fs.FileMode
@@ -141,8 +143,8 @@ func (e *notDeviceError) Error() string {
 	return fmt.Sprintf("%s is not a character device (%s)", e.path, e.mode)
 }
 
-// look follows the path of a device, in the tree at root, to the device itself.
-func look(root, path string) (*Device, error) {
+// resolve follows the path of a device in the tree at root to the device itself.
+func resolve(root, path string) (*Device, error) {
 	node, err := filepath.EvalSymlinks(filepath.Join(root, path))
 	if err != nil {
 		return nil, err
@@ -154,7 +156,7 @@ func look(root, path string) (*Device, error) {
 	if info.Mode()&os.ModeCharDevice == 0 {
 		return nil, &notDeviceError{path: filepath.Join(root, path), mode: info.Mode()}
 	}
-	// The tree may itself be reached through links.
+	// The path of the tree itself may contain links.
 	if root, err = filepath.EvalSymlinks(root); err != nil {
 		return nil, err
 	}

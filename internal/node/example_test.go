@@ -7,9 +7,9 @@ import (
 	"github.com/confcom/confcom/internal/node"
 )
 
-// All of it: where to look, what is there, and whether pods can use it.
+// Which machine, what it has, and whether pods can use it.
 func Example() {
-	machine := node.Machine{SimulatedEPC: 64 * node.MiB} // or Sysroot: "/" to look at this one
+	machine := node.Machine{SimulatedEPC: 64 * node.MiB} // or the zero value for this machine
 	inventory, err := machine.Discover()
 	if err != nil {
 		log.Fatal(err)

@@ -2,17 +2,14 @@ package node
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/internal/node/nodetest"
 )
@@ -25,22 +22,22 @@ func TestDiscoverErrors(t *testing.T) {
 	tests := []struct {
 		name string
 		tree nodetest.Tree
-		want string // begins so, with ROOT for the sysroot
+		want string // prefix, with ROOT for the sysroot
 	}{
-		{"EPC is no number", nodetest.Tree{epc: "many\n"}, "EPC of NUMA node 3: ROOT/" + epc + ": not a number of bytes: "},
-		{"EPC is nothing", nodetest.Tree{epc: "\n"}, "EPC of NUMA node 3: ROOT/" + epc + ": not a number of bytes: "},
-		{"EPC is negative", nodetest.Tree{epc: "-1\n"}, "EPC of NUMA node 3: ROOT/" + epc + ": not a number of bytes: "},
-		{"EPC is beyond measure", nodetest.Tree{epc: "9223372036854775808\n"}, "EPC of NUMA node 3: ROOT/" + epc + ": not a number of bytes: "},
-		{"EPC cannot be read", nodetest.Tree{epc + "/file": ""}, "read the EPC of NUMA node 3: read ROOT/" + epc + ": is a directory"},
-		{"NUMA nodes cannot be read", nodetest.Tree{"sys/devices/system/node": ""}, "read the NUMA nodes: "},
-		{"links in a circle", nodetest.Tree{"dev/sgx_enclave": "-> sgx_enclave"}, "look for the SGX device: "},
-		{"links in a circle of two", nodetest.Tree{"dev/sgx_enclave": "-> sgx/enclave", "dev/sgx/enclave": "-> ../sgx_enclave"}, "look for the SGX device: "},
-		{"links in a circle for provision", nodetest.Tree{"dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": "-> sgx_provision"}, "look for the SGX device: "},
-		{"CPUID cannot be read", nodetest.Tree{"cpuid/file": ""}, "read the dump of CPUID: read ROOT/cpuid: is a directory"},
-		{"CPUID in words", nodetest.Tree{"cpuid": "CPU:\n   SGX: Software Guard Extensions supported = true\n"}, "ROOT/cpuid: line 2 is not a leaf of CPUID: it should be what 'cpuid -1 -r' prints"},
-		{"CPUID is cut off", nodetest.Tree{"cpuid": "CPU:\n" + sgx + sgx[:40]}, "ROOT/cpuid: line 3 is not a leaf of CPUID: "},
-		{"CPUID has more than 32 bits", nodetest.Tree{"cpuid": strings.Replace(sgx, "ebx=0x00000004", "ebx=0x100000004", 1)}, "ROOT/cpuid: line 1 is not a leaf of CPUID: "},
-		{"CPUID has a long line", nodetest.Tree{"cpuid": strings.Repeat("0", 1<<20)}, "ROOT/cpuid: "},
+		{"EPC is not a number", nodetest.Tree{epc: "many\n"}, "read EPC of NUMA node 3: ROOT/" + epc + ": not a number of bytes: "},
+		{"EPC is empty", nodetest.Tree{epc: "\n"}, "read EPC of NUMA node 3: ROOT/" + epc + ": not a number of bytes: "},
+		{"EPC is negative", nodetest.Tree{epc: "-1\n"}, "read EPC of NUMA node 3: ROOT/" + epc + ": not a number of bytes: "},
+		{"EPC is too large", nodetest.Tree{epc: "9223372036854775808\n"}, "read EPC of NUMA node 3: ROOT/" + epc + ": not a number of bytes: "},
+		{"EPC cannot be read", nodetest.Tree{epc + "/file": ""}, "read EPC of NUMA node 3: read ROOT/" + epc + ": is a directory"},
+		{"NUMA nodes cannot be read", nodetest.Tree{"sys/devices/system/node": ""}, "list NUMA nodes: "},
+		{"link cycle", nodetest.Tree{"dev/sgx_enclave": "-> sgx_enclave"}, "find SGX device: "},
+		{"link cycle of two", nodetest.Tree{"dev/sgx_enclave": "-> sgx/enclave", "dev/sgx/enclave": "-> ../sgx_enclave"}, "find SGX device: "},
+		{"link cycle of the provision device", nodetest.Tree{"dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": "-> sgx_provision"}, "find SGX device: "},
+		{"CPUID cannot be read", nodetest.Tree{"cpuid/file": ""}, "read CPUID dump: read ROOT/cpuid: is a directory"},
+		{"CPUID in words", nodetest.Tree{"cpuid": "CPU:\n   SGX: Software Guard Extensions supported = true\n"}, "parse CPUID dump ROOT/cpuid: line 2 is not a CPUID leaf: create it with 'cpuid -1 -r'"},
+		{"CPUID is truncated", nodetest.Tree{"cpuid": "CPU:\n" + sgx + sgx[:40]}, "parse CPUID dump ROOT/cpuid: line 3 is not a CPUID leaf: "},
+		{"CPUID has more than 32 bits", nodetest.Tree{"cpuid": strings.Replace(sgx, "ebx=0x00000004", "ebx=0x100000004", 1)}, "parse CPUID dump ROOT/cpuid: line 1 is not a CPUID leaf: "},
+		{"CPUID has a long line", nodetest.Tree{"cpuid": strings.Repeat("0", 1<<20)}, "parse CPUID dump ROOT/cpuid: "},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -50,7 +47,7 @@ func TestDiscoverErrors(t *testing.T) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
 			if diff := cmp.Diff(Inventory{}, inv); diff != "" {
-				t.Errorf("an inventory beside the error: %s", diff)
+				t.Errorf("inventory next to an error: %s", diff)
 			}
 		})
 	}
@@ -68,56 +65,15 @@ func TestSysroot(t *testing.T) {
 	for _, sysroot := range []string{root, root + "/", root + "/.", ".", "dev/..", "link", "link/"} {
 		inv, err := Machine{Sysroot: sysroot}.Discover()
 		if err != nil || !inv.Usable() || inv.EPC() != 8192*MiB {
-			t.Errorf("--sysroot=%s: %v, %v", sysroot, inv, err)
+			t.Errorf("sysroot %s: %v, %v", sysroot, inv, err)
 		}
 	}
 	for sysroot, want := range map[string]string{
-		"absent": "--sysroot=absent: stat " + root + "/absent: no such file or directory",
-		"file":   "--sysroot=file: not a directory",
+		"absent": "sysroot absent: stat " + root + "/absent: no such file or directory",
+		"file":   "sysroot file: not a directory",
 	} {
 		if _, err := (Machine{Sysroot: sysroot}).Discover(); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
-		}
-	}
-}
-
-// The machine that runs the tests may have SGX or not; to look must be safe.
-func TestThisMachine(t *testing.T) {
-	inv, err := Machine{Sysroot: "/"}.Discover()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(inv, inv.Verdict())
-	if inv.Simulated || inv.Processor == nil {
-		t.Errorf("%+v", inv)
-	}
-	unnamed, err := Machine{}.Discover()
-	if diff := cmp.Diff(inv, unnamed); diff != "" || err != nil {
-		t.Errorf("without a sysroot: %v %s", err, diff)
-	}
-}
-
-// Containers are given devices by their own names, not by those of links.
-func TestDeviceNodes(t *testing.T) {
-	root := nodetest.Tree{
-		"dev/sgx_enclave": "-> sgx/enclave",
-		"dev/sgx/file":    "",
-	}.Make(t)
-	const null = 1<<8 | 3
-	if err := syscall.Mknod(filepath.Join(root, "dev/sgx/enclave"), syscall.S_IFCHR|0o600, null); errors.Is(err, os.ErrPermission) {
-		t.Skip("to make a device takes privileges: ", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(t.TempDir(), "link")
-	nodetest.Put(t, link, "-> "+root)
-	for _, sysroot := range []string{root, link} {
-		inv, err := Machine{Sysroot: sysroot}.Discover()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(&Device{Path: "/dev/sgx_enclave", Node: "/dev/sgx/enclave"}, inv.Enclave); diff != "" || inv.Driver != DriverDCAP {
-			t.Errorf("%s: driver %s %s", sysroot, inv.Driver, diff)
 		}
 	}
 }
@@ -135,11 +91,11 @@ func TestSimulated(t *testing.T) {
 			Enclave:   enclave,
 			Provision: provision,
 			Driver:    driver,
-			Findings:  append([]string{"64Mi of EPC are simulated"}, findings...),
+			Findings:  append([]string{"64Mi of EPC is simulated"}, findings...),
 		}
 	}
-	stand := simulated(&Device{"/dev/sgx_enclave", "/dev/null"}, &Device{"/dev/sgx_provision", "/dev/null"}, DriverInKernel,
-		"the SGX devices are simulated by /dev/null, which makes no enclave")
+	withDevice := simulated(&Device{"/dev/sgx_enclave", "/dev/null"}, &Device{"/dev/sgx_provision", "/dev/null"}, DriverInKernel,
+		"the SGX devices are simulated by /dev/null, which cannot create enclaves")
 	tests := []struct {
 		name    string
 		machine Machine
@@ -147,13 +103,13 @@ func TestSimulated(t *testing.T) {
 		err     string
 	}{
 		{"without a device", Machine{SimulatedEPC: 64 * MiB}, simulated(nil, nil, ""), ""},
-		{"nothing is looked at", Machine{SimulatedEPC: 64 * MiB, Sysroot: "/absent"}, simulated(nil, nil, ""), ""},
-		{"with a device", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: "/dev/null"}, stand, ""},
-		{"with a link to a device", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: link}, stand, ""},
-		{"with a file", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: file}, Inventory{}, "--simulate-device=" + file + ": " + file + " is not a character device (-rw-"},
-		{"with a directory", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: "/dev"}, Inventory{}, "--simulate-device=/dev: /dev is a directory, not a character device"},
-		{"with what is not there", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: "/dev/absent"}, Inventory{}, "--simulate-device=/dev/absent: lstat /dev/absent: no such file"},
-		{"a device without EPC", Machine{SimulatedDevice: "/dev/null"}, Inventory{}, "--simulate-device=/dev/null: it stands in for SGX devices only with --simulate-epc"},
+		{"the machine is not read", Machine{SimulatedEPC: 64 * MiB, Sysroot: "/absent"}, simulated(nil, nil, ""), ""},
+		{"with a device", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: "/dev/null"}, withDevice, ""},
+		{"with a link to a device", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: link}, withDevice, ""},
+		{"with a file", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: file}, Inventory{}, "simulated device " + file + ": " + file + " is not a character device (-rw-"},
+		{"with a directory", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: "/dev"}, Inventory{}, "simulated device /dev: /dev is a directory, not a character device"},
+		{"with a missing device", Machine{SimulatedEPC: 64 * MiB, SimulatedDevice: "/dev/absent"}, Inventory{}, "simulated device /dev/absent: lstat /dev/absent: no such file"},
+		{"a device without EPC", Machine{SimulatedDevice: "/dev/null"}, Inventory{}, "simulated device /dev/null: it needs simulated EPC"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -175,55 +131,40 @@ func TestSimulated(t *testing.T) {
 	}
 }
 
-func TestFlags(t *testing.T) {
-	var m Machine
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	m.AddFlags(flags)
-	if diff := cmp.Diff(Machine{Sysroot: "/"}, m); diff != "" {
-		t.Errorf("by default: %s", diff)
-	}
-	if err := flags.Parse([]string{"--sysroot=/host", "--simulate-epc=1Gi", "--simulate-device=/dev/null"}); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(Machine{Sysroot: "/host", SimulatedEPC: 1024 * MiB, SimulatedDevice: "/dev/null"}, m); diff != "" {
-		t.Error(diff)
-	}
-}
-
-// seen is what a callback of Watch was told.
-type seen struct {
+// result is what Watch passed to its callback.
+type result struct {
 	inv Inventory
 	err error
 }
 
-// watching is a machine that is watched on fake time.
+// watching is a machine that is watched in fake time.
 type watching struct {
 	*testing.T
-	root string
-	told chan seen
+	root    string
+	results chan result
 }
 
 const interval = time.Minute
 
 // watch runs a test on a machine with 64 MiB of EPC and a device, while Watch
-// watches it. The first call has been taken from the channel.
+// watches it. The first result has been taken from the channel.
 func watch(t *testing.T, changed func(Inventory, error) bool, test func(stop func(), w watching)) {
 	t.Helper()
 	tree := nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "67108864\n", "dev/sgx_enclave": nodetest.Device}
 	synctest.Test(t, func(t *testing.T) {
-		w := watching{T: t, root: tree.Make(t), told: make(chan seen, 10)}
+		w := watching{T: t, root: tree.Make(t), results: make(chan result, 10)}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			Machine{Sysroot: w.root}.Watch(ctx, interval, func(inv Inventory, err error) bool {
-				w.told <- seen{inv, err}
+				w.results <- result{inv, err}
 				return changed == nil || changed(inv, err)
 			})
 		}()
 		synctest.Wait()
 		if first := w.next(); first.err != nil || first.inv.EPC() != 64*MiB || !first.inv.Usable() {
-			t.Errorf("at first: %v", first)
+			t.Errorf("first result: %v", first)
 		}
 		test(stop, w)
 		stop()
@@ -231,31 +172,31 @@ func watch(t *testing.T, changed func(Inventory, error) bool, test func(stop fun
 	})
 }
 
-// next waits for a look at the machine, and is what the callback was told then.
-func (w watching) next() seen {
+// next returns the next result, which must have come already.
+func (w watching) next() result {
 	w.Helper()
 	select {
-	case s := <-w.told:
-		return s
+	case r := <-w.results:
+		return r
 	default:
 		w.Fatal("no call")
-		return seen{}
+		return result{}
 	}
 }
 
-// look lets the machine be looked at once more.
-func (w watching) look() {
+// poll waits for another discovery.
+func (w watching) poll() {
 	time.Sleep(interval)
 	synctest.Wait()
 }
 
-// same requires that a look finds nothing new.
+// same requires that another discovery finds no change.
 func (w watching) same() {
 	w.Helper()
-	w.look()
+	w.poll()
 	select {
-	case s := <-w.told:
-		w.Errorf("a call without a change: %v", s)
+	case r := <-w.results:
+		w.Errorf("a call without a change: %v", r)
 	default:
 	}
 }
@@ -279,44 +220,44 @@ func TestWatch(t *testing.T) {
 		w.same()
 
 		w.put(epc, "134217728\n")
-		w.look()
+		w.poll()
 		if got := w.next(); got.err != nil || got.inv.EPC() != 128*MiB {
 			w.Errorf("after the EPC grew: %v", got)
 		}
 		w.same()
 
 		w.remove(device)
-		w.look()
+		w.poll()
 		if got := w.next(); got.err != nil || got.inv.Usable() || got.inv.Enclave != nil {
 			w.Errorf("without the device: %v", got)
 		}
 		w.same()
 
 		w.put(device, nodetest.Device)
-		w.look()
+		w.poll()
 		if got := w.next(); got.err != nil || !got.inv.Usable() {
 			w.Errorf("with the device again: %v", got)
 		}
 		w.same()
 
 		w.put(epc, "many\n")
-		w.look()
+		w.poll()
 		if got := w.next(); got.err == nil || !strings.Contains(got.err.Error(), "not a number") {
-			w.Errorf("with nonsense: %v", got)
+			w.Errorf("with garbage: %v", got)
 		}
 		w.same()
 
 		w.put(epc, "more\n")
-		w.look()
+		w.poll()
 		if got := w.next(); got.err == nil || !strings.Contains(got.err.Error(), "more") {
-			w.Errorf("with other nonsense: %v", got)
+			w.Errorf("with other garbage: %v", got)
 		}
 		w.same()
 
 		w.put(epc, "134217728\n")
-		w.look()
+		w.poll()
 		if got := w.next(); got.err != nil || got.inv.EPC() != 128*MiB || !got.inv.Usable() {
-			w.Errorf("after the nonsense: %v", got)
+			w.Errorf("after the garbage: %v", got)
 		}
 		w.same()
 	})
@@ -330,15 +271,15 @@ func TestWatchEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// What could not be done about a machine is tried again at each look.
-func TestWatchTriesAgain(t *testing.T) {
+// A result that could not be handled is passed again after each poll.
+func TestWatchRetries(t *testing.T) {
 	failures := 3
 	watch(t, func(Inventory, error) bool {
 		failures--
 		return failures < 0
 	}, func(_ func(), w watching) {
 		for range 3 {
-			w.look()
+			w.poll()
 			w.next()
 		}
 		w.same()

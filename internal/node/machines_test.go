@@ -11,11 +11,11 @@ import (
 	"github.com/confcom/confcom/internal/node/nodetest"
 )
 
-// Each archive in testdata/machines is a machine, and what is to be made of it.
+// Each archive in testdata/machines is a machine and the inventory expected of it.
 func TestMachines(t *testing.T) {
 	archives, err := filepath.Glob("testdata/machines/*.txtar")
 	if err != nil || len(archives) == 0 {
-		t.Fatalf("no machines: %v", err)
+		t.Fatalf("no archives: %v", err)
 	}
 	for _, archive := range archives {
 		t.Run(strings.TrimSuffix(filepath.Base(archive), ".txtar"), func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-// describe writes what the archives want.
+// describe returns an inventory in the format of the archives.
 func describe(inv Inventory) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

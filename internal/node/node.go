@@ -1,8 +1,11 @@
-// Package node finds out what Intel SGX the machine has: what the processor can
-// do, how much Enclave Page Cache (EPC) there is and on which NUMA nodes, and the
-// devices of the driver. The answer is an Inventory, a plain value. What a node
-// offers to Kubernetes is a translation of it, so that only this package has to
-// look at a machine, and only its tests need something that looks like one.
+// Package node discovers the Intel SGX of a machine: the features of the processor,
+// the size of the Enclave Page Cache (EPC) on each NUMA node, and the devices of the
+// driver. The result is an Inventory, a plain value. What a node advertises to
+// Kubernetes is a translation of it, so only this package reads a machine, and only
+// its tests need a directory tree that looks like one.
+//
+// The package builds on every system, for programs that read a directory tree or
+// simulate EPC. Only on Linux does it discover the machine that it runs on.
 package node
 
 import (
@@ -10,31 +13,31 @@ import (
 	"slices"
 )
 
-// UnknownNode is the NUMA node of a Section whose place is not known.
+// UnknownNode is the NUMA node of a Section whose NUMA node is not known.
 const UnknownNode = -1
 
 // Inventory is the SGX of a machine at one moment. The zero value is a machine
-// without any, whose processor is not known.
+// without SGX whose processor is not known.
 type Inventory struct {
-	// Processor is what CPUID says, or nil where it cannot be asked: in a
-	// directory tree without a dump of it, and on a simulated machine.
+	// Processor is what CPUID reports. It is nil for a directory tree without a
+	// dump of CPUID, and for simulated EPC.
 	Processor *Processor `json:"processor,omitempty"`
 	// Sections are the parts of the EPC, by NUMA node. None of them is empty.
 	Sections []Section `json:"sections,omitempty"`
-	// Driver is whose devices Enclave and Provision are.
+	// Driver is the driver that Enclave and Provision belong to.
 	Driver Driver `json:"driver,omitempty"`
-	// Enclave is the device that enclaves are made through.
+	// Enclave is the device that creates enclaves.
 	Enclave *Device `json:"enclave,omitempty"`
-	// Provision is the device that lets an enclave have the provisioning key,
-	// which quoting enclaves need and no other should have.
+	// Provision is the device that grants an enclave access to the provisioning
+	// key, which only quoting enclaves should have.
 	Provision *Device `json:"provision,omitempty"`
-	// Simulated tells that no hardware stands behind the sections: containers
-	// are scheduled as if there were SGX, but can make no enclave.
+	// Simulated is true if no hardware backs the sections: pods are scheduled as
+	// if the machine had SGX, but cannot create enclaves.
 	Simulated bool `json:"simulated"`
-	// Findings say in words what was looked at and what was there.
+	// Findings list in words what was read and what was found.
 	Findings []string `json:"findings"`
-	// Warnings say in words what is not as it should be, though it need not
-	// keep enclaves from running.
+	// Warnings list in words what is wrong but need not prevent enclaves from
+	// running.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -44,7 +47,7 @@ type Section struct {
 	Size     Size `json:"bytes"`
 }
 
-// EPC is the size of all sections together.
+// EPC returns the total size of all sections.
 func (inv Inventory) EPC() Size {
 	var sum Size
 	for _, section := range inv.Sections {
@@ -53,8 +56,7 @@ func (inv Inventory) EPC() Size {
 	return sum
 }
 
-// NUMANodes are the numbers of the NUMA nodes with EPC, as far as they are
-// known, in order.
+// NUMANodes returns the numbers of the known NUMA nodes with EPC, in order.
 func (inv Inventory) NUMANodes() []int {
 	var nodes []int
 	for _, section := range inv.Sections {
@@ -65,13 +67,13 @@ func (inv Inventory) NUMANodes() []int {
 	return nodes
 }
 
-// Usable tells whether it makes sense to offer the EPC to containers: there is
-// some, and unless it is simulated also the device to make enclaves with.
+// Usable reports whether containers can use the EPC: it is not empty, and either
+// simulated or accompanied by the device that creates enclaves.
 func (inv Inventory) Usable() bool {
 	return inv.EPC() > 0 && (inv.Simulated || inv.Enclave != nil)
 }
 
-// Source is "hardware", "SIMULATED" or "none".
+// Source returns "hardware", "SIMULATED" or "none".
 func (inv Inventory) Source() string {
 	switch {
 	case inv.Simulated:

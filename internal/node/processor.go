@@ -13,22 +13,23 @@ import (
 	"github.com/klauspost/cpuid/v2"
 )
 
-// Processor is what the processor itself says of SGX, in the CPUID leaves 7 and
-// 0x12 (Intel SDM volume 3D, section "Discovering Support for Intel SGX").
+// Processor is what the processor reports about SGX in the CPUID leaves 7 and 0x12
+// (Intel SDM volume 3D, section "Discovering Support for Intel SGX").
 type Processor struct {
-	// SGX tells that the processor has SGX, though it may be switched off.
+	// SGX is true if the processor has SGX, even if it is switched off.
 	SGX bool `json:"sgx"`
-	// SGX1 tells that enclaves can be made: the firmware has switched SGX on.
+	// SGX1 is true if enclaves can be created: the firmware has switched SGX on.
 	SGX1 bool `json:"sgx1"`
-	// SGX2 tells that enclaves can change their memory while they run (EDMM).
+	// SGX2 is true if enclaves can change their memory while they run (EDMM).
 	SGX2 bool `json:"sgx2"`
-	// FLC is Flexible Launch Control, without which the driver of Linux does
-	// nothing and enclaves need Intel's launch enclave.
+	// FLC is true if the processor has Flexible Launch Control. Without it, the
+	// in-kernel driver does nothing and enclaves need Intel's launch enclave.
 	FLC bool `json:"flc"`
-	// EPC are the sizes of the EPC sections, which have no NUMA node here.
+	// EPC are the sizes of the EPC sections. CPUID does not report NUMA nodes.
 	EPC []Size `json:"epcBytes,omitempty"`
 }
 
+// String returns the features, such as "SGX1, FLC", or why there are none.
 func (p Processor) String() string {
 	var has []string
 	for _, feature := range []struct {
@@ -48,38 +49,37 @@ func (p Processor) String() string {
 	return strings.Join(has, ", ")
 }
 
-// cpuidDump is the name of a file in the root of a directory tree that tells
-// what CPUID says on the machine that the tree looks like. It is what the
-// program cpuid prints with the options -1 -r.
-const cpuidDump = "cpuid"
+// CPUIDDump is the file in a Sysroot with the CPUID of the machine that the
+// directory tree looks like: the output of 'cpuid -1 -r'.
+const CPUIDDump = "cpuid"
 
-// askProcessor asks the processor that the program runs on, or the dump in a
-// tree that looks like another machine.
-func (inv *Inventory) askProcessor(root string) error {
+// readProcessor reads CPUID from the processor that the program runs on, or from
+// the dump in a directory tree.
+func (inv *Inventory) readProcessor(root string) error {
 	if root == "/" {
 		inv.Processor = thisProcessor()
 	} else {
-		path := filepath.Join(root, cpuidDump)
+		path := filepath.Join(root, CPUIDDump)
 		dump, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			inv.found("%s is not there: what the processor can do is not known", path)
+			inv.found("%s does not exist: the features of the processor are not known", path)
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read the dump of CPUID: %w", err)
+			return fmt.Errorf("read CPUID dump: %w", err)
 		}
 		if inv.Processor, err = parseDump(dump); err != nil {
-			return fmt.Errorf("%s: %w: it should be what 'cpuid -1 -r' prints", path, err)
+			return fmt.Errorf("parse CPUID dump %s: %w: create it with 'cpuid -1 -r'", path, err)
 		}
 	}
-	inv.found("CPUID says: %s", inv.Processor)
+	inv.found("CPUID: %s", inv.Processor)
 	for i, size := range inv.Processor.EPC {
-		inv.found("CPUID leaf 0x12 says: EPC section %d has %d bytes", i, size)
+		inv.found("CPUID leaf 0x12: EPC section %d has %d bytes", i, size)
 	}
 	return nil
 }
 
-// thisProcessor asks the processor that the program runs on.
+// thisProcessor returns the features of the processor that the program runs on.
 func thisProcessor() *Processor {
 	sgx := cpuid.CPU.SGX
 	p := &Processor{SGX: sgx.Available, SGX1: sgx.SGX1Supported, SGX2: sgx.SGX2Supported, FLC: sgx.LaunchControl}
@@ -89,11 +89,11 @@ func thisProcessor() *Processor {
 	return p
 }
 
-// registers are what one leaf of CPUID returns.
+// registers are the result of one leaf of CPUID.
 type registers struct{ eax, ebx, ecx, edx uint32 }
 
-// parseDump reads what 'cpuid -1 -r' prints: a line for each leaf and subleaf,
-// such as
+// parseDump parses the output of 'cpuid -1 -r', which has a line for each leaf and
+// subleaf, such as
 //
 //	0x00000007 0x00: eax=0x00000000 ebx=0x00000004 ecx=0x40000000 edx=0x00000000
 func parseDump(dump []byte) (*Processor, error) {
@@ -107,7 +107,7 @@ func parseDump(dump []byte) (*Processor, error) {
 		var at [2]uint32
 		var r registers
 		if _, err := fmt.Sscanf(line, "0x%x 0x%x: eax=0x%x ebx=0x%x ecx=0x%x edx=0x%x", &at[0], &at[1], &r.eax, &r.ebx, &r.ecx, &r.edx); err != nil {
-			return nil, fmt.Errorf("line %d is not a leaf of CPUID", number)
+			return nil, fmt.Errorf("line %d is not a CPUID leaf", number)
 		}
 		leaves[at] = r
 	}
@@ -130,7 +130,7 @@ func parseDump(dump []byte) (*Processor, error) {
 		switch r.eax & 0xf {
 		case 0: // the end of the list
 			return p, nil
-		case 1: // an EPC section; other types are not defined yet
+		case 1: // an EPC section; no other type is defined yet
 			p.EPC = append(p.EPC, Size(r.ecx&0xfffff000)|Size(r.edx&0x000fffff)<<32)
 		}
 	}

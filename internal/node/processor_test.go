@@ -46,8 +46,7 @@ func TestParseDump(t *testing.T) {
 	}
 }
 
-// A dump may be anything: it is refused, or it tells of a processor that there
-// could be.
+// Any dump is either rejected or parsed to a processor that can exist.
 func FuzzParseDump(f *testing.F) {
 	f.Add([]byte("CPU:\n" +
 		"   0x00000007 0x00: eax=0x00000000 ebx=0x029c67af ecx=0x40000000 edx=0xbc000400\n" +
@@ -60,7 +59,7 @@ func FuzzParseDump(f *testing.F) {
 		p, err := parseDump(dump)
 		if err != nil {
 			if p != nil {
-				t.Errorf("a processor beside the error %v", err)
+				t.Errorf("a processor next to the error %v", err)
 			}
 			return
 		}
@@ -69,7 +68,7 @@ func FuzzParseDump(f *testing.F) {
 		}
 		for _, size := range p.EPC {
 			if size%(4<<10) != 0 || size >= 1<<52 {
-				t.Errorf("a section of %d bytes", size)
+				t.Errorf("EPC section of %d bytes", size)
 			}
 		}
 		_ = p.String()

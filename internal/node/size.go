@@ -6,19 +6,18 @@ import (
 	"strings"
 )
 
-// MiB is the unit in which EPC is handed out.
+// MiB is the unit in which EPC is allocated.
 const MiB Size = 1 << 20
 
-// Size is an amount of memory in bytes. As the value of a flag it is a whole
-// number with a binary suffix of Kubernetes' quantities, and of whole MiB.
-// (Kubernetes' own type for quantities would make daemons on small nodes larger
-// by a twentieth.)
+// Size is an amount of memory in bytes. Its text is a whole number with a binary
+// suffix, as in Kubernetes' quantities. (Kubernetes' own type would enlarge the
+// daemons by 5%.) A *Size can be the value of a command-line flag.
 type Size uint64
 
-// MiB is the number of whole MiB in the size.
+// MiB returns the number of whole MiB in the size.
 func (s Size) MiB() int64 { return int64(s / MiB) }
 
-// suffixes are those of quantities, the largest first.
+// suffixes returns the binary suffixes of quantities, the largest first.
 func suffixes() []struct {
 	suffix string
 	size   Size
@@ -29,7 +28,7 @@ func suffixes() []struct {
 	}{{"Ti", MiB << 20}, {"Gi", MiB << 10}, {"Mi", MiB}, {"Ki", MiB >> 10}, {"", 1}}
 }
 
-// String is the size as Kubernetes writes it, such as 64Mi.
+// String returns the size as Kubernetes formats it, such as 64Mi.
 func (s Size) String() string {
 	for _, unit := range suffixes() {
 		if s >= unit.size && s%unit.size == 0 {
@@ -39,7 +38,7 @@ func (s Size) String() string {
 	return "0"
 }
 
-// Set reads a size such as 64Mi or 1Gi.
+// Set parses a size of whole MiB, such as 64Mi or 1Gi.
 func (s *Size) Set(text string) error {
 	for _, unit := range suffixes() {
 		number, ok := strings.CutSuffix(text, unit.suffix)
@@ -60,5 +59,5 @@ func (s *Size) Set(text string) error {
 	return nil // not reached: the last suffix is empty
 }
 
-// Type names the flag's value in a help text.
+// Type returns the name of a flag's value in help texts.
 func (s *Size) Type() string { return "size" }

@@ -62,6 +62,6 @@ func TestSizeString(t *testing.T) {
 
 func TestSizeMiB(t *testing.T) {
 	if got := (64*MiB + 1).MiB(); got != 64 {
-		t.Errorf("whole MiB: %d", got)
+		t.Errorf("%d MiB, want 64", got)
 	}
 }

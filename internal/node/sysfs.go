@@ -12,49 +12,49 @@ import (
 	"strings"
 )
 
-// numaNodes and epcFile lead to the EPC of a NUMA node in bytes, which Linux
-// tells since 5.17. The file is 0 for a node without EPC and is absent where the
-// kernel's SGX driver is not at work.
+// numaNodes and epcFile make up the path of a file with the EPC of a NUMA node in
+// bytes, which Linux has since 5.17. It contains 0 for a node without EPC, and does
+// not exist if the in-kernel SGX driver is not active.
 const (
 	numaNodes = "/sys/devices/system/node"
 	epcFile   = "x86/sgx_total_bytes"
 )
 
-// readSysfs reads the EPC of each NUMA node from the kernel. Where the kernel
-// tells nothing, what the processor says is taken; where both do, the kernel's
-// word counts, as it is the kernel that hands the memory out.
+// readSysfs records the EPC of each NUMA node. The kernel's numbers override those
+// of CPUID, since the kernel allocates the memory; CPUID is used if the kernel has
+// no numbers.
 func (inv *Inventory) readSysfs(root string) error {
-	sections, seen, err := kernelSections(inv, root)
+	sections, known, err := inv.kernelSections(root)
 	if err != nil {
 		return err
 	}
-	var told Size
+	var reported Size // by CPUID
 	if inv.Processor != nil {
 		for _, size := range inv.Processor.EPC {
-			told += size
+			reported += size
 		}
 	}
-	if !seen {
-		inv.found("%s is not there", filepath.Join(root, numaNodes, "node*", epcFile))
-		if told > 0 {
-			inv.Sections = []Section{{NUMANode: UnknownNode, Size: told}}
+	if !known {
+		inv.found("%s does not exist", filepath.Join(root, numaNodes, "node*", epcFile))
+		if reported > 0 {
+			inv.Sections = []Section{{NUMANode: UnknownNode, Size: reported}}
 		}
 		return nil
 	}
 	inv.Sections = sections
-	if inv.Processor != nil && told != inv.EPC() {
-		inv.warn("the kernel manages %d bytes of EPC, but CPUID tells of %d: the kernel's number is used", inv.EPC(), told)
+	if inv.Processor != nil && reported != inv.EPC() {
+		inv.warn("the kernel manages %d bytes of EPC, but CPUID reports %d: using the kernel's number", inv.EPC(), reported)
 	}
 	return nil
 }
 
-// kernelSections are the sections that the kernel manages, by NUMA node, and
-// whether it says anything about them.
-func kernelSections(inv *Inventory, root string) (sections []Section, seen bool, err error) {
+// kernelSections returns the sections that the kernel manages, by NUMA node. known
+// is false if the kernel does not report any sizes.
+func (inv *Inventory) kernelSections(root string) (sections []Section, known bool, err error) {
 	dir := filepath.Join(root, numaNodes)
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, false, fmt.Errorf("read the NUMA nodes: %w", err)
+		return nil, false, fmt.Errorf("list NUMA nodes: %w", err)
 	}
 	for _, entry := range entries {
 		number, isNode := strings.CutPrefix(entry.Name(), "node")
@@ -68,18 +68,18 @@ func kernelSections(inv *Inventory, root string) (sections []Section, seen bool,
 			continue
 		}
 		if err != nil {
-			return nil, false, fmt.Errorf("read the EPC of NUMA node %d: %w", numa, err)
+			return nil, false, fmt.Errorf("read EPC of NUMA node %d: %w", numa, err)
 		}
 		bytes, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 63)
 		if err != nil {
-			return nil, false, fmt.Errorf("EPC of NUMA node %d: %s: not a number of bytes: %w", numa, path, err)
+			return nil, false, fmt.Errorf("read EPC of NUMA node %d: %s: not a number of bytes: %w", numa, path, err)
 		}
-		seen = true
-		inv.found("%s says %d bytes", path, bytes)
+		known = true
+		inv.found("%s: %d bytes", path, bytes)
 		if bytes > 0 {
 			sections = append(sections, Section{NUMANode: numa, Size: Size(bytes)})
 		}
 	}
 	slices.SortFunc(sections, func(a, b Section) int { return cmp.Compare(a.NUMANode, b.NUMANode) })
-	return sections, seen, nil
+	return sections, known, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -15,13 +16,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
@@ -29,29 +30,29 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What the API server makes of the patches is tested in test/e2e.
+// The patches are tested against an API server in test/e2e.
 
-// patches keeps what is written to nodes, and answers what it is told to.
+// patches records the patches of nodes and returns the configured error.
 type patches struct {
-	mu     sync.Mutex
-	got    []string
-	answer error
+	mu  sync.Mutex
+	got []string
+	err error // returned for each patch
 }
 
 func (p *patches) Patch(_ context.Context, name string, kind types.PatchType, patch []byte, _ metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.got = append(p.got, fmt.Sprintf("%s/%s %s %s", name, strings.Join(subresources, "/"), kind, patch))
-	return nil, p.answer
+	return nil, p.err
 }
 
-func (p *patches) set(answer error) {
+func (p *patches) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.answer = answer
+	p.err = err
 }
 
-// take returns what was written since it was last called.
+// take returns the patches since the last call.
 func (p *patches) take() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,43 +66,40 @@ const (
 	zero    = `node-1/status application/json-patch+json [{"op":"replace","path":"/status/capacity/example.com~1epc","value":"0"},{"op":"replace","path":"/status/allocatable/example.com~1epc","value":"0"}]`
 )
 
-// keeping runs a keeper in a bubble of synctest, whose time passes when all in
-// it wait.
-func keeping(t *testing.T, test func(p *patches, offers chan<- epc.Capacity, log *bytes.Buffer, k *keeper)) {
+// runWriter runs a status writer in fake time during a test.
+func runWriter(t *testing.T, test func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter)) {
 	synctest.Test(t, func(t *testing.T) {
 		p, log := new(patches), new(bytes.Buffer)
-		k := &keeper{
+		s := &statusWriter{
 			node: "node-1", resource: "example.com/epc", nodes: p,
 			log:     slog.New(slog.NewTextHandler(log, nil)),
 			written: new(daemon.Health).Condition("node status"),
-			metrics: newMetrics(prometheus.NewRegistry()),
+			metrics: NewMetrics(prometheus.NewRegistry()),
 		}
-		offers := make(chan epc.Capacity)
+		capacities := make(chan epc.Capacity)
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- k.keep(ctx, offers) }()
-		test(p, offers, log, k)
+		var running sync.WaitGroup
+		running.Go(func() { s.run(ctx, capacities) })
+		test(p, capacities, log, s)
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		running.Wait()
 	})
 }
 
-// expect compares what was written.
+// expect checks the patches since the last call.
 func expect(t *testing.T, p *patches, when string, want ...string) {
 	t.Helper()
 	synctest.Wait()
 	got := p.take()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%s: written %q, want %q", when, got, want)
+		t.Errorf("%s: patches %q, want %q", when, got, want)
 	}
 }
 
-func TestKeep(t *testing.T) {
-	keeping(t, func(p *patches, offers chan<- epc.Capacity, _ *bytes.Buffer, _ *keeper) {
-		expect(t, p, "before the first offer")
-		offers <- epc.Capacity{Mode: epc.Node, MiB: 524288}
+func TestWrite(t *testing.T) {
+	runWriter(t, func(p *patches, capacities chan<- epc.Capacity, _ *bytes.Buffer, _ *statusWriter) {
+		expect(t, p, "before the first capacity")
+		capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288}
 		expect(t, p, "at once", written)
 		time.Sleep(9 * time.Second)
 		expect(t, p, "before the interval has passed")
@@ -110,24 +108,24 @@ func TestKeep(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		expect(t, p, "after the next", written)
 
-		offers <- epc.Capacity{Mode: epc.Devices, MiB: 64}
+		capacities <- epc.Capacity{Mode: epc.Devices, MiB: 64}
 		time.Sleep(time.Hour)
-		expect(t, p, "as devices: the number is the kubelet's")
+		expect(t, p, "in mode devices the kubelet writes the number")
 
-		offers <- epc.Capacity{Mode: epc.Node, MiB: 524288}
-		expect(t, p, "back", written)
-		offers <- epc.Capacity{}
+		capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288}
+		expect(t, p, "in mode node again", written)
+		capacities <- epc.Capacity{}
 		expect(t, p, "the device is gone", zero)
 		time.Sleep(time.Hour)
-		expect(t, p, "there is nothing to keep")
+		expect(t, p, "zero is written once")
 	})
 }
 
-// A node that never had the resource has nothing to replace.
-func TestKeepNothing(t *testing.T) {
-	keeping(t, func(p *patches, offers chan<- epc.Capacity, log *bytes.Buffer, _ *keeper) {
-		p.set(apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", schema.GroupResource{Resource: "nodes"}, "node-1", "", 0, false))
-		offers <- epc.Capacity{}
+// On a node that has never had the resource, replacing it is invalid.
+func TestWriteNothing(t *testing.T) {
+	runWriter(t, func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, _ *statusWriter) {
+		p.fail(apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", schema.GroupResource{Resource: "nodes"}, "node-1", "", 0, false))
+		capacities <- epc.Capacity{}
 		time.Sleep(time.Hour)
 		expect(t, p, "once", zero)
 		if strings.Contains(log.String(), "WARN") {
@@ -136,50 +134,50 @@ func TestKeepNothing(t *testing.T) {
 	})
 }
 
-// While the API server is away it is tried again, more and more seldom, and
-// said once.
-func TestAPIServerAway(t *testing.T) {
-	keeping(t, func(p *patches, offers chan<- epc.Capacity, log *bytes.Buffer, k *keeper) {
-		p.set(errors.New("connection refused"))
-		offers <- epc.Capacity{Mode: epc.Node, MiB: 524288}
+// While the API server is unavailable, the writer retries at growing intervals and logs
+// one line.
+func TestAPIServerUnavailable(t *testing.T) {
+	runWriter(t, func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter) {
+		p.fail(errors.New("connection refused"))
+		capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if n := len(p.take()); n < 12 || n > 18 {
-			t.Errorf("%d tries in ten minutes", n)
+			t.Errorf("%d attempts in ten minutes", n)
 		}
 		if n := strings.Count(log.String(), "connection refused"); n != 1 {
-			t.Errorf("said %d times:\n%s", n, log)
+			t.Errorf("logged %d times:\n%s", n, log)
 		}
-		p.set(nil)
+		p.fail(nil)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if n := len(p.take()); n < 2 {
-			t.Errorf("%d writes after it is back", n)
+			t.Errorf("%d writes after recovery", n)
 		}
 		if !strings.Contains(log.String(), "is written again") {
 			t.Errorf("log:\n%s", log)
 		}
-		if writes, failures := testutil.ToFloat64(k.metrics.writes), testutil.ToFloat64(k.metrics.failures); writes < 2 || failures < 12 {
-			t.Errorf("%v writes and %v failures are counted", writes, failures)
+		if writes, failures := testutil.ToFloat64(s.metrics.writes), testutil.ToFloat64(s.metrics.failures); writes < 2 || failures < 12 {
+			t.Errorf("counted %v writes and %v failures", writes, failures)
 		}
 	})
 }
 
-func TestRefusals(t *testing.T) {
+func TestRejected(t *testing.T) {
 	nodes := schema.GroupResource{Resource: "nodes"}
 	tests := []struct {
-		name   string
-		answer error
-		want   string
+		name string
+		err  error
+		want string
 	}{
-		{"forbidden", apierrors.NewForbidden(nodes, "node-1", errors.New("not this one")), "may write only to the node it runs on"},
-		{"no such node", apierrors.NewNotFound(nodes, "node-1"), "check --node-name"},
+		{"forbidden", apierrors.NewForbidden(nodes, "node-1", errors.New("not this one")), "may patch only the node that it runs on"},
+		{"no such node", apierrors.NewNotFound(nodes, "node-1"), "check the name of this node"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			keeping(t, func(p *patches, offers chan<- epc.Capacity, log *bytes.Buffer, _ *keeper) {
-				p.set(test.answer)
-				offers <- epc.Capacity{Mode: epc.Node, MiB: 524288}
+			runWriter(t, func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, _ *statusWriter) {
+				p.fail(test.err)
+				capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288}
 				synctest.Wait()
 				if !strings.Contains(log.String(), test.want) {
 					t.Errorf("log:\n%s", log)
@@ -190,30 +188,22 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestCannotRun(t *testing.T) {
-	t.Setenv("NODE_NAME", "")
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	tests := []struct {
-		name string
-		args []string
-		want []string
+		name   string
+		writer Writer
+		want   string
+		is     error
 	}{
-		{"no name", nil, []string{"NODE_NAME", "--node-name"}},
-		{"no API server", []string{"--node-name=node-1"}, []string{"find the API server", "--kubeconfig"}},
-		{"no kubeconfig", []string{"--node-name=node-1", "--kubeconfig=/nonexistent/config"}, []string{"/nonexistent/config"}},
+		{"no name", Writer{}, "the node has no name", nil},
+		{"no API server", Writer{Node: "node-1"}, "find the API server", rest.ErrNotInCluster},
+		{"no kubeconfig", Writer{Node: "node-1", Kubeconfig: "/nonexistent/config"}, "/nonexistent/config", fs.ErrNotExist},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := new(Writer)
-			flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
-			w.AddFlags(flags)
-			if err := flags.Parse(test.args); err != nil {
-				t.Fatal(err)
-			}
-			err := w.Run(t.Context(), &daemon.Environment{Log: slog.New(slog.DiscardHandler), Health: new(daemon.Health), Metrics: prometheus.NewRegistry()})
-			for _, want := range test.want {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("error %v, want %q in it", err, want)
-				}
+			err := test.writer.Run(t.Context(), &daemon.Environment{Log: slog.New(slog.DiscardHandler), Health: new(daemon.Health), Metrics: prometheus.NewRegistry()})
+			if err == nil || !strings.Contains(err.Error(), test.want) || test.is != nil && !errors.Is(err, test.is) {
+				t.Errorf("error %v, want %q and %v", err, test.want, test.is)
 			}
 		})
 	}
@@ -221,7 +211,7 @@ func TestCannotRun(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	newMetrics(registry)
+	NewMetrics(registry)
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v, %v", problems, err)

@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/internal/backend/simulated"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -33,7 +33,7 @@ func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Ha
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuance, err := simulated.NewIssuance("node-1", time.Now())
+	issuance, err := attesttest.NewIssuer("node-1", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

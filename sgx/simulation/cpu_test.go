@@ -2,14 +2,13 @@ package simulation_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-// quotingEnclave is the target of the known answer, made by the SDK's own code.
+// quotingEnclave is the target of the known answer, which the SDK's own code made.
 func quotingEnclave() sgx.TargetInfo {
 	var t sgx.TargetInfo
 	for i := range t.MREnclave {
@@ -35,8 +34,8 @@ func application() sgx.ReportBody {
 	return b
 }
 
-// The MAC is that of the Intel SDK's deriv.cpp for the same input.
-func TestReportIsTheSDKs(t *testing.T) {
+// The Intel SDK's deriv.cpp computes the same MAC for the same input.
+func TestReportKnownAnswer(t *testing.T) {
 	report, err := simulation.DefaultCPU().Report(application(), quotingEnclave())
 	if err != nil {
 		t.Fatal(err)
@@ -52,10 +51,10 @@ func TestReportIsTheSDKs(t *testing.T) {
 	}
 }
 
-// A target with a value in each field that the key depends on, on each of the
-// processors. The MACs were computed with another implementation of CMAC from the
+// The target has a value in each field that the report key depends on. The MACs, one
+// for each processor, were computed with another implementation of CMAC and the
 // SDK's layout.
-func TestKeyDependsOnTheWholeTarget(t *testing.T) {
+func TestReportKeyUsesWholeTarget(t *testing.T) {
 	target := quotingEnclave()
 	target.Attributes = sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagMode64Bit | sgx.FlagKSS, XFRM: 0xe7}
 	target.MiscSelect = 0x01020304
@@ -94,7 +93,7 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := simulation.DefaultCPU().Verify(genuine, quotingEnclave()); err != nil {
-		t.Errorf("the genuine report: %v", err)
+		t.Errorf("unmodified report: %v", err)
 	}
 	for name, change := range map[string]func(*sgx.Report, *sgx.TargetInfo){
 		"MAC":               func(r *sgx.Report, _ *sgx.TargetInfo) { r.MAC[15] ^= 1 },
@@ -111,7 +110,7 @@ func TestVerify(t *testing.T) {
 		report, target := genuine, quotingEnclave()
 		change(&report, &target)
 		if err := simulation.DefaultCPU().Verify(report, target); !errors.Is(err, simulation.ErrMAC) {
-			t.Errorf("another %s: %v", name, err)
+			t.Errorf("modified %s: %v", name, err)
 		}
 	}
 }
@@ -126,24 +125,6 @@ func TestCPUOf(t *testing.T) {
 	}
 	report.Body.CPUSVN = sgx.CPUSVN{1}
 	if _, err := simulation.CPUOf(report); err == nil {
-		t.Error("an unknown CPUSVN was taken for a simulated processor's")
+		t.Error("CPUOf accepted an unknown CPUSVN")
 	}
-}
-
-func ExampleCPU() {
-	cpu := simulation.DefaultCPU()
-	quotingEnclave := sgx.TargetInfo{MREnclave: sgx.Measurement{0xee}}
-	mine := sgx.ReportBody{MREnclave: sgx.Measurement{1}, ReportData: sgx.ReportData{2}}
-
-	report, err := cpu.Report(mine, quotingEnclave)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println("genuine:", cpu.Verify(report, quotingEnclave) == nil)
-	report.Body.ReportData = sgx.ReportData{3}
-	fmt.Println("changed:", cpu.Verify(report, quotingEnclave) == nil)
-	// Output:
-	// genuine: true
-	// changed: false
 }

@@ -1,12 +1,13 @@
-// Package simulation is what an enclave finds on a simulated SGX platform: a
-// software processor that writes REPORTs, and the root certificate that quotes
-// of such a platform chain to.
+// Package simulation is the software processor of simulated SGX platforms: it
+// writes and checks REPORTs. It also has the root certificate that quotes of such
+// platforms chain to.
 //
-// The processor is that of the Intel SGX SDK's simulation mode: same keys, same
-// derivation (sdk/simulation/tinst/deriv.cpp). So reports of unmodified
-// simulation-mode enclaves and reports made here can be checked by either.
+// The processor is that of the Intel SGX SDK's simulation mode: the same keys and
+// the same derivation (sdk/simulation/tinst/deriv.cpp and rts_sim.h). Reports of
+// unmodified simulation-mode enclaves can be checked here, and the other way
+// round. Structures and byte order are those of package sgx.
 //
-// NOTHING HERE IS SECRET. The keys are published constants: a simulated report
-// or quote proves nothing. It serves development, tests and demonstrations, and
-// every name in its certificates says SIMULATED (NOT INTEL).
+// NOTHING HERE IS SECRET. The keys are published constants, so a simulated report
+// or quote proves nothing. Use it for development, tests and demonstrations. Every
+// name in its certificates says SIMULATED (NOT INTEL).
 package simulation

@@ -6,6 +6,6 @@ import _ "embed"
 var rootPEM string
 
 // RootPEM returns the root certificate of every simulated platform, in PEM. A
-// verifier that is given it trusts quotes that anyone can make: give it to none
-// that guards anything.
+// verifier that trusts it accepts quotes that anyone can make: never configure it
+// where something is at stake.
 func RootPEM() []byte { return []byte(rootPEM) }

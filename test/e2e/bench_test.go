@@ -53,7 +53,7 @@ func BenchmarkOffer(b *testing.B) {
 				there := node.await(strconv.Itoa(o.mib))
 				writer, message := "sgx-device-plugin", "registered with the kubelet"
 				if way == "node" {
-					writer, message = "sgx-node-resource", "offered"
+					writer, message = "sgx-node-resource", "capacity changed"
 				}
 				b.ReportMetric(there.Sub(logged(b, writer, "starting")).Seconds(), "s-from-start")
 				b.ReportMetric(there.Sub(logged(b, writer, message)).Seconds(), "s-from-offer")

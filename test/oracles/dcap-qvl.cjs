@@ -1,11 +1,11 @@
-// Has @phala/dcap-qvl judge quotes, and prints each verdict as one line of JSON:
-// {"status": …} when it accepts, {"error": …} when it refuses.
+// Verifies quotes with @phala/dcap-qvl, and prints each verdict as a line of JSON:
+// {"status": …} if it accepts the quote, {"error": …} if it refuses it.
 //
 // Usage: node dcap-qvl.cjs MODULES CASES [ROOT]
-//   MODULES     directory that holds node_modules
-//   CASES       file with a case on each line, as JSON: the "quote" in base64, its
-//               "collateral", and the time to judge "at", in seconds since 1970
-//   ROOT        file with the trusted root in PEM; Intel's without it
+//   MODULES     directory with node_modules
+//   CASES       file with a case in JSON on each line: the "quote" in base64, its
+//               "collateral", and the time of verification "at" in seconds since 1970
+//   ROOT        file with the trusted root in PEM (default: Intel's)
 "use strict";
 const fs = require("node:fs");
 const path = require("node:path");

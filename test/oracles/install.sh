@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the verifiers, outside the checkout, and prints where.
+# Installs the third-party verifiers outside the checkout and prints their directory.
 set -euo pipefail
 cd "$(dirname "$0")"
 

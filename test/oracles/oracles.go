@@ -1,5 +1,5 @@
-// Package oracles has other people's verifiers judge quotes, so that ours is
-// not the only opinion on what we make. It serves tests alone.
+// Package oracles runs third-party verifiers on quotes, so that tests compare our verdicts with
+// independent ones.
 package oracles
 
 import (
@@ -15,28 +15,28 @@ import (
 	"time"
 )
 
-// modulesEnv names the variable that holds where install.sh put the verifiers.
+// modulesEnv is the environment variable with the directory that install.sh returns.
 const modulesEnv = "CONFCOM_ORACLES"
 
 //go:embed dcap-qvl.cjs
 var dcapQVL []byte
 
-// Verdict is what a verifier said: a TCB status when it accepts a quote, or why
-// it refuses.
+// Verdict is the result of a verifier: the TCB status of a quote that it accepts, or the error with
+// which it refuses one.
 type Verdict struct {
 	Status string `json:"status"`
 	Error  string `json:"error"`
 }
 
-// Case is what a verifier is to judge.
+// Case is the input of a verifier.
 type Case struct {
-	Quote      []byte          // its bytes
-	Collateral json.RawMessage // as JSON
-	At         time.Time
+	Quote      []byte
+	Collateral json.RawMessage // the JSON form of attest.Collateral
+	At         time.Time       // of verification
 }
 
-// DCAPQVL has @phala/dcap-qvl (JavaScript) judge a quote at a time. An empty
-// root means Intel's. The test is skipped where the verifier is not installed.
+// DCAPQVL verifies a quote with @phala/dcap-qvl (JavaScript). An empty root means Intel's. If the
+// verifier is not installed, it skips the test.
 func DCAPQVL(t *testing.T, quote, collateral, root []byte, at time.Time) Verdict {
 	t.Helper()
 	return DCAPQVLs(t, root, Case{quote, collateral, at})[0]
@@ -47,7 +47,7 @@ func DCAPQVLs(t *testing.T, root []byte, cases ...Case) []Verdict {
 	t.Helper()
 	modules := os.Getenv(modulesEnv)
 	if modules == "" {
-		t.Skipf("NOT RUN: $%s does not say where other people's verifiers are; 'make oracles' installs them", modulesEnv)
+		t.Skipf("NOT RUN: $%s is not set: 'make oracles' installs the third-party verifiers", modulesEnv)
 	}
 	var lines bytes.Buffer
 	for _, c := range cases {

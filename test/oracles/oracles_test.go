@@ -21,8 +21,8 @@ import (
 	"github.com/confcom/confcom/test/oracles"
 )
 
-// TestSimulatedQuote: others accept a simulated platform's quote with its
-// collateral and root, and refuse it otherwise.
+// Another verifier accepts the quote of a simulated platform with its collateral and root, and
+// refuses it otherwise.
 func TestSimulatedQuote(t *testing.T) {
 	platform, err := simulated.New("node-1")
 	if err != nil {
@@ -51,10 +51,10 @@ func TestSimulatedQuote(t *testing.T) {
 		status string
 		refuse string
 	}{
-		{name: "root given on purpose", root: simulation.RootPEM(), at: now, status: "UpToDate"},
+		{name: "simulated root", root: simulation.RootPEM(), at: now, status: "UpToDate"},
 		{name: "Intel's root", at: now, refuse: "Failed to verify certificate chain"},
-		{name: "changed quote", root: simulation.RootPEM(), at: now, change: func(q *quote.Quote) { q.Enclave.ISVSVN++ }, refuse: "signature"},
-		{name: "collateral too old", root: simulation.RootPEM(), at: now.AddDate(0, 2, 0), refuse: "expired"},
+		{name: "modified quote", root: simulation.RootPEM(), at: now, change: func(q *quote.Quote) { q.Enclave.ISVSVN++ }, refuse: "signature"},
+		{name: "expired collateral", root: simulation.RootPEM(), at: now.AddDate(0, 2, 0), refuse: "expired"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			q, err := quote.Parse(quoted.Quote)
@@ -76,27 +76,26 @@ func TestSimulatedQuote(t *testing.T) {
 	}
 }
 
-// TestMisissued: on all that is wrong with a quote in itself or with its collateral,
-// another verifier says the same as ours, but where it is known to be wrong or lax.
-func TestMisissued(t *testing.T) {
+// On quotes and collateral with something wrong in them, another verifier has the same verdict as
+// ours, except where it is known to be wrong or lax.
+func TestInvalidEvidence(t *testing.T) {
 	root, err := attest.ParseRoot(simulation.RootPEM())
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It has no policy but that of debug mode: a status is a result.
+	// Debug mode is all that its policy is about: it returns the TCB status.
 	policy := attest.Policy{Statuses: []attest.TCBStatus{attest.SWHardeningNeeded, attest.ConfigurationNeeded,
 		attest.ConfigurationAndSWHardeningNeeded, attest.OutOfDate, attest.OutOfDateConfigurationNeeded}}
 	verifier := attest.NewVerifier(root)
 	var cases []oracles.Case
 	var ours []opinion
 	for _, c := range attesttest.Cases() {
-		at := c.At
-		if at.IsZero() {
-			at = attesttest.Today()
+		q, collateral, err := c.Issue()
+		if err != nil {
+			t.Fatal(err)
 		}
-		q, collateral := c.Make()
-		cases = append(cases, newCase(t, q, collateral, at))
-		result, err := verifier.Verify(q, collateral, policy, at)
+		cases = append(cases, newCase(t, q, collateral, c.At))
+		result, err := verifier.Verify(q, collateral, policy, c.At)
 		if result == nil {
 			t.Fatal(err)
 		}
@@ -108,14 +107,19 @@ func TestMisissued(t *testing.T) {
 		why, known := disagreements()[c.Name]
 		switch {
 		case !agree && !known:
-			t.Errorf("%s: they: %+v; we: %s, %v", c.Name, theirs[i], ours[i].status, ours[i].err)
+			t.Errorf("%s: theirs: %+v; ours: %s, %v", c.Name, theirs[i], ours[i].status, ours[i].err)
 		case agree && known:
-			t.Errorf("%s: they agree by now (%s): %+v, %v", c.Name, why, theirs[i], ours[i].err)
+			t.Errorf("%s: theirs agrees by now (%s): %+v, %v", c.Name, why, theirs[i], ours[i].err)
+		}
+	}
+	for name := range disagreements() {
+		if !slices.ContainsFunc(attesttest.Cases(), func(c attesttest.Case) bool { return c.Name == name }) {
+			t.Errorf("no case has the name %q", name)
 		}
 	}
 }
 
-// opinion is ours on a quote.
+// opinion is our verdict on a quote.
 type opinion struct {
 	status attest.TCBStatus
 	err    error
@@ -141,22 +145,20 @@ func newCase(t *testing.T, q *quote.Quote, collateral *attest.Collateral, at tim
 	return oracles.Case{Quote: data, Collateral: text, At: at}
 }
 
-// differential is how many mutated quotes and how much mutated collateral both
-// verifiers are to judge, by hand.
-var differential = flag.Int("differential", 0, "compare verdicts on so many mutations")
+// differential is a number of mutations, to be set by hand.
+var differential = flag.Int("differential", 0, "compare verdicts on this `number` of mutated quotes and collateral")
 
-// TestDifferential: what one verifier accepts of quotes and collateral in which
-// something was changed at random, the other one does, too. Lists are left alone: the
-// other one is known not to check them.
+// Both verifiers have the same verdict on quotes and collateral with a random mutation. CRLs are
+// not mutated: the other verifier is known not to check them.
 func TestDifferential(t *testing.T) {
 	if *differential == 0 {
-		t.Skip("NOT RUN: by hand, with -differential=10000")
+		t.Skip("NOT RUN: run it by hand with -differential=10000")
 	}
 	root, err := attest.ParseRoot(simulation.RootPEM())
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuance, err := simulated.NewIssuance("node-1", attesttest.Today())
+	issuance, err := attesttest.NewIssuer("node-1", attesttest.Today())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +191,7 @@ func TestDifferential(t *testing.T) {
 		case 5:
 			i := random.IntN(len(changed.TCBInfoSignature))
 			changed.TCBInfoSignature[i] ^= 1 << random.IntN(8)
-			change = fmt.Sprintf("bit of byte %d of a signature", i)
+			change = fmt.Sprintf("flip a bit of byte %d of the TCB info's signature", i)
 		}
 		if c.Collateral, err = json.Marshal(changed); err != nil {
 			t.Fatal(err)
@@ -211,16 +213,15 @@ func TestDifferential(t *testing.T) {
 			accepted++
 		}
 		if !ours[i].agrees(theirs) && !aboutForm(theirs, ours[i].err) {
-			t.Errorf("%s: they: %+v; we: %s, %v", changes[i], theirs, ours[i].status, ours[i].err)
+			t.Errorf("%s: theirs: %+v; ours: %s, %v", changes[i], theirs, ours[i].status, ours[i].err)
 		}
 	}
-	t.Logf("%d mutations with seed %d, of which we accept %d", len(cases), seed, accepted)
+	t.Logf("%d mutations with seed %d, %d accepted", len(cases), seed, accepted)
 }
 
-// aboutForm tells whether a disagreement is one of those that are known and that
-// change nothing in what is proven: they accept bytes behind a quote, anything for
-// the root in its chain, and lines of PEM that are damaged; they refuse white space in
-// PEM.
+// aboutForm reports whether a disagreement is a known one that does not change what is proven. The
+// other verifier accepts bytes after a quote, any root certificate in its chain, and damaged lines
+// of PEM; it refuses white space in PEM.
 func aboutForm(theirs oracles.Verdict, ours error) bool {
 	if ours == nil {
 		return strings.Contains(theirs.Error, "too short for TCB Info")
@@ -229,23 +230,23 @@ func aboutForm(theirs oracles.Verdict, ours error) bool {
 		func(text string) bool { return strings.Contains(ours.Error(), text) })
 }
 
-// mutate changes bytes: one, a few in a row, or it takes some away or adds some.
+// mutate flips a bit, or replaces, removes or inserts a few bytes.
 func mutate(random *rand.Rand, data []byte) ([]byte, string) {
 	data = bytes.Clone(data)
 	at, n := random.IntN(len(data)), 1+random.IntN(4)
 	switch random.IntN(4) {
 	case 0:
 		data[at] ^= 1 << random.IntN(8)
-		return data, fmt.Sprintf("a bit of byte %d", at)
+		return data, fmt.Sprintf("flip a bit of byte %d", at)
 	case 1:
 		for i := at; i < min(at+n, len(data)); i++ {
 			data[i] = byte(random.IntN(256))
 		}
-		return data, fmt.Sprintf("%d bytes at %d", n, at)
+		return data, fmt.Sprintf("replace %d bytes at %d", n, at)
 	case 2:
-		return append(data[:at], data[min(at+n, len(data)):]...), fmt.Sprintf("without %d bytes at %d", n, at)
+		return append(data[:at], data[min(at+n, len(data)):]...), fmt.Sprintf("remove %d bytes at %d", n, at)
 	}
-	return append(data[:at], append(bytes.Repeat([]byte{byte(random.IntN(256))}, n), data[at:]...)...), fmt.Sprintf("with %d bytes more at %d", n, at)
+	return append(data[:at], append(bytes.Repeat([]byte{byte(random.IntN(256))}, n), data[at:]...)...), fmt.Sprintf("insert %d bytes at %d", n, at)
 }
 
 func mutateText(random *rand.Rand, text string) (string, string) {
@@ -253,43 +254,43 @@ func mutateText(random *rand.Rand, text string) (string, string) {
 	return strings.ToValidUTF8(string(data), "?"), change + " of a text"
 }
 
-// disagreements are the cases in which the other verifier says something else, and
-// why ours is right.
+// disagreements returns the cases in which the other verifier has another verdict, and why ours
+// is right.
 func disagreements() map[string]string {
 	const (
-		lists   = "it checks neither the signature nor the issuer nor the dates of revocation lists"
-		levels  = "it takes the first level of the list; Intel's library sorts them, and refuses two of the same"
-		version = "it takes quotes of SGX in version 3 only"
-		signer  = "it asks of the signer of TCB info only that the root has certified him"
+		crls    = "it checks neither signature nor issuer nor dates of CRLs"
+		levels  = "it uses the first level of the list; Intel's library sorts them and refuses duplicates"
+		version = "it accepts SGX quotes of version 3 only"
+		signer  = "it only requires that the TCB signing certificate is issued by the root"
 	)
 	return map[string]string{
-		"nothing wrong, in version 4":          version,
-		"nothing wrong, in version 5":          version,
-		"lists swapped":                        lists,
-		"garbage for a list":                   lists,
-		"a list with its signature damaged":    lists,
-		"a list with something behind it":      lists,
-		"a list of somebody of the same name":  lists,
-		"a list of the changes only":           lists,
-		"an expired list":                      lists,
-		"an expired list of the root":          lists,
-		"a list from the future":               lists,
-		"accepted if expired, but the list is": lists,
-		"a CA of the same name":                lists,
-		"another PCK is revoked":               "it looks for the serial number of any certificate in any list, whoever has issued it",
-		"levels in another order":              levels,
-		"a level twice":                        levels,
-		"signed by a PCK":                      signer,
-		"levels of an unknown type":            "it does not look at tcbType, which says how levels are compared",
-		"TCB info of an API that has ended":    "it does not look at the version",
-		"another PCE":                          "it does not compare the PCE",
-		"issued by a clock that is ahead":      "it is stricter: it has no patience with clocks",
+		"valid, version 4":                                    version,
+		"valid, version 5":                                    version,
+		"CRLs swapped":                                        crls,
+		"PCK CRL is garbage":                                  crls,
+		"PCK CRL with a damaged signature":                    crls,
+		"PCK CRL followed by a byte":                          crls,
+		"PCK CRL of another CA with the same name":            crls,
+		"PCK CRL is a delta CRL":                              crls,
+		"expired PCK CRL":                                     crls,
+		"expired root CRL":                                    crls,
+		"PCK CRL from the future":                             crls,
+		"expired CRL although expired collateral is accepted": crls,
+		"another PCK CA with the same name":                   crls,
+		"valid, another PCK certificate is revoked":           "it looks for the serial number of any certificate in any CRL, regardless of the issuer",
+		"valid, TCB levels in another order":                  levels,
+		"TCB level twice":                                     levels,
+		"collateral signed by a PCK certificate":              signer,
+		"TCB levels of an unknown type":                       "it ignores tcbType, which defines how levels are compared",
+		"TCB info of an obsolete version":                     "it ignores the version",
+		"TCB info of another PCE":                             "it does not compare the PCE",
+		"valid, issued by a clock that is ahead":              "its stricter clock check is a design choice",
 	}
 }
 
 func collateralJSON(t *testing.T, now time.Time) []byte {
 	t.Helper()
-	collateral, err := simulated.NewCollateral(now)
+	collateral, err := attesttest.NewCollateral(now)
 	if err != nil {
 		t.Fatal(err)
 	}

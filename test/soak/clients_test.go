@@ -55,7 +55,7 @@ func newAnswers(r loadgen.Result) answers {
 	return answers{
 		Requests: r.Requests, Failed: r.Failed, Failures: r.Failures, Seconds: r.Elapsed.Seconds(),
 		Median: r.Latency.Quantile(0.5), P99: r.Latency.Quantile(0.99), Max: r.Latency.Max(),
-		InterruptedAfter: r.Waited, InterruptedAtStop: r.Interrupted,
+		InterruptedAfter: r.LongestWait, InterruptedAtStop: r.Cancelled,
 	}
 }
 

@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/simulated"
@@ -62,7 +60,7 @@ func TestQuote(t *testing.T) {
 	}
 	initialized, _ := p.InitQuote(t.Context())
 	if got := q.Signature.QEReport.ReportData[:32]; !bytes.Equal(got, initialized.PublicKeyID[:]) {
-		t.Errorf("the quote's key is %x, InitQuote said %x", got, initialized.PublicKeyID)
+		t.Errorf("the quote has key %x, InitQuote returned %x", got, initialized.PublicKeyID)
 	}
 	if q.Signature.QEReport.MREnclave != initialized.TargetInfo.MREnclave {
 		t.Error("the quoting enclave is not the target of reports")
@@ -95,7 +93,7 @@ func TestDeterministic(t *testing.T) {
 	}
 }
 
-func TestForeignReportsAreRefused(t *testing.T) {
+func TestOtherReports(t *testing.T) {
 	p := newPlatform(t, "node-1")
 	for name, change := range map[string]func(*sgx.Report){
 		"MAC":         func(r *sgx.Report) { r.MAC[0] ^= 1 },
@@ -107,13 +105,13 @@ func TestForeignReportsAreRefused(t *testing.T) {
 		_, err := p.Quote(t.Context(), report, nil)
 		var code aesm.Code
 		if !errors.As(err, &code) || code != aesm.CodeInvalidReport {
-			t.Errorf("another %s: %v", name, err)
+			t.Errorf("modified %s: %v", name, err)
 		}
 	}
 }
 
-// The answer to a challenge convinces the enclave that asked: it is for that
-// enclave, from the quoting enclave, about this nonce and this quote.
+// The answer to a challenge is a report for the application enclave, by the quoting enclave, on
+// the nonce and the quote.
 func TestChallenge(t *testing.T) {
 	p := newPlatform(t, "node-1")
 	report := newReport(t, p)
@@ -136,7 +134,7 @@ func TestChallenge(t *testing.T) {
 	}
 }
 
-// The root that programs are given is the one that quotes chain to.
+// Quotes chain to the root in sgx/simulation.
 func TestRoot(t *testing.T) {
 	p := newPlatform(t, "node-1")
 	quoted, err := p.Quote(t.Context(), newReport(t, p), nil)
@@ -152,41 +150,38 @@ func TestRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[2].Raw}); !bytes.Equal(root, simulation.RootPEM()) {
-		t.Errorf("sgx/simulation/root.pem is another certificate than\n%s", root)
+		t.Errorf("sgx/simulation/root.pem is another certificate, want\n%s", root)
 	}
 }
 
-func TestCollateral(t *testing.T) {
-	now := time.Date(2026, 3, 4, 5, 6, 7, 8, time.FixedZone("", 3600))
-	c, err := simulated.NewCollateral(now)
+// The bytes of quotes and reports never change.
+func TestGolden(t *testing.T) {
+	p := newPlatform(t, "node-1")
+	initialized, err := p.InitQuote(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := simulated.NewCollateral(now.Add(time.Hour))
+	report, err := p.Report(initialized.TargetInfo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(c)
+	data, err := report.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if other, _ := json.Marshal(again); !bytes.Equal(text, other) {
-		t.Error("collateral of the same day differs")
+	quoted, err := p.Quote(t.Context(), report, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, want := range []string{`"id":"SGX","version":3,"issueDate":"2026-03-04T00:00:00Z","nextUpdate":"2026-04-03T00:00:00Z","fmspc":"005A1D000000"`, `{"svn":7},{"svn":7},{"svn":2}`} {
-		if !strings.Contains(c.TCBInfo, want) {
-			t.Errorf("no %s in %s", want, c.TCBInfo)
-		}
-	}
-	if !strings.Contains(c.QEIdentity, `"id":"QE","version":2`) {
-		t.Errorf("QE identity: %s", c.QEIdentity)
-	}
-	for name, data := range simulated.Files(c) {
-		if len(data) == 0 {
-			t.Errorf("%s is empty", name)
-		}
-		if strings.HasSuffix(name, ".json") && !json.Valid(data) {
-			t.Errorf("%s is no JSON: %s", name, data)
+	for name, c := range map[string]struct {
+		data []byte
+		want string // SHA-256
+	}{
+		"report": {data, "d7de7f460b0a971c985d4616db839a5fc15b64f7d266b49cd6eaa4ba915a5876"},
+		"quote":  {quoted.Quote, "32ef9e5c84460fcafefa9357c3edf5c0893feef206cb995487122157041456fd"},
+	} {
+		if got := fmt.Sprintf("%x", sha256.Sum256(c.data)); got != c.want {
+			t.Errorf("%s has SHA-256 %s, want %s", name, got, c.want)
 		}
 	}
 }

@@ -1,13 +1,11 @@
-// Package simulated is an SGX platform in software: a processor, a quoting
-// enclave (QE), a provisioning certification enclave (PCE), and the certificate
-// authority and collateral service that stand behind a real one.
+// Package simulated is the quote backend of a simulated SGX platform: it checks reports of a
+// software processor (sgx/simulation) and signs quotes with the keys of a fake Intel
+// (attest/attesttest).
 //
-// Its quotes have the form of genuine ones, so clients and verifiers are used
-// unchanged. They prove nothing: every key is derived from a seed that is
-// printed in this package. All names say SIMULATED (NOT INTEL), and a verifier
-// accepts the quotes only if it is given the simulated root on purpose.
+// Its quotes have the form of genuine ones, so that clients and verifiers are used unchanged.
+// They prove nothing: anyone can derive the keys. Every name says SIMULATED (NOT INTEL), and a
+// verifier accepts the quotes only if it is given the simulated root on purpose.
 //
-// The root and the signers of collateral are the same everywhere; the platform's
-// own keys also depend on the name of the node, as they depend on the processor
-// in reality. The same name gives the same bytes, today and tomorrow.
+// The keys of a platform depend on the name of the node, as they depend on the processor in
+// reality. The same name gives the same keys and the same quotes, now and in the future.
 package simulated

@@ -7,23 +7,28 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/confcom/confcom/aesm"
 )
 
-// retryPause is the time between two attempts to reach a daemon that is not
-// there.
+// retryPause is the time between two attempts to reach a daemon that is not running.
 const retryPause = 100 * time.Millisecond
 
-// ask has a request answered under the key that the daemon has. That is Intel's,
-// unless its quoting enclave has another signer. Clients need not know: they use
-// the id that they have built in, and the helper takes it.
+// maxUnanswered is how often a request is sent that the daemon has accepted and not
+// answered: it may be the request that crashes the daemon.
+const maxUnanswered = 2
+
+// ask makes a request for the daemon's key. That is Intel's key, unless the daemon's
+// quoting enclave has another signer. Clients need not know: they use the ID that they
+// have built in, and the helper accepts it.
 func ask[T any](ctx context.Context, b *Backend, request func(context.Context, aesm.KeyID) (T, error)) (T, error) {
 	key := b.currentKey()
-	v, err := persist(ctx, b, func() (T, error) { return request(ctx, key) })
+	v, err := retry(ctx, b, func() (T, error) { return request(ctx, key) })
 	if !errors.Is(err, aesm.CodeUnsupportedAttKeyID) {
 		return v, err
 	}
-	selected, selectErr := persist(ctx, b, func() (aesm.KeyID, error) { return b.client.SelectKeyID(ctx) })
+	selected, selectErr := retry(ctx, b, func() (aesm.KeyID, error) { return b.client.SelectKeyID(ctx) })
 	if selectErr != nil {
 		return v, selectErr
 	}
@@ -31,63 +36,56 @@ func ask[T any](ctx context.Context, b *Backend, request func(context.Context, a
 		return v, err
 	}
 	b.setKey(selected)
-	return persist(ctx, b, func() (T, error) { return request(ctx, selected) })
+	return retry(ctx, b, func() (T, error) { return request(ctx, selected) })
 }
 
-// persist tries a request again while the daemon is not there, as long as ctx
-// allows. All requests of the protocol may be repeated, but one that was taken and
-// not answered only once: it may be what ends the daemon.
+// retry makes a request, and again while the daemon is not running, as long as ctx
+// allows. Every request of the protocol may be repeated.
 //
-// It gives up before the deadline rather than at it, so that what is wrong is
-// told while somebody still listens.
-func persist[T any](ctx context.Context, b *Backend, request func() (T, error)) (T, error) {
+// It returns the last error of the request, and gives up before the deadline of ctx
+// rather than at it, so that the caller still has time to report the error.
+func retry[T any](ctx context.Context, b *Backend, request func() (T, error)) (v T, err error) {
 	began := time.Now()
-	taken := 0
-	for {
-		v, err := exchange(b, began, request)
+	accepted := 0 // how often the daemon has accepted the request and not answered
+	attempt := func() (struct{}, error) {
+		v, err = exchange(b, began, request)
 		if errors.Is(err, aesm.ErrNoReply) {
-			taken++
+			accepted++
 		}
-		if !gone(err) || taken > 1 || !pause(ctx) {
-			return v, err
+		if !restarting(err) || accepted == maxUnanswered {
+			return struct{}{}, backoff.Permanent(err)
 		}
+		return struct{}{}, err
 	}
+	limit := time.Duration(0) // none
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(deadline.Sub(began)-1, 1) // the deadline itself is too late
+	}
+	// Its error may be that of ctx, which says less than the request's.
+	_, _ = backoff.Retry(ctx, attempt,
+		backoff.WithBackOff(backoff.NewConstantBackOff(retryPause)), backoff.WithMaxElapsedTime(limit))
+	return v, err
 }
 
-// exchange makes one request and learns from how it goes. Began is when it was
-// first tried.
+// exchange makes a request once and updates what the backend knows of the daemon.
+// began is when the request was first attempted.
 func exchange[T any](b *Backend, began time.Time, request func() (T, error)) (T, error) {
 	v, err := request()
 	b.presence.note(began, err)
-	if gone(err) || errors.Is(err, aesm.CodeAttKeyNotInitialized) {
-		// With another key or other certificates, the size may be another.
+	if restarting(err) || errors.Is(err, aesm.CodeAttKeyNotInitialized) {
+		// Another key or other certificates may change the size.
 		b.size.forget()
 	}
 	return v, err
 }
 
-// gone tells whether a request failed as it does while the daemon restarts.
-func gone(err error) bool {
-	return silent(err) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, aesm.ErrNoReply))
+// restarting reports whether a request failed as it does while the daemon restarts.
+func restarting(err error) bool {
+	return unanswered(err) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, aesm.ErrNoReply))
 }
 
-// silent tells whether a request failed without any reply of the daemon.
-func silent(err error) bool {
-	_, is := errors.AsType[*aesm.TransportError](err)
-	return is
-}
-
-// pause waits for the time of the next attempt, and tells whether there is one.
-func pause(ctx context.Context) bool {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= retryPause {
-		return false
-	}
-	timer := time.NewTimer(retryPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
+// unanswered reports whether a request failed without a reply from the daemon.
+func unanswered(err error) bool {
+	_, ok := errors.AsType[*aesm.TransportError](err)
+	return ok
 }

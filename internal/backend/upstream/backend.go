@@ -1,17 +1,16 @@
-// Package upstream is another AESM daemon as a platform: Intel's aesmd makes the
-// quotes, and the quote helper stands before it with its queue, its limits and
-// its metrics.
+// Package upstream is the quote backend that forwards requests to another AESM
+// daemon: Intel's aesmd makes the quotes, and the quote helper adds its queue, its
+// limits and its metrics.
 //
-// Three things make that comfortable for clients. The size of a quote is
-// remembered, since Intel's daemon serves one request at a time and would answer
-// only behind the quotes. A daemon that restarts is asked again until it is
-// back. And each failure says whether the daemon refused, was silent, or was not
-// there.
+// Three things go beyond forwarding. The size of quotes is cached, since Intel's
+// daemon serves one request at a time and would answer a size request only after the
+// quotes before it. While the daemon restarts, requests are retried until it is back.
+// And each failure says whether the daemon refused the request, did not answer, or was
+// not running.
 package upstream
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -23,22 +22,22 @@ import (
 
 var _ quoting.Backend = (*Backend)(nil)
 
-// Backend is the daemon behind a socket. It is safe for concurrent use, and
-// passes on as many requests at a time as it is asked.
+// Backend forwards requests to the daemon behind a socket. It is safe for concurrent
+// use, and forwards requests as they come: the caller bounds their concurrency.
 //
 // The errors of its methods are a *quoting.Failure. A code with which the daemon
-// refuses is passed on as it is.
+// refuses a request is passed on.
 type Backend struct {
 	client   aesm.Client
 	presence presence
-	size     sizeMemory
+	size     sizeCache
 
 	mu  sync.Mutex
-	key aesm.KeyID // under which the daemon is asked
+	key aesm.KeyID // of the daemon
 }
 
-// New returns the platform behind socket. It does not connect yet. When the
-// daemon falls silent, and when it is back, log gets one line.
+// New returns a backend for the daemon behind socket. It does not connect yet. It logs
+// one line to log when the daemon stops answering, and one when it is back.
 func New(socket string, log *slog.Logger) *Backend {
 	return &Backend{
 		client:   aesm.Client{Socket: socket},
@@ -47,27 +46,27 @@ func New(socket string, log *slog.Logger) *Backend {
 	}
 }
 
-// InitQuote has the daemon make its key ready. The size of quotes may change
-// with that, so it is asked at once: the next QuoteSize is from memory.
+// InitQuote makes the daemon's key ready. Since that may change the size of quotes, it
+// also requests the size, so that the next QuoteSize is answered from memory.
 func (b *Backend) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 	began := time.Now()
 	ready, err := ask(ctx, b, b.client.InitQuote)
 	if err != nil {
 		return aesm.Initialized{}, b.failure(began, err)
 	}
-	// The client has what it came for, so this is tried once only. The next
-	// QuoteSize asks again, and tells what is wrong.
+	// The client has what it asked for, so the size is requested only once. If that
+	// fails, the next QuoteSize asks again and reports the error.
 	size, err := exchange(b, time.Now(), func() (int, error) { return b.client.QuoteSize(ctx, b.currentKey()) })
 	if err != nil {
 		b.size.forget()
 	} else {
-		b.size.remember(size)
+		b.size.set(size)
 	}
 	return ready, nil
 }
 
-// QuoteSize returns the length of the next quote in bytes. It is quick: only
-// while the length is not known is the daemon asked, once for all callers.
+// QuoteSize returns the length of the next quote in bytes. It is quick: only while the
+// length is unknown does it ask the daemon, once for all callers.
 func (b *Backend) QuoteSize(ctx context.Context) (int, error) {
 	began := time.Now()
 	size, err := b.quoteSize(ctx)
@@ -77,8 +76,8 @@ func (b *Backend) QuoteSize(ctx context.Context) (int, error) {
 	return size, nil
 }
 
-// Quote has the daemon sign report. The quote may be longer than QuoteSize has
-// said, if the certificates in it have grown since.
+// Quote forwards report to the daemon to be signed. The quote may be longer than
+// QuoteSize returned, if the certificates in it have grown since.
 func (b *Backend) Quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	began := time.Now()
 	quoted, err := b.quote(ctx, report, challenge)
@@ -91,38 +90,27 @@ func (b *Backend) Quote(ctx context.Context, report sgx.Report, challenge *aesm.
 func (b *Backend) quoteSize(ctx context.Context) (int, error) {
 	size, err := b.size.get(ctx, func() (int, error) { return ask(ctx, b, b.client.QuoteSize) })
 	if err != nil && err == ctx.Err() {
-		// Somebody else was asking, and took longer than we have.
+		// Another caller was asking, and took longer than this one has.
 		err = &aesm.TransportError{Op: aesm.KindGetQuoteSizeEx, Socket: b.client.Socket, Err: err}
 	}
 	return size, err
 }
 
 func (b *Backend) quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
-	size, err := b.quoteSize(ctx)
-	if err != nil {
-		return aesm.Quoted{}, err
+	size := func(refused int) (int, error) {
+		b.size.drop(refused)
+		return b.quoteSize(ctx)
 	}
-	withRoom := func(size int) (aesm.Quoted, error) {
+	quote := func(size int) (aesm.Quoted, error) {
 		return ask(ctx, b, func(ctx context.Context, key aesm.KeyID) (aesm.Quoted, error) {
 			return b.client.GetQuote(ctx, key, report, size, challenge)
 		})
 	}
-	quoted, err := withRoom(size)
-	if errors.Is(err, aesm.CodeParameter) {
-		// So the daemon says that the quote has outgrown its buffer.
-		b.size.doubt(size)
-		grown, sizeErr := b.quoteSize(ctx)
-		if sizeErr != nil {
-			return aesm.Quoted{}, sizeErr
-		}
-		if grown > size {
-			quoted, err = withRoom(grown)
-		}
-	}
+	quoted, err := aesm.FitQuote(size, quote)
 	if err != nil {
 		return aesm.Quoted{}, err
 	}
-	b.size.remember(len(quoted.Quote)) // it may have shrunk, too
+	b.size.set(len(quoted.Quote)) // it may also have shrunk
 	return quoted, nil
 }
 

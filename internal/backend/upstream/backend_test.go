@@ -21,23 +21,22 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-// newPlatform returns the platform of a daemon that serves, and what passes
-// between them.
-func newPlatform(t *testing.T, d *daemon) (*Backend, *wire) {
+// newBackend returns the backend of a running daemon, and the wire between them.
+func newBackend(t *testing.T, d *daemon) (*Backend, *wire) {
 	t.Helper()
 	log, logged := newLog()
 	path := socketPath(t)
 	serve(t, path, d)
 	t.Cleanup(func() { logged.expect(t) }) // nothing
-	p := New(path, log)
-	return p, watch(p)
+	b := New(path, log)
+	return b, watch(b)
 }
 
-// newReport returns the report of an enclave for the quoting enclave of a
-// simulated platform.
-func newReport(t *testing.T, p quoting.Backend) sgx.Report {
+// newReport returns the report of an enclave for the quoting enclave of a simulated
+// backend.
+func newReport(t *testing.T, b quoting.Backend) sgx.Report {
 	t.Helper()
-	ready, err := p.InitQuote(t.Context())
+	ready, err := b.InitQuote(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,26 +49,26 @@ func newReport(t *testing.T, p quoting.Backend) sgx.Report {
 
 func TestQuote(t *testing.T) {
 	d := newDaemon(t)
-	p, _ := newPlatform(t, d)
-	ready, err := p.InitQuote(t.Context())
+	b, _ := newBackend(t, d)
+	ready, err := b.InitQuote(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want, _ := d.Backend.InitQuote(t.Context()); ready != want {
 		t.Errorf("InitQuote = %+v, want %+v", ready, want)
 	}
-	report := newReport(t, p)
+	report := newReport(t, b)
 	me := sgx.TargetInfo{MREnclave: report.Body.MREnclave, Attributes: report.Body.Attributes}
 	challenge := &aesm.Challenge{Nonce: [aesm.NonceSize]byte{1, 2, 3}, Target: me}
-	quoted, err := p.Quote(t.Context(), report, challenge)
+	quoted, err := b.Quote(t.Context(), report, challenge)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if size, err := p.QuoteSize(t.Context()); err != nil || size != len(quoted.Quote) {
+	if size, err := b.QuoteSize(t.Context()); err != nil || size != len(quoted.Quote) {
 		t.Errorf("QuoteSize = %d, %v for a quote of %d bytes", size, err, len(quoted.Quote))
 	}
 	if q, err := quote.Parse(quoted.Quote); err != nil || *q.Enclave != report.Body {
-		t.Errorf("the quote is of another enclave: %v", err)
+		t.Errorf("the quote is not of the enclave: %v", err)
 	}
 	if err := simulation.DefaultCPU().Verify(quoted.QEReport, me); err != nil {
 		t.Error(err)
@@ -80,16 +79,16 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// A daemon that restarts is nothing that a client notices.
+// Clients do not notice that the daemon restarts.
 func TestRestart(t *testing.T) {
 	t.Run("while nobody asks", func(t *testing.T) {
 		log, logged := newLog()
-		p := New(socketPath(t), log)
-		stop := serve(t, p.client.Socket, newDaemon(t))
-		report := newReport(t, p)
+		b := New(socketPath(t), log)
+		stop := serve(t, b.client.Socket, newDaemon(t))
+		report := newReport(t, b)
 		stop()
-		serve(t, p.client.Socket, newDaemon(t))
-		if _, err := p.Quote(t.Context(), report, nil); err != nil {
+		serve(t, b.client.Socket, newDaemon(t))
+		if _, err := b.Quote(t.Context(), report, nil); err != nil {
 			t.Error(err)
 		}
 		logged.expect(t)
@@ -100,41 +99,41 @@ func TestRestart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, logged := newLog()
-			p := New(socketPath(t), log)
-			stop := serve(t, p.client.Socket, newDaemon(t))
-			report := newReport(t, p)
+			b := New(socketPath(t), log)
+			stop := serve(t, b.client.Socket, newDaemon(t))
+			report := newReport(t, b)
 			stop()
-			leave(t, p.client.Socket)
+			leave(t, b.client.Socket)
 
 			result := make(chan error)
 			go func() {
-				_, err := p.Quote(t.Context(), report, nil)
+				_, err := b.Quote(t.Context(), report, nil)
 				result <- err
 			}()
-			if got := <-logged; got == "" { // now the daemon is missed
+			if got := <-logged; got == "" { // the backend has noticed
 				t.Error("an empty line is logged")
 			}
-			serve(t, p.client.Socket, newDaemon(t))
+			serve(t, b.client.Socket, newDaemon(t))
 			if err := <-result; err != nil {
 				t.Error(err)
 			}
-			logged.expect(t, `level=INFO msg="upstream is back" socket=`+p.client.Socket+" silent=")
+			logged.expect(t, `level=INFO msg="upstream is back" socket=`+b.client.Socket+" silent=")
 		})
 	}
 	t.Run("in the middle", func(t *testing.T) {
 		log, logged := newLog()
-		p := New(socketPath(t), log)
-		stop := serve(t, p.client.Socket, newDaemon(t))
-		report := newReport(t, p)
+		b := New(socketPath(t), log)
+		stop := serve(t, b.client.Socket, newDaemon(t))
+		report := newReport(t, b)
 		stop()
-		dying, err := net.Listen("unix", p.client.Socket)
+		dying, err := net.Listen("unix", b.client.Socket)
 		if err != nil {
 			t.Fatal(err)
 		}
 
 		result := make(chan error)
 		go func() {
-			_, err := p.Quote(t.Context(), report, nil)
+			_, err := b.Quote(t.Context(), report, nil)
 			result <- err
 		}()
 		conn, err := dying.Accept()
@@ -146,15 +145,15 @@ func TestRestart(t *testing.T) {
 		}
 		dying.Close()
 		conn.Close()
-		serve(t, p.client.Socket, newDaemon(t))
+		serve(t, b.client.Socket, newDaemon(t))
 		if err := <-result; err != nil {
 			t.Error(err)
 		}
-		logged.expect(t, `level=WARN msg="upstream does not answer" socket=`+p.client.Socket, `level=INFO msg="upstream is back"`)
+		logged.expect(t, `level=WARN msg="upstream does not answer" socket=`+b.client.Socket, `level=INFO msg="upstream is back"`)
 	})
 }
 
-// leaveStale leaves the socket file of a daemon that was killed.
+// leaveStale leaves a stale socket file, as a killed daemon does.
 func leaveStale(t *testing.T, path string) {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -165,84 +164,84 @@ func leaveStale(t *testing.T, path string) {
 	l.Close()
 }
 
-// Whatever is wrong with the daemon, a client hears of it in time, and the
-// operator hears what.
+// Whatever is wrong with the daemon, the client gets its error in time, and the error
+// says what is wrong.
 func TestNoAnswer(t *testing.T) {
 	const (
 		deadline = quoting.Deadline
-		early    = quoting.Deadline - retryPause // so that somebody still listens
+		early    = quoting.Deadline - retryPause // the caller still waits
 	)
 	for _, tt := range []struct {
-		name    string
-		daemon  func(*Backend)
-		code    aesm.Code
-		after   time.Duration
-		inWords string
+		name   string
+		daemon func(*Backend)
+		code   aesm.Code
+		after  time.Duration
+		text   string
 	}{
-		{"no socket", func(p *Backend) { refuseDial(p, syscall.ENOENT) }, aesm.CodeServiceUnavailable, early,
-			"backend: no daemon is behind /run/aesm.socket: connect: no such file or directory"},
-		{"a stale socket", func(p *Backend) { refuseDial(p, syscall.ECONNREFUSED) }, aesm.CodeServiceUnavailable, early,
-			"backend: no daemon is behind /run/aesm.socket: connect: connection refused"},
-		{"a socket of somebody else", func(p *Backend) { refuseDial(p, syscall.EACCES) }, aesm.CodeServiceUnavailable, 0,
-			"backend: the helper may not connect to /run/aesm.socket: connect: permission denied"},
-		{"no file descriptor", func(p *Backend) { refuseDial(p, syscall.EMFILE) }, aesm.CodeServiceUnavailable, 0,
+		{"no socket", func(b *Backend) { refuseDial(b, syscall.ENOENT) }, aesm.CodeServiceUnavailable, early,
+			"backend: no daemon is listening on /run/aesm.socket: connect: no such file or directory"},
+		{"a stale socket", func(b *Backend) { refuseDial(b, syscall.ECONNREFUSED) }, aesm.CodeServiceUnavailable, early,
+			"backend: no daemon is listening on /run/aesm.socket: connect: connection refused"},
+		{"no permission", func(b *Backend) { refuseDial(b, syscall.EACCES) }, aesm.CodeServiceUnavailable, 0,
+			"backend: the helper has no permission to connect to /run/aesm.socket: connect: permission denied"},
+		{"no file descriptor", func(b *Backend) { refuseDial(b, syscall.EMFILE) }, aesm.CodeServiceUnavailable, 0,
 			"backend: GetQuoteSizeEx to /run/aesm.socket: connect: too many open files"},
-		{"a full backlog", func(p *Backend) { refuseDial(p, syscall.EAGAIN) }, aesm.CodeBusy, deadline,
+		{"a full backlog", func(b *Backend) { refuseDial(b, syscall.EAGAIN) }, aesm.CodeBusy, deadline,
 			"backend: the daemon behind /run/aesm.socket has not answered GetQuoteSizeEx within 10s: context deadline exceeded"},
-		{"closes", func(p *Backend) { raw(p, func(aesm.Kind) []byte { return nil }) }, aesm.CodeServiceUnavailable, retryPause,
+		{"closes", func(b *Backend) { raw(b, func(aesm.Kind) []byte { return nil }) }, aesm.CodeServiceUnavailable, retryPause,
 			"backend: GetQuoteSizeEx to /run/aesm.socket: the daemon closed the connection without a whole reply"},
-		{"closes in the middle", func(p *Backend) { raw(p, func(aesm.Kind) []byte { return sizeReply(1000)[:7] }) }, aesm.CodeServiceUnavailable, retryPause,
+		{"closes in the middle", func(b *Backend) { raw(b, func(aesm.Kind) []byte { return sizeReply(1000)[:7] }) }, aesm.CodeServiceUnavailable, retryPause,
 			"backend: GetQuoteSizeEx to /run/aesm.socket: the daemon closed the connection without a whole reply"},
 		{"hangs", hang, aesm.CodeBusy, deadline,
 			"backend: the daemon behind /run/aesm.socket has not answered GetQuoteSizeEx within 10s: context deadline exceeded"},
-		{"garbage", func(p *Backend) { raw(p, func(aesm.Kind) []byte { return []byte("HTTP/1.1 400 Bad Request") }) }, aesm.CodeUnexpected, 0,
+		{"garbage", func(b *Backend) { raw(b, func(aesm.Kind) []byte { return []byte("HTTP/1.1 400 Bad Request") }) }, aesm.CodeUnexpected, 0,
 			"backend: aesm: GetQuoteSizeEx: /run/aesm.socket: bad reply: its header announces 1347703880 bytes, the limit is 36864: " +
 				"is this an AESM daemon, and of the right version?"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, _ := newLog()
-				p := New("/run/aesm.socket", log)
-				tt.daemon(p)
+				b := New("/run/aesm.socket", log)
+				tt.daemon(b)
 				ctx, cancel := context.WithTimeout(t.Context(), quoting.Deadline)
 				defer cancel()
 				began := time.Now()
-				_, err := p.QuoteSize(ctx)
+				_, err := b.QuoteSize(ctx)
 				if waited := time.Since(began); waited != tt.after {
-					t.Errorf("told after %s, want %s", waited, tt.after)
+					t.Errorf("failed after %s, want %s", waited, tt.after)
 				}
 				wantFailure(t, err, quoting.LayerBackend, tt.code)
-				if err.Error() != tt.inWords {
-					t.Errorf("told %q, want %q", err, tt.inWords)
+				if err.Error() != tt.text {
+					t.Errorf("got %q, want %q", err, tt.text)
 				}
 			})
 		})
 	}
 }
 
-// Each method has the deadline of its context, and makes failures.
+// Each method observes the deadline of its context, and returns a Failure.
 func TestDeadline(t *testing.T) {
 	for name, request := range map[string]func(context.Context, *Backend) error{
-		"InitQuote": func(ctx context.Context, p *Backend) error { _, err := p.InitQuote(ctx); return err },
-		"QuoteSize": func(ctx context.Context, p *Backend) error { _, err := p.QuoteSize(ctx); return err },
-		"Quote":     func(ctx context.Context, p *Backend) error { _, err := p.Quote(ctx, sgx.Report{}, nil); return err },
-		"Quote of known size": func(ctx context.Context, p *Backend) error {
-			p.size.remember(1000)
-			_, err := p.Quote(ctx, sgx.Report{}, nil)
+		"InitQuote": func(ctx context.Context, b *Backend) error { _, err := b.InitQuote(ctx); return err },
+		"QuoteSize": func(ctx context.Context, b *Backend) error { _, err := b.QuoteSize(ctx); return err },
+		"Quote":     func(ctx context.Context, b *Backend) error { _, err := b.Quote(ctx, sgx.Report{}, nil); return err },
+		"Quote of known size": func(ctx context.Context, b *Backend) error {
+			b.size.set(1000)
+			_, err := b.Quote(ctx, sgx.Report{}, nil)
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, logged := newLog()
-				p := New("/run/aesm.socket", log)
-				hang(p)
+				b := New("/run/aesm.socket", log)
+				hang(b)
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				defer cancel()
 				began := time.Now()
-				err := request(ctx, p)
+				err := request(ctx, b)
 				if waited := time.Since(began); waited != 3*time.Second {
-					t.Errorf("told after %s", waited)
+					t.Errorf("failed after %s", waited)
 				}
 				wantFailure(t, err, quoting.LayerBackend, aesm.CodeBusy)
 				logged.expect(t, `level=WARN msg="upstream does not answer" socket=/run/aesm.socket error="context deadline exceeded"`)
@@ -258,21 +257,21 @@ func TestCanceled(t *testing.T) {
 		code   aesm.Code
 		logged []string
 	}{
-		{"while it hangs, which tells nothing of the daemon", hang, aesm.CodeServiceStopped, nil},
-		{"while it is away", func(p *Backend) { refuseDial(p, syscall.ENOENT) }, aesm.CodeServiceUnavailable,
+		{"while it hangs, which is not the daemon's fault", hang, aesm.CodeServiceStopped, nil},
+		{"while it is not running", func(b *Backend) { refuseDial(b, syscall.ENOENT) }, aesm.CodeServiceUnavailable,
 			[]string{`level=WARN msg="upstream does not answer"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, logged := newLog()
-				p := New("/run/aesm.socket", log)
-				tt.daemon(p)
+				b := New("/run/aesm.socket", log)
+				tt.daemon(b)
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(5*time.Second+retryPause/2, cancel)
 				began := time.Now()
-				_, err := p.QuoteSize(ctx)
+				_, err := b.QuoteSize(ctx)
 				if waited := time.Since(began); waited != 5*time.Second+retryPause/2 {
-					t.Errorf("told after %s", waited)
+					t.Errorf("failed after %s", waited)
 				}
 				wantFailure(t, err, quoting.LayerBackend, tt.code)
 				logged.expect(t, tt.logged...)
@@ -281,7 +280,7 @@ func TestCanceled(t *testing.T) {
 	}
 }
 
-// What the daemon says reaches the client, and its layer the operator.
+// The daemon's code reaches the client, and its layer the operator.
 func TestRefusals(t *testing.T) {
 	layers := map[aesm.Code]quoting.Layer{
 		aesm.CodeAttKeyNotInitialized:     quoting.LayerClient,
@@ -297,18 +296,18 @@ func TestRefusals(t *testing.T) {
 		aesm.CodeNoPlatformCertData:       quoting.LayerProvider,
 	}
 	d := newDaemon(t)
-	p, w := newPlatform(t, d)
-	report := newReport(t, p)
+	b, w := newBackend(t, d)
+	report := newReport(t, b)
 	d.set(func() { d.quoteErr = aesm.CodeInvalidReport })
-	_, err := p.Quote(t.Context(), report, nil)
-	if want := fmt.Sprintf("client: the daemon behind %s answered GetQuoteEx with INVALID_REPORT (47)", p.client.Socket); err == nil || err.Error() != want {
-		t.Errorf("told %q, want %q", err, want)
+	_, err := b.Quote(t.Context(), report, nil)
+	if want := fmt.Sprintf("client: the daemon behind %s answered GetQuoteEx with INVALID_REPORT (47)", b.client.Socket); err == nil || err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
 	}
-	// Every code that there is, and one that there is not.
+	// Every code, and one that does not exist.
 	for code := aesm.CodeUnexpected; code <= aesm.CodeConfigUnsupported+1; code++ {
 		d.set(func() { d.quoteErr = code })
 		w.take(aesm.KindGetQuoteEx)
-		_, err = p.Quote(t.Context(), report, nil)
+		_, err = b.Quote(t.Context(), report, nil)
 		layer, ok := layers[code]
 		if !ok {
 			layer = quoting.LayerBackend
@@ -320,12 +319,12 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestSizeIsRemembered(t *testing.T) {
+func TestSizeIsCached(t *testing.T) {
 	d := newDaemon(t)
-	p, w := newPlatform(t, d)
+	b, w := newBackend(t, d)
 	expect := func(t *testing.T, when string, size, asked int) {
 		t.Helper()
-		if got, err := p.QuoteSize(t.Context()); err != nil || got != size {
+		if got, err := b.QuoteSize(t.Context()); err != nil || got != size {
 			t.Errorf("%s: QuoteSize = %d, %v, want %d", when, got, err, size)
 		}
 		if n := w.take(aesm.KindGetQuoteSizeEx); n != asked {
@@ -335,10 +334,10 @@ func TestSizeIsRemembered(t *testing.T) {
 	real, _ := d.Backend.QuoteSize(t.Context())
 	expect(t, "first", real, 1)
 	expect(t, "second", real, 0)
-	report := newReport(t, p)
+	report := newReport(t, b)
 	expect(t, "after InitQuote, which asks", real, 1)
 	quote := func() (int, error) {
-		quoted, err := p.Quote(t.Context(), report, nil)
+		quoted, err := b.Quote(t.Context(), report, nil)
 		return len(quoted.Quote), err
 	}
 	if n, err := quote(); err != nil || n != real {
@@ -371,11 +370,11 @@ func TestSizeIsRemembered(t *testing.T) {
 	}
 	expect(t, "after the key was lost", shrunk, 1)
 
-	// A key is ready even if its size is not to be had.
+	// InitQuote succeeds even if it does not get the size.
 	d.set(func() { d.sizeErr = aesm.CodeNetwork })
-	newReport(t, p)
+	newReport(t, b)
 	w.take(aesm.KindGetQuoteSizeEx)
-	_, err := p.QuoteSize(t.Context())
+	_, err := b.QuoteSize(t.Context())
 	wantFailure(t, err, quoting.LayerNetwork, aesm.CodeNetwork)
 	_, err = quote()
 	wantFailure(t, err, quoting.LayerNetwork, aesm.CodeNetwork)
@@ -384,66 +383,66 @@ func TestSizeIsRemembered(t *testing.T) {
 	}
 }
 
-// A quote that has outgrown its buffer may have lost its key as well.
-func TestGrownSizeIsNotTold(t *testing.T) {
+// The second request for a size may fail.
+func TestGrownSizeFails(t *testing.T) {
 	log, _ := newLog()
-	p := New("/run/aesm.socket", log)
-	raw(p, func(kind aesm.Kind) []byte {
+	b := New("/run/aesm.socket", log)
+	raw(b, func(kind aesm.Kind) []byte {
 		if kind == aesm.KindGetQuoteEx {
 			return []byte{5, 0, 0, 0, 0x8a, 1, 2, 8, byte(aesm.CodeParameter)}
 		}
 		return []byte{7, 0, 0, 0, 0x82, 1, 4, 8, byte(aesm.CodeAttKeyNotInitialized), 0x10, 0}
 	})
-	p.size.remember(1000)
-	_, err := p.Quote(t.Context(), sgx.Report{}, nil)
+	b.size.set(1000)
+	_, err := b.Quote(t.Context(), sgx.Report{}, nil)
 	wantFailure(t, err, quoting.LayerClient, aesm.CodeAttKeyNotInitialized)
 }
 
 func TestSizeIsForgottenWithARestart(t *testing.T) {
-	log, logged := newLog()
-	p := New(socketPath(t), log)
-	d := newDaemon(t)
-	stop := serve(t, p.client.Socket, d)
-	if _, err := p.QuoteSize(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	stop()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	_, err := p.Quote(ctx, sgx.Report{}, nil)
-	wantFailure(t, err, quoting.LayerBackend, aesm.CodeServiceUnavailable)
-	d.set(func() { d.size = 7000 })
-	serve(t, p.client.Socket, d)
-	if size, err := p.QuoteSize(t.Context()); err != nil || size != 7000 {
-		t.Errorf("QuoteSize = %d, %v", size, err)
-	}
-	logged.expect(t, `level=WARN msg="upstream does not answer"`, `level=INFO msg="upstream is back"`)
+	synctest.Test(t, func(t *testing.T) {
+		log, logged := newLog()
+		b := New("/run/aesm.socket", log)
+		raw(b, func(aesm.Kind) []byte { return sizeReply(1000) })
+		if _, err := b.QuoteSize(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		refuseDial(b, syscall.ENOENT)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := b.Quote(ctx, sgx.Report{}, nil)
+		wantFailure(t, err, quoting.LayerBackend, aesm.CodeServiceUnavailable)
+		raw(b, func(aesm.Kind) []byte { return sizeReply(7000) })
+		if size, err := b.QuoteSize(t.Context()); err != nil || size != 7000 {
+			t.Errorf("QuoteSize = %d, %v", size, err)
+		}
+		logged.expect(t, `level=WARN msg="upstream does not answer"`, `level=INFO msg="upstream is back"`)
+	})
 }
 
-// However many ask for the size, the daemon is asked once, and nobody waits
-// beyond his own time.
+// However many callers need the size, the daemon is asked once, and no caller waits
+// beyond its own deadline.
 func TestSizeIsAskedOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		reply []byte
 		code  aesm.Code
 	}{
-		{"told", sizeReply(4734), aesm.CodeSuccess},
+		{"answered", sizeReply(4734), aesm.CodeSuccess},
 		{"refused", []byte{7, 0, 0, 0, 0x82, 1, 4, 8, byte(aesm.CodeNoPlatformCertData), 0x10, 0}, aesm.CodeNoPlatformCertData},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log, _ := newLog()
-				p := New("/run/aesm.socket", log)
-				raw(p, func(aesm.Kind) []byte {
+				b := New("/run/aesm.socket", log)
+				raw(b, func(aesm.Kind) []byte {
 					time.Sleep(5 * time.Second) // behind the quotes of others
 					return tt.reply
 				})
-				w := watch(p)
+				w := watch(b)
 				var callers sync.WaitGroup
 				for range 100 {
 					callers.Go(func() {
-						size, err := p.QuoteSize(t.Context())
+						size, err := b.QuoteSize(t.Context())
 						if tt.code != aesm.CodeSuccess {
 							wantFailure(t, err, quoting.LayerOf(tt.code), tt.code)
 						} else if err != nil || size != 4734 {
@@ -456,10 +455,10 @@ func TestSizeIsAskedOnce(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
 					began := time.Now()
-					_, err := p.QuoteSize(ctx)
+					_, err := b.QuoteSize(ctx)
 					wantFailure(t, err, quoting.LayerBackend, aesm.CodeBusy)
 					if waited := time.Since(began); waited != time.Second {
-						t.Errorf("one who had a second waited for %s", waited)
+						t.Errorf("a caller with a deadline of one second waited for %s", waited)
 					}
 				})
 				callers.Wait()
@@ -471,27 +470,27 @@ func TestSizeIsAskedOnce(t *testing.T) {
 	}
 }
 
-// Who asks for all may give up. Then another one asks.
-func TestSizeOutlivesWhoAsked(t *testing.T) {
+// If the caller that asks for all gives up, another one asks.
+func TestSizeOutlivesTheCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := newLog()
-		p := New("/run/aesm.socket", log)
-		raw(p, func(aesm.Kind) []byte {
+		b := New("/run/aesm.socket", log)
+		raw(b, func(aesm.Kind) []byte {
 			time.Sleep(5 * time.Second)
 			return sizeReply(4734)
 		})
-		w := watch(p)
+		w := watch(b)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var callers sync.WaitGroup
 		callers.Go(func() {
-			_, err := p.QuoteSize(ctx)
+			_, err := b.QuoteSize(ctx)
 			wantFailure(t, err, quoting.LayerBackend, aesm.CodeBusy)
 		})
 		synctest.Wait()
 		for range 10 {
 			callers.Go(func() {
-				if size, err := p.QuoteSize(t.Context()); err != nil || size != 4734 {
+				if size, err := b.QuoteSize(t.Context()); err != nil || size != 4734 {
 					t.Errorf("QuoteSize = %d, %v", size, err)
 				}
 			})
@@ -503,31 +502,31 @@ func TestSizeOutlivesWhoAsked(t *testing.T) {
 	})
 }
 
-// Clients have the id of Intel's key built in. Where the daemon has another one,
-// that is found out, and again when it changes.
+// Clients have the ID of Intel's key built in. If the daemon has another key, the
+// backend finds out which, and again when it changes.
 func TestKey(t *testing.T) {
 	debugQE := aesm.ECDSAKeyID(sgx.Measurement{0xe4, 0xbd})
 	var epid aesm.KeyID
 
 	d := newDaemon(t)
-	p, w := newPlatform(t, d)
-	report := newReport(t, p)
+	b, w := newBackend(t, d)
+	report := newReport(t, b)
 	for _, tt := range []struct {
 		name     string
 		key      aesm.KeyID
-		selected int // how often the daemon is asked which key it has
+		selected int // how often the daemon is asked for its key
 		code     aesm.Code
 	}{
 		{"Intel's", aesm.IntelQE3KeyID(), 0, 0},
 		{"that of a debug QE", debugQE, 1, 0},
 		{"that again", debugQE, 0, 0},
 		{"an EPID key", epid, 1, aesm.CodeUnsupportedAttKeyID},
-		{"the key of the debug QE, which is remembered", debugQE, 0, 0},
+		{"the key of the debug QE, which is cached", debugQE, 0, 0},
 		{"Intel's again", aesm.IntelQE3KeyID(), 1, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d.set(func() { d.key = tt.key })
-			_, err := p.Quote(t.Context(), report, nil)
+			_, err := b.Quote(t.Context(), report, nil)
 			if tt.code != 0 {
 				wantFailure(t, err, quoting.LayerBackend, tt.code)
 			} else if err != nil {
@@ -540,11 +539,11 @@ func TestKey(t *testing.T) {
 	}
 }
 
-func TestKeyIsNotTold(t *testing.T) {
+func TestSelectFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := newLog()
-		p := New("/run/aesm.socket", log)
-		raw(p, func(kind aesm.Kind) []byte {
+		b := New("/run/aesm.socket", log)
+		raw(b, func(kind aesm.Kind) []byte {
 			if kind == aesm.KindSelectAttKeyID {
 				return nil
 			}
@@ -552,59 +551,59 @@ func TestKeyIsNotTold(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), quoting.Deadline)
 		defer cancel()
-		_, err := p.QuoteSize(ctx)
+		_, err := b.QuoteSize(ctx)
 		wantFailure(t, err, quoting.LayerBackend, aesm.CodeServiceUnavailable)
 	})
 }
 
-// However many requests suffer, a change is told once.
+// However many requests are affected, a change is logged once.
 func TestPresence(t *testing.T) {
 	const (
 		gone = `level=WARN msg="upstream does not answer" socket=/run/aesm.socket error=`
 		back = `level=INFO msg="upstream is back" socket=/run/aesm.socket silent=`
 	)
-	size := func(p *Backend, within time.Duration) {
+	size := func(b *Backend, within time.Duration) {
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
-		p.size.forget()
-		_, _ = p.QuoteSize(ctx)
+		b.size.forget()
+		_, _ = b.QuoteSize(ctx)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		log, logged := newLog()
-		p := New("/run/aesm.socket", log)
+		b := New("/run/aesm.socket", log)
 		answer := func(aesm.Kind) []byte { return sizeReply(1000) }
 
-		raw(p, answer)
-		size(p, time.Minute)
-		logged.expect(t) // it was never gone
+		raw(b, answer)
+		size(b, time.Minute)
+		logged.expect(t) // it has always answered
 
-		refuseDial(p, syscall.ECONNREFUSED)
+		refuseDial(b, syscall.ECONNREFUSED)
 		for range 5 {
-			size(p, 2*time.Second)
+			size(b, 2*time.Second)
 		}
 		logged.expect(t, gone+`"connect: connection refused"`)
 
-		hang(p)
-		size(p, 2*time.Second) // another kind of silence is no news
+		hang(b)
+		size(b, 2*time.Second) // another kind of silence is not a change
 		logged.expect(t)
 
-		raw(p, answer)
-		size(p, time.Minute)
-		size(p, time.Minute)
+		raw(b, answer)
+		size(b, time.Minute)
+		size(b, time.Minute)
 		logged.expect(t, back+"11.5s")
 
-		// One who comes with little time left says nothing of the daemon.
-		hang(p)
-		size(p, patience/2)
+		// A request that arrives with little time left does not count.
+		hang(b)
+		size(b, minSilence/2)
 		logged.expect(t)
 
-		// Nor does one who waits while others are served.
+		// Nor does one that waits while others are served.
 		var waiting sync.WaitGroup
-		waiting.Go(func() { size(p, 10*time.Second) })
+		waiting.Go(func() { size(b, 10*time.Second) })
 		synctest.Wait()
-		raw(p, answer)
+		raw(b, answer)
 		time.Sleep(5 * time.Second)
-		if _, err := ask(t.Context(), p, p.client.QuoteSize); err != nil {
+		if _, err := ask(t.Context(), b, b.client.QuoteSize); err != nil {
 			t.Error(err)
 		}
 		waiting.Wait()

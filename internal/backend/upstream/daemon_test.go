@@ -19,30 +19,31 @@ import (
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/quoting"
+	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// daemon is the aesmd behind the socket: an aesm.Handler that quotes with a
-// platform, unless its fields say otherwise.
+// daemon is the aesmd behind the socket: an aesm.Handler that quotes with a simulated
+// backend, unless its fields say otherwise.
 type daemon struct {
 	quoting.Backend
 	key aesm.KeyID
 
 	mu       sync.Mutex
-	size     int   // of quotes, where not the platform's; they are padded with it
-	sizeErr  error // refuses to tell the size
-	quoteErr error // refuses quotes
+	size     int   // of quotes, if not 0: they are resized
+	sizeErr  error // of QuoteSize
+	quoteErr error // of Quote
 }
 
 func newDaemon(t *testing.T) *daemon {
 	t.Helper()
-	p, err := simulated.New("node-1")
+	b, err := simulated.New("node-1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &daemon{Backend: p, key: aesm.IntelQE3KeyID()}
+	return &daemon{Backend: b, key: aesm.IntelQE3KeyID()}
 }
 
 // set changes the daemon while it serves.
@@ -85,12 +86,11 @@ func (d *daemon) Quote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID, report 
 	return quoted, err
 }
 
-// resized gives a quote another length, also in its own words.
-func resized(quote []byte, size int) []byte {
-	const offSignatureLen, offSignature = 432, 436
+// resized returns a quote with another length, also of its signature data.
+func resized(q []byte, size int) []byte {
 	other := make([]byte, size)
-	copy(other, quote)
-	binary.LittleEndian.PutUint32(other[offSignatureLen:], uint32(size-offSignature))
+	copy(other, q)
+	binary.LittleEndian.PutUint32(other[quote.OffsetSignatureDataLen:], uint32(size-quote.OffsetSignatureData))
 	return other
 }
 
@@ -127,7 +127,7 @@ func socketPath(t *testing.T) string {
 	return filepath.Join(dir, "aesm.socket")
 }
 
-// lines is what is logged: whole lines, without their time.
+// lines holds what is logged: whole lines, without their time.
 type lines chan string
 
 func newLog() (*slog.Logger, lines) {
@@ -145,7 +145,7 @@ func (l lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// expect checks the lines that have been logged so far: what each starts with.
+// expect checks what each line that has been logged so far starts with.
 func (l lines) expect(t *testing.T, want ...string) {
 	t.Helper()
 	for _, w := range want {
@@ -165,23 +165,23 @@ func (l lines) expect(t *testing.T, want ...string) {
 	}
 }
 
-// wire counts the requests that go to the daemon.
+// wire counts the requests to the daemon.
 type wire struct {
 	mu    sync.Mutex
 	asked map[aesm.Kind]int
 }
 
-// watch puts a wire between a platform and its daemon.
-func watch(p *Backend) *wire {
+// watch puts a wire between a backend and its daemon.
+func watch(b *Backend) *wire {
 	w := &wire{asked: make(map[aesm.Kind]int)}
-	dial := p.client.Dial
+	dial := b.client.Dial
 	if dial == nil {
 		dial = func(ctx context.Context) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", p.client.Socket)
+			return d.DialContext(ctx, "unix", b.client.Socket)
 		}
 	}
-	p.client.Dial = func(ctx context.Context) (net.Conn, error) {
+	b.client.Dial = func(ctx context.Context) (net.Conn, error) {
 		conn, err := dial(ctx)
 		if err != nil {
 			return nil, err
@@ -203,13 +203,13 @@ func (c *tap) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// kindOf returns the kind of a request by the first tag in its frame.
+// kindOf returns the kind of a request, from the first tag in its frame.
 func kindOf(frame []byte) aesm.Kind {
 	tag, _ := binary.Uvarint(frame[4:])
 	return aesm.Kind(tag >> 3)
 }
 
-// take returns how many requests of a kind there were since it was called last.
+// take returns how many requests of a kind there were since its last call.
 func (w *wire) take(kind aesm.Kind) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -218,10 +218,10 @@ func (w *wire) take(kind aesm.Kind) int {
 	return n
 }
 
-// raw is a daemon that answers each request with the bytes that a function
-// gives, and closes. For tests on fake time it is dialed through pipes.
-func raw(p *Backend, reply func(aesm.Kind) []byte) {
-	p.client.Dial = func(context.Context) (net.Conn, error) {
+// raw replaces the daemon by one that answers each request with the bytes that reply
+// returns, and closes. It is dialed through pipes, for tests on fake time.
+func raw(b *Backend, reply func(aesm.Kind) []byte) {
+	b.client.Dial = func(context.Context) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		go func() {
 			defer theirs.Close()
@@ -244,9 +244,9 @@ func readFrame(r io.Reader) ([]byte, error) {
 	return frame.Bytes(), err
 }
 
-// hang makes the daemon take connections and never reply.
-func hang(p *Backend) {
-	p.client.Dial = func(context.Context) (net.Conn, error) {
+// hang makes the daemon accept connections and never reply.
+func hang(b *Backend) {
+	b.client.Dial = func(context.Context) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		go func() {
 			defer theirs.Close()
@@ -256,9 +256,9 @@ func hang(p *Backend) {
 	}
 }
 
-// refuseDial makes every connection fail as the kernel would have it.
-func refuseDial(p *Backend, cause error) {
-	p.client.Dial = func(context.Context) (net.Conn, error) {
+// refuseDial makes every connection fail with an error of the kernel.
+func refuseDial(b *Backend, cause error) {
+	b.client.Dial = func(context.Context) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", cause)}
 	}
 }
@@ -269,8 +269,8 @@ func sizeReply(size int) []byte {
 	return []byte{8, 0, 0, 0, 0x82, 1, 5, 8, 0, 0x10, byte(size) | 0x80, byte(size >> 7)}
 }
 
-// wantFailure checks that err is a failure that tells its layer, code, cause and
-// what to do.
+// wantFailure checks that err is a failure with this layer and code, a cause and
+// advice.
 func wantFailure(t *testing.T, err error, layer quoting.Layer, code aesm.Code) {
 	t.Helper()
 	f, ok := errors.AsType[*quoting.Failure](err)

@@ -14,7 +14,7 @@ import (
 )
 
 func ExampleBackend() {
-	// In reality, this is Intel's aesmd.
+	// A simulated daemon in place of Intel's aesmd.
 	dir, _ := os.MkdirTemp("", "aesmd")
 	defer os.RemoveAll(dir)
 	socket := filepath.Join(dir, "aesm.socket")
@@ -28,8 +28,8 @@ func ExampleBackend() {
 	stopped := make(chan error)
 	go func() { stopped <- (&aesm.Server{Handler: aesmd{simulation}}).Serve(ctx, listener) }()
 
-	platform := upstream.New(socket, slog.Default())
-	size, err := platform.QuoteSize(ctx)
+	backend := upstream.New(socket, slog.Default())
+	size, err := backend.QuoteSize(ctx)
 	fmt.Println("the next quote has", size, "bytes,", err)
 
 	stop()
@@ -39,21 +39,21 @@ func ExampleBackend() {
 	// <nil>
 }
 
-// aesmd is an aesm.Handler with a simulated platform.
-type aesmd struct{ platform *simulated.Backend }
+// aesmd is an aesm.Handler that quotes with a simulated backend.
+type aesmd struct{ backend *simulated.Backend }
 
 func (d aesmd) KeyIDs(context.Context) ([]aesm.KeyID, error) {
 	return []aesm.KeyID{aesm.IntelQE3KeyID()}, nil
 }
 
 func (d aesmd) InitQuote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID) (aesm.Initialized, error) {
-	return d.platform.InitQuote(ctx)
+	return d.backend.InitQuote(ctx)
 }
 
 func (d aesmd) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
-	return d.platform.QuoteSize(ctx)
+	return d.backend.QuoteSize(ctx)
 }
 
 func (d aesmd) Quote(ctx context.Context, _ aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
-	return d.platform.Quote(ctx, report, challenge)
+	return d.backend.Quote(ctx, report, challenge)
 }

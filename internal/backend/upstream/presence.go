@@ -10,52 +10,52 @@ import (
 	"github.com/confcom/confcom/aesm"
 )
 
-// patience is how long a request has to wait before its silence says something
-// of the daemon. One that has spent its time in the helper's queue, and comes
-// here with little left, does not.
-const patience = time.Second
+// minSilence is how long a request must have waited before a missing reply counts
+// against the daemon. A request that has spent its time in the helper's queue, and
+// arrives here with little left, does not count.
+const minSilence = time.Second
 
-// presence tells the log when the daemon falls silent and when it is back: a
-// line for each change, however many requests suffer.
+// presence logs when the daemon stops answering and when it answers again: one line
+// for each change, however many requests are affected.
 type presence struct {
 	log *slog.Logger
 
 	mu          sync.Mutex
-	answered    time.Time // when the daemon last replied to anybody
+	answered    time.Time // when the daemon last replied to any request
 	silentSince time.Time // zero while it replies
 }
 
-// note takes account of a request that was first tried at began.
-func (b *presence) note(began time.Time, err error) {
-	transport, isSilent := errors.AsType[*aesm.TransportError](err)
+// note records the result of a request that was first attempted at began.
+func (p *presence) note(began time.Time, err error) {
+	transport, ok := errors.AsType[*aesm.TransportError](err)
 	switch {
-	case !isSilent:
-		b.replied()
+	case !ok:
+		p.replied()
 	case errors.Is(err, context.Canceled):
-		// Who asked did not wait.
-	case errors.Is(err, context.DeadlineExceeded) && time.Since(began) < patience:
+		// The caller stopped waiting.
+	case errors.Is(err, context.DeadlineExceeded) && time.Since(began) < minSilence:
 	default:
-		b.silent(began, transport.Err)
+		p.silent(began, transport.Err)
 	}
 }
 
-func (b *presence) replied() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.answered = time.Now()
-	if !b.silentSince.IsZero() {
-		b.log.Info("upstream is back", "silent", b.answered.Sub(b.silentSince).Round(time.Millisecond))
-		b.silentSince = time.Time{}
+func (p *presence) replied() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answered = time.Now()
+	if !p.silentSince.IsZero() {
+		p.log.Info("upstream is back", "silent", p.answered.Sub(p.silentSince).Round(time.Millisecond))
+		p.silentSince = time.Time{}
 	}
 }
 
-func (b *presence) silent(began time.Time, why error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (p *presence) silent(began time.Time, cause error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	// A daemon that has replied to others meanwhile is slow, not silent.
-	if b.answered.After(began) || !b.silentSince.IsZero() {
+	if p.answered.After(began) || !p.silentSince.IsZero() {
 		return
 	}
-	b.silentSince = time.Now()
-	b.log.Warn("upstream does not answer", "error", why)
+	p.silentSince = time.Now()
+	p.log.Warn("upstream does not answer", "error", cause)
 }

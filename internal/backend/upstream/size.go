@@ -6,40 +6,41 @@ import (
 	"sync"
 )
 
-// sizeMemory remembers the length of quotes in bytes, and has one caller ask for
-// all when it does not know.
+// sizeCache holds the length of quotes in bytes. While it is unknown, one caller asks
+// the daemon on behalf of all.
 //
-// What it says may be out of date, since a daemon can restart between two
-// requests. That does no harm: a quote that needs more room is refused, and one
-// that needs less shows its length.
-type sizeMemory struct {
-	mu       sync.Mutex
-	size     int       // 0 is not known
-	question *question // on its way to the daemon, or nil
+// The cached length may be outdated, since a daemon can restart between two requests.
+// That does no harm: a quote that needs more room is refused, and one that needs less
+// shows its length.
+type sizeCache struct {
+	mu    sync.Mutex
+	size  int    // 0 if unknown
+	query *query // in progress, or nil
 }
 
-// question is one caller's, for whose answer others wait.
-type question struct {
+// query is a request for the size by one caller, whose result others wait for.
+type query struct {
 	done chan struct{} // closed when the fields below are set
 	size int
 	err  error
 }
 
-// get returns the length, and calls ask for it if nobody else does. Others share
-// the answer, also if it is a refusal. But if the one who asked got no answer in
-// its time, the next one asks. The error is that of ctx if it ends meanwhile.
-func (m *sizeMemory) get(ctx context.Context, ask func() (int, error)) (int, error) {
+// get returns the length. If it is unknown, get calls ask, unless another caller is
+// already asking: then it waits for that result and shares it, even if it is a
+// refusal. If the other caller got no reply in its time, the next one asks. The error
+// is that of ctx if it ends meanwhile.
+func (c *sizeCache) get(ctx context.Context, ask func() (int, error)) (int, error) {
 	for {
-		size, q, mine := m.look()
+		size, q, mine := c.lookup()
 		switch {
 		case size != 0:
 			return size, nil
 		case mine:
-			return m.settle(q, ask)
+			return c.run(q, ask)
 		}
 		select {
 		case <-q.done:
-			if !silent(q.err) {
+			if !unanswered(q.err) {
 				return q.size, q.err
 			}
 		case <-ctx.Done():
@@ -48,50 +49,49 @@ func (m *sizeMemory) get(ctx context.Context, ask func() (int, error)) (int, err
 	}
 }
 
-// look returns the length if it is known, and otherwise the question whose
-// answer will tell it. It is the caller's to ask if it is mine.
-func (m *sizeMemory) look() (size int, q *question, mine bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.size != 0 || m.question != nil {
-		return m.size, m.question, false
+// lookup returns the length if it is known, and otherwise the query in progress. If
+// there is none, it starts one, which is then the caller's to run.
+func (c *sizeCache) lookup() (size int, q *query, mine bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.size != 0 || c.query != nil {
+		return c.size, c.query, false
 	}
-	m.question = &question{done: make(chan struct{})}
-	return 0, m.question, true
+	c.query = &query{done: make(chan struct{})}
+	return 0, c.query, true
 }
 
-// settle asks the question and tells everybody. Nobody is left waiting, even if
-// ask panics.
-func (m *sizeMemory) settle(q *question, ask func() (int, error)) (int, error) {
+// run runs a query and publishes its result, even if ask panics.
+func (c *sizeCache) run(q *query, ask func() (int, error)) (int, error) {
 	defer func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.question = nil
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.query = nil
 		if q.err == nil {
-			m.size = q.size
+			c.size = q.size
 		}
 		close(q.done)
 	}()
-	q.err = errors.New("upstream: asking for the size of a quote has panicked")
+	q.err = errors.New("upstream: panic while asking for the size of a quote")
 	q.size, q.err = ask()
 	return q.size, q.err
 }
 
-// remember takes note of a length that the daemon has told.
-func (m *sizeMemory) remember(size int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.size = size
+// set stores a length that the daemon has returned.
+func (c *sizeCache) set(size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.size = size
 }
 
 // forget makes the next caller ask.
-func (m *sizeMemory) forget() { m.remember(0) }
+func (c *sizeCache) forget() { c.set(0) }
 
-// doubt forgets a length that has proved wrong, unless a newer one is known.
-func (m *sizeMemory) doubt(size int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.size == size {
-		m.size = 0
+// drop forgets a length that the daemon has refused, unless a newer one is known.
+func (c *sizeCache) drop(size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.size == size {
+		c.size = 0
 	}
 }

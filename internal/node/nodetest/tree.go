@@ -1,5 +1,5 @@
-// Package nodetest makes directory trees that look like machines, for tests of
-// what looks at one.
+// Package nodetest creates directory trees that look like machines, for tests of
+// programs that discover machines.
 package nodetest
 
 import (
@@ -13,17 +13,16 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-// Device is the content of a file that stands for a character device. To make a
-// real one takes privileges; a link to one that every machine has does not.
+// Device is the content of a file that stands for a character device: a link to a
+// device that every machine has, since creating a device needs privileges.
 const Device = "-> " + os.DevNull
 
-// Tree is what is in a directory tree: the content of each file by its path,
-// without a slash in front. "-> TARGET" stands for a symbolic link.
+// Tree maps the relative path of each file in a directory tree to its content.
+// "-> TARGET" stands for a symbolic link.
 type Tree map[string]string
 
-// Read reads a tree from an archive in the format txtar, and from its file "want"
-// what a test expects of it. In front of the files the archive says which machine
-// it is.
+// Read reads a tree from a txtar archive, and from the archive's file "want" what a
+// test expects of it. The comment of the archive describes the machine.
 func Read(t testing.TB, archive string) (tree Tree, want string) {
 	t.Helper()
 	read, err := txtar.ParseFile(archive)
@@ -31,7 +30,7 @@ func Read(t testing.TB, archive string) (tree Tree, want string) {
 		t.Fatal(err)
 	}
 	if len(read.Comment) == 0 {
-		t.Errorf("%s does not say which machine it is", archive)
+		t.Errorf("%s has no comment that describes the machine", archive)
 	}
 	tree = make(Tree)
 	for _, file := range read.Files {
@@ -42,7 +41,7 @@ func Read(t testing.TB, archive string) (tree Tree, want string) {
 	return tree, want
 }
 
-// Make makes the tree in a temporary directory, and returns the path of that.
+// Make creates the tree in a temporary directory and returns its path.
 func (tree Tree) Make(t testing.TB) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -52,8 +51,8 @@ func (tree Tree) Make(t testing.TB) (root string) {
 	return root
 }
 
-// Put makes one file, or the link that the content stands for, and the
-// directories above it.
+// Put creates one file, or the link that the content stands for, and its parent
+// directories.
 func Put(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

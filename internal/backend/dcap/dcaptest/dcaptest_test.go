@@ -12,6 +12,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/quote"
@@ -30,7 +31,7 @@ func verify(t testing.TB, data []byte) *quote.Quote {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
-	collateral, err := simulated.NewCollateral(at)
+	collateral, err := attesttest.NewCollateral(at)
 	if err != nil {
 		t.Fatal(err)
 	}

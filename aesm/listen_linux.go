@@ -1,0 +1,225 @@
+package aesm
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	socketMode    = 0o777
+	directoryMode = 0o755
+
+	// backlog bounds the connections that wait to be accepted, as far as the kernel
+	// allows: Intel's client waits forever to be connected.
+	backlog = 4096
+
+	// livenessTimeout bounds the attempt to connect to the daemon at the path. One
+	// that does not answer in time counts as running.
+	livenessTimeout = time.Second
+)
+
+// Listener listens on a unix socket file.
+type Listener struct {
+	socket *os.File
+	raw    syscall.RawConn // of socket
+	addr   *net.UnixAddr
+	file   fs.FileInfo // of the socket file, to recognize it
+	closed atomic.Bool
+}
+
+func newListener(path string, takeOver bool) (*Listener, error) {
+	l, err := listen(path, takeOver)
+	if err != nil {
+		return nil, fmt.Errorf("aesm: listen on %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func listen(path string, takeOver bool) (*Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, ErrPathTooLong
+	}
+	dir := filepath.Dir(path)
+	if err := ensureDirectory(dir); err != nil {
+		return nil, err
+	}
+	exists, err := inspect(path)
+	if err != nil && !(takeOver && errors.Is(err, ErrInUse)) {
+		return nil, err
+	}
+	name := path
+	if exists {
+		name = filepath.Join(dir, "."+rand.Text()[:6])
+		if len(name) > maxSocketPath {
+			return nil, ErrPathTooLong
+		}
+	}
+	socket, err := bind(name)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, ErrInUse // since inspect
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := &Listener{socket: socket, addr: &net.UnixAddr{Name: path, Net: "unix"}}
+	if l.raw, err = socket.SyscallConn(); err == nil {
+		l.file, err = publish(name, path)
+	}
+	if err != nil {
+		os.Remove(name)
+		socket.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// bind creates a listening socket at path.
+func bind(path string) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		err = os.NewSyscallError("bind", err)
+	} else if err = unix.Listen(fd, backlog); err != nil {
+		err = os.NewSyscallError("listen", err)
+		os.Remove(path)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func ensureDirectory(dir string) error {
+	err := os.Mkdir(dir, directoryMode)
+	switch {
+	case err == nil:
+		return os.Chmod(dir, directoryMode) // regardless of the umask
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s and the directory above it are missing: create them", dir)
+	}
+	return err
+}
+
+// inspect reports whether there is a socket at path. The error is ErrInUse if a
+// daemon answers on it, and ErrNotSocket if the file is not a socket.
+func inspect(path string) (exists bool, err error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case info.Mode().Type() != fs.ModeSocket:
+		return false, ErrNotSocket
+	}
+	conn, err := net.DialTimeout("unix", path, livenessTimeout)
+	switch {
+	case err == nil:
+		conn.Close()
+		return true, ErrInUse
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil // its owner has just removed it
+	}
+	return true, fmt.Errorf("%w (%v)", ErrInUse, err)
+}
+
+// publish sets the mode of a socket file and moves it to its final path.
+func publish(from, to string) (fs.FileInfo, error) {
+	if err := os.Chmod(from, socketMode); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(from, to); err != nil {
+		return nil, err
+	}
+	return os.Lstat(to)
+}
+
+// Addr returns the path of the socket.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// Accept waits for the next connection.
+func (l *Listener) Accept() (net.Conn, error) {
+	var fd uintptr
+	var errno syscall.Errno
+	accept := func(listener uintptr) bool {
+		for {
+			// Without a sockaddr: clients have no address.
+			fd, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+			if errno != unix.EINTR {
+				return errno != unix.EAGAIN
+			}
+		}
+	}
+	err := l.raw.Read(accept)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// A connection that is already there can be accepted without waiting.
+		accepted := false
+		if l.raw.Control(func(listener uintptr) { accepted = accept(listener) }) == nil && accepted {
+			err = nil
+		}
+	}
+	switch {
+	case err != nil && l.closed.Load():
+		err = net.ErrClosed
+	case err == nil && errno != 0:
+		err = errno
+	}
+	if err != nil {
+		return nil, &net.OpError{Op: "accept", Net: "unix", Addr: l.addr, Err: err}
+	}
+	return &unixConn{fd: int(fd), addr: l.addr}, nil
+}
+
+// SetDeadline bounds how long Accept waits; the zero time means no bound. After the
+// deadline, Accept still returns connections for which it need not wait.
+func (l *Listener) SetDeadline(t time.Time) error { return l.socket.SetReadDeadline(t) }
+
+// Current reports whether the path still leads to this listener, and not to one
+// that has taken over, or nowhere. It returns false for a closed listener.
+func (l *Listener) Current() bool {
+	// The inode of a closed socket may have been reused for another file.
+	if l.closed.Load() {
+		return false
+	}
+	info, err := os.Lstat(l.addr.Name)
+	return err == nil && os.SameFile(info, l.file)
+}
+
+// Withdraw removes the socket file, unless another daemon has put its own there.
+// New clients then find no daemon instead of one that is about to stop. Connections
+// that were made before can still be accepted.
+func (l *Listener) Withdraw() error {
+	if l.Current() {
+		return os.Remove(l.addr.Name)
+	}
+	return nil
+}
+
+// Close withdraws the socket and stops listening. Connections that were not accepted
+// are lost.
+func (l *Listener) Close() error {
+	withdrawn := l.Withdraw()
+	l.closed.Store(true)
+	closed := l.socket.Close()
+	if errors.Is(closed, os.ErrClosed) {
+		closed = net.ErrClosed
+	}
+	return errors.Join(withdrawn, closed)
+}

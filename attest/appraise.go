@@ -1,0 +1,177 @@
+package attest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+)
+
+// appraiseTCB checks the TCB status, its advisories and the evaluation data number, or
+// reports the error with which the status could not be determined.
+func (p Policy) appraiseTCB(t tcb, err error) []Check {
+	var checks []Check
+	if err != nil {
+		checks = append(checks, newCheck(CheckTCBStatus, "", err))
+	} else {
+		checks = append(checks, p.appraiseStatus(t), p.appraiseAdvisories(t))
+	}
+	if p.MinEvaluationDataNumber != 0 {
+		checks = append(checks, p.appraiseEvaluation(t.evaluationDataNumber))
+	}
+	return checks
+}
+
+func (p Policy) appraiseStatus(t tcb) Check {
+	detail := string(t.status)
+	switch {
+	case t.status == UpToDate:
+	case slices.Contains(p.Statuses, t.status):
+		detail += ", accepted by the policy"
+	default:
+		return newCheck(CheckTCBStatus, "", fmt.Errorf("%s, which the policy does not accept", t.status))
+	}
+	return newCheck(CheckTCBStatus, detail+"; as of "+t.date.UTC().Format(time.DateOnly), nil)
+}
+
+// appraiseAdvisories checks the advisories of a platform that is not up to date.
+func (p Policy) appraiseAdvisories(t tcb) Check {
+	if p.Advisories != nil && t.status != UpToDate {
+		for _, a := range t.advisories {
+			if !slices.Contains(p.Advisories, a) {
+				return newCheck(CheckAdvisories, "", fmt.Errorf("%s applies to this platform, and the policy does not accept it", a))
+			}
+		}
+	}
+	if len(t.advisories) == 0 {
+		return newCheck(CheckAdvisories, "none", nil)
+	}
+	return newCheck(CheckAdvisories, strings.Join(t.advisories, ", "), nil)
+}
+
+func (p Policy) appraiseEvaluation(number int) Check {
+	var err error
+	if number < p.MinEvaluationDataNumber {
+		err = fmt.Errorf("the collateral has %d, want at least %d", number, p.MinEvaluationDataNumber)
+	}
+	return newCheck(CheckEvaluationDataNumber, fmt.Sprint(number), err)
+}
+
+// appraiseAge checks how long ago TCB info, QE identity and PCK CRL were issued.
+func (p Policy) appraiseAge(k *checkedCollateral, at time.Time) Check {
+	parts := k.signedPeriods()
+	if k.pckCRL != nil {
+		parts = append(parts, crlPeriod("the PCK CRL", k.pckCRL))
+	}
+	var oldest time.Duration
+	var err error
+	for _, part := range parts {
+		age := at.Sub(part.from)
+		if oldest = max(oldest, age); age > p.MaxCollateralAge && err == nil {
+			err = fmt.Errorf("%s was issued %s ago, on %s; the policy accepts %s", part.what, days(age), part.from.UTC().Format(time.RFC3339), days(p.MaxCollateralAge))
+		}
+	}
+	return newCheck(CheckCollateralAge, days(oldest), err)
+}
+
+// days returns a duration for people.
+func days(d time.Duration) string {
+	if d < 48*time.Hour {
+		return d.Round(time.Minute).String()
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+func (p Policy) appraiseDebugMode(q *quote.Quote) Check {
+	const debug = "DEBUG: a debugger can read and change everything in it"
+	switch on := q.Enclave != nil && q.Enclave.Attributes.Debug() || q.TD != nil && q.TD.TDAttributes.Debug(); {
+	case !on:
+		return newCheck(CheckDebugMode, "off: a debugger cannot read it", nil)
+	case p.AllowDebug:
+		return newCheck(CheckDebugMode, debug+"; accepted by the policy", nil)
+	}
+	return newCheck(CheckDebugMode, "", errors.New(debug))
+}
+
+// appraisePlatform checks what the policy requires of the platform.
+func (p Policy) appraisePlatform(platform *Platform) (checks []Check) {
+	if len(p.PlatformInstances) > 0 {
+		var err error
+		switch {
+		case len(platform.InstanceID) == 0:
+			err = errors.New("the PCK certificate has no platform instance ID: it is issued by a Processor CA")
+		case !slices.ContainsFunc(p.PlatformInstances, func(id quote.HexBytes) bool { return bytes.Equal(id, platform.InstanceID) }):
+			err = fmt.Errorf("%s, which the policy does not accept", platform.InstanceID)
+		}
+		checks = append(checks, newCheck(CheckPlatformInstance, platform.InstanceID.String(), err))
+	}
+	for _, c := range []struct {
+		refuse bool
+		name   CheckName
+		is     *bool
+	}{
+		{p.RefuseDynamicPlatform, CheckDynamicPlatform, platform.DynamicPlatform},
+		{p.RefuseCachedKeys, CheckCachedKeys, platform.CachedKeys},
+		{p.RefuseSMT, CheckSMT, platform.SMTEnabled},
+	} {
+		if !c.refuse {
+			continue
+		}
+		var err error
+		if c.is != nil && *c.is {
+			err = errors.New("yes, which the policy does not accept")
+		}
+		checks = append(checks, newCheck(c.name, "no, or not in the PCK certificate", err))
+	}
+	return checks
+}
+
+// appraiseEnclave checks what the policy requires of the enclave's identity.
+func (p Policy) appraiseEnclave(e *sgx.ReportBody) (checks []Check, unchecked []Unchecked) {
+	if len(p.MREnclaves) > 0 {
+		checks = append(checks, newCheck(CheckMREnclave, e.MREnclave.String(), oneOf(e.MREnclave, p.MREnclaves)))
+	}
+	if len(p.MRSigners) > 0 {
+		checks = append(checks, newCheck(CheckMRSigner, e.MRSigner.String(), oneOf(e.MRSigner, p.MRSigners)))
+	}
+	if p.ISVProdID != nil {
+		var err error
+		if e.ISVProdID != *p.ISVProdID {
+			err = fmt.Errorf("product %d, want %d", e.ISVProdID, *p.ISVProdID)
+		}
+		checks = append(checks, newCheck(CheckProduct, fmt.Sprint(e.ISVProdID), err))
+	}
+	if p.MinISVSVN > 0 {
+		var err error
+		if e.ISVSVN < p.MinISVSVN {
+			err = fmt.Errorf("security version %d, want at least %d", e.ISVSVN, p.MinISVSVN)
+		}
+		checks = append(checks, newCheck(CheckSecurityVersion, fmt.Sprint(e.ISVSVN), err))
+	}
+	if len(p.MREnclaves) == 0 && len(p.MRSigners) == 0 {
+		unchecked = append(unchecked, UncheckedEnclave)
+	}
+	return checks, unchecked
+}
+
+func oneOf(m sgx.Measurement, accepted []sgx.Measurement) error {
+	if slices.Contains(accepted, m) {
+		return nil
+	}
+	return fmt.Errorf("%s, which the policy does not accept", m)
+}
+
+func (p Policy) appraiseReportData(data sgx.ReportData) Check {
+	var want sgx.ReportData
+	copy(want[:], p.ReportData)
+	var err error
+	if data != want {
+		err = fmt.Errorf("%s, want %s", data, want)
+	}
+	return newCheck(CheckReportData, data.String(), err)
+}

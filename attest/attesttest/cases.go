@@ -1,0 +1,275 @@
+package attesttest
+
+import (
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+)
+
+// Cases returns all cases. Those whose name starts with "valid" have nothing wrong: a
+// verifier must accept them. The numbers in the comments are classes of bugs that verifiers
+// have had.
+func Cases() []Case {
+	cases := slices.Concat(quotingEnclaveCases(), revocationCases(), tcbCases(), validityCases(),
+		collateralCases(), rootCases(), policyCases(), quoteCases())
+	for i := range cases {
+		if cases[i].At.IsZero() {
+			cases[i].At = Today()
+		}
+	}
+	return cases
+}
+
+// failed returns the checks that must fail.
+func failed(names ...attest.CheckName) []attest.CheckName { return names }
+
+// quotingEnclaveCases are about versions of quotes, and quoting enclaves.
+func quotingEnclaveCases() []Case {
+	return []Case{
+		// Versions of quotes.
+		{Name: "valid"},
+		{Name: "valid, version 4", prepare: func(i *Issuer) { i.Version = quote.Version4 }},
+		{Name: "valid, version 5", prepare: func(i *Issuer) { i.Version = quote.Version5 }},
+		{Name: "version 4 with version 3 in the header", prepare: func(i *Issuer) { i.Version = quote.Version4 },
+			tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Header.Version = quote.Version3 }, Failed: failed(attest.CheckQuoteSignature)},
+
+		// 1: a verifier that does not check the identity of the QE.
+		{Name: "another enclave certifies the attestation key", prepare: func(i *Issuer) { i.QE.MRSigner = sgx.Measurement{1} },
+			Failed: failed(attest.CheckQuotingEnclave), Detail: "it is not the quoting enclave"},
+		{Name: "another product of the QE's signer certifies the attestation key", prepare: func(i *Issuer) { i.QE.ISVProdID = 2 }, Failed: failed(attest.CheckQuotingEnclave), Detail: "product 2"},
+		{Name: "QE in debug mode", prepare: func(i *Issuer) { i.QE.Attributes.Flags |= sgx.FlagDebug }, Failed: failed(attest.CheckQuotingEnclave), Detail: "attributes"},
+		{Name: "QE with MISCSELECT", prepare: func(i *Issuer) { i.QE.MiscSelect = 1 }, Failed: failed(attest.CheckQuotingEnclave), Detail: "MISCSELECT 0x1"},
+		{Name: "valid, QE in 32-bit mode", prepare: func(i *Issuer) { i.QE.Attributes.Flags &^= sgx.FlagMode64Bit }},
+		{Name: "identity of another enclave", prepare: func(i *Issuer) { i.QEIdentity.ID = "QVE" }, Failed: failed(attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus), Detail: `id is "QVE"`},
+	}
+}
+
+// revocationCases are about CRLs and revocation.
+func revocationCases() []Case {
+	today := Today()
+	return []Case{
+		// 2: one that does not check CRLs.
+		{Name: "CRLs swapped", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.RootCRL, c.PCKCRL = c.PCKCRL, c.RootCRL },
+			Failed: failed(attest.CheckRootCRL, attest.CheckPCKCRL, attest.CheckRevocation), Detail: `the issuer is "SIMULATED (NOT INTEL) SGX PCK Processor CA"`},
+		{Name: "PCK CRL is garbage", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = []byte("garbage") }, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation)},
+		{Name: "PCK CRL with a damaged signature", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL[len(c.PCKCRL)-1] ^= 1 }, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation), Detail: "signature verification failed"},
+		{Name: "PCK CRL followed by a byte", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = append(c.PCKCRL, 0) }, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation)},
+		{Name: "PCK CRL of another CA with the same name", prepare: func(i *Issuer) { i.PCKCRL.ExtraExtensions = nil },
+			forge: func(_ *Issuer, _ *quote.Quote, c *attest.Collateral) error {
+				own, err := forged(func(i *Issuer) { i.PCKCA.Key = i.forger })
+				c.PCKCRL = own.PCKCRL
+				return err
+			}, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation), Detail: "signature verification failed"},
+		{Name: "PCK CRL is a delta CRL", prepare: func(i *Issuer) {
+			i.PCKCRL.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}}
+		}, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation), Detail: "unknown critical extension"},
+		{Name: "expired PCK CRL", prepare: func(i *Issuer) {
+			i.PCKCRL.NextUpdate = today.Add(-time.Hour)
+			i.PCKCRL.ThisUpdate = day(2026, 5, 1)
+		},
+			Failed: failed(attest.CheckCollateralValid), Detail: "the PCK CRL"},
+		{Name: "expired root CRL", prepare: func(i *Issuer) {
+			i.RootCRL.NextUpdate = today.Add(-time.Hour)
+			i.RootCRL.ThisUpdate = day(2025, 5, 1)
+		},
+			Failed: failed(attest.CheckCollateralValid), Detail: "the root CRL"},
+		{Name: "PCK CRL from the future", prepare: func(i *Issuer) { i.PCKCRL.ThisUpdate = today.Add(25 * time.Hour) }, Failed: failed(attest.CheckCollateralValid), Detail: "the PCK CRL"},
+
+		// 3 and 9: one that checks revocation against the wrong CRL, or not at all.
+		{Name: "revoked PCK certificate", prepare: func(i *Issuer) { revoke(i.PCKCRL, i.PCK) }, Failed: failed(attest.CheckRevocation), Detail: "SGX PCK Certificate"},
+		{Name: "revoked PCK CA", prepare: func(i *Issuer) { revoke(i.RootCRL, i.PCKCA) }, Failed: failed(attest.CheckRevocation), Detail: "SGX PCK Processor CA"},
+		{Name: "revoked TCB signing certificate", prepare: func(i *Issuer) { revoke(i.RootCRL, i.TCBSigner) }, Failed: failed(attest.CheckRevocation), Detail: "SGX TCB Signing"},
+		{Name: "valid, another PCK certificate is revoked", prepare: func(i *Issuer) { revoke(i.PCKCRL, i.TCBSigner) }},
+	}
+}
+
+// tcbCases are about TCB levels and statuses.
+func tcbCases() []Case {
+	return []Case{
+		// 4: one that compares security versions for equality.
+		{Name: "valid, platform newer than all levels", prepare: func(i *Issuer) { i.Extension.Components[3]++; i.Extension.PCESVN++ }},
+		{Name: "platform out of date", prepare: func(i *Issuer) { i.Extension.Components[0]-- }, Failed: failed(attest.CheckTCBStatus), Detail: "OutOfDate, which the policy does not accept"},
+		{Name: "platform out of date in one component, newer in another", prepare: func(i *Issuer) { i.Extension.Components[0]--; i.Extension.Components[5]++ }, Failed: failed(attest.CheckTCBStatus), Detail: "OutOfDate"},
+		{Name: "PCE older than all levels", prepare: func(i *Issuer) { i.Extension.PCESVN-- }, Failed: failed(attest.CheckTCBStatus), Detail: "reaches no TCB level"},
+		{Name: "platform older than all levels", prepare: func(i *Issuer) { i.Extension.Components[1] = 0 }, Failed: failed(attest.CheckTCBStatus), Detail: "reaches no TCB level"},
+		{Name: "QE out of date", prepare: func(i *Issuer) { i.QE.ISVSVN-- }, Failed: failed(attest.CheckTCBStatus), Detail: "OutOfDate"},
+		{Name: "QE older than all levels", prepare: func(i *Issuer) { i.QE.ISVSVN = 1 }, Failed: failed(attest.CheckTCBStatus), Detail: "lower than all"},
+		{Name: "valid, TCB levels in another order", prepare: func(i *Issuer) {
+			l := i.TCBInfo.TCBLevels
+			l[0], l[1] = l[1], l[0]
+		}},
+		{Name: "TCB level twice", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels = append(i.TCBInfo.TCBLevels, i.TCBInfo.TCBLevels[0]) },
+			Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "the same TCB level twice"},
+		{Name: "no TCB levels", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels = nil }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "no TCB levels"},
+
+		// 5: one that loses a status on the way.
+		{Name: "valid, out of date and accepted", prepare: func(i *Issuer) { i.Extension.Components[0]-- }, Policy: attest.Policy{Statuses: []attest.TCBStatus{attest.OutOfDate}}},
+		{Name: "out of date and accepted, but not its advisory", prepare: func(i *Issuer) { i.Extension.Components[0]-- },
+			Policy: attest.Policy{Statuses: []attest.TCBStatus{attest.OutOfDate}, Advisories: []string{}}, Failed: failed(attest.CheckAdvisories), Detail: "SIMULATED-SA-00001"},
+		{Name: "revoked TCB level", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels[0].TCBStatus = "Revoked" }, Failed: failed(attest.CheckTCBStatus), Detail: "Revoked"},
+		{Name: "revoked QE level", prepare: func(i *Issuer) { i.QEIdentity.TCBLevels[0].TCBStatus = "Revoked" }, Failed: failed(attest.CheckTCBStatus), Detail: "Revoked"},
+		{Name: "unknown TCB status", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels[0].TCBStatus = "Fine" }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: `unknown TCB status "Fine"`},
+		{Name: "TCB level without a status", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels[0].TCBStatus = "" }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus)},
+	}
+}
+
+// validityCases are about dates.
+func validityCases() []Case {
+	today := Today()
+	return []Case{
+		// 6: one that does not check dates.
+		{Name: "expired TCB info", prepare: func(i *Issuer) { i.TCBInfo.NextUpdate = today.Add(-time.Second) }, Failed: failed(attest.CheckCollateralValid), Detail: "the TCB info is valid from"},
+		{Name: "expired QE identity", prepare: func(i *Issuer) { i.QEIdentity.NextUpdate = today.Add(-time.Second) }, Failed: failed(attest.CheckCollateralValid), Detail: "the QE identity is valid from"},
+		{Name: "TCB info from the future", prepare: func(i *Issuer) { i.TCBInfo.IssueDate = today.Add(25 * time.Hour) }, Failed: failed(attest.CheckCollateralValid), Detail: "the TCB info"},
+		{Name: "valid, issued by a clock that is ahead", prepare: func(i *Issuer) { i.TCBInfo.IssueDate = today.Add(23 * time.Hour) }},
+		{Name: "expired PCK certificate", prepare: func(i *Issuer) { i.PCK.Template.NotAfter = day(2026, 5, 31) }, Failed: failed(attest.CheckCertificatesValid)},
+		{Name: "PCK certificate from the future", prepare: func(i *Issuer) { i.PCK.Template.NotBefore = day(2026, 6, 2) }, Failed: failed(attest.CheckCertificatesValid)},
+		{Name: "expired PCK CA", prepare: func(i *Issuer) { i.PCKCA.Template.NotAfter = day(2026, 5, 31) }, Failed: failed(attest.CheckCertificatesValid)},
+		{Name: "expired TCB signing certificate", prepare: func(i *Issuer) { i.TCBSigner.Template.NotAfter = day(2026, 5, 31) }, Failed: failed(attest.CheckCollateralValid), Detail: "SGX TCB Signing"},
+		{Name: "everything expired", At: day(2060, 1, 1), Failed: failed(attest.CheckCertificatesValid, attest.CheckCollateralValid)},
+	}
+}
+
+// collateralCases are about the content of collateral, and who signed it.
+func collateralCases() []Case {
+	return []Case{
+		// 8: one that does not check who signed collateral.
+		{Name: "TCB info without a signature", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.TCBInfoSignature = quote.Signature{} },
+			Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "signature verification failed"},
+		{Name: "modified TCB info", tamper: func(_ *quote.Quote, c *attest.Collateral) {
+			c.TCBInfo = strings.Replace(c.TCBInfo, "OutOfDate", "UpToDate", 1)
+		},
+			Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "signature verification failed"},
+		{Name: "modified QE identity", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.QEIdentity += " " }, Failed: failed(attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus), Detail: "signature verification failed"},
+		{Name: "TCB info signed by a forger", forge: func(_ *Issuer, _ *quote.Quote, c *attest.Collateral) error {
+			own, err := selfIssued()
+			c.TCBInfo, c.TCBInfoSignature, c.TCBInfoIssuerChain = own.TCBInfo, own.TCBInfoSignature, own.TCBInfoIssuerChain
+			return err
+		}, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "is not signed by"},
+		{Name: "all collateral signed by a forger", forge: func(_ *Issuer, _ *quote.Quote, c *attest.Collateral) error {
+			own, err := selfIssued()
+			own.QEIdentityIssuerChain = own.TCBInfoIssuerChain
+			*c = *own
+			return err
+		}, Failed: failed(attest.CheckTCBInfo, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus), Detail: "is not signed by"},
+		{Name: "TCB info signed under another root", forge: func(_ *Issuer, _ *quote.Quote, c *attest.Collateral) error {
+			own, err := forged(func(i *Issuer) { i.Root.Key = i.forger })
+			c.TCBInfo, c.TCBInfoSignature, c.TCBInfoIssuerChain = own.TCBInfo, own.TCBInfoSignature, own.TCBInfoIssuerChain
+			return err
+		}, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "which is not the root"},
+		{Name: "collateral signed by a PCK certificate", prepare: func(i *Issuer) { i.TCBSigner.Template.Subject.CommonName = "SGX PCK Certificate" },
+			Failed: failed(attest.CheckTCBInfo, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus), Detail: "is not a TCB signing certificate"},
+		{Name: "collateral signed by a CA", prepare: func(i *Issuer) { i.TCBSigner.Template.IsCA = true },
+			Failed: failed(attest.CheckTCBInfo, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus), Detail: "is not a TCB signing certificate"},
+		{Name: "TCB info without an issuer chain", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.TCBInfoIssuerChain = "nobody" }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "certificate 1: not complete PEM"},
+		{Name: "valid, TCB info with white space", forge: func(i *Issuer, _ *quote.Quote, c *attest.Collateral) (err error) {
+			c.TCBInfo = strings.ReplaceAll(c.TCBInfo, ",", ",\n  ")
+			c.TCBInfoSignature, err = i.TCBSigner.Sign([]byte(c.TCBInfo))
+			return err
+		}},
+
+		// 10: one that accepts collateral of another TCB evaluation or of an unknown kind.
+		{Name: "evaluation data number too low", Policy: attest.Policy{MinEvaluationDataNumber: 18}, Failed: failed(attest.CheckEvaluationDataNumber), Detail: "17, want at least 18"},
+		{Name: "evaluation data number of the QE identity too low", prepare: func(i *Issuer) { i.QEIdentity.TCBEvaluationDataNumber = 16 },
+			Policy: attest.Policy{MinEvaluationDataNumber: 17}, Failed: failed(attest.CheckEvaluationDataNumber), Detail: "16"},
+		{Name: "TCB info of an obsolete version", prepare: func(i *Issuer) { i.TCBInfo.Version = 2 }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "version is 2"},
+		{Name: "TCB info for TDX", prepare: func(i *Issuer) { i.TCBInfo.ID = "TDX" }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: `id is "TDX"`},
+		{Name: "TCB levels of an unknown type", prepare: func(i *Issuer) { i.TCBInfo.TCBType = 1 }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "tcbType"},
+
+		// 12: one that accepts collateral of another platform.
+		{Name: "TCB info of another FMSPC", prepare: func(i *Issuer) { i.TCBInfo.FMSPC = "00906ED50000" }, Failed: failed(attest.CheckTCBStatus), Detail: "00906ED50000"},
+		{Name: "TCB info of another PCE", prepare: func(i *Issuer) { i.TCBInfo.PCEID = "0001" }, Failed: failed(attest.CheckTCBStatus), Detail: "0001"},
+		{Name: "valid, FMSPC in lower case", prepare: func(i *Issuer) { i.TCBInfo.FMSPC = strings.ToLower(i.TCBInfo.FMSPC) }},
+	}
+}
+
+// rootCases are about roots and CAs.
+func rootCases() []Case {
+	return []Case{
+		// 13: one that identifies a root by its name.
+		{Name: "another root with the same name", prepare: func(i *Issuer) { i.Root.Key = i.forger }, Failed: failed(attest.CheckTrustedRoot), Detail: "whose key is not that of a trusted root"},
+		{Name: "another PCK CA with the same name", prepare: func(i *Issuer) { i.PCKCA.Key = i.forger },
+			forge: func(_ *Issuer, _ *quote.Quote, c *attest.Collateral) error {
+				genuine, err := forged(func(*Issuer) {})
+				*c = *genuine
+				return err
+			},
+			Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation), Detail: "signature verification failed"},
+	}
+}
+
+// policyCases are about appraisal policies.
+func policyCases() []Case {
+	today := Today()
+	return []Case{
+		// 14 and 15: one that does not ask what only the caller knows.
+		{Name: "enclave in debug mode", Enclave: sgx.ReportBody{Attributes: sgx.Attributes{Flags: sgx.FlagDebug}}, Failed: failed(attest.CheckDebugMode), Detail: "DEBUG"},
+		{Name: "valid, enclave in debug mode and accepted", Enclave: sgx.ReportBody{Attributes: sgx.Attributes{Flags: sgx.FlagDebug}}, Policy: attest.Policy{AllowDebug: true}},
+		{Name: "another nonce", Enclave: sgx.ReportBody{ReportData: sgx.ReportData{1, 2}}, Policy: attest.Policy{ReportData: []byte{1, 3}}, Failed: failed(attest.CheckReportData)},
+		{Name: "more report data than the nonce", Enclave: sgx.ReportBody{ReportData: sgx.ReportData{1, 2}}, Policy: attest.Policy{ReportData: []byte{1}}, Failed: failed(attest.CheckReportData)},
+		{Name: "valid, the expected nonce", Enclave: sgx.ReportBody{ReportData: sgx.ReportData{1, 2}}, Policy: attest.Policy{ReportData: []byte{1, 2}}},
+
+		// 16: one that accepts old collateral, which an attacker replays.
+		{Name: "collateral valid but too old", Policy: attest.Policy{MaxCollateralAge: 24 * time.Hour}, At: today.AddDate(0, 0, 2), Failed: failed(attest.CheckCollateralAge), Detail: "2 days ago"},
+		{Name: "valid, collateral recent enough", Policy: attest.Policy{MaxCollateralAge: 72 * time.Hour}, At: today.AddDate(0, 0, 2)},
+		{Name: "valid, collateral expired and accepted", prepare: func(i *Issuer) { i.TCBInfo.NextUpdate = today; i.QEIdentity.NextUpdate = today },
+			Policy: attest.Policy{MaxCollateralAge: 72 * time.Hour, AcceptExpired: true}, At: today.AddDate(0, 0, 2)},
+		{Name: "collateral expired and accepted, but too old", prepare: func(i *Issuer) { i.TCBInfo.NextUpdate = today },
+			Policy: attest.Policy{MaxCollateralAge: 24 * time.Hour, AcceptExpired: true}, At: today.AddDate(0, 0, 2), Failed: failed(attest.CheckCollateralAge)},
+		{Name: "expired CRL although expired collateral is accepted", prepare: func(i *Issuer) { i.PCKCRL.NextUpdate = today.Add(time.Hour) },
+			Policy: attest.Policy{MaxCollateralAge: 72 * time.Hour, AcceptExpired: true}, At: today.AddDate(0, 0, 2), Failed: failed(attest.CheckCollateralValid), Detail: "the PCK CRL"},
+
+		// 17: one that cannot restrict the platforms.
+		{Name: "another platform instance", prepare: func(i *Issuer) { i.Extension.InstanceID = make([]byte, 16) },
+			Policy: attest.Policy{PlatformInstances: []quote.HexBytes{{1}}}, Failed: failed(attest.CheckPlatformInstance)},
+		{Name: "valid, an accepted platform instance", prepare: func(i *Issuer) { i.Extension.InstanceID = make([]byte, 16) },
+			Policy: attest.Policy{PlatformInstances: []quote.HexBytes{make([]byte, 16)}}},
+		{Name: "platform without an instance ID", Policy: attest.Policy{PlatformInstances: []quote.HexBytes{make([]byte, 16)}}, Failed: failed(attest.CheckPlatformInstance), Detail: "no platform instance ID"},
+		{Name: "SMT refused", prepare: func(i *Issuer) { i.Extension.InstanceID, i.Extension.SMT = make([]byte, 16), true },
+			Policy: attest.Policy{RefuseSMT: true}, Failed: failed(attest.CheckSMT)},
+		{Name: "dynamic platform and cached keys refused", prepare: func(i *Issuer) { i.Extension.InstanceID = make([]byte, 16) },
+			Policy: attest.Policy{RefuseSMT: true, RefuseCachedKeys: true, RefuseDynamicPlatform: true}, Failed: failed(attest.CheckDynamicPlatform, attest.CheckCachedKeys)},
+
+		// Identity of the enclave.
+		{Name: "another MRENCLAVE", Enclave: sgx.ReportBody{MREnclave: sgx.Measurement{1}}, Policy: attest.Policy{MREnclaves: []sgx.Measurement{{2}}}, Failed: failed(attest.CheckMREnclave)},
+		{Name: "valid, one of two MRENCLAVEs", Enclave: sgx.ReportBody{MREnclave: sgx.Measurement{1}}, Policy: attest.Policy{MREnclaves: []sgx.Measurement{{2}, {1}}}},
+		{Name: "another MRSIGNER", Enclave: sgx.ReportBody{MRSigner: sgx.Measurement{1}}, Policy: attest.Policy{MRSigners: []sgx.Measurement{{2}}}, Failed: failed(attest.CheckMRSigner)},
+		{Name: "another product with too low a security version", Enclave: sgx.ReportBody{ISVProdID: 1, ISVSVN: 1},
+			Policy: attest.Policy{MRSigners: []sgx.Measurement{{}}, ISVProdID: new(uint16), MinISVSVN: 2}, Failed: failed(attest.CheckProduct, attest.CheckSecurityVersion)},
+	}
+}
+
+// quoteCases are about modified quotes and invalid numbers.
+func quoteCases() []Case {
+	return []Case{
+		// 18: one that accepts numbers that are not signatures, and points that are not keys.
+		{Name: "quote signature is zero", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Signature.Signature = quote.Signature{} }, Failed: failed(attest.CheckQuoteSignature)},
+		{Name: "s of the quote signature is zero", tamper: func(q *quote.Quote, _ *attest.Collateral) { clear(q.Signature.Signature[32:]) }, Failed: failed(attest.CheckQuoteSignature)},
+		{Name: "r of the quote signature is zero", tamper: func(q *quote.Quote, _ *attest.Collateral) { clear(q.Signature.Signature[:32]) }, Failed: failed(attest.CheckQuoteSignature)},
+		{Name: "r of the quote signature exceeds the group order", tamper: func(q *quote.Quote, _ *attest.Collateral) {
+			for i := range 32 {
+				q.Signature.Signature[i] = 0xff
+			}
+		}, Failed: failed(attest.CheckQuoteSignature)},
+		{Name: "QE report signature is zero", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Signature.QEReportSignature = quote.Signature{} }, Failed: failed(attest.CheckQEReport)},
+		{Name: "attestation key off the curve", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Signature.AttestationKey[63] ^= 1 }, Failed: failed(attest.CheckKeyBinding, attest.CheckQuoteSignature)},
+		{Name: "attestation key is zero", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Signature.AttestationKey = quote.PublicKey{} }, Failed: failed(attest.CheckKeyBinding, attest.CheckQuoteSignature)},
+
+		// Each part of a quote.
+		{Name: "modified MRENCLAVE", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Enclave.MREnclave[0] ^= 1 }, Failed: failed(attest.CheckQuoteSignature)},
+		{Name: "modified header", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Header.QESVN++ }, Failed: failed(attest.CheckQuoteSignature)},
+		{Name: "modified QE report", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Signature.QEReport.ISVSVN++ }, Failed: failed(attest.CheckQEReport)},
+		{Name: "modified QE authentication data", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Signature.QEAuthData[0] ^= 1 }, Failed: failed(attest.CheckKeyBinding)},
+		{Name: "modified tail of the QE's report data", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Signature.QEReport.ReportData[63] = 1 },
+			Failed: failed(attest.CheckQEReport, attest.CheckKeyBinding)},
+		{Name: "another QE vendor", tamper: func(q *quote.Quote, _ *attest.Collateral) { q.Header.VendorID[0]++ }, Failed: failed(attest.CheckQuoteSignature, attest.CheckQEVendor)},
+		{Name: "certificates in another order", forge: reorder(0, 2, 1), Failed: failed(attest.CheckTrustedRoot, attest.CheckPCKChain, attest.CheckRootCRL, attest.CheckPCKCRL, attest.CheckTCBInfo, attest.CheckQEIdentity, attest.CheckRevocation, attest.CheckQuotingEnclave, attest.CheckTCBStatus)},
+		{Name: "CA certificate as PCK certificate", forge: reorder(1, 1, 2), Failed: failed(attest.CheckPCKChain, attest.CheckPlatform, attest.CheckQEReport, attest.CheckTCBStatus)},
+	}
+}

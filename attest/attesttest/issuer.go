@@ -1,0 +1,225 @@
+package attesttest
+
+import (
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/sgx/simulation"
+)
+
+// Issuer is a fake Intel and a platform: the templates, keys and contents of everything that is
+// issued. Change its fields to issue something else, for example invalid evidence, and then
+// call Quote and Collateral. It is not safe for concurrent use.
+type Issuer struct {
+	Root      Authority
+	PCKCA     Authority // issues PCK certificates: the Processor CA, or see UsePlatformCA
+	TCBSigner Authority // signs TCB info and QE identity
+	PCK       Authority // of the platform; Quote adds Extension to its template
+	Extension PCKExtension
+
+	RootCRL, PCKCRL *x509.RevocationList
+	TCBInfo         TCBInfo
+	QEIdentity      EnclaveIdentity
+
+	// QE is the report body of the quoting enclave. Quote adds the report data that binds the
+	// attestation key.
+	QE             sgx.ReportBody
+	AttestationKey *ecdsa.PrivateKey
+	// Version is the version of quotes: 3, as of all SGX platforms so far, 4 or 5.
+	Version quote.Version
+
+	platform string
+	forger   *ecdsa.PrivateKey // of nobody whom a verifier trusts
+}
+
+// NewIssuer returns the issuer of a platform as of the day of now (UTC). All platforms have the
+// same authorities and collateral; the keys of a platform depend on its name. The same
+// arguments give the same keys and bytes, now and in the future.
+func NewIssuer(platform string, now time.Time) (*Issuer, error) {
+	issued := now.UTC().Truncate(24 * time.Hour)
+	crl := func(valid time.Duration) *x509.RevocationList {
+		return &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: issued, NextUpdate: issued.Add(valid)}
+	}
+	i := &Issuer{
+		Extension: PCKExtension{
+			PPID: derive(16, "PPID of "+platform), Components: tcbComponents(), PCESVN: pceSVN, PCEID: []byte(pceID), FMSPC: []byte(fmspc),
+		},
+		RootCRL: crl(rootCRLValidity), PCKCRL: crl(collateralValidity),
+		TCBInfo: newTCBInfo(issued), QEIdentity: newQEIdentity(issued),
+		QE: quotingEnclave(), Version: quote.Version3, platform: platform,
+	}
+	for _, a := range []struct {
+		into        *Authority
+		name, owner string
+		usage       x509.KeyUsage
+		pathLength  int
+	}{
+		{&i.Root, rootName, "key of " + rootName, caUsage, 1},
+		{&i.PCKCA, processorName, "key of " + processorName, caUsage, 0},
+		{&i.TCBSigner, tcbName, "key of " + tcbName, signerUsage, noCA},
+		{&i.PCK, pckName, "PCK of " + platform, signerUsage, noCA},
+	} {
+		var err error
+		if *a.into, err = newAuthority(a.name, a.owner, a.usage, a.pathLength); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if i.forger, err = deriveKey("key of a forger"); err != nil {
+		return nil, err
+	}
+	i.AttestationKey, err = deriveKey("attestation key of " + platform)
+	return i, err
+}
+
+const (
+	caUsage     = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	signerUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment
+)
+
+// UsePlatformCA makes the platform one with several processor packages: the Platform CA
+// issues its PCK certificate, which has a platform instance ID.
+func (i *Issuer) UsePlatformCA() (err error) {
+	i.PCKCA, err = newAuthority(platformName, "key of "+platformName, caUsage, 0)
+	i.Extension.InstanceID = derive(16, "platform instance of "+i.platform)
+	return err
+}
+
+// Collateral issues the collateral that verifiers need.
+func (i *Issuer) Collateral() (*attest.Collateral, error) {
+	root, err := i.Root.Issue(i.Root)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := i.Root.Issue(i.PCKCA)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := i.Root.Issue(i.TCBSigner)
+	if err != nil {
+		return nil, err
+	}
+	c := &attest.Collateral{
+		PCKCRLIssuerChain:     encodePEM(ca, root),
+		TCBInfoIssuerChain:    encodePEM(signer, root),
+		QEIdentityIssuerChain: encodePEM(signer, root),
+	}
+	if c.RootCRL, err = i.Root.SignCRL(i.RootCRL); err != nil {
+		return nil, err
+	}
+	if c.PCKCRL, err = i.PCKCA.SignCRL(i.PCKCRL); err != nil {
+		return nil, err
+	}
+	if c.TCBInfo, c.TCBInfoSignature, err = i.TCBSigner.signJSON(i.TCBInfo); err != nil {
+		return nil, err
+	}
+	if c.QEIdentity, c.QEIdentitySignature, err = i.TCBSigner.signJSON(i.QEIdentity); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Quote issues a quote on an enclave. No enclave and no report are needed: the body is quoted as
+// it is.
+func (i *Issuer) Quote(enclave sgx.ReportBody) (*quote.Quote, error) {
+	var q quote.Quote
+	signature := &q.Signature
+	point, err := i.AttestationKey.PublicKey.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("attesttest: encode attestation key: %w", err)
+	}
+	copy(signature.AttestationKey[:], point[1:]) // without the 0x04 of an uncompressed point
+	signature.QEAuthData = qeAuthData()
+
+	// The PCE (provisioning certification enclave) certifies the attestation key: it signs
+	// the QE report that binds the key with the PCK.
+	signature.QEReport = i.QE
+	binding := sha256.New()
+	binding.Write(signature.AttestationKey[:])
+	binding.Write(signature.QEAuthData)
+	binding.Sum(signature.QEReport.ReportData[:0])
+	report, _ := signature.QEReport.MarshalBinary()
+	if signature.QEReportSignature, err = i.PCK.Sign(report); err != nil {
+		return nil, err
+	}
+	if signature.CertificationData, err = i.pckChain(); err != nil {
+		return nil, err
+	}
+
+	q.BodyType = quote.BodySGX
+	q.Header = quote.Header{
+		Version: i.Version, KeyType: quote.KeyECDSAP256,
+		// Verifiers refuse any other vendor. The tail of the user data, which a genuine QE
+		// leaves zero, says that the quote is simulated.
+		VendorID: quote.IntelVendorID(),
+	}
+	if i.Version == quote.Version3 { // later versions do not have them
+		q.Header.QESVN, q.Header.PCESVN = signature.QEReport.ISVSVN, uint16(i.Extension.PCESVN)
+	}
+	copy(q.Header.UserData[:16], derive(16, "QE ID of "+i.platform))
+	copy(q.Header.UserData[16:], "SIM")
+
+	q.Enclave = &enclave
+	signed, err := q.SignedBytes()
+	if err != nil {
+		return nil, err
+	}
+	signature.Signature, err = Sign(i.AttestationKey, signed)
+	return &q, err
+}
+
+// pckChain issues the certificate chain of the platform.
+func (i *Issuer) pckChain() (quote.CertificationData, error) {
+	root, err := i.Root.Issue(i.Root)
+	if err != nil {
+		return quote.CertificationData{}, err
+	}
+	ca, err := i.Root.Issue(i.PCKCA)
+	if err != nil {
+		return quote.CertificationData{}, err
+	}
+	extension, err := i.Extension.marshal()
+	if err != nil {
+		return quote.CertificationData{}, err
+	}
+	template := *i.PCK.Template
+	template.ExtraExtensions = append([]pkix.Extension{extension}, template.ExtraExtensions...)
+	leaf, err := i.PCKCA.Issue(Authority{&template, i.PCK.Key})
+	if err != nil {
+		return quote.CertificationData{}, err
+	}
+	return quote.NewPCKChain(leaf, ca, root), nil
+}
+
+// quotingEnclave returns the identity of the simulated QE.
+func quotingEnclave() sgx.ReportBody {
+	const (
+		prodID = 1 // as Intel's QE
+		svn    = 8
+	)
+	return sgx.ReportBody{
+		CPUSVN:     simulation.DefaultCPU().SVN(),
+		Attributes: sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagMode64Bit | sgx.FlagProvisionKey, XFRM: 3},
+		MREnclave:  sha256.Sum256([]byte(Label + "quoting enclave")),
+		MRSigner:   sha256.Sum256([]byte(Label + "signer of the quoting enclave")),
+		ISVProdID:  prodID,
+		ISVSVN:     svn,
+	}
+}
+
+// qeAuthData returns what Intel's QE authenticates besides the key: the bytes 00 to 1f.
+func qeAuthData() []byte {
+	b := make([]byte, 32)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return b
+}

@@ -1,0 +1,161 @@
+package attest
+
+import (
+	"errors"
+	"fmt"
+)
+
+// CheckName identifies a check in a Result.
+type CheckName string
+
+// The checks of Verifier.Verify, in the order of the proof: from the trusted root down
+// to the enclave. A check that the policy does not ask for, or for which something is
+// missing, is not in the Result.
+const (
+	// CheckTrustedRoot checks that the key of the root of the certificate chain is the
+	// key of a trusted root.
+	CheckTrustedRoot CheckName = "trusted root"
+	// CheckPCKChain checks that each certificate of the PCK certificate chain is signed
+	// by the next one, and that each issuer is allowed to sign.
+	CheckPCKChain CheckName = "PCK certificate chain"
+	// CheckPlatform checks that the PCK certificate has a well-formed SGX extension.
+	CheckPlatform CheckName = "platform"
+	// CheckCertificatesValid checks that the certificates of the chain are valid at the
+	// time of verification.
+	CheckCertificatesValid CheckName = "certificates valid"
+
+	// CheckRootCRL checks that the root CRL (certificate revocation list) is well-formed
+	// and signed by the root.
+	CheckRootCRL CheckName = "root CRL"
+	// CheckPCKCRL checks that the PCK CRL is well-formed and signed by the PCK's CA.
+	CheckPCKCRL CheckName = "PCK CRL"
+	// CheckTCBInfo checks that the TCB info is well-formed and signed by a TCB signing
+	// certificate of the root.
+	CheckTCBInfo CheckName = "TCB info"
+	// CheckQEIdentity checks the same for the QE identity.
+	CheckQEIdentity CheckName = "QE identity"
+	// CheckRevocation checks that no certificate of the proof is revoked.
+	CheckRevocation CheckName = "revocation"
+	// CheckCollateralValid checks that the collateral is valid at the time of
+	// verification.
+	CheckCollateralValid CheckName = "collateral valid"
+	// CheckCollateralAge checks Policy.MaxCollateralAge.
+	CheckCollateralAge CheckName = "collateral age"
+
+	// CheckQEReport checks that the key of the PCK certificate signed the QE report.
+	CheckQEReport CheckName = "QE report signature"
+	// CheckQuotingEnclave checks that the QE report is that of the genuine quoting
+	// enclave.
+	CheckQuotingEnclave CheckName = "quoting enclave"
+	// CheckKeyBinding checks that the QE report binds the attestation key.
+	CheckKeyBinding CheckName = "attestation key binding"
+	// CheckQuoteSignature checks that the attestation key signed the quote.
+	CheckQuoteSignature CheckName = "quote signature"
+	// CheckQEVendor checks that the quoting enclave's vendor is Intel.
+	CheckQEVendor CheckName = "QE vendor"
+
+	// CheckTCBStatus checks that the TCB status is UpToDate or in Policy.Statuses.
+	CheckTCBStatus CheckName = "TCB status"
+	// CheckAdvisories checks Policy.Advisories.
+	CheckAdvisories CheckName = "advisories"
+	// CheckEvaluationDataNumber checks Policy.MinEvaluationDataNumber.
+	CheckEvaluationDataNumber CheckName = "evaluation data number"
+	// CheckDebugMode checks that no debugger can read the enclave or trust domain, or
+	// that Policy.AllowDebug is set.
+	CheckDebugMode CheckName = "debug mode"
+
+	// CheckPlatformInstance checks Policy.PlatformInstances.
+	CheckPlatformInstance CheckName = "platform instance"
+	// CheckDynamicPlatform checks Policy.RefuseDynamicPlatform.
+	CheckDynamicPlatform CheckName = "dynamic platform"
+	// CheckCachedKeys checks Policy.RefuseCachedKeys.
+	CheckCachedKeys CheckName = "cached keys"
+	// CheckSMT checks Policy.RefuseSMT.
+	CheckSMT CheckName = "SMT"
+
+	// CheckMREnclave checks Policy.MREnclaves.
+	CheckMREnclave CheckName = "MRENCLAVE"
+	// CheckMRSigner checks Policy.MRSigners.
+	CheckMRSigner CheckName = "MRSIGNER"
+	// CheckProduct checks Policy.ISVProdID.
+	CheckProduct CheckName = "product"
+	// CheckSecurityVersion checks Policy.MinISVSVN.
+	CheckSecurityVersion CheckName = "security version"
+	// CheckReportData checks Policy.ReportData.
+	CheckReportData CheckName = "report data"
+)
+
+// CheckPCKCA is the check that Verifier.Check makes instead of CheckPCKChain: the root
+// signs itself and the CA of PCK certificates, and both are allowed to sign.
+const CheckPCKCA CheckName = "PCK CA"
+
+// Check is the outcome of one step of a verification.
+type Check struct {
+	Name   CheckName `json:"name"`
+	Passed bool      `json:"passed"`
+	// Detail is what was found, for people.
+	Detail string `json:"detail"`
+
+	err error // why it failed
+}
+
+// newCheck returns the outcome of a check: it passed with a detail or failed with an
+// error.
+func newCheck(name CheckName, detail string, err error) Check {
+	if err != nil {
+		return Check{Name: name, Detail: err.Error(), err: err}
+	}
+	return Check{Name: name, Passed: true, Detail: detail}
+}
+
+// CheckError is the error of a verification in which a check failed. It wraps
+// ErrNotTrusted and the cause.
+type CheckError struct {
+	// Check is the first check that failed, in the order of the proof. Result.Checks has
+	// them all.
+	Check CheckName
+	// Err is why it failed.
+	Err error
+}
+
+func (e *CheckError) Error() string {
+	return fmt.Sprintf("attest: %v: %s: %v", ErrNotTrusted, e.Check, e.Err)
+}
+
+// Unwrap returns ErrNotTrusted and the cause.
+func (e *CheckError) Unwrap() []error { return []error{ErrNotTrusted, e.Err} }
+
+// checkError returns the error of a check that failed. A check that was read from JSON
+// has the text of its cause only.
+func (c Check) checkError() error {
+	cause := c.err
+	if cause == nil {
+		cause = errors.New(c.Detail)
+	}
+	return &CheckError{Check: c.Name, Err: cause}
+}
+
+// Unchecked is something that a verification did not check.
+type Unchecked string
+
+// What a verification may not have checked. With one of the first three it is
+// incomplete; the others are the caller's decision.
+const (
+	// UncheckedRevocation and UncheckedTCB: there was no collateral.
+	UncheckedRevocation Unchecked = "revocation of the certificates"
+	UncheckedTCB        Unchecked = "TCB status of the platform, security version of the quoting enclave"
+	// UncheckedTrustDomain: the quote is about a trust domain.
+	UncheckedTrustDomain Unchecked = "TCB status and TDX module: this version does not verify quotes of trust domains completely"
+	// UncheckedQuotingEnclave: there was no collateral, and the trusted root has no
+	// QuotingEnclaves.
+	UncheckedQuotingEnclave Unchecked = "identity of the quoting enclave: the root has none"
+	// UncheckedEnclave: Policy.MREnclaves and Policy.MRSigners are empty.
+	UncheckedEnclave Unchecked = "which enclave it is"
+	// UncheckedReportData: Policy.ReportData is nil.
+	UncheckedReportData Unchecked = "whether the report data is what you expect, such as a nonce"
+)
+
+// incomplete reports whether a verification without this is incomplete.
+func (u Unchecked) incomplete() bool {
+	return u == UncheckedRevocation || u == UncheckedTCB || u == UncheckedTrustDomain
+}

@@ -1,0 +1,136 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/confcom/confcom/quote"
+)
+
+// checkedCollateral is parsed collateral, and the outcome of the checks that depend
+// neither on the time nor on the leaf of the certificate chain.
+type checkedCollateral struct {
+	rootCRL, pckCRL *x509.RevocationList
+	signers         []*x509.Certificate // of TCB info and QE identity
+	// tcbInfo and qeIdentity are nil unless their signatures are valid.
+	tcbInfo    *tcbInfo
+	qeIdentity *qeIdentity
+
+	checks []Check
+}
+
+// passed reports whether all checks passed.
+func (k *checkedCollateral) passed() bool {
+	return !slices.ContainsFunc(k.checks, func(c Check) bool { return !c.Passed })
+}
+
+// checkCollateral makes the checks of collateral for the CAs of a chain.
+func checkCollateral(c *Collateral, chain *pckChain) *checkedCollateral {
+	k := new(checkedCollateral)
+	var err error
+	k.rootCRL, err = parseCRL(c.RootCRL, chain.root)
+	k.checks = append(k.checks, newCheck(CheckRootCRL, describeCRL(k.rootCRL), err))
+	k.pckCRL, err = parseCRL(c.PCKCRL, chain.intermediate)
+	k.checks = append(k.checks, newCheck(CheckPCKCRL, describeCRL(k.pckCRL), err))
+
+	signer, err := parseTCBSigner(c.TCBInfoIssuerChain, chain.root)
+	if err == nil {
+		k.signers = append(k.signers, signer)
+		err = checkSignedText(c.TCBInfo, c.TCBInfoSignature, signer)
+	}
+	if err == nil {
+		k.tcbInfo, err = parseTCBInfo([]byte(c.TCBInfo))
+	}
+	var detail string
+	if err == nil {
+		detail = fmt.Sprintf("signed by %q, evaluation data number %d, FMSPC %X", signer.Subject.CommonName, *k.tcbInfo.TCBEvaluationDataNumber, k.tcbInfo.FMSPC)
+	}
+	k.checks = append(k.checks, newCheck(CheckTCBInfo, detail, err))
+
+	// Usually it has the same signer, which has been checked already.
+	if err = nil; c.QEIdentityIssuerChain != c.TCBInfoIssuerChain || signer == nil {
+		if signer, err = parseTCBSigner(c.QEIdentityIssuerChain, chain.root); err == nil {
+			k.signers = append(k.signers, signer)
+		}
+	}
+	if err == nil {
+		err = checkSignedText(c.QEIdentity, c.QEIdentitySignature, signer)
+	}
+	if err == nil {
+		k.qeIdentity, err = parseQEIdentity([]byte(c.QEIdentity))
+	}
+	if err == nil {
+		detail = fmt.Sprintf("signed by %q, evaluation data number %d", signer.Subject.CommonName, *k.qeIdentity.TCBEvaluationDataNumber)
+	}
+	k.checks = append(k.checks, newCheck(CheckQEIdentity, detail, err))
+	return k
+}
+
+// parseTCBSigner returns the certificate that signs TCB info and QE identities from its
+// issuer chain in PEM, and checks that the root issued it for that.
+func parseTCBSigner(chain string, root *x509.Certificate) (*x509.Certificate, error) {
+	certificates, err := quote.ParseCertificates([]byte(chain))
+	if err != nil {
+		return nil, fmt.Errorf("issuer chain: %w", err)
+	}
+	if n := len(certificates); n != 1 && n != 2 {
+		return nil, fmt.Errorf("issuer chain: %d certificates, want the signer's and optionally the root's", n)
+	}
+	if len(certificates) == 2 && !bytes.Equal(certificates[1].Raw, root.Raw) {
+		// It may be another certificate of the same root.
+		head := certificates[1]
+		if !bytes.Equal(head.RawSubjectPublicKeyInfo, root.RawSubjectPublicKeyInfo) {
+			return nil, fmt.Errorf("issuer chain: it ends in %q, which is not the root of the PCK certificate", head.Subject.CommonName)
+		}
+		if err := checkLink(head, head, 1); err != nil {
+			return nil, fmt.Errorf("issuer chain: %w", err)
+		}
+	}
+	signer := certificates[0]
+	// The root issues other certificates as well, such as those of CAs.
+	if !strings.Contains(signer.Subject.CommonName, "SGX TCB Signing") || signer.IsCA || signer.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return nil, fmt.Errorf("%q is not a TCB signing certificate", signer.Subject.CommonName)
+	}
+	if err := checkLink(signer, root, 0); err != nil {
+		return nil, err
+	}
+	return signer, nil
+}
+
+// evaluationDataNumber returns the lower number of TCB info and QE identity, or 0 if one
+// of them is missing.
+func (k *checkedCollateral) evaluationDataNumber() int {
+	if k.tcbInfo == nil || k.qeIdentity == nil {
+		return 0
+	}
+	return min(*k.tcbInfo.TCBEvaluationDataNumber, *k.qeIdentity.TCBEvaluationDataNumber)
+}
+
+// signedPeriods returns the periods of TCB info and QE identity.
+func (k *checkedCollateral) signedPeriods() (periods []period) {
+	if k.tcbInfo != nil {
+		periods = append(periods, k.tcbInfo.period("the TCB info"))
+	}
+	if k.qeIdentity != nil {
+		periods = append(periods, k.qeIdentity.period("the QE identity"))
+	}
+	return periods
+}
+
+// periods returns the periods of all parts.
+func (k *checkedCollateral) periods() []period {
+	periods := k.signedPeriods()
+	if k.rootCRL != nil {
+		periods = append(periods, crlPeriod("the root CRL", k.rootCRL))
+	}
+	if k.pckCRL != nil {
+		periods = append(periods, crlPeriod("the PCK CRL", k.pckCRL))
+	}
+	for _, s := range k.signers {
+		periods = append(periods, periodOf(s))
+	}
+	return periods
+}

@@ -1,0 +1,154 @@
+package attest
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/confcom/confcom/quote"
+)
+
+// p256Key returns the public key of a certificate, which must be ECDSA P-256 as all of
+// Intel's are.
+func p256Key(c *x509.Certificate) (*ecdsa.PublicKey, error) {
+	key, ok := c.PublicKey.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("the key of %q is not ECDSA P-256", c.Subject.CommonName)
+	}
+	return key, nil
+}
+
+// pckChain is the certificate chain of a quote, and the outcome of the checks that do not
+// depend on the time.
+type pckChain struct {
+	leaf, intermediate, root *x509.Certificate
+
+	trusted  Root      // at the head of the chain; empty if there is none
+	platform *Platform // of the leaf; nil if it could not be read
+	checks   []Check
+}
+
+func newPCKChain(data quote.CertificationData) (*pckChain, error) {
+	if data.Type != quote.PCKChain {
+		return nil, fmt.Errorf("attest: the quote has a %s, want a %s", data.Type, quote.PCKChain)
+	}
+	certificates, err := data.Certificates()
+	if err != nil {
+		return nil, fmt.Errorf("attest: %w", err)
+	}
+	return &pckChain{leaf: certificates[0], intermediate: certificates[1], root: certificates[2]}, nil
+}
+
+// check makes the checks, and reports whether all of them passed.
+func (c *pckChain) check(roots []Root) bool {
+	var root, platform Check
+	c.trusted, root = c.checkRoot(roots)
+	c.platform, platform = checkPlatform(c.leaf)
+	c.checks = []Check{root, c.checkSignatures(), platform}
+	return !slices.ContainsFunc(c.checks, func(c Check) bool { return !c.Passed })
+}
+
+// checkRoot returns the trusted root that has the key of the chain's root.
+func (c *pckChain) checkRoot(roots []Root) (Root, Check) {
+	root, err := c.findRoot(roots)
+	return root, newCheck(CheckTrustedRoot, root.Name, err)
+}
+
+func (c *pckChain) findRoot(roots []Root) (Root, error) {
+	key, err := p256Key(c.root)
+	if err != nil {
+		return Root{}, err
+	}
+	var names []string
+	for _, root := range roots {
+		if root.Key.Equal(key) {
+			return root, nil
+		}
+		names = append(names, strconv.Quote(root.Name))
+	}
+	return Root{}, fmt.Errorf("the chain ends in %q, whose key is not that of a trusted root (%s)",
+		c.root.Subject.CommonName, strings.Join(names, ", "))
+}
+
+// checkAuthorities checks that the root signs itself and the CA, and that both are allowed
+// to sign.
+func (c *pckChain) checkAuthorities() Check {
+	return newCheck(CheckPCKCA, strconv.Quote(c.intermediate.Subject.CommonName), c.authorities())
+}
+
+func (c *pckChain) authorities() error {
+	if err := checkLink(c.root, c.root, 1); err != nil {
+		return err
+	}
+	return checkLink(c.intermediate, c.root, 1)
+}
+
+// checkSignatures checks that each certificate is signed by the next one, and that each
+// issuer is allowed to sign.
+func (c *pckChain) checkSignatures() Check {
+	detail := fmt.Sprintf("%q, issued by %q", c.leaf.Subject.CommonName, c.intermediate.Subject.CommonName)
+	return newCheck(CheckPCKChain, detail, c.signatures())
+}
+
+func (c *pckChain) signatures() error {
+	if err := c.authorities(); err != nil {
+		return err
+	}
+	if err := checkLink(c.leaf, c.intermediate, 0); err != nil {
+		return err
+	}
+	if c.leaf.IsCA {
+		return fmt.Errorf("%q is a CA, not a PCK certificate", c.leaf.Subject.CommonName)
+	}
+	if c.leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return fmt.Errorf("%q is not allowed to sign: it is not a PCK certificate", c.leaf.Subject.CommonName)
+	}
+	return nil
+}
+
+// checkPlatform reads the SGX extension of a PCK certificate.
+func checkPlatform(pck *x509.Certificate) (*Platform, Check) {
+	p, err := ParsePlatform(pck)
+	if err != nil {
+		return nil, newCheck(CheckPlatform, "", err)
+	}
+	detail := fmt.Sprintf("FMSPC %X, PCE %X, CPUSVN %s, PCE SVN %d", []byte(p.FMSPC), []byte(p.PCEID), p.CPUSVN, p.PCESVN)
+	return p, newCheck(CheckPlatform, detail, nil)
+}
+
+// checkLink checks that parent issued child and is allowed to, and that parent allows
+// below more CAs under it.
+func checkLink(child, parent *x509.Certificate, below int) error {
+	if len(child.UnhandledCriticalExtensions) > 0 {
+		return fmt.Errorf("%q has an unknown critical extension %s", child.Subject.CommonName, child.UnhandledCriticalExtensions[0])
+	}
+	if !bytes.Equal(child.RawIssuer, parent.RawSubject) {
+		return fmt.Errorf("%q was issued by %q, but the next certificate is %q", child.Subject.CommonName, child.Issuer.CommonName, parent.Subject.CommonName)
+	}
+	if !parent.BasicConstraintsValid || !parent.IsCA || parent.KeyUsage&x509.KeyUsageCertSign == 0 {
+		return fmt.Errorf("%q is not allowed to sign certificates", parent.Subject.CommonName)
+	}
+	if parent.MaxPathLen >= 0 && parent.MaxPathLen < below {
+		return fmt.Errorf("%q does not allow a chain of this length", parent.Subject.CommonName)
+	}
+	if child.SignatureAlgorithm != x509.ECDSAWithSHA256 {
+		return fmt.Errorf("the signature algorithm of %q is %s, want ECDSA-SHA256", child.Subject.CommonName, child.SignatureAlgorithm)
+	}
+	if _, err := p256Key(parent); err != nil {
+		return err
+	}
+	if err := child.CheckSignatureFrom(parent); err != nil {
+		return fmt.Errorf("%q is not signed by %q: %w", child.Subject.CommonName, parent.Subject.CommonName, err)
+	}
+	return nil
+}
+
+// periods returns when the certificates are valid.
+func (c *pckChain) periods() []period {
+	return []period{periodOf(c.root), periodOf(c.intermediate), periodOf(c.leaf)}
+}

@@ -1,0 +1,79 @@
+package attest
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/confcom/confcom/sgx"
+)
+
+// qeIdentity is the identity of the quoting enclave: PCS API v4, enclave identity
+// version 2.
+type qeIdentity struct {
+	issued
+	MiscSelect     hex4              `json:"miscselect"` // little-endian
+	MiscSelectMask hex4              `json:"miscselectMask"`
+	Attributes     hex16             `json:"attributes"` // the binary form of sgx.Attributes
+	AttributesMask hex16             `json:"attributesMask"`
+	MRSigner       sgx.Measurement   `json:"mrsigner"`
+	ISVProdID      *uint16           `json:"isvprodid"`
+	Levels         []qeIdentityLevel `json:"tcbLevels"` // from highest to lowest
+}
+
+type qeIdentityLevel struct {
+	TCB struct {
+		ISVSVN *uint16 `json:"isvsvn"`
+	} `json:"tcb"`
+	levelStatus
+}
+
+// parseQEIdentity reads a text whose signature has been verified.
+func parseQEIdentity(text []byte) (*qeIdentity, error) {
+	id := new(qeIdentity)
+	if err := json.Unmarshal(text, id); err != nil {
+		return nil, err
+	}
+	if err := id.check("QE", 2); err != nil {
+		return nil, err
+	}
+	if id.ISVProdID == nil || id.MRSigner == (sgx.Measurement{}) {
+		return nil, errors.New("isvprodid or mrsigner is missing")
+	}
+	for i, l := range id.Levels {
+		if l.TCB.ISVSVN == nil {
+			return nil, fmt.Errorf("TCB level %d has no isvsvn", i)
+		}
+		if err := l.levelStatus.check(); err != nil {
+			return nil, err
+		}
+	}
+	if err := sortLevels(id.Levels); err != nil {
+		return nil, err
+	}
+	return id, nil
+}
+
+// matches checks that a report is of the quoting enclave with this identity.
+func (id *qeIdentity) matches(report sgx.ReportBody) error {
+	miscSelect := binary.LittleEndian.AppendUint32(nil, report.MiscSelect)
+	attributes, _ := report.Attributes.MarshalBinary()
+	switch {
+	case !equalMasked(miscSelect, id.MiscSelect[:], id.MiscSelectMask[:]):
+		return fmt.Errorf("the quoting enclave has MISCSELECT %#x", report.MiscSelect)
+	case !equalMasked(attributes, id.Attributes[:], id.AttributesMask[:]):
+		return fmt.Errorf("the quoting enclave has attributes %s", report.Attributes)
+	}
+	return checkMaker(report, QuotingEnclave{MRSigner: id.MRSigner, ISVProdID: *id.ISVProdID})
+}
+
+// equalMasked reports whether the bits of a mask are as wanted.
+func equalMasked(got, want, mask []byte) bool {
+	for i := range mask {
+		if got[i]&mask[i] != want[i] {
+			return false
+		}
+	}
+	return true
+}

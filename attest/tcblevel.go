@@ -1,0 +1,156 @@
+package attest
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// TCBStatus is how secure the security versions of a platform are (TCB, trusted computing
+// base), in the words of Intel's TCB info ("tcbStatus").
+type TCBStatus string
+
+// The statuses, from best to worst.
+const (
+	UpToDate                          TCBStatus = "UpToDate"
+	SWHardeningNeeded                 TCBStatus = "SWHardeningNeeded"                 // the enclave must be built with mitigations against known attacks
+	ConfigurationNeeded               TCBStatus = "ConfigurationNeeded"               // a firmware setting must be changed
+	ConfigurationAndSWHardeningNeeded TCBStatus = "ConfigurationAndSWHardeningNeeded" // both
+	OutOfDate                         TCBStatus = "OutOfDate"                         // an update against known vulnerabilities is missing
+	OutOfDateConfigurationNeeded      TCBStatus = "OutOfDateConfigurationNeeded"      // the same, and a firmware setting must be changed
+	Revoked                           TCBStatus = "Revoked"                           // never to be trusted
+)
+
+// statuses returns all statuses, from best to worst.
+func statuses() []TCBStatus {
+	return []TCBStatus{UpToDate, SWHardeningNeeded, ConfigurationNeeded, ConfigurationAndSWHardeningNeeded,
+		OutOfDate, OutOfDateConfigurationNeeded, Revoked}
+}
+
+// UnmarshalText accepts the known statuses only. The meaning of any other one is unknown,
+// so it is an error.
+func (s *TCBStatus) UnmarshalText(text []byte) error {
+	if !slices.Contains(statuses(), TCBStatus(text)) {
+		return fmt.Errorf("unknown TCB status %q, want one of %q", text, statuses())
+	}
+	*s = TCBStatus(text)
+	return nil
+}
+
+// tcb is the TCB status of a platform together with its quoting enclave, and what goes
+// with it.
+type tcb struct {
+	status               TCBStatus
+	date                 time.Time
+	advisories           []string
+	evaluationDataNumber int
+}
+
+// tcbLevel determines the TCB status of a platform and its quoting enclave, whose security
+// version is qeSVN. If it fails, the result has the evaluation data number only.
+//
+// This decides what is UpToDate: the highest level of the TCB info that the platform
+// reaches has a status, the highest level of the QE identity that the quoting enclave
+// reaches has one, and converge combines the two.
+func (k *checkedCollateral) tcbLevel(platform *Platform, qeSVN uint16) (tcb, error) {
+	if platform == nil || k.tcbInfo == nil || k.qeIdentity == nil {
+		return tcb{}, errors.New("cannot determine the TCB status: the SGX extension, the TCB info or the QE identity is missing")
+	}
+	unknown := tcb{evaluationDataNumber: k.evaluationDataNumber()}
+	if !bytes.Equal(platform.FMSPC, k.tcbInfo.FMSPC[:]) || !bytes.Equal(platform.PCEID, k.tcbInfo.PCEID[:]) {
+		return unknown, fmt.Errorf("the TCB info is for FMSPC %X and PCE %X, but the platform has FMSPC %X and PCE %X",
+			k.tcbInfo.FMSPC, k.tcbInfo.PCEID, []byte(platform.FMSPC), []byte(platform.PCEID))
+	}
+	level, err := k.tcbInfo.level(platform)
+	if err != nil {
+		return unknown, err
+	}
+	qe, err := k.qeIdentity.level(qeSVN)
+	if err != nil {
+		return unknown, err
+	}
+	status, err := converge(level.Status, qe.Status)
+	if err != nil {
+		return unknown, err
+	}
+	found := tcb{status: status, date: level.Date, evaluationDataNumber: unknown.evaluationDataNumber}
+	if qe.Date.Before(level.Date) {
+		found.date = qe.Date
+	}
+	found.advisories = slices.Concat(level.Advisories, qe.Advisories)
+	slices.Sort(found.advisories)
+	found.advisories = slices.Compact(found.advisories)
+	return found, nil
+}
+
+// level returns the highest level that a platform reaches: each of its security versions
+// is at least as high as the level's.
+func (t *tcbInfo) level(p *Platform) (*tcbInfoLevel, error) {
+	for i := range t.Levels {
+		l := &t.Levels[i]
+		reached := p.PCESVN >= *l.TCB.PCESVN
+		for j, svn := range l.components {
+			reached = reached && p.Components[j] >= svn
+		}
+		if reached {
+			return l, nil
+		}
+	}
+	return nil, errors.New("the platform reaches no TCB level of the TCB info: it is older than all of them")
+}
+
+// level returns the highest level that a quoting enclave reaches.
+func (id *qeIdentity) level(svn uint16) (*qeIdentityLevel, error) {
+	for i := range id.Levels {
+		if l := &id.Levels[i]; svn >= *l.TCB.ISVSVN {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("the quoting enclave's security version %d is lower than all levels of the QE identity", svn)
+}
+
+// converge combines the statuses of a platform and its quoting enclave, as Intel's library
+// does (QuoteVerification/QVL, "converge TCB status"). A quoting enclave has one of three
+// statuses only.
+func converge(platform, qe TCBStatus) (TCBStatus, error) {
+	switch {
+	case platform == Revoked || qe == Revoked:
+		return Revoked, nil
+	case qe == UpToDate:
+		return platform, nil
+	case qe != OutOfDate:
+		return "", fmt.Errorf("the QE identity has TCB status %s, which only platforms can have", qe)
+	}
+	switch platform {
+	case ConfigurationNeeded, ConfigurationAndSWHardeningNeeded, OutOfDateConfigurationNeeded:
+		return OutOfDateConfigurationNeeded, nil
+	}
+	return OutOfDate, nil
+}
+
+// compare orders levels by their components, then by the PCE, as Intel's library does.
+func (l tcbInfoLevel) compare(other tcbInfoLevel) int {
+	return cmp.Or(bytes.Compare(l.components[:], other.components[:]), cmp.Compare(*l.TCB.PCESVN, *other.TCB.PCESVN))
+}
+
+func (l qeIdentityLevel) compare(other qeIdentityLevel) int {
+	return cmp.Compare(*l.TCB.ISVSVN, *other.TCB.ISVSVN)
+}
+
+// sortLevels sorts levels from highest to lowest. Two equal levels are an error: which one
+// applies would be arbitrary.
+func sortLevels[L interface{ compare(L) int }](levels []L) error {
+	if len(levels) == 0 {
+		return errors.New("no TCB levels")
+	}
+	slices.SortFunc(levels, func(a, b L) int { return b.compare(a) })
+	for i := range levels[1:] {
+		if levels[i].compare(levels[i+1]) == 0 {
+			return errors.New("the same TCB level twice")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/internal/cli"
+	"github.com/confcom/confcom/internal/cli/clitest"
+)
+
+// A wrong command line names the help that belongs to it.
+func TestHints(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"nonsense"}, "confcom: unknown command \"nonsense\" for \"confcom\"\nTry 'confcom --help'.\n"},
+		{[]string{"nod"}, "confcom: unknown command \"nod\" for \"confcom\"\n\nDid you mean this?\n\tnode\n\nTry 'confcom --help'.\n"},
+		{[]string{"--nonsense"}, "confcom: unknown flag: --nonsense\nTry 'confcom --help'.\n"},
+		{[]string{"quote"}, "confcom quote: missing subcommand: one of get, inspect, report, verify\nTry 'confcom quote --help'.\n"},
+		{[]string{"quote", "verfy", "x"}, "confcom quote: unknown command \"verfy\" for \"confcom quote\"\n\nDid you mean this?\n\tverify\n\nTry 'confcom quote --help'.\n"},
+		{[]string{"simulated", "nonsense"}, "confcom simulated: unknown command \"nonsense\" for \"confcom simulated\"\nTry 'confcom simulated --help'.\n"},
+		{[]string{"quote", "verify"}, "confcom quote verify: missing argument FILE\nTry 'confcom quote verify --help'.\n"},
+		{[]string{"quote", "verify", "x", "--mrsinger=0"}, "confcom quote verify: unknown flag: --mrsinger\nTry 'confcom quote verify --help'.\n"},
+		{[]string{"quote", "verify", "x", "--min-svn=x"}, "confcom quote verify: --min-svn=x: not a number from 0 to 65535\nTry 'confcom quote verify --help'.\n"},
+		{[]string{"quote", "get"}, "confcom quote get: required flag(s) \"out\" not set\nTry 'confcom quote get --help'.\n"},
+		{[]string{"bench", "--clients=0"}, "confcom bench: --clients=0: must be from 1 to 10000\nTry 'confcom bench --help'.\n"},
+		{[]string{"version", "x"}, "confcom version: unexpected argument \"x\": only flags are accepted\nTry 'confcom version --help'.\n"},
+		{[]string{"verifier", "serve", "--nonsense"}, "confcom verifier serve: unknown flag: --nonsense\nTry 'confcom verifier serve --help'.\n"},
+	} {
+		exit, out, errs := clitest.Run(t, nil, c.args...)
+		if exit != 2 || out != "" || errs != c.want {
+			t.Errorf("%q: exit %d\n%s%s\nwant\n%s", c.args, exit, out, errs, c.want)
+		}
+	}
+	// A file that cannot be used is no mistake that the help explains.
+	if exit, _, errs := clitest.Run(t, nil, "quote", "verify", filepath.Join(t.TempDir(), "none")); exit != 2 || strings.Contains(errs, "--help") {
+		t.Errorf("exit %d\n%s", exit, errs)
+	}
+}
+
+// Every command explains itself on a page that fits a terminal of 100 columns.
+func TestHelp(t *testing.T) {
+	var visit func(*cobra.Command)
+	visit = func(command *cobra.Command) {
+		for _, c := range command.Commands() {
+			visit(c)
+		}
+		if command.Short == "" || command.Long == "" || strings.HasSuffix(command.Short, ".") {
+			t.Errorf("%s: short help %q, long help %q", command.CommandPath(), command.Short, command.Long)
+		}
+		args := append(strings.Fields(command.CommandPath())[1:], "--help")
+		exit, out, errs := clitest.Run(t, nil, args...)
+		if exit != 0 || errs != "" || !strings.Contains(out, "\nUsage:\n  "+command.CommandPath()) {
+			t.Errorf("%s: exit %d\n%s%s", command.CommandPath(), exit, out, errs)
+		}
+		text, examples, _ := strings.Cut(out, "\nExamples:\n")
+		_, flags, _ := strings.Cut(examples, "\nFlags:\n") // command lines of examples may be long
+		for line := range strings.Lines(text + flags) {
+			if n := len([]rune(strings.TrimRight(line, "\n"))); n > 105 {
+				t.Errorf("%s: %d columns: %s", command.CommandPath(), n, line)
+			}
+		}
+	}
+	visit(cli.New())
+	if exit, out, _ := clitest.Run(t, nil); exit != 0 || !strings.Contains(out, "\nCommands:\n  bench ") {
+		t.Errorf("without a command: exit %d\n%s", exit, out)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if out := clitest.MustRun(t, "version"); !strings.HasPrefix(out, "confcom  ") || !strings.Contains(out, runtime.Version()) || !strings.Contains(out, "linux/"+runtime.GOARCH) {
+		t.Errorf("%s", out)
+	}
+	if out := clitest.MustRun(t, "--version"); !strings.HasPrefix(out, "confcom ") || !strings.Contains(out, "("+runtime.Version()+")") {
+		t.Errorf("%s", out)
+	}
+	var info struct{ Version, Go, Platform string }
+	if err := json.Unmarshal([]byte(clitest.MustRun(t, "version", "-o", "json")), &info); err != nil || info.Version == "" || info.Go != runtime.Version() || info.Platform != "linux/"+runtime.GOARCH {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	out := clitest.MustRun(t, "demo")
+	refused, trusted := strings.Index(out, "\nNOT TRUSTED (failed: trusted root)\n"), strings.Index(out, "\nTRUSTED until ")
+	if refused < 0 || trusted < refused {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestSimulated(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	clitest.MustRun(t, "simulated", "collateral", "--out-dir", dir)
+	for _, name := range []string{"collateral.json", "root.pem", "tcb_info.json", "qe_identity.json", "tcb_sign_chain.pem", "pck_crl_issuer.pem", "pck_crl.der", "root_ca_crl.der"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}

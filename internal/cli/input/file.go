@@ -1,0 +1,37 @@
+// Package input reads what commands are given: files, standard input and quotes.
+package input
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// maxSize bounds an input: a quote may follow a long log.
+const maxSize = 16 << 20
+
+// File reads a file, "-" being the command's standard input. An empty file is an
+// error.
+func File(command *cobra.Command, name string) ([]byte, error) {
+	in := command.InOrStdin()
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxSize+1))
+	switch {
+	case err != nil:
+		return nil, err // it names the file
+	case len(data) > maxSize:
+		return nil, fmt.Errorf("%s is larger than %d MiB", name, maxSize>>20)
+	case len(data) == 0:
+		return nil, fmt.Errorf("%s is empty", name)
+	}
+	return data, nil
+}

@@ -1,0 +1,27 @@
+// Package node is the command 'confcom node'.
+package node
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/internal/cli/args"
+)
+
+// New returns the command.
+func New() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "node",
+		Short: "Show this machine's SGX hardware and whether pods can use it",
+		Long: `Show this machine's SGX hardware, how much EPC (Enclave Page Cache) confcom would
+advertise to pods on it, and whether pods can use it. If not, show what is missing and
+what to do about it. The command needs neither Kubernetes nor root.
+
+Exit codes: 0 ready; 1 not ready; 2 bad input, or the machine cannot be examined.`,
+		Example: `  confcom node
+  confcom node --advertise=devices --kubelet-version=1.35
+  confcom node -o json | jq .verdict`,
+		Args: args.None,
+	}
+	configure(command)
+	return command
+}

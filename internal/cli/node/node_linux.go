@@ -1,0 +1,45 @@
+package node
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/internal/cli/exit"
+	"github.com/confcom/confcom/internal/cli/output"
+	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/epcflags"
+	"github.com/confcom/confcom/internal/node"
+)
+
+func configure(command *cobra.Command) {
+	var (
+		machine node.Machine
+		policy  epc.Policy
+	)
+	format := output.FormatFlag(command)
+	epcflags.Add(command.Flags(), &policy)
+	epcflags.AddMachine(command.Flags(), &machine)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		if machine.Sysroot == "" { // such as a variable that is not set
+			return errors.New("--sysroot: missing directory")
+		}
+		inv, err := machine.Discover()
+		if err != nil {
+			return exit.BadInput(err)
+		}
+		r := newReport(inv, policy)
+		if *format == output.JSON {
+			err = output.WriteJSON(command, r)
+		} else {
+			err = show(command.OutOrStdout(), r, policy.Resource)
+		}
+		switch {
+		case err != nil:
+			return exit.Failed(err)
+		case !r.Verdict.Ready:
+			return exit.Quietly(exit.CodeFailed)
+		}
+		return nil
+	}
+}

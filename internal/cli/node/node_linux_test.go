@@ -1,0 +1,263 @@
+package node_test
+
+import (
+	"encoding/json"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/confcom/confcom/internal/cli/clitest"
+	"github.com/confcom/confcom/internal/cli/output"
+	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/node"
+	"github.com/confcom/confcom/internal/node/nodetest"
+)
+
+const machines = "../../node/testdata/machines"
+
+// machine makes a directory tree that looks like one of the machines that
+// internal/node is tested with.
+func machine(t *testing.T, name string) (root string) {
+	t.Helper()
+	tree, _ := nodetest.Read(t, filepath.Join(machines, name+".txtar"))
+	return tree.Make(t)
+}
+
+// What other packages say of a machine is shown as they say it: of, in the tests, gets
+// the words.
+type words func(inv node.Inventory, c epc.Capacity) string
+
+// row returns a row of the page.
+func row(name string, of words) words {
+	return func(inv node.Inventory, c epc.Capacity) string {
+		var b strings.Builder
+		output.NewPage(&b).Text(name, of(inv, c))
+		return b.String()
+	}
+}
+
+func TestNode(t *testing.T) {
+	withheld := row("  withheld", func(_ node.Inventory, c epc.Capacity) string { return "122808 MiB: " + c.Why })
+	warning := row("warning", func(inv node.Inventory, _ epc.Capacity) string { return inv.Warnings[0] })
+	problem := row("NOT READY", func(inv node.Inventory, _ epc.Capacity) string { return inv.Verdict().Problem })
+	advice := row("what to do", func(inv node.Inventory, _ epc.Capacity) string { return inv.Verdict().Advice })
+	for _, c := range []struct {
+		name, machine string
+		args          []string
+		policy        epc.Policy // of the arguments
+		exit          int
+		want          []any // text, and words of other packages
+	}{
+		{"two sockets", "two-sockets", nil, epc.Policy{}, 0, []any{`
+processor         SGX1, SGX2, FLC
+EPC               131040 MiB (128.0 GiB)
+  NUMA node 0     65516 MiB (64.0 GiB)
+  NUMA node 1     65524 MiB (64.0 GiB)
+driver            in-kernel
+enclave device    /dev/sgx_enclave -> /dev/null
+provision device  /dev/sgx_provision -> /dev/null
+
+advertised        131040 MiB, in the node's status
+  resource        kubernetes.azure.com/sgx_epc_mem_in_MiB
+
+ready
+`}},
+		{"two sockets, with a policy", "two-sockets", []string{"--advertise=devices", "--reserve-epc=40Mi", "--epc-resource=example.com/epc"},
+			epc.Policy{Mode: epc.Devices, Reserve: 40 * node.MiB}, 0, []any{`
+processor         SGX1, SGX2, FLC
+EPC               131040 MiB (128.0 GiB)
+  NUMA node 0     65516 MiB (64.0 GiB)
+  NUMA node 1     65524 MiB (64.0 GiB)
+driver            in-kernel
+enclave device    /dev/sgx_enclave -> /dev/null
+provision device  /dev/sgx_provision -> /dev/null
+
+advertised        8192 MiB, as devices of the kubelet
+  reserved        40 MiB
+`, withheld, `  resource        example.com/epc
+
+ready
+`}},
+		{"a laptop", "laptop", nil, epc.Policy{}, 0, []any{`
+processor         SGX1
+EPC               93.5 MiB, NUMA node unknown
+driver            isgx, Intel's module for processors without FLC
+enclave device    /dev/isgx -> /dev/null
+provision device  none
+
+advertised        93 MiB, as devices of the kubelet
+  resource        kubernetes.azure.com/sgx_epc_mem_in_MiB
+
+`, warning, `ready
+`}},
+		{"no SGX", "no-sgx", nil, epc.Policy{}, 1, []any{`
+processor         no SGX
+EPC               none
+driver            none
+enclave device    none
+provision device  none
+
+advertised        nothing
+
+`, problem, advice}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := machine(t, c.machine)
+			inv, err := node.Machine{Sysroot: root}.Discover()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want strings.Builder
+			for _, part := range c.want {
+				switch part := part.(type) {
+				case string:
+					want.WriteString(strings.TrimPrefix(part, "\n"))
+				case words:
+					want.WriteString(part(inv, c.policy.For(inv)))
+				}
+			}
+			exit, out, errs := clitest.Run(t, nil, append([]string{"node", "--sysroot", root}, c.args...)...)
+			if exit != c.exit || errs != "" {
+				t.Errorf("exit %d: %s", exit, errs)
+			}
+			if diff := cmp.Diff(want.String(), out); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSimulated(t *testing.T) {
+	want := `SIMULATED         this machine was not examined; everything below is simulated
+
+EPC               64 MiB, NUMA node 0, SIMULATED
+driver            in-kernel, SIMULATED
+enclave device    /dev/sgx_enclave -> /dev/null, SIMULATED
+provision device  /dev/sgx_provision -> /dev/null, SIMULATED
+
+advertised        64 MiB, as devices of the kubelet
+  resource        kubernetes.azure.com/sgx_epc_mem_in_MiB
+
+ready, SIMULATED  pods are scheduled as on a machine with SGX, but cannot create
+                  enclaves
+`
+	if diff := cmp.Diff(want, clitest.MustRun(t, "node", "--simulate-epc=64Mi", "--simulate-device=/dev/null")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// On every machine the exit code, the text and the JSON agree, and the text fits a
+// terminal.
+func TestVerdicts(t *testing.T) {
+	archives, err := filepath.Glob(filepath.Join(machines, "*.txtar"))
+	if err != nil || len(archives) == 0 {
+		t.Fatalf("no machines: %v", err)
+	}
+	for _, archive := range archives {
+		name := strings.TrimSuffix(filepath.Base(archive), ".txtar")
+		t.Run(name, func(t *testing.T) {
+			root := machine(t, name)
+			exit, text, errs := clitest.Run(t, nil, "node", "--sysroot", root)
+			exitJSON, out, errsJSON := clitest.Run(t, nil, "node", "--sysroot", root, "-o", "json")
+			var report struct {
+				EPC        uint64 `json:"epcBytes"`
+				Advertised struct{ MiB uint64 }
+				Verdict    struct {
+					Ready           bool
+					Problem, Advice string
+				}
+			}
+			if err := json.Unmarshal([]byte(out), &report); err != nil {
+				t.Fatal(err)
+			}
+			ready, shown := exit == 0, strings.HasSuffix(text, "\nready\n")
+			if ready != shown || ready != (exitJSON == 0) || ready != report.Verdict.Ready || ready != (report.Verdict.Problem == "") || ready != (report.Verdict.Advice == "") {
+				t.Errorf("exit %d and %d\n%s%s", exit, exitJSON, text, out)
+			}
+			if !ready && (exit != 1 || exitJSON != 1 || !strings.Contains(text, "NOT READY")) {
+				t.Errorf("exit %d and %d\n%s", exit, exitJSON, text)
+			}
+			if ready != (report.Advertised.MiB > 0) || report.Advertised.MiB != 0 && report.Advertised.MiB != report.EPC>>20 {
+				t.Errorf("%d of %d bytes are advertised", report.Advertised.MiB, report.EPC)
+			}
+			if errs != "" || errsJSON != "" {
+				t.Errorf("%s%s", errs, errsJSON)
+			}
+			for line := range strings.Lines(strings.ReplaceAll(text, root, "")) {
+				if len(line) > 80+len("\n") {
+					t.Errorf("%d columns: %s", len(line), line)
+				}
+			}
+		})
+	}
+}
+
+// Programs read these keys.
+func TestJSON(t *testing.T) {
+	root := machine(t, "laptop")
+	out := clitest.MustRun(t, "node", "-o", "json", "--sysroot", root, "--advertise=devices", "--max-devices=50")
+	var report map[string]any
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		t.Fatal(err)
+	}
+	wantKeys := []string{"advertised", "driver", "enclave", "epcBytes", "findings", "processor", "sections", "simulated", "verdict", "warnings"}
+	if diff := cmp.Diff(wantKeys, slices.Sorted(maps.Keys(report))); diff != "" {
+		t.Errorf("keys: %s", diff)
+	}
+	delete(report, "findings") // words
+	delete(report, "warnings")
+	inv, err := node.Machine{Sysroot: root}.Discover()
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := epc.Policy{Mode: epc.Devices, MaxDevices: 50}
+	var want map[string]any
+	if err := json.Unmarshal([]byte(`{
+		"processor": {"sgx": true, "sgx1": true, "sgx2": false, "flc": false, "epcBytes": [98041856]},
+		"sections": [{"numaNode": -1, "bytes": 98041856}],
+		"driver": "isgx",
+		"enclave": {"path": "/dev/isgx", "node": "/dev/null"},
+		"simulated": false,
+		"epcBytes": 98041856,
+		"advertised": {"mode": "devices", "mib": 50, "reservedMiB": 0, "withheldMiB": 43},
+		"verdict": {"ready": true}
+	}`), &want); err != nil {
+		t.Fatal(err)
+	}
+	want["advertised"].(map[string]any)["why"] = policy.For(inv).Why
+	if diff := cmp.Diff(want, report); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	broken := nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "many\n"}.Make(t)
+	for _, c := range []struct {
+		args []string
+		want string // begins so
+	}{
+		{[]string{"--simulate-epc=64MB5"}, "--simulate-epc=64MB5: "},
+		{[]string{"--reserve-epc", "5"}, "--reserve-epc=5: "},
+		{[]string{"--advertise=nod"}, "--advertise=nod: "},
+		{[]string{"--max-devices=-1"}, "--max-devices=-1: "},
+		{[]string{"--kubelet-version=newest"}, "--kubelet-version=newest: "},
+		{[]string{"--epc-resource=epc"}, "--epc-resource=epc: "},
+		{[]string{"-o", "xml"}, "--output=xml: not one of text, json\n"},
+		{[]string{"--simulate-device=/dev/null"}, "simulated device /dev/null: "},
+		{[]string{"--simulate-epc=1Gi", "--simulate-device=/dev/absent"}, "simulated device /dev/absent: "},
+		{[]string{"--sysroot="}, "--sysroot: missing directory\nTry 'confcom node --help'.\n"},
+		{[]string{"--sysroot", filepath.Join(broken, "absent")}, "sysroot " + broken + "/absent: "},
+		{[]string{"--sysroot", broken}, "read EPC of NUMA node 0: "},
+		{[]string{"--nonsense"}, "unknown flag: --nonsense\nTry 'confcom node --help'.\n"},
+		{[]string{"nonsense"}, "unexpected argument \"nonsense\""},
+	} {
+		exit, out, errs := clitest.Run(t, nil, append([]string{"node"}, c.args...)...)
+		if exit != 2 || !strings.HasPrefix(errs, "confcom node: "+c.want) || out != "" {
+			t.Errorf("%q: exit %d, want the error %q\n%s%s", c.args, exit, c.want, out, errs)
+		}
+	}
+}

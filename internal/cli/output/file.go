@@ -1,0 +1,56 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2/maybe"
+	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/internal/cli/exit"
+)
+
+// FileFlag declares the flag --out of a command, which is required, and returns its
+// value.
+func FileFlag(command *cobra.Command) *string {
+	name := command.Flags().String("out", "", "write to this `file`; \"-\" is standard output (required)")
+	if err := command.MarkFlagRequired("out"); err != nil {
+		panic(err) // unreachable: the flag has just been declared
+	}
+	return name
+}
+
+// Save writes what a command made to a file, "-" being its output, and reports that
+// on standard error.
+func Save(command *cobra.Command, name string, data []byte, what string) error {
+	if name == "-" {
+		if _, err := command.OutOrStdout().Write(data); err != nil {
+			return exit.Failed(err)
+		}
+		return nil
+	}
+	if err := writeFile(name, data); err != nil {
+		if path, ok := errors.AsType[*fs.PathError](err); ok {
+			err = path.Err // the path may be that of a temporary file
+		}
+		return exit.Failed(fmt.Errorf("write %s to %s: %w", what, name, err))
+	}
+	fmt.Fprintf(command.ErrOrStderr(), "wrote %s (%d bytes) to %s\n", what, len(data), name)
+	return nil
+}
+
+// writeFile replaces the file at once where the system can, so that no reader finds
+// half of it. Links are followed; devices and pipes are written to.
+func writeFile(name string, data []byte) error {
+	const mode = 0o666 // less the umask
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(name, data, mode)
+	}
+	return maybe.WriteFile(name, data, mode)
+}

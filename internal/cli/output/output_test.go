@@ -1,0 +1,133 @@
+package output
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/internal/cli/exit"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/tdx"
+)
+
+// A TD quote shows the fields of a trust domain.
+func TestTrustDomain(t *testing.T) {
+	q := &quote.Quote{
+		Header:   quote.Header{Version: quote.Version5, TEE: quote.TDX},
+		BodyType: quote.BodyTDX15,
+		TD:       &tdx.ReportBody{MRTD: tdx.Measurement{0xab}},
+	}
+	var out bytes.Buffer
+	if err := Quote(&out, q, 0); err != nil || !strings.Contains(out.String(), "MRTD            ab00") {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	passed := attest.Check{Name: "one", Passed: true, Detail: "good"}
+	refused := attest.Check{Name: "two", Detail: "bad"}
+	for want, r := range map[string]*attest.Result{
+		"ok  one  good\nTRUSTED until 0001-01-01T00:00:00Z, unless something is revoked earlier\n": {Trusted: true, Checks: []attest.Check{passed}},
+		"ok      one  good\nFAILED  two  bad\nNOT TRUSTED (failed: two)\n":                          {Checks: []attest.Check{passed, refused}},
+		"NOT TRUSTED\n": {},
+	} {
+		var out strings.Builder
+		if err := Result(&out, r); err != nil || out.String() != want {
+			t.Errorf("%v\n%swant\n%s", err, &out, want)
+		}
+	}
+}
+
+func TestColours(t *testing.T) {
+	for name, c := range map[string]struct {
+		terminal bool
+		system   string
+		env      map[string]string
+		want     bool
+	}{
+		"terminal":      {true, "linux", nil, true},
+		"no terminal":   {false, "linux", nil, false},
+		"NO_COLOR":      {true, "linux", map[string]string{"NO_COLOR": "1"}, false},
+		"dumb terminal": {true, "darwin", map[string]string{"TERM": "dumb"}, false},
+		"Windows":       {true, "windows", nil, false},
+	} {
+		if got := showsColours(c.terminal, c.system, func(key string) string { return c.env[key] }); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if IsTerminal(new(strings.Builder)) {
+		t.Error("a buffer is a terminal")
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if IsTerminal(null) {
+		t.Error("the null device is a terminal")
+	}
+}
+
+func TestPage(t *testing.T) {
+	var out strings.Builder
+	p := NewPage(&out)
+	p.Row("name", "%d of %d", 1, 2)
+	p.Text("text", strings.Repeat("twelve bytes ", 6))
+	p.Text("empty", "")
+	want := `name              1 of 2
+text              twelve bytes twelve bytes twelve bytes twelve bytes twelve
+                  bytes twelve bytes
+empty             
+`
+	if p.Err() != nil || out.String() != want {
+		t.Errorf("%v\n%q, want\n%q", p.Err(), &out, want)
+	}
+}
+
+// A command's file is replaced as a whole, where the name leads to a regular file.
+func TestSave(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if err := os.WriteFile(file("old"), []byte("longer than what replaces it"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("old", file("link")); err != nil {
+		t.Fatal(err)
+	}
+	command := new(cobra.Command)
+	var out, errs bytes.Buffer
+	command.SetOut(&out)
+	command.SetErr(&errs)
+	for _, name := range []string{file("new"), file("link"), os.DevNull, "-"} {
+		if err := Save(command, name, []byte("data"), "quote"); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"new": 0, "old": 0o640} {
+		text, err := os.ReadFile(file(name))
+		info, statErr := os.Lstat(file(name))
+		if err != nil || statErr != nil || string(text) != "data" || mode != 0 && info.Mode() != mode {
+			t.Errorf("%s: %q, %v, %v", name, text, err, info.Mode())
+		}
+	}
+	if info, err := os.Lstat(file("link")); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("the link was replaced: %v, %v", info, err)
+	}
+	if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
+		t.Errorf("the null device was replaced: %v, %v", info, err)
+	}
+	if want := "wrote quote (4 bytes) to " + file("new") + "\n"; out.String() != "data" || !strings.HasPrefix(errs.String(), want) {
+		t.Errorf("%q, %q", &out, &errs)
+	}
+	if err := Save(command, file("none/file"), nil, "quote"); exit.Code(err) != exit.CodeFailed || err.Error() != "write quote to "+file("none/file")+": no such file or directory" {
+		t.Errorf("%v", err)
+	}
+	if names, err := filepath.Glob(file("*")); err != nil || len(names) != 3 {
+		t.Errorf("left over: %q, %v", names, err)
+	}
+}

@@ -1,0 +1,40 @@
+package quote
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/internal/cli/args"
+	"github.com/confcom/confcom/internal/cli/exit"
+	"github.com/confcom/confcom/internal/cli/input"
+	"github.com/confcom/confcom/internal/cli/output"
+)
+
+func newInspect() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "inspect FILE",
+		Short: "Show the contents of a quote without verifying it",
+		Long: `Show the contents of a quote without verifying it.
+
+` + fileAbout,
+		Example: `  confcom quote inspect quote.bin
+  kubectl logs job/attested-job | confcom quote inspect - -o json`,
+		Args: args.File,
+	}
+	format := output.FormatFlag(command)
+	command.RunE = func(command *cobra.Command, args []string) error {
+		q, data, err := input.Quote(command, args[0])
+		if err != nil {
+			return err
+		}
+		if *format == output.JSON {
+			err = output.WriteJSON(command, q)
+		} else {
+			err = output.Quote(command.OutOrStdout(), q, len(data))
+		}
+		if err != nil {
+			return exit.Failed(err)
+		}
+		return nil
+	}
+	return command
+}

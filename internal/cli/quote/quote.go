@@ -1,0 +1,23 @@
+// Package quote is the command 'confcom quote', whose subcommands get, inspect and
+// verify quotes.
+package quote
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/internal/cli/args"
+)
+
+// New returns the command.
+func New() *cobra.Command {
+	return args.Group(&cobra.Command{
+		Use:   "quote",
+		Short: "Get, inspect and verify quotes",
+		Long: `Get, inspect and verify quotes: the signed statements by which an enclave proves to a
+relying party which code it runs, on which platform.`,
+	}, newGet(), newInspect(), newReport(), newVerify())
+}
+
+// fileAbout describes the argument FILE of the commands that read a quote.
+const fileAbout = `FILE contains a quote in binary form, or text with one PEM block "SGX QUOTE", such as
+the log of a pod; "-" reads standard input.`

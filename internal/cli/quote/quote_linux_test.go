@@ -1,0 +1,191 @@
+package quote_test
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/internal/cli/clitest"
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
+)
+
+func TestGetInspectVerify(t *testing.T) {
+	socket, dir := clitest.Serve(t), t.TempDir()
+	binary, text, root := filepath.Join(dir, "quote.bin"), filepath.Join(dir, "quote.pem"), filepath.Join(dir, "root.pem")
+	clitest.MustRun(t, "quote", "get", "--socket", socket, "--out", binary, "--report-data", "c0ffee")
+	clitest.MustRun(t, "quote", "get", "--socket", socket, "--out", text, "--pem")
+	clitest.MustRun(t, "simulated", "root", "--out", root)
+	pem, err := os.ReadFile(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := append([]byte("lines of a log\n"), pem...)
+	collateral := filepath.Join(dir, "collateral")
+	clitest.MustRun(t, "simulated", "collateral", "--out-dir", collateral)
+	policyFile := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	policy := policyFile("policy.json", `{"mrSigners": ["`+strings.Repeat("00", 32)+`"], "reportData": "c0ffee"}`)
+	expired := policyFile("expired.json", `{"acceptExpired": true}`)
+	signer := fmt.Sprintf("%x", sha256.Sum256([]byte("SIMULATED: signer of the confcom command")))
+
+	verify := func(args ...string) []string {
+		return append([]string{"quote", "verify", binary, "--root", root, "--collateral", collateral}, args...)
+	}
+	for _, c := range []struct {
+		name  string
+		stdin []byte
+		args  []string
+		exit  int
+		want  string
+	}{
+		{"inspect", nil, []string{"quote", "inspect", binary}, 0, "report data     c0ffee00"},
+		{"inspect a log", log, []string{"quote", "inspect", "-"}, 0, "SIMULATED (NOT INTEL) SGX Root CA"},
+		{"inspect as JSON", nil, []string{"quote", "inspect", binary, "-o", "json"}, 0, `"flags": "INIT|MODE64BIT"`},
+		{"verify", nil, verify(), 0, "TRUSTED until"},
+		{"verify a log", log, []string{"quote", "verify", "-", "--root", root, "--collateral", filepath.Join(collateral, "collateral.json")}, 0, "TRUSTED until"},
+		{"verify without the root", nil, []string{"quote", "verify", binary, "--collateral", collateral}, 1, "NOT TRUSTED"},
+		{"verify the nonce", nil, verify("--report-data", "c0ffee"), 0, "report data "},
+		{"verify another nonce", nil, verify("--report-data", "c0ffef"), 1, "FAILED  report data"},
+		{"a policy file", nil, verify("--policy", policy), 1, "FAILED  MRSIGNER"},
+		{"a policy file that a flag overrides", nil, verify("--policy", policy, "--mrsigner", signer), 0, "TRUSTED until"},
+		{"a flag before the policy file", nil, verify("--mrsigner", signer, "--policy", policy), 0, "TRUSTED until"},
+		{"a flag for another field", nil, verify("--policy", policy, "--mrenclave", strings.Repeat("00", 32)), 1, "FAILED  MRSIGNER"},
+		{"a list of two", nil, verify("--mrsigner", strings.Repeat("00", 32), "--mrsigner", signer), 0, "TRUSTED until"},
+		{"a policy file that a flag completes", nil, verify("--policy", expired, "--max-collateral-age", "720h"), 0, "TRUSTED until"},
+		{"a flag completes the policy file after it", nil, verify("--max-collateral-age", "720h", "--policy", expired), 0, "TRUSTED until"},
+		{"a flag that takes back what the file accepts", nil, verify("--policy", expired, "--accept-expired=false"), 0, "TRUSTED until"},
+		{"no advisory", nil, verify("--accept-advisory="), 0, "TRUSTED until"},
+		{"the product", nil, verify("--mrsigner", signer, "--product", "0", "--min-svn", "0"), 0, "TRUSTED until"},
+		{"another product", nil, verify("--mrsigner", signer, "--product", "0x1"), 1, "NOT TRUSTED (failed: product"},
+		{"verify at another time", nil, []string{"quote", "verify", binary, "--root", root, "--at", "2001-01-01T00:00:00Z"}, 1, "not at 2001-01-01T00:00:00Z"},
+	} {
+		exit, out, errs := clitest.Run(t, c.stdin, c.args...)
+		if exit != c.exit || !strings.Contains(out, c.want) || errs != "" {
+			t.Errorf("%s: exit %d\n%s%s", c.name, exit, out, errs)
+		}
+	}
+
+	exit, out, errs := clitest.Run(t, nil, "quote", "verify", binary, "--root", root)
+	if exit != 2 || !strings.Contains(out, "INCOMPLETE: ") || !strings.Contains(errs, "pass --collateral") {
+		t.Errorf("without collateral: exit %d\n%s%s", exit, out, errs)
+	}
+	out = clitest.MustRun(t, verify("-o", "json")...)
+	var result attest.Result
+	if err := json.Unmarshal([]byte(out), &result); err != nil || !result.Trusted || len(result.NotChecked) == 0 || result.Status != attest.UpToDate {
+		t.Errorf("as JSON: %v\n%s", err, out)
+	}
+}
+
+func TestReport(t *testing.T) {
+	exit, out, errs := clitest.Run(t, nil, "quote", "report", "--socket", clitest.Serve(t), "--out", "-")
+	var report sgx.Report
+	if err := report.UnmarshalBinary([]byte(out)); exit != 0 || err != nil {
+		t.Errorf("exit %d, %v: %s", exit, err, errs)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	_, whole, _ := clitest.Run(t, nil, "quote", "get", "--socket", clitest.Serve(t), "--out", "-")
+	good := file("good", []byte(whole))
+	truncated := file("truncated", []byte(whole)[:1000])
+	padded := file("padded", append([]byte(whole), 0, 0))
+	empty := file("empty", nil)
+	text := file("text", []byte("a log\nwithout a quote\n"))
+	_, block, _ := clitest.Run(t, nil, "quote", "get", "--socket", clitest.Serve(t), "--out", "-", "--pem")
+	twice := file("twice", []byte(block+block))
+
+	for _, c := range []struct {
+		args []string
+		exit int
+		want string
+	}{
+		{[]string{"quote", "verify"}, 2, "missing argument FILE"},
+		{[]string{"quote", "verify", filepath.Join(dir, "absent")}, 2, "no such file"},
+		{[]string{"quote", "verify", dir}, 2, "is a directory"},
+		{[]string{"quote", "verify", empty}, 2, "is empty"},
+		{[]string{"quote", "verify", truncated}, 2, "data ends here"},
+		{[]string{"quote", "inspect", truncated}, 2, "offset"},
+		{[]string{"quote", "verify", padded}, 2, "left over: 2"},
+		{[]string{"quote", "verify", good, "--root", empty}, 2, "is empty"},
+		{[]string{"quote", "verify", good, "--root", text}, 2, "no PEM certificate"},
+		{[]string{"quote", "verify", good, "--root", ""}, 2, "--root"},
+		{[]string{"quote", "verify", good, "--collateral", text}, 2, "collateral: invalid character"},
+		{[]string{"quote", "verify", good, "--collateral", dir}, 2, "collateral.json: no such file"},
+		{[]string{"quote", "verify", good, "--policy", text}, 2, "--policy="},
+		{[]string{"quote", "verify", good, "--accept-status", "Fine"}, 2, "want one of"},
+		{[]string{"quote", "verify", good, "--mrsigner", "00"}, 2, "64 hexadecimal digits"},
+		{[]string{"quote", "verify", good, "--min-svn", "1"}, 2, "MRSigners"},
+		{[]string{"quote", "verify", good, "--min-svn", "65536"}, 2, "from 0 to 65535"},
+		{[]string{"quote", "verify", good, "--report-data", "xyz"}, 2, "not hexadecimal"},
+		{[]string{"quote", "verify", good, "--mrenclave", ""}, 2, "64 hexadecimal digits"},
+		{[]string{"quote", "verify", good, "--accept-expired"}, 2, "MaxCollateralAge"},
+		{[]string{"quote", "verify", good, "--policy", ""}, 2, "--policy: "},
+		{[]string{"quote", "verify", good, "--policy", file("unknown", []byte(`{"mrSigner": []}`))}, 2, `unknown field "mrSigner"`},
+		{[]string{"quote", "verify", good, "--policy", file("expired", []byte(`{"acceptExpired": true}`))}, 2, "MaxCollateralAge"},
+		{[]string{"quote", "verify", good, good}, 2, "one FILE is accepted"},
+		{[]string{"quote", "verify", good, "--at", ""}, 2, "--at"},
+		{[]string{"quote", "verify", text}, 2, "text without a PEM block"},
+		{[]string{"quote", "verify", twice}, 2, "2 quotes in one text"},
+		{[]string{"quote", "verify", good, "--root", filepath.Join(dir, "absent")}, 2, "--root"},
+		{[]string{"quote", "verify", good, "--at", "noon"}, 2, "2026-01-31T12:00:00Z"},
+		{[]string{"quote", "verify", good, "-o", "xml"}, 2, "not one of text, json"},
+		{[]string{"quote", "get", "--socket", filepath.Join(dir, "absent"), "--out", "-"}, 1, "is the quote helper running on this node"},
+		{[]string{"quote", "get"}, 2, `"out" not set`},
+		{[]string{"quote", "get", "--out", "-", "--report", filepath.Join(dir, "absent")}, 2, "no such file"},
+		{[]string{"quote", "get", "--out", "-", "--report", os.Args[0]}, 2, "432"},
+		{[]string{"quote", "get", "--out", "-", "--report-data", "xyz"}, 2, "not hexadecimal"},
+		{[]string{"quote", "get", "--out", "-", "--report-data", strings.Repeat("00", 65)}, 2, "65 bytes do not fit"},
+		{[]string{"simulated", "root", "--out", filepath.Join(dir, "absent", "root.pem")}, 1, "write root certificate to "},
+		{[]string{"nonsense"}, 2, "unknown command"},
+		{[]string{"quote"}, 2, "missing subcommand: one of get, inspect, report, verify"},
+		{[]string{"quote", "verfy", good}, 2, "Did you mean this?\n\tverify\n"},
+		{[]string{"simulated", "nonsense"}, 2, `unknown command "nonsense"`},
+	} {
+		exit, out, errs := clitest.Run(t, nil, c.args...)
+		if exit != c.exit || !strings.Contains(errs, c.want) || out != "" {
+			t.Errorf("%q: exit %d, want %d and %q\n%s%s", c.args, exit, c.exit, c.want, out, errs)
+		}
+	}
+}
+
+// The bytes of a quote are verified themselves, even if they contain another quote.
+func TestQuoteInsideAQuote(t *testing.T) {
+	socket := clitest.Serve(t)
+	_, good, _ := clitest.Run(t, nil, "quote", "get", "--socket", socket, "--out", "-", "--pem")
+	_, other, _ := clitest.Run(t, nil, "quote", "get", "--socket", socket, "--out", "-")
+	q, err := quote.Parse([]byte(other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Enclave.MREnclave[0] ^= 1
+	q.Signature.CertificationData.Data = append(q.Signature.CertificationData.Data, "\n"+good...)
+	forged, err := q.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(t.TempDir(), "root.pem")
+	clitest.Run(t, nil, "simulated", "root", "--out", root)
+	if exit, out, errs := clitest.Run(t, forged, "quote", "verify", "-", "--root", root); exit == 0 {
+		t.Errorf("exit %d\n%s%s", exit, out, errs)
+	}
+}

@@ -1,0 +1,148 @@
+package quote
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/pcs"
+	"github.com/confcom/confcom/internal/cli/args"
+	"github.com/confcom/confcom/internal/cli/exit"
+	"github.com/confcom/confcom/internal/cli/input"
+	"github.com/confcom/confcom/internal/cli/output"
+	"github.com/confcom/confcom/internal/cli/trust"
+	"github.com/confcom/confcom/quote"
+)
+
+func newVerify() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Verify a quote and appraise its platform and enclave",
+		Long: `Verify a quote and appraise its platform and enclave. A quote is TRUSTED if
+
+  - a genuine quoting enclave signed it, on a platform whose certificate chain ends in
+    a trusted root: Intel's, or that of --root
+  - nothing in the chain is revoked, and the platform's TCB is up to date
+  - no debugger can read the enclave
+  - it meets the appraisal policy: --policy, and the flags listed below it
+
+Collateral is what Intel publishes for verifiers: revocation lists, TCB info and the
+identity of the quoting enclave. Without it, verification is INCOMPLETE. --collateral
+takes one of
+
+  - a file written by 'confcom collateral fetch' (the format of @phala/dcap-qvl)
+  - a directory with such a file named collateral.json
+  - the URL of Intel's service, a PCCS, or Azure's cache, from which it is fetched
+
+A --policy file is a JSON object with the members of type Policy in the Go package
+attest, which other flags override:
+
+  {"mrSigners": ["83d719e7..."], "isvProdId": 1, "minIsvSvn": 2, "maxCollateralAge": "720h"}
+
+` + fileAbout + `
+
+Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete.`,
+		Example: `  confcom quote verify quote.bin --collateral collateral.json --mrsigner 83d719e7...
+  kubectl logs job/attested-job | confcom quote verify - --root root.pem --collateral simulated-collateral
+  confcom quote verify quote.bin --collateral collateral.json --accept-status SWHardeningNeeded -o json`,
+		Args: args.File,
+	}
+	command.Flags().SortFlags = false
+	v := verification{command: command}
+	format := output.FormatFlag(command)
+	v.root = trust.RootFlag(command)
+	v.at = trust.TimeFlag(command)
+	command.Flags().StringVar(&v.collateral, "collateral", "", "verify with the collateral in this `file` or directory, or of the service at this URL")
+	v.fetcher.AddFlags(command.Flags())
+	v.policy.addFlags(command.Flags())
+	command.RunE = func(command *cobra.Command, args []string) error {
+		result, err := v.run(args[0])
+		if result == nil {
+			return err
+		}
+		verdict := err
+		if *format == output.JSON {
+			err = output.WriteJSON(command, result)
+		} else {
+			err = output.Result(command.OutOrStdout(), result)
+		}
+		switch {
+		case err != nil:
+			return exit.Failed(err)
+		case errors.Is(verdict, attest.ErrIncomplete) && !command.Flags().Changed("collateral"):
+			return exit.BadInput(errors.New("verification needs collateral: pass --collateral"))
+		case errors.Is(verdict, attest.ErrIncomplete):
+			return exit.Quietly(exit.CodeBadInput)
+		case !result.Trusted:
+			return exit.Quietly(exit.CodeFailed)
+		}
+		return nil
+	}
+	return command
+}
+
+// verification is what the command line asks for.
+type verification struct {
+	command    *cobra.Command
+	root       func() (attest.Root, error)
+	at         func() (time.Time, error)
+	collateral string
+	fetcher    trust.Fetcher
+	policy     policyFlags
+}
+
+// run verifies the quote in a file. Without a result, its error is the command's.
+func (v *verification) run(name string) (*attest.Result, error) {
+	root, err := v.root()
+	if err != nil {
+		return nil, err
+	}
+	at, err := v.at()
+	if err != nil {
+		return nil, err
+	}
+	policy, err := v.policy.read()
+	if err != nil {
+		return nil, exit.BadInput(err)
+	}
+	q, _, err := input.Quote(v.command, name)
+	if err != nil {
+		return nil, err
+	}
+	collateral, err := v.readCollateral(root, q)
+	if err != nil {
+		return nil, err
+	}
+	result, err := attest.NewVerifier(root).Verify(q, collateral, policy, at)
+	if result == nil {
+		return nil, exit.BadInput(fmt.Errorf("%s: %w", name, err))
+	}
+	return result, err
+}
+
+// readCollateral returns the collateral of the flag, or nil if it is not given.
+func (v *verification) readCollateral(root attest.Root, q *quote.Quote) (*attest.Collateral, error) {
+	if !v.command.Flags().Changed("collateral") {
+		return nil, nil
+	}
+	if !trust.IsURL(v.collateral) {
+		bundle, err := trust.ReadCollateral(v.collateral)
+		if err != nil {
+			return nil, exit.BadInput(fmt.Errorf("--collateral: %w", err))
+		}
+		return &bundle.Collateral, nil
+	}
+	family, err := pcs.FamilyOf(q)
+	if err != nil {
+		return nil, exit.BadInput(err)
+	}
+	v.fetcher.URL = v.collateral
+	bundle, err := v.fetcher.Fetch(v.command, root, family)
+	if err != nil {
+		return nil, err
+	}
+	return &bundle.Collateral, nil
+}
