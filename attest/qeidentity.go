@@ -49,7 +49,7 @@ func parseQEIdentity(text []byte) (*qeIdentity, error) {
 			return nil, err
 		}
 	}
-	if err := sortLevels(id.Levels); err != nil {
+	if err := sortLevels(id.Levels, qeIdentityLevel.compare); err != nil {
 		return nil, err
 	}
 	return id, nil

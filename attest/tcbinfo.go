@@ -54,7 +54,7 @@ func parseTCBInfo(text []byte) (*tcbInfo, error) {
 			return nil, err
 		}
 	}
-	if err := sortLevels(t.Levels); err != nil {
+	if err := sortLevels(t.Levels, tcbInfoLevel.compare); err != nil {
 		return nil, err
 	}
 	return t, nil

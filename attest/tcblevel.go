@@ -142,13 +142,13 @@ func (l qeIdentityLevel) compare(other qeIdentityLevel) int {
 
 // sortLevels sorts levels from highest to lowest. Two equal levels are an error: which one
 // applies would be arbitrary.
-func sortLevels[L interface{ compare(L) int }](levels []L) error {
+func sortLevels[L any](levels []L, compare func(L, L) int) error {
 	if len(levels) == 0 {
 		return errors.New("no TCB levels")
 	}
-	slices.SortFunc(levels, func(a, b L) int { return b.compare(a) })
+	slices.SortFunc(levels, func(a, b L) int { return compare(b, a) })
 	for i := range levels[1:] {
-		if levels[i].compare(levels[i+1]) == 0 {
+		if compare(levels[i], levels[i+1]) == 0 {
 			return errors.New("the same TCB level twice")
 		}
 	}

@@ -35,8 +35,9 @@ func NewVerifier(roots ...Root) *Verifier {
 // something could not be checked: because there was no collateral (nil), or because the
 // quote is about a trust domain. In these cases the Result is not nil and has all checks.
 //
-// The Result is nil if there was nothing to verify: the quote has no certificate chain,
-// the chain or the collateral cannot be parsed, or an argument is invalid.
+// The Result is nil if there was nothing to verify: the quote has no certificate chain (the
+// error wraps quote.ErrUnsupported), the chain or the collateral cannot be parsed, or an
+// argument is invalid.
 func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, policy, at); err != nil {
 		return nil, err
@@ -46,7 +47,8 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 		return nil, err
 	}
 	certificates := chain.periods()
-	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: slices.Clone(chain.checks), Expires: earliest(certificates)}
+	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: make([]Check, 0, usualChecks), Expires: earliest(certificates)}
+	r.add(chain.checks...)
 	r.add(checkCertificatesValid(certificates, at))
 
 	var k *checkedCollateral
@@ -119,6 +121,10 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	r.Trusted = r.passed()
 	return r, r.Err()
 }
+
+// usualChecks is at least the number of checks with a policy that requires little: Result.Checks
+// does not grow.
+const usualChecks = 20
 
 // addCollateralPeriods records whether collateral is valid and recent enough, and when
 // it expires.

@@ -7,7 +7,7 @@
 // and offsets are exported in bytes. All integers are little-endian; byte strings are
 // in memory order.
 //
-// Source: Intel's "TDX DCAP Quoting Library API", appendix A.3.2, and
+// Source: Intel's "TDX DCAP Quoting Library API", appendix A.3, and
 // sgx_report2_body_t and sgx_report2_body_v1_5_t of sgx_quote_4.h and sgx_quote_5.h.
 //
 // The package needs no TDX hardware. Package quote parses the quotes; package attest

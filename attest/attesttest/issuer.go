@@ -37,7 +37,7 @@ type Issuer struct {
 	Version quote.Version
 
 	platform string
-	forger   *ecdsa.PrivateKey // of nobody whom a verifier trusts
+	forger   *ecdsa.PrivateKey // no verifier trusts it
 }
 
 // NewIssuer returns the issuer of a platform as of the day of now (UTC). All platforms have the

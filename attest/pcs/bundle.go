@@ -8,19 +8,18 @@ import (
 	"github.com/confcom/confcom/attest"
 )
 
-// Bundle is collateral in a file. Its JSON form is that of attest.Collateral, which
-// other verifiers read, too, and two things more.
+// Bundle is collateral in a file. Its JSON form is that of attest.Collateral, which other
+// verifiers read as well, with two more members.
 type Bundle struct {
 	attest.Collateral
-	// Root is the certificate that heads the chains, in PEM. It is for those who look
-	// at a bundle: whom to trust is not for a bundle to say.
+	// Root is the certificate at the head of the chains, in PEM. It is for information only:
+	// whom to trust is never decided by a bundle.
 	Root string `json:"root_ca,omitempty"`
-	// Fetched is when it was got from the service.
+	// Fetched is when the collateral was fetched from the service.
 	Fetched time.Time `json:"fetched_at,omitzero"`
 }
 
-// ParseBundle reads a bundle, or collateral alone. It checks that nothing is missing,
-// and no more.
+// ParseBundle reads a bundle, or collateral alone. It checks only that no part is missing.
 func ParseBundle(text []byte) (*Bundle, error) {
 	collateral, err := attest.ParseCollateral(text)
 	if err != nil {
@@ -32,20 +31,20 @@ func ParseBundle(text []byte) (*Bundle, error) {
 		Fetched time.Time `json:"fetched_at"`
 	}
 	if err := json.Unmarshal(text, &more); err != nil {
-		return nil, fmt.Errorf("pcs: bundle: %w", err)
+		return nil, fmt.Errorf("pcs: parse bundle: %w", err)
 	}
 	b.Root, b.Fetched = more.Root, more.Fetched
 	return b, nil
 }
 
-// Family is the platforms that collateral is for, as it says itself. It must have
-// been checked.
+// Family returns the platforms that the collateral is for, according to its TCB info and its PCK
+// CA. Verify the collateral first.
 func (b *Bundle) Family() (Family, error) {
 	var info struct {
 		FMSPC string `json:"fmspc"`
 	}
 	if err := json.Unmarshal([]byte(b.TCBInfo), &info); err != nil {
-		return Family{}, fmt.Errorf("pcs: the TCB info: %w", err)
+		return Family{}, fmt.Errorf("pcs: parse TCB info: %w", err)
 	}
 	ca, err := caOf(b.PCKCRLIssuerChain)
 	if err != nil {

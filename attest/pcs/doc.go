@@ -1,11 +1,20 @@
-// Package pcs gets the collateral that package attest judges quotes by: from Intel's
-// Provisioning Certification Service (PCS, version 4 of its API), from a cache of it
-// in the data center (PCCS), from Azure's (THIM), or from a file.
+// Package pcs fetches the collateral that package attest verifies quotes with: from Intel's
+// Provisioning Certification Service (PCS, version 4 of its API), from a cache of it in the data
+// center (PCCS, Provisioning Certificate Caching Service), from Azure's cache (THIM, Trusted
+// Hardware Identity Management), or from a file.
 //
-// A Client asks the service for the collateral of one family of platforms. It checks
-// every byte before it hands anything on or keeps it: what is signed by a root that
-// it trusts, valid, and of the family that was asked for. What it has is kept for as
-// long as the service allows, in memory or in a directory.
+// A Client fetches the collateral of one Family of platforms. Before it returns or caches
+// anything, it verifies it: everything is signed under a root that it trusts, valid, and for the
+// family. It caches responses for as long as the service allows, in memory or in a directory,
+// and uses them for longer if the service fails and they are still valid. Requests that fail are
+// retried with exponential backoff.
 //
-// A Bundle is collateral in a file, for verifiers that have no network.
+// A Bundle is collateral in a file, for verifiers without a network. Its JSON form is that of
+// attest.Collateral with two more members.
+//
+// Errors of responses are a *StatusError; those of the verification are the ones of
+// attest.Verifier.Check, such as *attest.CheckError.
+//
+// Source: Intel's "API Documentation" of the PCS (api.portal.trustedservices.intel.com), RFC 9111
+// for the lifetime of responses.
 package pcs

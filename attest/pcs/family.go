@@ -12,38 +12,39 @@ import (
 	"github.com/confcom/confcom/quote"
 )
 
-// CA is one of Intel's certificate authorities for platforms.
+// CA is one of Intel's certificate authorities that issue PCK certificates.
 type CA string
 
 // The CAs.
 const (
-	ProcessorCA CA = "processor" // of platforms with one processor package
-	PlatformCA  CA = "platform"  // of those with several
+	ProcessorCA CA = "processor" // for platforms with one processor package
+	PlatformCA  CA = "platform"  // for platforms with several
 )
 
-// Family is the platforms that share collateral.
+// Family is a family of platforms that share collateral. Get one from NewFamily or FamilyOf.
 type Family struct {
-	// FMSPC names the kind of processor and its like, in 12 hexadecimal digits.
+	// FMSPC identifies family, model, stepping, platform type and custom SKU of the processors:
+	// 12 hexadecimal digits in upper case.
 	FMSPC string
 	CA    CA
 }
 
-// NewFamily checks the names of a family.
+// NewFamily returns a family. FMSPC and CA must be valid.
 func NewFamily(fmspc string, ca CA) (Family, error) {
 	if b, err := hex.DecodeString(fmspc); err != nil || len(b) != 6 {
-		return Family{}, fmt.Errorf("pcs: %q is no FMSPC: it has 12 hexadecimal digits", fmspc)
+		return Family{}, fmt.Errorf("pcs: invalid FMSPC %q: want 12 hexadecimal digits", fmspc)
 	}
 	if ca != ProcessorCA && ca != PlatformCA {
-		return Family{}, fmt.Errorf("pcs: %q is no CA: there are %s and %s", ca, ProcessorCA, PlatformCA)
+		return Family{}, fmt.Errorf("pcs: unknown CA %q: want %s or %s", ca, ProcessorCA, PlatformCA)
 	}
 	return Family{strings.ToUpper(fmspc), ca}, nil
 }
 
-// FamilyOf is the family of the platform that has made a quote, as its certificates
-// say. They are not checked.
+// FamilyOf returns the family of the platform in the certificates of a quote. It does not verify
+// them. If the quote has none, the error wraps quote.ErrUnsupported.
 func FamilyOf(q *quote.Quote) (Family, error) {
 	if q.Signature.CertificationData.Type != quote.PCKChain {
-		return Family{}, fmt.Errorf("pcs: the quote carries a %s, not the certificates of its platform", q.Signature.CertificationData.Type)
+		return Family{}, fmt.Errorf("pcs: %w: the quote has a %s, want a PCK certificate chain", quote.ErrUnsupported, q.Signature.CertificationData.Type)
 	}
 	chain, err := q.Signature.CertificationData.Certificates()
 	if err != nil {
@@ -60,15 +61,15 @@ func FamilyOf(q *quote.Quote) (Family, error) {
 	return NewFamily(platform.FMSPC.String(), ca)
 }
 
-// caOf is the CA at the head of a chain in PEM.
+// caOf returns the CA in the first certificate of a chain in PEM.
 func caOf(chain string) (CA, error) {
 	block, _ := pem.Decode([]byte(chain))
 	if block == nil {
-		return "", errors.New("pcs: the issuer chain of the PCK CRL is no PEM")
+		return "", errors.New("pcs: issuer chain of the PCK CRL: not PEM")
 	}
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return "", fmt.Errorf("pcs: the issuer chain of the PCK CRL: %w", err)
+		return "", fmt.Errorf("pcs: issuer chain of the PCK CRL: %w", err)
 	}
 	return caNamed(certificate)
 }

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Service is who is asked for collateral.
+// Service is a service to fetch collateral from. The zero Service is none.
 type Service struct {
 	kind kind
-	base string // of the URLs, with a slash at the end
+	base string // of the URLs, with a trailing slash
 }
 
 type kind int
@@ -22,17 +22,19 @@ const (
 
 const (
 	basePath = "/sgx/certification/v4/"
-	// intelRootCRL is where Intel has the root's list; its service has it nowhere else.
+	// intelRootCRL is the URL of the root CRL. Intel's service does not have it.
 	intelRootCRL = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
 )
 
-// Intel is Intel's own service.
+// Intel returns Intel's own service.
 func Intel() Service { return Service{intel, "https://api.trustedservices.intel.com" + basePath} }
 
-// PCCS is a cache at a URL such as https://pccs.example:8081/sgx/certification/v4/.
+// PCCS returns a cache at a URL such as https://pccs.example:8081/sgx/certification/v4/. The path may
+// be omitted.
 func PCCS(base string) (Service, error) { return at(pccs, base) }
 
-// Azure is Azure's cache, or a service with its API. Empty is the global one.
+// Azure returns Azure's cache, or a service with its API at a URL. An empty URL means Azure's global
+// cache.
 func Azure(base string) (Service, error) {
 	if base == "" {
 		base = "https://global.acccache.azure.net" + basePath
@@ -40,7 +42,8 @@ func Azure(base string) (Service, error) {
 	return at(azure, base)
 }
 
-// ServiceAt guesses by the host what a service is: Intel's, Azure's, or else a PCCS.
+// ServiceAt returns the service at a URL. The host decides which kind it is: Intel's, Azure's, or
+// otherwise a PCCS.
 func ServiceAt(base string) (Service, error) {
 	u, err := url.Parse(base)
 	if err != nil {
@@ -55,14 +58,14 @@ func ServiceAt(base string) (Service, error) {
 	return at(pccs, base)
 }
 
-// at checks a URL. The path of the API may be left out.
+// at checks the URL of a service and adds the path of the API if there is none.
 func at(k kind, base string) (Service, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return Service{}, fmt.Errorf("pcs: %w", err)
 	}
 	if u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" {
-		return Service{}, fmt.Errorf("pcs: %q is no URL of a service such as https://pccs.example:8081%s", base, basePath)
+		return Service{}, fmt.Errorf("pcs: %q is not the URL of a service: want for example https://pccs.example:8081%s", base, basePath)
 	}
 	if strings.Trim(u.Path, "/") == "" {
 		u.Path = basePath
@@ -73,19 +76,19 @@ func at(k kind, base string) (Service, error) {
 	return Service{k, u.String()}, nil
 }
 
+// String returns the base of the service's URLs.
 func (s Service) String() string { return s.base }
 
-// part is one of the four things that collateral is made of.
+// part is one of the four parts of collateral.
 type part struct {
 	name string // for people
 	url  string
-	// chain are the names of the header that has the issuer chain; none where there is
-	// none.
+	// chain is the names that the header with the issuer chain may have; empty if there is none.
 	chain []string
 }
 
-// parts are what to ask for the collateral of a family. Update is "early" or
-// "standard".
+// parts returns the parts of the collateral of a family and their URLs. Update is as
+// Client.Update.
 func (s Service) parts(f Family, update string) (rootCRL, pckCRL, tcbInfo, qeIdentity part) {
 	query := func(path string, values ...string) string {
 		q := url.Values{}

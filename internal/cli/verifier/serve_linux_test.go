@@ -105,7 +105,7 @@ func TestServeBadInput(t *testing.T) {
 		{[]string{"--policy", "/none"}, 1, "--policy: "},
 		{[]string{"--root", "/none"}, 1, "--root: "},
 		{[]string{"--collateral", "/none"}, 1, "--collateral: "},
-		{[]string{"--collateral", "https://"}, 1, "no URL of a service"},
+		{[]string{"--collateral", "https://"}, 1, "not the URL of a service"},
 		{[]string{"--tls-cert", "/none"}, 1, "pass both"},
 		{[]string{"--tls-cert", "/none", "--tls-key", "/none"}, 1, "no such file"},
 		{[]string{"--address", "nowhere"}, 1, "--address=nowhere"},

@@ -1,0 +1,180 @@
+package pcs
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+const (
+	defaultTimeout  = 10 * time.Second
+	defaultAttempts = 3
+	// maxBody is larger than any part of collateral.
+	maxBody = 4 << 20
+	// maxPause is the longest time between two attempts.
+	maxPause = 30 * time.Second
+)
+
+// StatusError is a response with a status other than 200.
+type StatusError struct {
+	URL    string
+	Status int
+	// RetryAfter is the time after which the service wants to be asked again; 0 if it did not
+	// say.
+	RetryAfter time.Duration
+}
+
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("pcs: get %s: status %d", e.URL, e.Status)
+	switch e.Status {
+	case http.StatusNotFound:
+		return text + ": no collateral for these platforms"
+	case http.StatusGone:
+		return text + ": no longer served"
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return text + ": access denied"
+	case 461, 462: // of a PCCS
+		return text + ": platform not registered with the PCCS"
+	}
+	if name := http.StatusText(e.Status); name != "" {
+		return text + ": " + name
+	}
+	return text
+}
+
+// get returns a cached response that has not expired, or else a new one. If the service fails, it
+// returns the cached response: the caller verifies that it is still valid.
+func (c *Client) get(ctx context.Context, p part, cached *response) (*response, error) {
+	if cached != nil && time.Now().Before(cached.Expires) {
+		c.report(Step{Part: p.name, URL: p.url, Kept: true})
+		return cached, nil
+	}
+	pauses := newPacing()
+	r, err := backoff.Retry(ctx, func() (*response, error) {
+		r, err := c.request(ctx, p, cached)
+		return r, pauses.classify(err)
+	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(uint(max(cmp.Or(c.Attempts, defaultAttempts), 1))), backoff.WithMaxElapsedTime(0))
+	if err == nil {
+		c.report(Step{Part: p.name, URL: p.url})
+		return r, nil
+	}
+	c.report(Step{Part: p.name, URL: p.url, Kept: cached != nil, Err: err})
+	if cached != nil {
+		return cached, nil
+	}
+	return nil, err
+}
+
+func (c *Client) report(s Step) {
+	if c.Progress != nil {
+		c.Progress(s)
+	}
+}
+
+// pacing is the pauses between attempts: exponential, and as long as the service asks for, but not
+// longer than maxPause.
+type pacing struct {
+	*backoff.ExponentialBackOff
+	retryAfter time.Duration // of the last response
+}
+
+// newPacing returns pauses from 1 to 1.5 seconds, then from 2 to 3 seconds, and so on.
+func newPacing() *pacing {
+	return &pacing{ExponentialBackOff: &backoff.ExponentialBackOff{
+		InitialInterval: 1250 * time.Millisecond, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: maxPause,
+	}}
+}
+
+// NextBackOff returns the next pause.
+func (p *pacing) NextBackOff() time.Duration {
+	return min(max(p.ExponentialBackOff.NextBackOff(), p.retryAfter), maxPause)
+}
+
+// classify marks the error of an attempt as permanent if another attempt would fail as well.
+func (p *pacing) classify(err error) error {
+	p.retryAfter = 0
+	if status, ok := errors.AsType[*StatusError](err); ok {
+		p.retryAfter = status.RetryAfter
+		if status.Status != http.StatusTooManyRequests && status.Status < http.StatusInternalServerError {
+			return backoff.Permanent(err)
+		}
+	}
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		return backoff.Permanent(err)
+	}
+	return err
+}
+
+// request makes one request. If the service says that a cached response is still current, it is the
+// response.
+func (c *Client) request(ctx context.Context, p part, cached *response) (*response, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, defaultTimeout))
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("pcs: %w", err)
+	}
+	if cached != nil && cached.ETag != "" {
+		request.Header.Set("If-None-Match", cached.ETag)
+	}
+	if cached != nil && cached.LastModified != "" {
+		request.Header.Set("If-Modified-Since", cached.LastModified)
+	}
+	got, err := cmp.Or(c.HTTP, http.DefaultClient).Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("pcs: fetch %s: %w", p.name, err)
+	}
+	defer got.Body.Close()
+	switch {
+	case got.StatusCode == http.StatusNotModified && cached != nil:
+		again := *cached
+		again.kept = false
+		again.Fetched, again.Expires = time.Now(), expires(got.Header)
+		return &again, nil
+	case got.StatusCode != http.StatusOK:
+		seconds, _ := strconv.Atoi(got.Header.Get("Retry-After"))
+		return nil, &StatusError{URL: p.url, Status: got.StatusCode, RetryAfter: time.Duration(max(seconds, 0)) * time.Second}
+	}
+	body, err := io.ReadAll(io.LimitReader(got.Body, maxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("pcs: fetch %s: %w", p.name, err)
+	}
+	if len(body) > maxBody {
+		return nil, fmt.Errorf("pcs: get %s: the response has more than %d MiB", p.url, maxBody>>20)
+	}
+	chain, err := chainOf(got.Header, p.chain)
+	if err != nil {
+		return nil, fmt.Errorf("pcs: get %s: %w", p.url, err)
+	}
+	return &response{
+		URL: p.url, Body: body, Chain: chain, Fetched: time.Now(), Expires: expires(got.Header),
+		ETag: got.Header.Get("ETag"), LastModified: got.Header.Get("Last-Modified"),
+	}, nil
+}
+
+// expires returns until when a response can be used without asking again: as long as the service
+// says (RFC 9111), or an hour.
+func expires(header http.Header) time.Time {
+	lifetime := time.Hour
+	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return time.Now()
+		case "max-age":
+			if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
+				lifetime = time.Duration(min(seconds, 7*24*3600)) * time.Second
+			}
+		}
+	}
+	return time.Now().Add(lifetime)
+}
