@@ -78,7 +78,7 @@ func answerKeyIDs(ctx context.Context, h Handler, req *message.GetSupportedAttKe
 		ids = append(ids, k[:]...)
 	}
 	if got := req.GetBufSize(); uint64(got) != uint64(len(ids)) {
-		return nil, fmt.Errorf("a buffer of %d bytes for %d bytes of key IDs: %w", got, len(ids), CodeParameter)
+		return nil, fmt.Errorf("the buffer has %d bytes, the key IDs have %d: %w", got, len(ids), CodeParameter)
 	}
 	return &message.GetSupportedAttKeyIDsResponse{ErrorCode: success(), AttKeyIds: ids}, nil
 }
@@ -133,14 +133,14 @@ func answerSelect(ctx context.Context, h Handler, req *message.SelectAttKeyIDReq
 
 func parseKeyList(b []byte) ([]KeyID, error) {
 	if len(b) < keyListHeaderSize+KeyIDSize {
-		return nil, fmt.Errorf("a key list of %d bytes: %w", len(b), CodeParameter)
+		return nil, fmt.Errorf("the key list has only %d bytes: %w", len(b), CodeParameter)
 	}
 	if binary.LittleEndian.Uint32(b) != 0 {
-		return nil, fmt.Errorf("a key list of unknown ID or version: %w", CodeParameter)
+		return nil, fmt.Errorf("the key list has an unknown ID or version: %w", CodeParameter)
 	}
 	num := binary.LittleEndian.Uint32(b[offKeyListNum:])
 	if num > maxKeyListNum || len(b) != keyListHeaderSize+int(num)*KeyIDSize {
-		return nil, fmt.Errorf("a key list of %d bytes for %d keys: %w", len(b), num, CodeParameter)
+		return nil, fmt.Errorf("the key list has %d bytes and %d keys: %w", len(b), num, CodeParameter)
 	}
 	keys := make([]KeyID, 0, num)
 	for id := range slices.Chunk(b[keyListHeaderSize:], KeyIDSize) {
@@ -152,7 +152,7 @@ func parseKeyList(b []byte) ([]KeyID, error) {
 // findKey returns the service's key with the ID of a request.
 func findKey(ctx context.Context, h Handler, id []byte) (KeyID, error) {
 	if len(id) < KeyIDSize {
-		return KeyID{}, fmt.Errorf("a key ID of %d bytes: %w", len(id), CodeParameter)
+		return KeyID{}, fmt.Errorf("the key ID has only %d bytes: %w", len(id), CodeParameter)
 	}
 	keys, err := h.KeyIDs(ctx)
 	if err != nil {
@@ -179,7 +179,7 @@ func answerInit(ctx context.Context, caller Caller, h Handler, req *message.Init
 		return res, nil
 	}
 	if size := req.GetBufSize(); size != PublicKeyIDSize {
-		return nil, fmt.Errorf("a buffer of %d bytes for a public key ID of %d: %w", size, PublicKeyIDSize, CodeParameter)
+		return nil, fmt.Errorf("the buffer has %d bytes, the public key ID has %d: %w", size, PublicKeyIDSize, CodeParameter)
 	}
 	ready, err := h.InitQuote(ctx, caller, key)
 	if err != nil {
@@ -231,7 +231,7 @@ func answerQuote(ctx context.Context, caller Caller, h Handler, r *request, repl
 	}
 	room := int64(req.GetBufSize())
 	if room == 0 || room > MaxQuoteSize {
-		return nil, fmt.Errorf("a quote buffer of %d bytes: %w", room, CodeParameter)
+		return nil, fmt.Errorf("a quote buffer of %d bytes, the limit is %d: %w", room, MaxQuoteSize, CodeParameter)
 	}
 	// Key, buffer, report: Intel's daemon checks in the same order.
 	size, err := sizeOfQuote(ctx, h, key)
@@ -239,7 +239,7 @@ func answerQuote(ctx context.Context, caller Caller, h Handler, r *request, repl
 		return nil, err
 	}
 	if int64(size) > room {
-		return nil, fmt.Errorf("a buffer of %d bytes for a quote of %d: %w", room, size, CodeParameter)
+		return nil, fmt.Errorf("the buffer has %d bytes, the quote has %d: %w", room, size, CodeParameter)
 	}
 	quoted, err := h.Quote(ctx, caller, key, *report, challenge)
 	if err != nil {
@@ -248,7 +248,7 @@ func answerQuote(ctx context.Context, caller Caller, h Handler, r *request, repl
 	if n := len(quoted.Quote); n == 0 {
 		return nil, fmt.Errorf("aesm: the handler returned no quote")
 	} else if int64(n) > room {
-		return nil, fmt.Errorf("a buffer of %d bytes for a quote that has grown to %d: %w", room, n, CodeParameter)
+		return nil, fmt.Errorf("the buffer has %d bytes, the quote has grown to %d: %w", room, n, CodeParameter)
 	}
 	padded := replies.sized(int(room))
 	clear(padded[copy(padded, quoted.Quote):])

@@ -109,8 +109,12 @@ func TestConnDeadlines(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ours, _ := accepted(t)
-			if err := tt.do(ours); !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("%v", err)
+			err := tt.do(ours)
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+			}
+			if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
+				t.Errorf("%v is not a timeout", err)
 			}
 		})
 	}
@@ -133,8 +137,12 @@ func TestConnClosed(t *testing.T) {
 		"close":   ours.Close,
 		"control": func() error { raw, _ := ours.SyscallConn(); return raw.Control(func(uintptr) {}) },
 	} {
-		if err := do(); !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrClosed) {
+		err := do()
+		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if opErr, ok := errors.AsType[*net.OpError](err); !ok || opErr.Net != "unix" || opErr.Addr == nil {
+			t.Errorf("%s: got %#v, want a *net.OpError", name, err)
 		}
 	}
 }

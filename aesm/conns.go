@@ -1,7 +1,6 @@
 package aesm
 
 import (
-	"net"
 	"sync"
 	"time"
 )
@@ -9,7 +8,6 @@ import (
 // conn is an open connection.
 type conn struct {
 	caller  Caller
-	socket  net.Conn // of caller
 	account *account
 
 	older, newer *conn // in the table
@@ -82,7 +80,7 @@ func (t *conns) add(caller Caller) (c *conn, why Drop) {
 		t.leave(a)
 		return nil, DropStopped
 	}
-	c = &conn{caller: caller, socket: caller.socket, account: a, waiting: true}
+	c = &conn{caller: caller, account: a, waiting: true}
 	t.append(c)
 	return c, NotDropped
 }
@@ -155,7 +153,7 @@ func (t *conns) readBy(c *conn, deadline time.Time) error {
 	if !t.stopAt.IsZero() && t.stopAt.Before(deadline) {
 		deadline = t.stopAt
 	}
-	return c.socket.SetReadDeadline(deadline)
+	return c.caller.socket.SetReadDeadline(deadline)
 }
 
 // stopped reports whether the server stops.
@@ -209,7 +207,7 @@ func (t *conns) evict(matches func(*conn) bool) bool {
 func (t *conns) close(c *conn, why Drop) {
 	c.closed = why
 	t.unlink(c)
-	c.socket.Close()
+	c.caller.socket.Close()
 }
 
 // remove removes a connection that has ended.
@@ -263,7 +261,7 @@ func (t *conns) stop(deadline time.Time) {
 	t.stopAt = deadline
 	for c := t.oldest; c != nil; c = c.newer {
 		if c.waiting {
-			c.socket.SetReadDeadline(deadline)
+			c.caller.socket.SetReadDeadline(deadline)
 		}
 	}
 }

@@ -13,9 +13,9 @@
 // Applications keep Intel's client library (libsgx-quote-ex, with SGX_AESM_ADDR
 // set) or their own, as Gramine does.
 //
-// The package builds on every platform, so that programs which only use the client
-// or the types do, too. Listen and TakeOver need Linux and return an error
-// elsewhere.
+// The package builds for every operating system, and so do programs that only use the
+// client or the types. Listen and TakeOver need Linux; elsewhere they return an error
+// that wraps errors.ErrUnsupported.
 //
 // # The protocol
 //

@@ -30,6 +30,41 @@ func ExampleClient_Quote() {
 	fmt.Printf("a quote of %d bytes\n", len(quote))
 }
 
+// A quote with a challenge: the quoting enclave's own report shows that it ran on the
+// same processor.
+func ExampleFitQuote() {
+	var client aesm.Client
+	ctx, key := context.Background(), aesm.IntelQE3KeyID()
+	ready, err := client.InitQuote(ctx, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	report, err := enterEnclave(ready.TargetInfo)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// The application's enclave verifies the quoting enclave's report; the nonce must be
+	// random.
+	challenge := &aesm.Challenge{Target: sgx.TargetInfo{MREnclave: report.Body.MREnclave, Attributes: report.Body.Attributes}}
+	quoted, err := aesm.FitQuote(
+		func(int) (int, error) { return client.QuoteSize(ctx, key) },
+		func(size int) (aesm.Quoted, error) { return client.GetQuote(ctx, key, report, size, challenge) })
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("a quote of %d bytes, and the quoting enclave's report with MAC %x\n", len(quoted.Quote), quoted.QEReport.MAC)
+}
+
+func ExampleCode() {
+	err := fmt.Errorf("quote: %w", aesm.CodeBusy) // as a Handler returns it
+	code, _ := errors.AsType[aesm.Code](err)
+	fmt.Println(uint32(code), code.String())
+	fmt.Println(code.Advice())
+	// Output:
+	// 18 BUSY
+	// the daemon is overloaded: try again in a second
+}
+
 func ExampleServer() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -34,7 +34,7 @@ type Exchange struct {
 // serve reads one request, answers it and closes the connection.
 func (s *serving) serve(c *conn) {
 	exchange := s.exchange(c)
-	c.socket.Close()
+	c.caller.socket.Close()
 	s.conns.remove(c)
 	s.observe(exchange)
 }
@@ -90,10 +90,10 @@ func (s *serving) reply(c *conn, m *message.Response) error {
 	if err != nil {
 		return err
 	}
-	if err := c.socket.SetWriteDeadline(time.Now().Add(cmp.Or(s.WriteTimeout, defaultWriteTimeout))); err != nil {
+	if err := c.caller.socket.SetWriteDeadline(time.Now().Add(cmp.Or(s.WriteTimeout, defaultWriteTimeout))); err != nil {
 		return err
 	}
-	if _, err := c.socket.Write(b); err != nil {
+	if _, err := c.caller.socket.Write(b); err != nil {
 		return fmt.Errorf("aesm: write reply: %w", err)
 	}
 	return nil

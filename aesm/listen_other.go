@@ -9,17 +9,15 @@ import (
 	"time"
 )
 
-var errNotLinux = errors.New("a server needs Linux")
+var errNotLinux = fmt.Errorf("aesm: a server needs Linux: %w", errors.ErrUnsupported)
 
 // Listener listens on a unix socket file. It needs Linux: elsewhere Listen and
 // TakeOver return an error, and so do the methods.
 type Listener struct{}
 
-func newListener(path string, _ bool) (*Listener, error) {
-	return nil, fmt.Errorf("aesm: listen on %s: %w", path, errNotLinux)
-}
+func newListener(string, bool) (*Listener, error) { return nil, errNotLinux }
 
-// Addr returns the zero address.
+// Addr returns an address without a name.
 func (*Listener) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
 
 // Accept returns an error.

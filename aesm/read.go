@@ -25,7 +25,7 @@ func (s *serving) request(c *conn, start *time.Time) (*request, error) {
 	buffer := s.requests.get()
 	defer func() { s.requests.put(buffer) }()
 
-	n, err, done := tryRead(c.socket, buffer)
+	n, err, done := tryRead(c.caller.socket, buffer)
 	if !done {
 		// The wait may be long, so others may use the buffer meanwhile.
 		s.requests.put(buffer)
@@ -67,7 +67,7 @@ func (s *serving) readFirst(c *conn, p []byte) (int, error) {
 	if err := s.conns.readBy(c, time.Now().Add(cmp.Or(s.IdleTimeout, defaultIdleTimeout))); err != nil {
 		return 0, err
 	}
-	return c.socket.Read(p)
+	return c.caller.socket.Read(p)
 }
 
 // readRest reads the rest of a frame whose first n bytes are in buffer, and returns
@@ -105,7 +105,7 @@ func (s *serving) readMissing(c *conn, p []byte, n int, deadline time.Time) (int
 	if err := s.conns.readBy(c, deadline); err != nil {
 		return 0, err
 	}
-	return io.ReadAtLeast(c.socket, p, n)
+	return io.ReadAtLeast(c.caller.socket, p, n)
 }
 
 // dropOf returns the *dropError for a failed read: gone if the peer has closed, late

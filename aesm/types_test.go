@@ -58,7 +58,7 @@ func TestCodes(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for c := CodeSuccess; c <= CodeConfigUnsupported; c++ {
-		if s := c.String(); seen[s] || strings.HasPrefix(s, "Code(") {
+		if s := c.String(); seen[s] || s == "" || strings.HasPrefix(s, "Code(") {
 			t.Errorf("code %d is %q", uint32(c), s)
 		} else {
 			seen[s] = true
@@ -73,7 +73,7 @@ func TestCodes(t *testing.T) {
 func TestNames(t *testing.T) {
 	seen := map[string]bool{}
 	unique := func(name string) {
-		if seen[name] || strings.ContainsAny(name, "( ") {
+		if seen[name] || name == "" || strings.ContainsAny(name, "( ") {
 			t.Errorf("%q is not unique, or not a label", name)
 		}
 		seen[name] = true

@@ -1,4 +1,4 @@
-// Package message is the protobuf form of the AESM requests and replies, as
+// Package message holds the protobuf messages of AESM requests and replies,
 // generated from message.proto.
 package message
 
