@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// probeTimeout bounds one look at a component.
+// probeTimeout bounds one probe of a component.
 const probeTimeout = 2 * time.Second
 
-// adminClient is an HTTP client with the administrator's certificate, which
-// all servers of the cluster accept.
+// adminClient returns an HTTP client with the administrator's certificate, which all
+// components accept.
 func adminClient(l layout) (*http.Client, error) {
 	pair, err := tls.LoadX509KeyPair(l.Cert("admin"), l.Key("admin"))
 	if err != nil {
-		return nil, fmt.Errorf("certificate of the administrator: %w", err)
+		return nil, fmt.Errorf("load certificate of the administrator: %w", err)
 	}
 	ca, err := os.ReadFile(l.Cert("ca"))
 	if err != nil {
-		return nil, fmt.Errorf("certificate authority: %w", err)
+		return nil, fmt.Errorf("load certificate authority: %w", err)
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
@@ -37,8 +37,8 @@ func adminClient(l layout) (*http.Client, error) {
 	}, nil
 }
 
-// socketClient is an HTTP client of the server on a unix socket, whatever
-// host the URL says.
+// socketClient returns an HTTP client that connects to a unix socket, whatever the
+// host in the URL.
 func socketClient(socket string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -48,11 +48,12 @@ func socketClient(socket string) *http.Client {
 	}}
 }
 
-// get fetches a URL and, unless into is nil, decodes the JSON found there.
+// get fetches a URL and, unless into is nil, decodes the JSON response into it.
 func get(ctx context.Context, client *http.Client, url string, into any) error {
 	return call(ctx, client, http.MethodGet, url, into)
 }
 
+// call makes a request and, unless into is nil, decodes the JSON response into it.
 func call(ctx context.Context, client *http.Client, method, url string, into any) error {
 	request, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
@@ -60,7 +61,7 @@ func call(ctx context.Context, client *http.Client, method, url string, into any
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return err // says method and URL itself
+		return err // contains the method and the URL
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// unusedAfter is how long binaries of another key are kept.
+// unusedAfter is how long unused binaries are kept.
 const unusedAfter = 7 * 24 * time.Hour
 
-// cacheDir is where the binaries of all keys lie.
+// cacheDir returns the directory with the binaries of all keys.
 func cacheDir() (string, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
@@ -27,8 +27,8 @@ func cacheDir() (string, error) {
 	return filepath.Join(base, "confcom", "cluster"), nil
 }
 
-// binDir returns the directory of the binaries that the embedded go.mod asks
-// for, which need not exist yet.
+// binDir returns the directory of the binaries that the embedded go.mod describes. It
+// need not exist yet.
 func binDir(ctx context.Context) (string, toolchain, error) {
 	t, err := readToolchain(goMod)
 	if err != nil {
@@ -40,27 +40,27 @@ func binDir(ctx context.Context) (string, toolchain, error) {
 	}
 	version, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
 	if err != nil {
-		return "", t, fmt.Errorf("ask the go command for its version (is Go on PATH?): %w", err)
+		return "", t, fmt.Errorf("run `go env GOVERSION` (is Go on the PATH?): %w", err)
 	}
 	key := t.key(strings.TrimSpace(string(version)), runtime.GOARCH, goMod, goSum, pauseSource)
 	return filepath.Join(cache, key), t, nil
 }
 
-// builtBinDir is binDir for those who use the binaries.
+// builtBinDir is binDir for callers that need the binaries to exist.
 func builtBinDir(ctx context.Context) (string, error) {
 	dir, _, err := binDir(ctx)
 	if err != nil {
 		return "", err
 	}
 	if _, err := os.Stat(dir); err != nil {
-		return "", fmt.Errorf("the binaries are not built yet (`cluster up` or `cluster build` does it): %w", err)
+		return "", fmt.Errorf("the binaries are not built yet: run `cluster up` or `cluster build`: %w", err)
 	}
 	return dir, nil
 }
 
-// build returns the directory of the cluster's binaries, after building them
-// where they are not cached. They appear there all at once or not at all; what
-// Go compiled before an interruption is kept in its own cache.
+// build returns the directory of the cluster's binaries, and builds them first if they
+// are not cached. They appear there all at once or not at all. After an interruption,
+// Go's own build cache keeps what was compiled.
 func build(ctx context.Context, p *progress) (dir string, err error) {
 	dir, tools, err := binDir(ctx)
 	if err != nil {
@@ -75,14 +75,14 @@ func build(ctx context.Context, p *progress) (dir string, err error) {
 
 	cache := filepath.Dir(dir)
 	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", fmt.Errorf("make the binary cache: %w", err)
+		return "", fmt.Errorf("create the binary cache: %w", err)
 	}
 	if err := prune(cache); err != nil {
 		return "", err
 	}
 	work, err := os.MkdirTemp(cache, ".build-")
 	if err != nil {
-		return "", fmt.Errorf("make the build directory: %w", err)
+		return "", fmt.Errorf("create the build directory: %w", err)
 	}
 	defer os.RemoveAll(work)
 	for name, content := range map[string][]byte{"go.mod": goMod, "go.sum": goSum, "pause/main.go": pauseSource} {
@@ -91,7 +91,7 @@ func build(ctx context.Context, p *progress) (dir string, err error) {
 		}
 	}
 
-	p.say("Building Kubernetes from source. The first time takes about ten minutes; the result is kept in %s.", dir)
+	p.print("Building Kubernetes from source, which takes about ten minutes the first time. The result is cached in %s.", dir)
 	out := filepath.Join(work, "bin")
 	for i, pkg := range tools.packages {
 		name := binaryName(pkg)
@@ -103,13 +103,13 @@ func build(ctx context.Context, p *progress) (dir string, err error) {
 		}
 	}
 	if err := os.Rename(out, dir); err != nil {
-		return "", fmt.Errorf("keep the binaries: %w", err)
+		return "", fmt.Errorf("move the binaries into the cache: %w", err)
 	}
 	return dir, nil
 }
 
-// compile runs the go command in a process group of its own, so that an
-// interruption ends the compilers too.
+// compile runs the go command in its own process group, so that an interruption ends
+// the compilers as well.
 func compile(ctx context.Context, source string, args []string) error {
 	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, "go", args...)
@@ -128,7 +128,7 @@ func compile(ctx context.Context, source string, args []string) error {
 	return nil
 }
 
-// prune removes what a killed build left, and binaries long unused.
+// prune removes what killed builds have left, and binaries not used for a long time.
 func prune(cache string) error {
 	entries, err := os.ReadDir(cache)
 	if err != nil {
@@ -137,7 +137,7 @@ func prune(cache string) error {
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {
-			continue // removed meanwhile
+			continue // removed in the meantime
 		}
 		if e.IsDir() && (strings.HasPrefix(e.Name(), ".build-") || time.Since(info.ModTime()) > unusedAfter) {
 			if err := os.RemoveAll(filepath.Join(cache, e.Name())); err != nil {
@@ -148,7 +148,8 @@ func prune(cache string) error {
 	return nil
 }
 
-// lastLines returns the end of a program's output, which says why it failed.
+// lastLines returns the last lines of a program's output, which usually say why it
+// failed.
 func lastLines(output []byte, n int) string {
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")

@@ -13,13 +13,12 @@ import (
 	"time"
 )
 
-// certificateLife outlasts any test run. A cluster left up for longer is
-// brought down and up again.
+// certificateLife exceeds any test run.
 const certificateLife = 365 * 24 * time.Hour
 
-// identity is one holder of a certificate. Kubernetes takes the common name
-// for the user and the organization for its group. Each certificate serves
-// both ends of a connection, so a component needs just one.
+// identity is the holder of a certificate. To Kubernetes, the common name is the user
+// and the organization is the group. Each certificate is valid for clients and servers,
+// so a component needs only one.
 type identity struct {
 	file         string
 	commonName   string
@@ -46,8 +45,8 @@ func identities() []identity {
 	}
 }
 
-// writePKI makes a certificate authority of the cluster's own, a certificate
-// for each identity, and the key that signs the tokens of service accounts.
+// writePKI creates the cluster's certificate authority, a certificate for each
+// identity, and the key that signs the tokens of service accounts.
 func writePKI(l layout) error {
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
@@ -84,12 +83,12 @@ func writePKI(l layout) error {
 	}
 	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	if err != nil {
-		return fmt.Errorf("public key of service accounts: %w", err)
+		return fmt.Errorf("encode public key of service accounts: %w", err)
 	}
 	return writePEM(l.path("pki", "service-accounts.pub"), "PUBLIC KEY", public)
 }
 
-// issue writes a certificate and its new key; without a parent it signs itself.
+// issue writes a certificate and its new key. Without a parent it is self-signed.
 func issue(l layout, file string, cert, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, error) {
 	key, err := newKey(l, file)
 	if err != nil {
@@ -98,12 +97,12 @@ func issue(l layout, file string, cert, parent *x509.Certificate, parentKey *ecd
 	if parent == nil {
 		parent, parentKey = cert, key
 	}
-	// An hour's leeway for a clock that is set back.
+	// Allow for a clock that is set back by up to an hour.
 	cert.NotBefore = time.Now().Add(-time.Hour)
 	cert.NotAfter = time.Now().Add(certificateLife)
 	der, err := x509.CreateCertificate(rand.Reader, cert, parent, &key.PublicKey, parentKey)
 	if err != nil {
-		return nil, fmt.Errorf("certificate of %s: %w", file, err)
+		return nil, fmt.Errorf("issue certificate of %s: %w", file, err)
 	}
 	return key, writePEM(l.Cert(file), "CERTIFICATE", der)
 }
@@ -111,11 +110,11 @@ func issue(l layout, file string, cert, parent *x509.Certificate, parentKey *ecd
 func newKey(l layout, file string) (*ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("key of %s: %w", file, err)
+		return nil, fmt.Errorf("generate key of %s: %w", file, err)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("key of %s: %w", file, err)
+		return nil, fmt.Errorf("encode key of %s: %w", file, err)
 	}
 	return key, writePEM(l.Key(file), "PRIVATE KEY", der)
 }

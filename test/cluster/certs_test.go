@@ -29,11 +29,11 @@ func TestCertificatesVerify(t *testing.T) {
 			t.Errorf("%s: common name %q, want %q", id.file, got, id.commonName)
 		}
 		if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
-			t.Errorf("%s as a client: %v", id.file, err)
+			t.Errorf("verify %s as a client: %v", id.file, err)
 		}
 		for _, name := range append(id.dnsNames, id.addresses...) {
 			if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: name}); err != nil {
-				t.Errorf("%s as the server %s: %v", id.file, name, err)
+				t.Errorf("verify %s as the server %s: %v", id.file, name, err)
 			}
 		}
 	}

@@ -13,25 +13,24 @@ import (
 	"github.com/opencontainers/cgroups/manager"
 )
 
-// Whatever the cluster starts lives below one cgroup: its servers and the
-// shims they start in the group "system", pods in the groups the kubelet adds.
-// So what is the cluster's can be told, and ended, without names or pid files,
-// even after its supervisor was killed.
+// All processes of the cluster are in one cgroup: the components and the shims that
+// they start in its child "system", pods in the children that the kubelet adds. So down
+// finds and kills them without names or pid files, even if the supervisor was killed.
 
-// openCgroup returns a handle of a cgroup, which need not exist.
+// openCgroup returns a handle for a cgroup, which need not exist.
 func openCgroup(name string) (cgroups.Manager, error) {
 	m, err := manager.New(&cgroups.Cgroup{Path: name, Resources: &cgroups.Resources{}})
 	if err != nil {
-		return nil, fmt.Errorf("cgroup %s: %w", name, err)
+		return nil, fmt.Errorf("open cgroup %s: %w", name, err)
 	}
 	return m, nil
 }
 
-// joinCgroup makes the cluster's cgroups and puts a process into the one of
-// the servers.
+// joinCgroup creates the cluster's cgroups and moves a process into that of the
+// components.
 func joinCgroup(l layout, pid int) error {
-	// The kubelet wants to find its root group, with every controller on. The
-	// pid -1 stands for none.
+	// The kubelet needs its root cgroup to exist, with every controller enabled. The pid
+	// -1 stands for no process.
 	for _, group := range []struct {
 		name string
 		pid  int
@@ -41,13 +40,13 @@ func joinCgroup(l layout, pid int) error {
 			return err
 		}
 		if err := m.Apply(group.pid); err != nil {
-			return fmt.Errorf("cgroup %s: %w", group.name, err)
+			return fmt.Errorf("create cgroup %s: %w", group.name, err)
 		}
 	}
 	return nil
 }
 
-// killCgroup ends every process of the cluster and removes its cgroups.
+// killCgroup kills every process of the cluster and removes its cgroups.
 func killCgroup(ctx context.Context, l layout) error {
 	m, err := openCgroup(l.Cgroup())
 	if err != nil {
@@ -56,20 +55,20 @@ func killCgroup(ctx context.Context, l layout) error {
 	err = poll(ctx, 10*time.Second, func(context.Context) error {
 		pids, err := cgroupPIDs(m)
 		if err != nil {
-			return err // a group vanished while it was read
+			return err // a cgroup vanished while it was read
 		}
 		for _, pid := range pids {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-				return fmt.Errorf("end process %d: %w", pid, err)
+				return fmt.Errorf("kill process %d: %w", pid, err)
 			}
 		}
 		if len(pids) > 0 {
-			return fmt.Errorf("%d processes are ending", len(pids))
+			return fmt.Errorf("%d processes have not ended yet", len(pids))
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("end what is left in cgroup %s: %w", l.Cgroup(), err)
+		return fmt.Errorf("kill the processes in cgroup %s: %w", l.Cgroup(), err)
 	}
 	if err := m.Destroy(); err != nil {
 		return fmt.Errorf("remove cgroup %s: %w", l.Cgroup(), err)
@@ -77,8 +76,8 @@ func killCgroup(ctx context.Context, l layout) error {
 	return nil
 }
 
-// cgroupPIDs lists the processes in a cgroup and below it. Of the hierarchies
-// that version 1 has, none is sure to know them all.
+// cgroupPIDs lists the processes in a cgroup and its descendants. With cgroups v1, no
+// single hierarchy is certain to have all of them.
 func cgroupPIDs(m cgroups.Manager) ([]int, error) {
 	var pids []int
 	for _, dir := range m.GetPaths() {

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// readyLimit is how long a component may take to get ready; the slowest
-	// needs a few seconds on an idle machine.
+	// readyLimit bounds the time in which a component becomes ready. The slowest takes
+	// a few seconds on an idle machine.
 	readyLimit = 2 * time.Minute
-	// stopGrace is how long a component may take to end when asked. The API
-	// server would wait a minute for its watchers.
+	// stopGrace bounds the time in which a component ends after SIGTERM. The API server
+	// would wait a minute for its watchers.
 	stopGrace = 3 * time.Second
 )
 
@@ -30,19 +30,18 @@ type child struct {
 	started time.Time
 	isReady bool
 	ended   chan struct{} // closed when the process has ended
-	exit    error         // why, once ended is closed
+	exit    error         // the reason, once ended is closed
 }
 
-// start runs the component's program. Its log is appended to, so that what an
-// earlier process said before it died can still be read.
+// start starts the component's program. It appends to the log, so that the last lines
+// of an earlier process remain readable.
 func (c *child) start() error {
 	log, err := os.OpenFile(c.layout.log(c.name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("log of %s: %w", c.name, err)
+		return fmt.Errorf("open log of %s: %w", c.name, err)
 	}
 	defer log.Close()
-	// Made without a context on purpose: a component outlives the request that
-	// restarts it.
+	// It has no context on purpose: a component outlives the request that restarts it.
 	cmd := exec.Command(c.layout.binary(c.name), c.args...)
 	cmd.Dir = c.layout.State
 	cmd.Env = append(os.Environ(), "PATH="+c.layout.Bin+":"+systemPath)
@@ -55,7 +54,7 @@ func (c *child) start() error {
 	c.cmd, c.started, c.isReady, c.ended, c.exit = cmd, time.Now(), false, ended, nil
 	c.mu.Unlock()
 	go func() {
-		_ = cmd.Wait() // the state says as much
+		_ = cmd.Wait() // ProcessState has the same information
 		c.mu.Lock()
 		c.exit = fmt.Errorf("%s (pid %d) ended: %s", c.name, cmd.Process.Pid, cmd.ProcessState)
 		c.mu.Unlock()
@@ -64,8 +63,8 @@ func (c *child) start() error {
 	return nil
 }
 
-// waitReady returns when the component is ready, or with the reason why it
-// will not be.
+// waitReady waits until the component is ready. It returns an error if the component
+// ends first or is not ready in time.
 func (c *child) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -82,7 +81,7 @@ func (c *child) waitReady(ctx context.Context) error {
 	err := poll(ctx, readyLimit, func(ctx context.Context) error { return c.ready(ctx, started) })
 	if err != nil {
 		output, _ := os.ReadFile(c.layout.log(c.name))
-		return fmt.Errorf("%s did not get ready: %w; the end of %s:\n%s", c.name, err, c.layout.log(c.name), lastLines(output, 5))
+		return fmt.Errorf("%s did not become ready: %w; the end of %s:\n%s", c.name, err, c.layout.log(c.name), lastLines(output, 5))
 	}
 	c.mu.Lock()
 	c.isReady = true
@@ -96,9 +95,8 @@ func (c *child) exitError() error {
 	return c.exit
 }
 
-// stop ends the process, forcibly when it does not end by itself. Only this
-// process's parent may do so: until it has waited for the process, no other
-// can take over its pid.
+// stop stops the process with SIGTERM, and kills it after stopGrace. Only the parent
+// can do so safely: until it has waited for the process, the pid is not reused.
 func (c *child) stop() {
 	c.mu.Lock()
 	cmd, ended := c.cmd, c.ended
@@ -112,12 +110,12 @@ func (c *child) stop() {
 	select {
 	case <-ended:
 	case <-time.After(stopGrace):
-		_ = cmd.Process.Kill() // it may end just now
+		_ = cmd.Process.Kill() // it may have ended meanwhile
 		<-ended
 	}
 }
 
-// status says what is known of the component.
+// status returns what is known about the component.
 func (c *child) status() componentStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +134,7 @@ func (c *child) status() componentStatus {
 	return s
 }
 
-// health says how the component is, after a look at it.
+// health probes the component and returns its status.
 func (c *child) health(ctx context.Context) componentStatus {
 	s := c.status()
 	if s.Problem != "" {

@@ -15,8 +15,8 @@ const (
 	stateEnv     = "CONFCOM_CLUSTER_STATE"
 )
 
-// newCommand makes the command line. Progress and errors go to standard error,
-// what was asked for to standard output.
+// newCommand returns the command line. Progress and errors go to standard error,
+// results to standard output.
 func newCommand() *cobra.Command {
 	var state string
 	p := newProgress(os.Stderr)
@@ -25,9 +25,9 @@ func newCommand() *cobra.Command {
 		Short: "Run a real one-node Kubernetes cluster on this machine, for tests",
 		Long: `Run a real one-node Kubernetes cluster on this machine, for tests.
 
-Everything but runc is built from source, once (about ten minutes), and cached.
-Nothing listens outside this machine, and "cluster down" removes every process,
-mount and interface that "cluster up" made. For example:
+Everything but runc is built from source and cached; the first build takes about
+ten minutes. Nothing is reachable from other machines, and "cluster down" removes
+every process, mount and interface that "cluster up" created. For example:
 
   cluster up
   eval "$(cluster env)"
@@ -37,7 +37,7 @@ mount and interface that "cluster up" made. For example:
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().StringVar(&state, "state-dir", cmp.Or(os.Getenv(stateEnv), defaultState),
-		"directory for all of the cluster's data; down removes it (also $"+stateEnv+")")
+		"directory for all data of the cluster, which down removes; $"+stateEnv+" overrides the default")
 
 	add := func(cmd *cobra.Command, run func(*cobra.Command, layout, []string) error) *cobra.Command {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -53,11 +53,11 @@ mount and interface that "cluster up" made. For example:
 		root.AddCommand(cmd)
 		return cmd
 	}
-	// exclusive wraps what must run as root and not twice at a time.
+	// exclusive wraps a command that must run as root and must not run concurrently.
 	exclusive := func(run func(*cobra.Command, layout, []string) error) func(*cobra.Command, layout, []string) error {
 		return func(cmd *cobra.Command, l layout, args []string) error {
 			if os.Geteuid() != 0 {
-				return fmt.Errorf("`%s` starts or stops containers and must run as root", cmd.CommandPath())
+				return fmt.Errorf("`%s` starts or stops containers: run it as root", cmd.CommandPath())
 			}
 			unlock, err := lock(cmd.Context(), p)
 			if err != nil {
@@ -73,31 +73,31 @@ mount and interface that "cluster up" made. For example:
 		Short: "Start the cluster and wait until pods can run",
 		Long: `Start the cluster and wait until pods can run.
 
-Installs runc and builds the binaries where they are missing. Does nothing when
-the cluster is healthy; starts it afresh, without its data, when it is not.`,
+Installs runc and builds the binaries if they are missing. Does nothing if the
+cluster is healthy. Otherwise it discards the cluster's data and starts a new one.`,
 	}, exclusive(func(cmd *cobra.Command, l layout, _ []string) error { return up(cmd.Context(), l, p) }))
 
 	add(&cobra.Command{
 		Use:   "down",
-		Short: "Stop the cluster and remove all it put on the machine but the cached binaries",
+		Short: "Stop the cluster and remove everything but the cached binaries",
 	}, exclusive(func(cmd *cobra.Command, l layout, _ []string) error {
 		if err := down(cmd.Context(), l); err != nil {
 			return err
 		}
-		p.say("The cluster is down.")
+		p.print("The cluster is stopped and removed.")
 		return nil
 	}))
 
 	add(&cobra.Command{
 		Use:   "status",
-		Short: "Show the components, their health, and where their logs are",
+		Short: "Show the components, their health, and the directory of their logs",
 	}, func(cmd *cobra.Command, l layout, _ []string) error {
 		return printStatus(cmd.Context(), l, cmd.OutOrStdout())
 	})
 
 	add(&cobra.Command{
 		Use:     "env",
-		Short:   "Print the shell settings with which kubectl and helm reach the cluster",
+		Short:   "Print shell settings for kubectl and helm",
 		Example: `  eval "$(cluster env)"`,
 	}, func(cmd *cobra.Command, l layout, _ []string) error {
 		bin, err := builtBinDir(cmd.Context())
@@ -114,7 +114,7 @@ the cluster is healthy; starts it afresh, without its data, when it is not.`,
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet"},
 	}, exclusive(func(cmd *cobra.Command, l layout, args []string) error {
-		done := p.start("restart " + args[0])
+		done := p.start("Restarting " + args[0])
 		err := restart(cmd.Context(), l, args[0])
 		done(err)
 		return err
@@ -122,7 +122,7 @@ the cluster is healthy; starts it afresh, without its data, when it is not.`,
 
 	add(&cobra.Command{
 		Use:   "build",
-		Short: "Only build and cache the cluster's binaries",
+		Short: "Build and cache the binaries without starting the cluster",
 	}, func(cmd *cobra.Command, _ layout, _ []string) error {
 		unlock, err := lock(cmd.Context(), p)
 		if err != nil {
@@ -133,7 +133,7 @@ the cluster is healthy; starts it afresh, without its data, when it is not.`,
 		if err != nil {
 			return err
 		}
-		p.say("The binaries are in %s.", dir)
+		p.print("The binaries are in %s.", dir)
 		return nil
 	})
 
@@ -153,54 +153,54 @@ the cluster is healthy; starts it afresh, without its data, when it is not.`,
 }
 
 func newImageCommand(open func() (layout, error)) *cobra.Command {
-	image := &cobra.Command{Use: "image", Short: "Make container images and load them into the cluster"}
+	image := &cobra.Command{Use: "image", Short: "Build container images and load them into the cluster"}
 
 	var r recipe
 	var output string
 	var files []string
 	build := &cobra.Command{
 		Use:   "build --tag NAME --output FILE.tar BINARY",
-		Short: "Wrap one static binary, and what it needs, into an image",
-		Long: `Wrap one static binary, and what it needs, into an image.
+		Short: "Build an image from a static binary and the files that it needs",
+		Long: `Build an image from a static binary and the files that it needs.
 
-The image runs /BINARY's base name. Other files are there if they are added, and
-nothing else is. A program that is linked dynamically, which BINARY may start, needs
-its libraries, too: --add-libraries asks ldd for them and puts them where they are on
-this machine, but for those that are added themselves. In the image there is no cache of
-ld.so: it finds a library in its own directories, in those that are linked into who
-needs it, and in $LD_LIBRARY_PATH.
+The image runs the binary, which is in / under its base name. It contains no other
+files than those added with the flags. If the binary starts a dynamically linked program, the
+image needs the libraries of that program: --add-libraries finds them with ldd and
+adds them at the paths that they have on this machine, except those that --add has
+added elsewhere. The image has no ld.so cache: the linker searches its default
+directories, the run paths of the program and of its libraries, and $LD_LIBRARY_PATH.
 
-The same files give the same image.`,
+The same files produce the same image.`,
 		Example: `  cluster image build --tag confcom.invalid/hello:local --output hello.tar ./hello
   cluster image build --tag confcom.invalid/hello:local --output hello.tar \
     --add ./greeter=/usr/local/bin/greeter --add-libraries ./greeter ./hello`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if r.tag == "" || output == "" {
-				return errors.New("--tag and --output are needed")
+				return errors.New("--tag and --output are required")
 			}
 			for _, file := range files {
 				source, target, found := strings.Cut(file, "=")
 				if !found || source == "" {
-					return fmt.Errorf("--add=%s: give it as SOURCE=TARGET", file)
+					return fmt.Errorf("--add=%s: want SOURCE=TARGET", file)
 				}
 				r.files = append(r.files, imageFile{source, target})
 			}
 			for _, variable := range r.env {
 				if key, _, found := strings.Cut(variable, "="); !found || key == "" {
-					return fmt.Errorf("--env=%s: give it as KEY=VALUE", variable)
+					return fmt.Errorf("--env=%s: want KEY=VALUE", variable)
 				}
 			}
 			r.binary = args[0]
 			return r.write(output)
 		},
 	}
-	build.Flags().StringVar(&r.tag, "tag", "", "name of the image, as pods give it")
+	build.Flags().StringVar(&r.tag, "tag", "", "name of the image, as pods use it")
 	build.Flags().StringVar(&output, "output", "", "tarball to write")
-	build.Flags().StringVar(&r.user, "user", defaultUser, "user and group that the binary runs as")
-	build.Flags().StringArrayVar(&r.env, "env", nil, "an environment variable, `KEY=VALUE` (can be given again)")
-	build.Flags().StringArrayVar(&files, "add", nil, "a file on this machine and its path in the image, `SOURCE=TARGET` (can be given again)")
-	build.Flags().StringArrayVar(&r.librariesOf, "add-libraries", nil, "a program or shared library whose libraries to add, a `FILE` (can be given again)")
+	build.Flags().StringVar(&r.user, "user", defaultUser, "user and group of the process")
+	build.Flags().StringArrayVar(&r.env, "env", nil, "an environment variable, `KEY=VALUE` (repeatable)")
+	build.Flags().StringArrayVar(&files, "add", nil, "a file on this machine and its path in the image, `SOURCE=TARGET` (repeatable)")
+	build.Flags().StringArrayVar(&r.librariesOf, "add-libraries", nil, "a program or shared library `FILE` whose libraries to add (repeatable)")
 
 	load := &cobra.Command{
 		Use:   "load FILE.tar...",
@@ -215,7 +215,7 @@ The same files give the same image.`,
 				return err
 			}
 			if _, err := ask(cmd.Context(), l, "status"); err != nil {
-				return explainSilence(l)
+				return unreachable(l)
 			}
 			return loadImages(cmd.Context(), l, args...)
 		},

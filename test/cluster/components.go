@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// component is one server of the cluster.
+// component is one server process of the cluster.
 type component struct {
 	name string
 	args []string
-	// ready succeeds once a server that was started at the given time does
-	// what the next component needs of it.
+	// ready returns nil once the process that was started at the given time provides
+	// what the next component needs.
 	ready func(ctx context.Context, started time.Time) error
 }
 
-// components lists the servers in the order in which they start.
+// components returns the components in the order in which they start.
 func components(l layout) ([]component, error) {
 	admin, err := adminClient(l)
 	if err != nil {
@@ -82,12 +82,12 @@ func components(l layout) ([]component, error) {
 				"--cluster-signing-key-file="+l.Key("ca"),
 				"--service-account-private-key-file="+l.Key("service-accounts"),
 				"--use-service-account-credentials",
-				// Each controller makes its account at the start; at the default
-				// rate that takes five seconds.
+				// Each controller creates its service account at the start, which takes
+				// five seconds at the default rate.
 				"--kube-api-qps=200",
 				"--kube-api-burst=400",
 			),
-			// No pod can be made before its namespace has a service account.
+			// No pod can be created before its namespace has a service account.
 			ready: answer(admin, "https://127.0.0.1:10257/healthz", apiServer+"/api/v1/namespaces/default/serviceaccounts/default"),
 		},
 		{
@@ -98,7 +98,7 @@ func components(l layout) ([]component, error) {
 		{
 			name: "containerd",
 			args: []string{"--config=" + l.config("containerd.toml")},
-			// The kubelet needs the pause image before any other.
+			// The kubelet needs the pause image first.
 			ready: func(ctx context.Context, _ time.Time) error { return loadImages(ctx, l, l.pauseTar()) },
 		},
 		{
@@ -120,7 +120,7 @@ func components(l layout) ([]component, error) {
 	}, nil
 }
 
-// controlPlaneArgs are the arguments that controller manager and scheduler
+// controlPlaneArgs returns the arguments that the controller manager and the scheduler
 // share.
 func controlPlaneArgs(l layout, name string) []string {
 	kubeconfig := l.kubeconfig(name)
@@ -135,7 +135,7 @@ func controlPlaneArgs(l layout, name string) []string {
 	}
 }
 
-// loadImages imports image tarballs where the kubelet looks for images.
+// loadImages imports image tarballs into containerd, where the kubelet finds them.
 func loadImages(ctx context.Context, l layout, tarballs ...string) error {
 	for _, path := range tarballs {
 		cmd := exec.CommandContext(ctx, l.binary("ctr"), "--address", l.ContainerdSocket(), "--namespace", "k8s.io",
@@ -147,20 +147,19 @@ func loadImages(ctx context.Context, l layout, tarballs ...string) error {
 	return nil
 }
 
-// dialDeviceManager succeeds when a kubelet takes registrations of device
-// plugins.
+// dialDeviceManager returns nil if a kubelet accepts registrations of device plugins.
 func dialDeviceManager(ctx context.Context) error {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", filepath.Join(kubeletDir, "device-plugins", "kubelet.sock"))
 	if err != nil {
-		return err // says which socket
+		return err // contains the path of the socket
 	}
 	return conn.Close()
 }
 
-// nodeReady succeeds when the node has said that it is ready after the kubelet
-// was started: what it said before may be out of date. It tells the time in
-// whole seconds, so that of the start does not count.
+// nodeReady returns nil if the node has reported that it is ready since the kubelet was
+// started; earlier reports may be out of date. Heartbeats have whole seconds, so one in
+// the second of the start does not count.
 func nodeReady(ctx context.Context, admin *http.Client, started time.Time) error {
 	var node struct {
 		Status struct {
@@ -177,12 +176,12 @@ func nodeReady(ctx context.Context, admin *http.Client, started time.Time) error
 		switch {
 		case c.Type != "Ready":
 		case !c.LastHeartbeatTime.After(started):
-			return errors.New("the node has not been heard of since the kubelet was started")
+			return errors.New("no heartbeat of the node since the kubelet was started")
 		case c.Status != "True":
 			return fmt.Errorf("the node is not ready: %s", c.Message)
 		default:
 			return nil
 		}
 	}
-	return errors.New("the node says nothing of its readiness")
+	return errors.New("the node has no condition Ready")
 }

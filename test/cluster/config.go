@@ -13,15 +13,15 @@ import (
 //go:embed templates
 var templates embed.FS
 
-// render fills in one of the embedded templates.
+// render executes one of the embedded templates.
 func render(name string, data any) ([]byte, error) {
 	t, err := template.ParseFS(templates, "templates/"+name)
 	if err != nil {
-		return nil, fmt.Errorf("template %s: %w", name, err)
+		return nil, fmt.Errorf("render %s: %w", name, err)
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, data); err != nil {
-		return nil, fmt.Errorf("template %s: %w", name, err)
+		return nil, fmt.Errorf("render %s: %w", name, err)
 	}
 	return b.Bytes(), nil
 }
@@ -44,15 +44,14 @@ func writeConfig(l layout) error {
 	return nil
 }
 
-// writeKubeconfig writes the kubeconfig with which who, one of the names in
-// the public key infrastructure, reaches the API server. It carries its
-// certificate and key, so the file alone can be copied elsewhere.
+// writeKubeconfig writes a kubeconfig for one of the identities. It contains the
+// certificate and the key, so the file can be copied elsewhere.
 func writeKubeconfig(l layout, who string) error {
 	var encoded [3]string
 	for i, path := range []string{l.Cert("ca"), l.Cert(who), l.Key(who)} {
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return fmt.Errorf("kubeconfig of %s: %w", who, err)
+			return fmt.Errorf("write kubeconfig of %s: %w", who, err)
 		}
 		encoded[i] = base64.StdEncoding.EncodeToString(content)
 	}
@@ -65,8 +64,7 @@ func writeKubeconfig(l layout, who string) error {
 	return writePrivate(l.kubeconfig(who), content)
 }
 
-// writePrivate writes a file that only root can read, and the directories
-// that lead to it.
+// writePrivate writes a file that only its owner can read, and its parent directories.
 func writePrivate(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The templates must stay what their readers parse, and follow the layout.
+// The rendered templates parse, and contain the paths of the layout.
 func TestConfigurationParses(t *testing.T) {
 	l := layout{State: "/state", Bin: "/bin-dir", Runc: "/usr/sbin/runc"}
 	for _, test := range []struct {
@@ -44,7 +44,7 @@ func TestConfigurationParses(t *testing.T) {
 
 func TestStateDirLeavesRoomForSockets(t *testing.T) {
 	if _, err := newLayout(defaultState); err != nil {
-		t.Errorf("the default: %v", err)
+		t.Errorf("default: %v", err)
 	}
 	if _, err := newLayout(filepath.Join(defaultState, "with", "a", "long", "tail")); err == nil {
 		t.Error("a long path was accepted")

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// containerLogs is where the kubelet puts links to the logs of containers,
-// whatever directory the logs themselves are in.
+// containerLogs is where the kubelet creates links to the logs of containers,
+// wherever the logs are.
 const containerLogs = "/var/log/containers"
 
-// cniCache is where the CNI library, as containerd uses it, notes the
-// addresses it gave.
+// cniCache is where the CNI library, as containerd uses it, records the addresses
+// that it has assigned.
 const cniCache = "/var/lib/cni"
 
-// down stops the cluster and removes what it put on the machine. It works on
-// whatever an interruption left, too.
+// down stops the cluster and removes it from the machine, including what an
+// interrupted up or down has left.
 func down(ctx context.Context, l layout) error {
 	if there, err := stateIsOurs(l); err != nil || !there {
 		return err
@@ -28,11 +28,11 @@ func down(ctx context.Context, l layout) error {
 	if err := stopSupervisor(ctx, l); err != nil {
 		return err
 	}
-	// Pods and their shims, and the servers if the supervisor was killed.
+	// Kill pods and their shims, and the components if the supervisor was killed.
 	if err := killCgroup(ctx, l); err != nil {
 		return err
 	}
-	// Only a mount of ours hides the machine's own directory.
+	// Any other mount is not the cluster's.
 	if kubeletDirIsOurs(l) {
 		if err := unmount(kubeletDir); err != nil {
 			return err
@@ -53,50 +53,50 @@ func down(ctx context.Context, l layout) error {
 	return removeState(l)
 }
 
-// stopSupervisor asks the supervisor, if one answers, to stop, and waits until
-// it has.
+// stopSupervisor stops the supervisor, if one responds, and waits until it has
+// stopped.
 func stopSupervisor(ctx context.Context, l layout) error {
 	client := socketClient(l.control())
 	if err := call(ctx, client, http.MethodPost, "http://supervisor/stop", nil); err != nil {
-		return ctx.Err() // none is there
+		return ctx.Err() // no supervisor runs
 	}
 	err := poll(ctx, time.Minute, func(ctx context.Context) error {
 		if err := get(ctx, client, "http://supervisor/status", nil); err == nil {
-			return errors.New("the supervisor is still stopping components")
+			return errors.New("the supervisor is still stopping the components")
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("stop the cluster: %w", err)
+		return fmt.Errorf("stop the supervisor: %w", err)
 	}
 	return nil
 }
 
-// removeTraces removes what kubelet and containerd leave at places that cannot
-// be set: links into the state directory, notes of our network, and the
-// directories of both if nothing else is in them.
+// removeTraces removes what kubelet and containerd leave at paths that cannot be
+// configured: links into the state directory, records of our network, and the
+// directories of both if they are empty.
 func removeTraces(l layout) error {
 	links, err := filepath.Glob(filepath.Join(containerLogs, "*.log"))
 	if err != nil {
 		return fmt.Errorf("list container logs: %w", err)
 	}
-	var ours []string
+	var traces []string
 	for _, link := range links {
 		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, l.State+"/") {
-			ours = append(ours, link)
+			traces = append(traces, link)
 		}
 	}
-	notes, err := filepath.Glob(filepath.Join(cniCache, "results", "confcom-*"))
+	records, err := filepath.Glob(filepath.Join(cniCache, "results", "confcom-*"))
 	if err != nil {
-		return fmt.Errorf("list network results: %w", err)
+		return fmt.Errorf("list CNI results: %w", err)
 	}
-	for _, path := range append(ours, notes...) {
+	for _, path := range append(traces, records...) {
 		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("remove a trace of the cluster: %w", err)
+			return fmt.Errorf("remove what the cluster left: %w", err)
 		}
 	}
 	for _, dir := range []string{containerLogs, filepath.Join(cniCache, "results"), cniCache, kubeletDir} {
-		_ = os.Remove(dir) // fails when others use it, and shall
+		_ = os.Remove(dir) // fails, as it should, if others use it
 	}
 	return nil
 }

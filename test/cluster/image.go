@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// defaultUser is nobody in particular, so a pod passes runAsNonRoot.
+// defaultUser is an unprivileged user, so that a pod passes runAsNonRoot.
 const defaultUser = "65532:65532"
 
 // imageFile is a file in an image.
@@ -32,31 +32,29 @@ type imageFile struct {
 	target string // in the image: an absolute path
 }
 
-// recipe is what an image is made from.
+// recipe describes an image.
 type recipe struct {
 	tag  string
 	user string
 	env  []string // each KEY=VALUE
 
-	binary string // a static program, which the image runs, by its base name in /
+	binary string // a static program, which the image runs from / by its base name
 	files  []imageFile
-	// librariesOf are programs and shared libraries. The libraries that they
-	// need are in the image where they are on this machine.
+	// librariesOf are programs and shared libraries. The libraries that they need are
+	// added at the paths that they have on this machine.
 	librariesOf []string
 }
 
-// writeImage wraps one static binary into an image with nothing else in it and
-// writes that as a tarball.
+// writeImage writes the tarball of an image with a static binary and nothing else.
 func writeImage(tag, user, binary, output string) error {
 	return recipe{tag: tag, user: user, binary: binary}.write(output)
 }
 
-// write makes the image and writes it as a tarball. The same files give the same
-// bytes.
+// write writes the tarball of the image. The same files produce the same bytes.
 func (r recipe) write(output string) error {
 	ref, err := name.NewTag(r.tag)
 	if err != nil {
-		return fmt.Errorf("image name: %w", err)
+		return fmt.Errorf("parse image name: %w", err)
 	}
 	if err := checkStatic(r.binary); err != nil {
 		return err
@@ -69,17 +67,17 @@ func (r recipe) write(output string) error {
 	}
 	layer, err := fileLayer(append(files, libraries...))
 	if err != nil {
-		return fmt.Errorf("image %s: %w", r.tag, err)
+		return fmt.Errorf("build image %s: %w", r.tag, err)
 	}
 	image, err := mutate.AppendLayers(empty.Image, layer)
 	if err != nil {
-		return fmt.Errorf("image %s: %w", r.tag, err)
+		return fmt.Errorf("build image %s: %w", r.tag, err)
 	}
 	config, err := image.ConfigFile()
 	if err != nil {
-		return fmt.Errorf("image %s: %w", r.tag, err)
+		return fmt.Errorf("build image %s: %w", r.tag, err)
 	}
-	// Without a platform containerd takes the image for another machine's and
+	// Without a platform, containerd takes the image for one of another architecture and
 	// imports nothing.
 	config.OS, config.Architecture = "linux", runtime.GOARCH
 	config.Created = v1.Time{Time: time.Unix(0, 0).UTC()}
@@ -87,10 +85,10 @@ func (r recipe) write(output string) error {
 	config.Config.User = r.user
 	config.Config.Env = r.env
 	if image, err = mutate.ConfigFile(image, config); err != nil {
-		return fmt.Errorf("image %s: %w", r.tag, err)
+		return fmt.Errorf("build image %s: %w", r.tag, err)
 	}
 
-	// An interruption leaves no half image under the name asked for.
+	// An interruption must not leave an incomplete file.
 	partial := output + ".partial"
 	defer os.Remove(partial)
 	if err := tarball.WriteToFile(partial, ref, image); err != nil {
@@ -99,37 +97,37 @@ func (r recipe) write(output string) error {
 	return os.Rename(partial, output)
 }
 
-// checkStatic refuses a binary that needs a dynamic linker: in an image
-// without one it fails with a mere "no such file or directory".
+// checkStatic rejects a binary that needs a dynamic linker: in an image without one it
+// would fail with "no such file or directory".
 func checkStatic(binary string) error {
 	f, err := elf.Open(binary)
 	if err != nil {
-		return fmt.Errorf("%s is no Linux program: %w", binary, err)
+		return fmt.Errorf("%s is not a Linux program: %w", binary, err)
 	}
 	defer f.Close()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			return fmt.Errorf("%s is linked dynamically, and what an image runs has to be static: build it with CGO_ENABLED=0", binary)
+			return fmt.Errorf("%s is linked dynamically, but an image runs a static program: build it with CGO_ENABLED=0", binary)
 		}
 	}
 	return nil
 }
 
-// fileLayer makes a layer of the files, and of the directories that they are in,
-// all owned by root. What one may run on this machine, everybody may in the image.
+// fileLayer returns a layer with the files and their directories, all owned by root.
+// Files that are executable on this machine are executable by everyone in the image.
 func fileLayer(files []imageFile) (v1.Layer, error) {
 	entries := map[string]imageFile{} // no source: a directory
 	for _, f := range files {
 		if !path.IsAbs(f.target) || path.Clean(f.target) != f.target || f.target == "/" {
-			return nil, fmt.Errorf("%s cannot be at %q: that is no absolute, plain path of a file", f.source, f.target)
+			return nil, fmt.Errorf("add %s at %q: not an absolute and clean path of a file", f.source, f.target)
 		}
 		if other, taken := entries[f.target]; taken {
-			return nil, fmt.Errorf("%s cannot be at %s: %s is there", f.source, f.target, cmp.Or(other.source, "a directory"))
+			return nil, fmt.Errorf("add %s at %s: the path is taken by %s", f.source, f.target, cmp.Or(other.source, "a directory"))
 		}
 		entries[f.target] = f
 		for dir := path.Dir(f.target); dir != "/"; dir = path.Dir(dir) {
 			if other := entries[dir]; other.source != "" {
-				return nil, fmt.Errorf("%s cannot be at %s: %s is at %s", f.source, f.target, other.source, dir)
+				return nil, fmt.Errorf("add %s at %s: %s is a file, %s", f.source, f.target, dir, other.source)
 			}
 			entries[dir] = imageFile{target: dir}
 		}
@@ -139,17 +137,18 @@ func fileLayer(files []imageFile) (v1.Layer, error) {
 	w := tar.NewWriter(&b)
 	for _, target := range slices.Sorted(maps.Keys(entries)) {
 		if err := writeEntry(w, entries[target]); err != nil {
-			return nil, fmt.Errorf("layer: %w", err)
+			return nil, fmt.Errorf("write layer: %w", err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("layer: %w", err)
+		return nil, fmt.Errorf("write layer: %w", err)
 	}
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(b.Bytes())), nil
 	})
 }
 
+// writeEntry writes a file, or a directory if the entry has no source.
 func writeEntry(w *tar.Writer, f imageFile) error {
 	header := &tar.Header{Name: strings.TrimPrefix(f.target, "/"), Mode: 0o755, ModTime: time.Unix(0, 0)}
 	if f.source == "" {
@@ -161,7 +160,7 @@ func writeEntry(w *tar.Writer, f imageFile) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no file: add files one by one", f.source)
+		return fmt.Errorf("%s is not a regular file: add files one by one", f.source)
 	}
 	content, err := os.ReadFile(f.source)
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// librariesOf returns the shared libraries that programs and libraries need, and
-// the dynamic linker, as that linker finds them on this machine and where it does.
-// What is looked for by name and is among files is left out: whoever adds a library
-// says where it has to be.
+// librariesOf returns the shared libraries that programs and libraries need, and the
+// dynamic linker, at the paths where that linker finds them on this machine. It omits
+// libraries that are looked up by name and are among files: a library that is added
+// explicitly has the path that was chosen for it.
 func librariesOf(binaries []string, files []imageFile) ([]imageFile, error) {
 	var added []os.FileInfo
 	for _, f := range files {
@@ -27,12 +27,12 @@ func librariesOf(binaries []string, files []imageFile) ([]imageFile, error) {
 	for _, binary := range binaries {
 		needed, err := neededBy(binary)
 		if err != nil {
-			return nil, fmt.Errorf("what %s needs: %w", binary, err)
+			return nil, fmt.Errorf("find libraries of %s: %w", binary, err)
 		}
 		for _, library := range needed {
 			info, err := os.Stat(library.source)
 			if err != nil {
-				return nil, fmt.Errorf("what %s needs: %w", binary, err)
+				return nil, fmt.Errorf("find libraries of %s: %w", binary, err)
 			}
 			elsewhere := library.byName && slices.ContainsFunc(added, func(other os.FileInfo) bool { return os.SameFile(info, other) })
 			if !elsewhere && !slices.Contains(libraries, library.imageFile) {
@@ -43,20 +43,21 @@ func librariesOf(binaries []string, files []imageFile) ([]imageFile, error) {
 	return libraries, nil
 }
 
-// dependency is a library that ld.so has found by its name; or else by its path, as
-// it does a program's linker.
+// dependency is a library that ld.so has found by its name, or by its path, as it finds
+// the dynamic linker of a program.
 type dependency struct {
 	imageFile
 	byName bool
 }
 
-// Lines of ldd. The kernel's own library, linux-vdso, has an address and no path.
+// Lines of ldd. The kernel's own library, linux-vdso, has an address but no path.
 var (
 	foundLine  = regexp.MustCompile(`^(?:(\S+) => )?(/.*) \(0x[0-9a-f]+\)$`)
 	kernelLine = regexp.MustCompile(`^linux-\S+ \(0x[0-9a-f]+\)$`)
 )
 
-// neededBy asks ldd, which has the dynamic linker load the program but not run it.
+// neededBy runs ldd, which makes the dynamic linker load the program without running
+// it.
 func neededBy(binary string) ([]dependency, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
@@ -80,7 +81,7 @@ func neededBy(binary string) ([]dependency, error) {
 		}
 		m := foundLine.FindStringSubmatch(line)
 		if m == nil {
-			return nil, fmt.Errorf("ldd says %q: install that library, or name its directory in $LD_LIBRARY_PATH", line)
+			return nil, fmt.Errorf("ldd: %q: install the library, or add its directory to $LD_LIBRARY_PATH", line)
 		}
 		name, source := m[1], m[2]
 		library := dependency{imageFile{source, filepath.Clean(source)}, name != "" && !strings.Contains(name, "/")}

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// buildPause returns a static program.
+// buildPause builds a static program and returns its path.
 func buildPause(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "pause")
@@ -44,7 +44,7 @@ func TestImage(t *testing.T) {
 		images[i] = content
 	}
 	if !bytes.Equal(images[0], images[1]) {
-		t.Error("the same binary gave two different images")
+		t.Error("the same binary produced two different images")
 	}
 
 	image, err := tarball.ImageFromPath(filepath.Join(dir, "first.tar"), nil)
@@ -66,7 +66,7 @@ func TestImage(t *testing.T) {
 	}
 }
 
-func TestImageRefusesWhatIsNoStaticBinary(t *testing.T) {
+func TestImageRejectsScript(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -76,8 +76,8 @@ func TestImageRefusesWhatIsNoStaticBinary(t *testing.T) {
 	}
 }
 
-// buildGreeter makes a program in C and the library that it needs, which it looks
-// for beside itself.
+// buildGreeter builds a C program and its library, which it loads from its own
+// directory.
 func buildGreeter(t *testing.T) (program, library string) {
 	t.Helper()
 	gcc, err := exec.LookPath("gcc")
@@ -105,7 +105,7 @@ func buildGreeter(t *testing.T) (program, library string) {
 	return program, library
 }
 
-// unpack writes an image's files into a directory and returns their modes by path.
+// unpack extracts an image's files into a directory and returns their modes by path.
 func unpack(t *testing.T, tarFile, dir string) map[string]os.FileMode {
 	t.Helper()
 	image, err := tarball.ImageFromPath(tarFile, nil)
@@ -147,7 +147,8 @@ func unpack(t *testing.T, tarFile, dir string) map[string]os.FileMode {
 	}
 }
 
-// TestImageOfDynamicProgram: the program runs with nothing but what is in the image.
+// TestImageOfDynamicProgram checks that the program runs with only the files of the
+// image.
 func TestImageOfDynamicProgram(t *testing.T) {
 	program, library := buildGreeter(t)
 	pause := buildPause(t)
@@ -176,7 +177,7 @@ func TestImageOfDynamicProgram(t *testing.T) {
 		images[i] = content
 	}
 	if !bytes.Equal(images[0], images[1]) {
-		t.Error("the same files gave two different images")
+		t.Error("the same files produced two different images")
 	}
 
 	image, err := tarball.ImageFromPath(filepath.Join(dir, "image.tar"), nil)
@@ -188,7 +189,7 @@ func TestImageOfDynamicProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(config.Config.Entrypoint, []string{"/pause"}) || !slices.Equal(config.Config.Env, []string{"A=x=y", "LD_LIBRARY_PATH=/opt/greeter"}) {
-		t.Errorf("it runs %q with %q", config.Config.Entrypoint, config.Config.Env)
+		t.Errorf("entrypoint %q, environment %q", config.Config.Entrypoint, config.Config.Env)
 	}
 
 	root := filepath.Join(dir, "root")
@@ -200,27 +201,27 @@ func TestImageOfDynamicProgram(t *testing.T) {
 		"/pause": 0o755, "/opt/": os.ModeDir | 0o755, "/opt/greeter/greeter": 0o755, "/etc/note": 0o644,
 	} {
 		if modes[path] != want {
-			t.Errorf("%s has the mode %v, not %v", path, modes[path], want)
+			t.Errorf("%s: mode %v, want %v", path, modes[path], want)
 		}
 	}
 	for path := range modes {
 		if path != "/opt/greeter/libgreeting.so" && strings.HasSuffix(path, "/libgreeting.so") {
-			t.Errorf("the library is at %s, too, where nobody looks for it", path)
+			t.Errorf("an unused copy of the library at %s", path)
 		}
 	}
 	if os.Geteuid() != 0 {
-		t.Log("NOT RUN: the program within the image: only root may change its root directory")
+		t.Log("NOT RUN: the program in the image: chroot needs root")
 		return
 	}
 	run := exec.CommandContext(t.Context(), "/opt/greeter/greeter")
-	run.Env, run.Dir = config.Config.Env, "/" // $ORIGIN takes a /proc, which is not there
+	run.Env, run.Dir = config.Config.Env, "/" // $ORIGIN would need /proc
 	run.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	if output, err := run.CombinedOutput(); err != nil || string(output) != "hello\n" {
-		t.Errorf("within the image the program said %q, %v", output, err)
+		t.Errorf("output of the program in the image: %q, %v", output, err)
 	}
 }
 
-func TestImageRefusesFiles(t *testing.T) {
+func TestImageRejectsFiles(t *testing.T) {
 	program, library := buildGreeter(t)
 	pause := buildPause(t)
 	for name, c := range map[string]struct {
@@ -229,23 +230,23 @@ func TestImageRefusesFiles(t *testing.T) {
 		want      string
 	}{
 		"relative target":       {files: []imageFile{{library, "opt/lib.so"}}, want: "absolute"},
-		"target that climbs":    {files: []imageFile{{library, "/opt/../lib.so"}}, want: "absolute"},
+		"target with dots":      {files: []imageFile{{library, "/opt/../lib.so"}}, want: "absolute"},
 		"no target":             {files: []imageFile{{library, ""}}, want: "absolute"},
-		"two at one path":       {files: []imageFile{{library, "/pause"}}, want: "is there"},
-		"file where a dir is":   {files: []imageFile{{library, "/opt/a"}, {program, "/opt"}}, want: "a directory is there"},
-		"dir where a file is":   {files: []imageFile{{library, "/opt"}, {program, "/opt/a"}}, want: "is at /opt"},
+		"two files at one path": {files: []imageFile{{library, "/pause"}}, want: "is taken by"},
+		"file at a directory":   {files: []imageFile{{library, "/opt/a"}, {program, "/opt"}}, want: "is taken by a directory"},
+		"directory at a file":   {files: []imageFile{{library, "/opt"}, {program, "/opt/a"}}, want: "/opt is a file"},
 		"no such file":          {files: []imageFile{{library + "x", "/a"}}, want: "no such file"},
-		"a directory":           {files: []imageFile{{filepath.Dir(library), "/a"}}, want: "is no file"},
+		"a directory":           {files: []imageFile{{filepath.Dir(library), "/a"}}, want: "is not a regular file"},
 		"static with libraries": {libraries: []string{pause}, want: "not a dynamic executable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			output := filepath.Join(t.TempDir(), "image.tar")
 			err := recipe{tag: "a:b", binary: pause, files: c.files, librariesOf: c.libraries}.write(output)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("error %v, which does not say %q", err, c.want)
+				t.Errorf("error %v, want %q in it", err, c.want)
 			}
 			if _, err := os.Stat(output); err == nil {
-				t.Error("there is an image nevertheless")
+				t.Error("an image was written despite the error")
 			}
 		})
 	}
@@ -255,7 +256,7 @@ func TestImageRefusesFiles(t *testing.T) {
 	}
 	err := recipe{tag: "a:b", binary: pause, librariesOf: []string{program}}.write(filepath.Join(t.TempDir(), "image.tar"))
 	if err == nil || !strings.Contains(err.Error(), "libgreeting.so => not found") {
-		t.Errorf("error %v, which does not say which library is missing", err)
+		t.Errorf("error %v, want the name of the missing library in it", err)
 	}
 	if err := writeImage("a:b", defaultUser, program, filepath.Join(t.TempDir(), "image.tar")); err == nil {
 		t.Error("an image that runs a dynamic program was accepted")

@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 )
 
-// The cluster's network lies in the address ranges set apart for
-// documentation, which no real network uses. Node and pods share one bridge.
-// The API server listens on the very address that the service "kubernetes"
-// gets, the first of its range, so pods reach it without kube-proxy.
+// The cluster uses address ranges that are reserved for documentation, so they cannot
+// collide with a real network. Node and pods share one bridge. The API server listens
+// on the address of the service "kubernetes", the first one of the service range, so
+// pods reach it without kube-proxy.
 const (
 	nodeName     = "confcom-node"
 	bridgeName   = "confcom0"
@@ -22,15 +22,15 @@ const (
 const (
 	// pauseImage is the image of every pod's sandbox.
 	pauseImage = "confcom.invalid/pause:local"
-	// kubeletDir is where the kubelet keeps its sockets. Device plugins rely on
-	// this constant, so the cluster mounts a directory of its own there.
+	// kubeletDir is where the kubelet has its sockets. Device plugins rely on this
+	// path, so the cluster mounts its own directory there.
 	kubeletDir = "/var/lib/kubelet"
-	// maxStateDir leaves room for containerd's shim sockets, which append 67
-	// bytes to a socket path that may have 107.
+	// maxStateDir leaves room for containerd's shim sockets, which append 67 bytes to a
+	// socket path that may have 107.
 	maxStateDir = 40
 )
 
-// layout says where everything is. The templates read it too.
+// layout has the paths of all files. The templates use it as well.
 type layout struct {
 	State string // the directory that down removes
 	Bin   string // the cached binaries, which it leaves
@@ -40,10 +40,10 @@ type layout struct {
 func newLayout(state string) (layout, error) {
 	state, err := filepath.Abs(state)
 	if err != nil {
-		return layout{}, fmt.Errorf("state directory: %w", err)
+		return layout{}, fmt.Errorf("find the state directory: %w", err)
 	}
 	if len(state) > maxStateDir {
-		return layout{}, fmt.Errorf("state directory %s is too long for the sockets in it: %d characters are allowed", state, maxStateDir)
+		return layout{}, fmt.Errorf("the path of the state directory %s is too long for the sockets in it: at most %d characters are allowed", state, maxStateDir)
 	}
 	return layout{State: state}, nil
 }

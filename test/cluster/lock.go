@@ -11,29 +11,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockLimit covers the first build of someone else.
+// lockLimit exceeds the time of a first build.
 const lockLimit = 30 * time.Minute
 
-// lock keeps two commands from building, starting or stopping at once. The
-// kernel releases it when this process ends, however that comes about.
+// lock prevents two commands from building, starting or stopping concurrently. The
+// kernel releases it when this process ends, for whatever reason.
 func lock(ctx context.Context, p *progress) (unlock func(), err error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return nil, fmt.Errorf("make the binary cache: %w", err)
+		return nil, fmt.Errorf("create the binary cache: %w", err)
 	}
 	file, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
+		return nil, fmt.Errorf("open the lock file: %w", err)
 	}
-	told := false
+	printed := false
 	err = poll(ctx, lockLimit, func(context.Context) error {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if errors.Is(err, unix.EWOULDBLOCK) && !told {
-			told = true
-			p.say("Waiting for another `cluster` command to finish.")
+		if errors.Is(err, unix.EWOULDBLOCK) && !printed {
+			printed = true
+			p.print("Waiting for another `cluster` command to finish.")
 		}
 		return err
 	})

@@ -1,6 +1,5 @@
-// Command cluster runs a real Kubernetes cluster of one node on this machine,
-// for tests: every binary is built from the modules in its go.mod, and down
-// leaves the machine as it was.
+// Command cluster runs a real one-node Kubernetes cluster on this machine, for tests.
+// Every binary is built from the modules in its go.mod, and down restores the machine.
 package main
 
 import (
@@ -13,7 +12,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// After the first signal comes the cleaning up; a second one cuts that short.
+	// The first signal starts the cleanup; a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
 	if err := newCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)

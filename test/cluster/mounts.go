@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountKubeletDir puts a directory of the cluster's own where device plugins
-// look for the kubelet, so that down leaves the machine's own as it was. The
-// mount is shared: pods may ask for mounts that spread.
+// mountKubeletDir mounts a directory of the cluster where device plugins look for the
+// kubelet, so that the machine's own directory is untouched. The mount is shared, since
+// pods may request mount propagation.
 func mountKubeletDir(l layout) error {
 	for _, dir := range []string{kubeletDir, l.path("kubelet")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("make %s: %w", dir, err)
+			return fmt.Errorf("create %s: %w", dir, err)
 		}
 	}
 	if err := unix.Mount(l.path("kubelet"), kubeletDir, "", unix.MS_BIND, ""); err != nil {
@@ -26,23 +26,23 @@ func mountKubeletDir(l layout) error {
 	return nil
 }
 
-// kubeletDirIsOurs tells whether what is mounted there is the cluster's.
+// kubeletDirIsOurs reports whether the cluster's directory is mounted there.
 func kubeletDirIsOurs(l layout) bool {
-	there, err := os.Stat(kubeletDir)
+	mounted, err := os.Stat(kubeletDir)
 	if err != nil {
 		return false
 	}
 	ours, err := os.Stat(l.path("kubelet"))
-	return err == nil && os.SameFile(there, ours)
+	return err == nil && os.SameFile(mounted, ours)
 }
 
-// unmount takes away everything mounted on dir and below it.
+// unmount unmounts everything at dir and below it.
 func unmount(dir string) error {
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
 		return fmt.Errorf("list mounts below %s: %w", dir, err)
 	}
-	// In the order of mounting, so backwards.
+	// The list is in the order of mounting: unmount in reverse.
 	for i := len(mounts) - 1; i >= 0; i-- {
 		if err := unix.Unmount(mounts[i].Mountpoint, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && err != unix.EINVAL {
 			return fmt.Errorf("unmount %s: %w", mounts[i].Mountpoint, err)

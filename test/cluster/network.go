@@ -8,14 +8,14 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// addNetwork makes the bridge of node and pods, with the node's address, which
-// is the pods' gateway, and the API server's. It needs neither packet
-// forwarding nor iptables, since pods talk to this machine and each other only.
+// addNetwork creates the bridge of node and pods, with the addresses of the API server
+// and of the node, which is the gateway of the pods. It needs neither packet forwarding
+// nor iptables, since pods reach only this machine and each other.
 func addNetwork() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = bridgeName
-	// A bridge without an address of its own takes that of a port, and pods
-	// would lose their gateway as others come and go.
+	// A bridge without its own hardware address takes that of a port, and pods would
+	// lose their gateway when other pods start or end.
 	attrs.HardwareAddr = net.HardwareAddr{0x02, 'c', 'o', 'n', 'f', 0x01}
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
 	if err := netlink.LinkAdd(bridge); err != nil {
@@ -24,14 +24,14 @@ func addNetwork() error {
 	for _, address := range []string{nodeIP + "/24", serviceIP + "/32"} {
 		parsed, err := netlink.ParseAddr(address)
 		if err != nil {
-			return fmt.Errorf("address %s: %w", address, err)
+			return fmt.Errorf("parse the address %s: %w", address, err)
 		}
 		if err := netlink.AddrAdd(bridge, parsed); err != nil {
 			return fmt.Errorf("add the address %s to %s: %w", address, bridgeName, err)
 		}
 	}
 	if err := netlink.LinkSetUp(bridge); err != nil {
-		return fmt.Errorf("bring up %s: %w", bridgeName, err)
+		return fmt.Errorf("set the interface %s up: %w", bridgeName, err)
 	}
 	return nil
 }
@@ -52,10 +52,10 @@ func removeNetwork() error {
 		if link.Attrs().MasterIndex != bridge.Attrs().Index {
 			continue
 		}
-		// The kernel may be removing it already, with the pod's namespace.
+		// The kernel may already be removing it with the pod's namespace.
 		if err := netlink.LinkDel(link); err != nil {
 			if _, err := netlink.LinkByIndex(link.Attrs().Index); err == nil {
-				return fmt.Errorf("remove the interface %s", link.Attrs().Name)
+				return fmt.Errorf("remove the interface %s: it still exists", link.Attrs().Name)
 			}
 		}
 	}

@@ -6,12 +6,10 @@ import (
 	"time"
 )
 
-// pollInterval is short against the second or two that a component takes to
-// start.
+// pollInterval is short compared to the second or two in which a component starts.
 const pollInterval = 100 * time.Millisecond
 
-// poll calls check until it succeeds. When the time is up it returns the last
-// error of check.
+// poll calls check until it succeeds. After limit it returns the last error of check.
 func poll(ctx context.Context, limit time.Duration, check func(context.Context) error) error {
 	deadline := time.After(limit)
 	ticker := time.NewTicker(pollInterval)
@@ -25,7 +23,7 @@ func poll(ctx context.Context, limit time.Duration, check func(context.Context) 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-deadline:
-			return fmt.Errorf("not within %s: %w", limit, err)
+			return fmt.Errorf("timed out after %s: %w", limit, err)
 		case <-ticker.C:
 		}
 	}

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/term"
 )
 
-// heartbeat is how often a long step speaks up where its line cannot be
-// rewritten in place.
+// heartbeat is the time between two lines of a long step if the output is not a
+// terminal, where a line cannot be rewritten in place.
 const heartbeat = 20 * time.Second
 
-// progress tells a person what is being done and for how long.
+// progress prints which step is running and for how long.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -24,12 +24,12 @@ func newProgress(out *os.File) *progress {
 	return &progress{out: out, terminal: term.IsTerminal(int(out.Fd()))}
 }
 
-func (p *progress) say(format string, args ...any) {
+// print prints a line.
+func (p *progress) print(format string, args ...any) {
 	fmt.Fprintf(p.out, format+"\n", args...)
 }
 
-// start announces a step. The function it returns ends the step and must be
-// called once.
+// start prints that a step starts. The caller must call done once, when the step ends.
 func (p *progress) start(step string) (done func(error)) {
 	began := time.Now()
 	elapsed := func() string { return time.Since(began).Round(time.Second).String() }
@@ -54,7 +54,7 @@ func (p *progress) start(step string) (done func(error)) {
 				if p.terminal {
 					fmt.Fprintf(p.out, "\r\033[K%s ... %s", step, elapsed())
 				} else {
-					fmt.Fprintf(p.out, "%s ... still at it after %s\n", step, elapsed())
+					fmt.Fprintf(p.out, "%s ... still running after %s\n", step, elapsed())
 				}
 			}
 		}
@@ -66,9 +66,9 @@ func (p *progress) start(step string) (done func(error)) {
 			fmt.Fprint(p.out, "\r\033[K")
 		}
 		if err != nil {
-			p.say("%s failed after %s", step, elapsed())
+			p.print("%s: failed after %s", step, elapsed())
 			return
 		}
-		p.say("%-30s %s", step, time.Since(began).Round(100*time.Millisecond))
+		p.print("%-36s %s", step, time.Since(began).Round(100*time.Millisecond))
 	}
 }

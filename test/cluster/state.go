@@ -7,45 +7,44 @@ import (
 	"os"
 )
 
-// marker is the file that tells the cluster's state directory from any other,
-// which down must not remove.
+// marker is a file that identifies a state directory. Down removes no other directory.
 const marker = "confcom-cluster"
 
-// stateIsOurs tells whether the state directory is there. It fails when the
-// directory is someone else's.
+// stateIsOurs reports whether the state directory exists. It returns an error if the
+// directory is not a cluster's.
 func stateIsOurs(l layout) (bool, error) {
 	entries, err := os.ReadDir(l.State)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("state directory: %w", err)
+		return false, fmt.Errorf("read the state directory: %w", err)
 	}
 	if _, err := os.Stat(l.path(marker)); err != nil && len(entries) > 0 {
-		return false, fmt.Errorf("%s is not the state directory of a cluster; it is left alone", l.State)
+		return false, fmt.Errorf("%s is not empty and not the state directory of a cluster: choose another one with --state-dir", l.State)
 	}
 	return true, nil
 }
 
-// claimState makes the state directory.
+// claimState creates the state directory.
 func claimState(l layout) error {
-	// Whoever could look inside could be the cluster's administrator.
+	// The files inside grant access as the cluster's administrator.
 	if err := os.MkdirAll(l.State, 0o700); err != nil {
-		return fmt.Errorf("make the state directory: %w", err)
+		return fmt.Errorf("create the state directory: %w", err)
 	}
 	if err := writePrivate(l.path(marker), nil); err != nil {
 		return err
 	}
 	for _, dir := range []string{l.Logs(), l.ShimSockets()} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			return fmt.Errorf("make the state directory: %w", err)
+			return fmt.Errorf("create the state directory: %w", err)
 		}
 	}
 	return nil
 }
 
-// removeState removes the state directory, its marker last, so that an
-// interrupted removal can be taken up again.
+// removeState removes the state directory, its marker last, so that an interrupted
+// removal can be resumed.
 func removeState(l layout) error {
 	entries, err := os.ReadDir(l.State)
 	if err != nil {

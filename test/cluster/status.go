@@ -13,21 +13,21 @@ import (
 )
 
 // errDown is returned where a running cluster is needed.
-var errDown = errors.New("the cluster is down; `cluster up` brings it up")
+var errDown = errors.New("the cluster is not running: start it with `cluster up`")
 
-// explainSilence says why no supervisor answers.
-func explainSilence(l layout) error {
-	there, err := stateIsOurs(l)
+// unreachable returns why no supervisor responds.
+func unreachable(l layout) error {
+	exists, err := stateIsOurs(l)
 	if err != nil {
 		return err
 	}
-	if there {
-		return errors.New("the cluster's supervisor does not answer; `cluster up` starts afresh, `cluster down` clears away what is left")
+	if exists {
+		return errors.New("the cluster's supervisor does not respond: start a new cluster with `cluster up`, or remove what is left with `cluster down`")
 	}
 	return errDown
 }
 
-// ask asks the supervisor for the "status" or the "health" of the components.
+// ask requests the "status" or the "health" of the components from the supervisor.
 func ask(ctx context.Context, l layout, what string) ([]componentStatus, error) {
 	var list []componentStatus
 	if err := get(ctx, socketClient(l.control()), "http://supervisor/"+what, &list); err != nil {
@@ -36,18 +36,18 @@ func ask(ctx context.Context, l layout, what string) ([]componentStatus, error) 
 	return list, nil
 }
 
-// restart restarts one component and returns once it is ready again.
+// restart restarts one component and returns when it is ready again.
 func restart(ctx context.Context, l layout, name string) error {
 	list, err := ask(ctx, l, "status")
 	if err != nil {
-		return explainSilence(l)
+		return unreachable(l)
 	}
 	var names []string
 	for _, c := range list {
 		names = append(names, c.Name)
 	}
 	if !slices.Contains(names, name) {
-		return fmt.Errorf("there is no component %s, only %s", name, strings.Join(names, ", "))
+		return fmt.Errorf("unknown component %s: want one of %s", name, strings.Join(names, ", "))
 	}
 	return call(ctx, socketClient(l.control()), http.MethodPost, "http://supervisor/restart/"+name, nil)
 }
@@ -61,14 +61,15 @@ func healthy(list []componentStatus) bool {
 	return len(list) > 0
 }
 
-// printStatus writes a table of the components and fails when one is unwell.
+// printStatus writes a table of the components. It returns an error unless all of them
+// are healthy.
 func printStatus(ctx context.Context, l layout, w io.Writer) error {
 	list, err := ask(ctx, l, "health")
 	if err != nil {
-		return explainSilence(l)
+		return unreachable(l)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "COMPONENT\tPID\tUP FOR\tHEALTH")
+	fmt.Fprintln(t, "COMPONENT\tPID\tUPTIME\tHEALTH")
 	for _, c := range list {
 		health := c.Problem
 		if health == "" {
@@ -81,7 +82,7 @@ func printStatus(ctx context.Context, l layout, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "\nLogs: %s\n", l.Logs())
 	if !healthy(list) {
-		return errors.New("the cluster is not healthy; `cluster up` starts it afresh, `cluster restart COMPONENT` one component")
+		return errors.New("the cluster is not healthy: start a new one with `cluster up`, or restart a component with `cluster restart COMPONENT`")
 	}
 	return nil
 }

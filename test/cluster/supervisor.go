@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// systemPath is where components find the system's programs, such as mount.
+// systemPath is where components find programs of the system, such as mount.
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// supervisor owns the cluster's processes. It runs apart from the command that
-// brought the cluster up, and answers on a socket in the state directory.
+// supervisor owns the cluster's processes. It runs independently of the command that
+// started the cluster, and serves HTTP on a socket in the state directory.
 type supervisor struct {
 	log      *slog.Logger
 	children []*child
-	// work is held by whatever starts or stops children.
+	// work is held while children are started or stopped.
 	work sync.Mutex
 }
 
-// componentStatus is what the supervisor tells of a component.
+// componentStatus is what the supervisor reports about a component.
 type componentStatus struct {
 	Name    string
 	PID     int
@@ -35,8 +35,8 @@ type componentStatus struct {
 	Problem string // empty when healthy
 }
 
-// supervise starts the components and runs until it is told to stop or a
-// component does not get ready.
+// supervise starts the components and runs until it is stopped or a component does not
+// become ready.
 func supervise(ctx context.Context, l layout) error {
 	s := &supervisor{log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	list, err := components(l)
@@ -52,7 +52,7 @@ func supervise(ctx context.Context, l layout) error {
 
 	listener, err := net.Listen("unix", l.control())
 	if err != nil {
-		return fmt.Errorf("listen for commands: %w", err)
+		return fmt.Errorf("listen for requests: %w", err)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -93,18 +93,18 @@ func (s *supervisor) startChild(ctx context.Context, c *child) error {
 		return err
 	}
 	s.log.Info("ready", "component", c.name, "after", time.Since(began).Round(time.Millisecond))
-	// From here on its end is news; status tells it too.
+	// From here on, nothing else logs that the component ends.
 	c.mu.Lock()
 	ended := c.ended
 	c.mu.Unlock()
 	go func() {
 		<-ended
-		s.log.Info("ended", "component", c.name, "how", c.exitError())
+		s.log.Info("ended", "component", c.name, "reason", c.exitError())
 	}()
 	return nil
 }
 
-// stopAll stops the components, the last started first.
+// stopAll stops the components in reverse order.
 func (s *supervisor) stopAll() {
 	s.work.Lock()
 	defer s.work.Unlock()
@@ -113,9 +113,9 @@ func (s *supervisor) stopAll() {
 	}
 }
 
-// handler serves the commands. GET /status says what is known, and can be
-// asked while components start; GET /health takes a look at each first. POST
-// /restart/NAME returns once the component is ready again, POST /stop at once.
+// handler serves the requests. GET /status returns what is known about the components,
+// even while they start; GET /health probes each one first. POST /restart/NAME returns
+// when the component is ready again, POST /stop at once.
 func (s *supervisor) handler(stop context.CancelCauseFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
@@ -123,22 +123,22 @@ func (s *supervisor) handler(stop context.CancelCauseFunc) http.Handler {
 		for i, c := range s.children {
 			list[i] = c.status()
 		}
-		_ = json.NewEncoder(w).Encode(list) // whoever asked may be gone
+		_ = json.NewEncoder(w).Encode(list) // the client may have disconnected
 	})
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
 		list := make([]componentStatus, len(s.children))
-		var looks sync.WaitGroup
+		var probes sync.WaitGroup
 		for i, c := range s.children {
-			looks.Go(func() { list[i] = c.health(r.Context()) })
+			probes.Go(func() { list[i] = c.health(r.Context()) })
 		}
-		looks.Wait()
+		probes.Wait()
 		_ = json.NewEncoder(w).Encode(list)
 	})
 	mux.HandleFunc("POST /restart/{name}", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
 		i := slices.IndexFunc(s.children, func(c *child) bool { return c.name == name })
 		if i < 0 {
-			http.Error(w, "no component has the name "+name, http.StatusNotFound)
+			http.Error(w, "unknown component "+name, http.StatusNotFound)
 			return
 		}
 		s.work.Lock()
@@ -150,7 +150,7 @@ func (s *supervisor) handler(stop context.CancelCauseFunc) http.Handler {
 		}
 	})
 	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) {
-		stop(errors.New("asked to stop"))
+		stop(errors.New("stopped on request"))
 	})
 	return mux
 }

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// kubeletSysctls are the kernel settings that a kubelet changes when it
-// starts. They hold for the whole machine, so down sets them back.
+// kubeletSysctls are the kernel settings that a kubelet changes when it starts. They
+// apply to the whole machine, so down restores them.
 var kubeletSysctls = []string{
 	"vm/overcommit_memory",
 	"vm/panic_on_oom",
@@ -25,7 +25,7 @@ func saveSysctls(l layout) error {
 	for _, name := range kubeletSysctls {
 		value, err := os.ReadFile(filepath.Join("/proc/sys", name))
 		if err != nil {
-			return fmt.Errorf("read a kernel setting: %w", err)
+			return fmt.Errorf("read kernel setting: %w", err)
 		}
 		saved[name] = string(value)
 	}
@@ -50,7 +50,7 @@ func restoreSysctls(l layout) error {
 	}
 	for name, value := range saved {
 		if err := os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0); err != nil {
-			return fmt.Errorf("restore a kernel setting: %w", err)
+			return fmt.Errorf("restore kernel setting: %w", err)
 		}
 	}
 	return nil

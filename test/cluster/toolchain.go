@@ -11,8 +11,8 @@ import (
 	"golang.org/x/mod/modfile"
 )
 
-// The build works on these copies, not on the checkout, so what is cached under
-// a key is what that key was made from.
+// The build uses these embedded copies and not the checkout, so what is cached under a
+// key is built from the inputs of that key.
 var (
 	//go:embed go.mod
 	goMod []byte
@@ -22,12 +22,11 @@ var (
 	pauseSource []byte
 )
 
-// buildTags leave out storage drivers of containerd that need more than a
-// directory.
+// buildTags exclude storage drivers of containerd that need more than a directory.
 const buildTags = "no_btrfs,no_devmapper,no_zfs"
 
-// toolchain is what go.mod says about the binaries: its tool directives are
-// the list of what to build, its requirements the versions stamped into them.
+// toolchain is how go.mod describes the binaries: its tool directives list the
+// programs, and its requirements have the versions that are linked into them.
 type toolchain struct {
 	packages []string
 	ldflags  string
@@ -44,8 +43,8 @@ func readToolchain(mod []byte) (toolchain, error) {
 	}
 	t.packages = append(t.packages, "./pause")
 
-	// Built from modules, the programs do not know their own version, and the
-	// kubelet would report v0.0.0.
+	// Programs that are built from modules do not know their own version: the kubelet
+	// would report v0.0.0.
 	flags := []string{"-s", "-w"}
 	for _, r := range file.Require {
 		v := r.Mod.Version
@@ -65,13 +64,12 @@ func readToolchain(mod []byte) (toolchain, error) {
 	return t, nil
 }
 
-// args are the arguments of the go command that builds pkg into the file out.
+// args returns the arguments of the go command that builds pkg into the file out.
 func (t toolchain) args(pkg, out string) []string {
 	return []string{"build", "-trimpath", "-buildvcs=false", "-tags", buildTags, "-ldflags", t.ldflags, "-o", out, pkg}
 }
 
-// key names the outcome of a build: it differs as soon as anything that goes
-// into the binaries does.
+// key identifies the result of a build. It changes with every input of the binaries.
 func (t toolchain) key(goVersion, goarch string, inputs ...[]byte) string {
 	h := sha256.New()
 	fmt.Fprintln(h, goVersion, goarch, t.args("", ""), t.packages)
@@ -81,10 +79,10 @@ func (t toolchain) key(goVersion, goarch string, inputs ...[]byte) string {
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
-// binaryName is the file name of a package's program.
+// binaryName returns the file name of a package's program.
 func binaryName(pkg string) string {
 	if strings.HasPrefix(pkg, "go.etcd.io/etcd/") {
-		return "etcd" // its main package is called server/v3
+		return "etcd" // its main package is named server/v3
 	}
 	return path.Base(pkg)
 }

@@ -19,15 +19,15 @@ func TestToolchainOfThisModule(t *testing.T) {
 		"containerd", "containerd-shim-runc-v2", "ctr", "bridge", "host-local", "pause",
 	} {
 		if !built[name] {
-			t.Errorf("go.mod names no tool that builds %s", name)
+			t.Errorf("go.mod has no tool that builds %s", name)
 		}
 	}
 	if !strings.Contains(tools.ldflags, "gitVersion=v1.") || !strings.Contains(tools.ldflags, "gitMajor=1 ") {
-		t.Errorf("the flags leave Kubernetes without its version: %s", tools.ldflags)
+		t.Errorf("no version of Kubernetes in the flags %s", tools.ldflags)
 	}
 }
 
-func TestKeyFollowsWhatIsBuilt(t *testing.T) {
+func TestKeyChangesWithInputs(t *testing.T) {
 	tools := toolchain{packages: []string{"a"}, ldflags: "-s"}
 	key := tools.key("go1", "amd64", []byte("mod"), []byte("sum"))
 	for what, other := range map[string]string{
@@ -39,10 +39,10 @@ func TestKeyFollowsWhatIsBuilt(t *testing.T) {
 		"go.sum":       tools.key("go1", "amd64", []byte("mod"), []byte("sum2")),
 	} {
 		if other == key {
-			t.Errorf("another %s gives the same key", what)
+			t.Errorf("the key does not change with %s", what)
 		}
 	}
 	if again := tools.key("go1", "amd64", []byte("mod"), []byte("sum")); again != key {
-		t.Errorf("the same input gives %s, then %s", key, again)
+		t.Errorf("the same inputs have the keys %s and %s", key, again)
 	}
 }

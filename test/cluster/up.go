@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// up brings the cluster up and returns once pods can run. Interrupted or
-// failing, it leaves nothing behind but the logs' last words in its error.
+// up starts the cluster and returns when pods can run. If it fails or is interrupted,
+// it removes everything; its error then contains the end of the relevant log.
 func up(ctx context.Context, l layout, p *progress) (err error) {
 	if list, err := ask(ctx, l, "health"); err == nil && healthy(list) {
-		p.say("The cluster is up already, for %s now.", age(list[0].Since))
+		p.print("The cluster is already running, for %s.", age(list[0].Since))
 		return nil
 	}
 	began := time.Now()
@@ -28,9 +28,9 @@ func up(ctx context.Context, l layout, p *progress) (err error) {
 	if err := checkAlone(ctx, l); err != nil {
 		return err
 	}
-	// What is there, if anything, is not healthy.
+	// A cluster that exists is not healthy.
 	if err := down(ctx, l); err != nil {
-		return fmt.Errorf("clear away an earlier cluster: %w", err)
+		return fmt.Errorf("remove the previous cluster: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -43,13 +43,13 @@ func up(ctx context.Context, l layout, p *progress) (err error) {
 	if err := launch(ctx, l, p); err != nil {
 		return err
 	}
-	p.say("The cluster is up after %s: node %s, Kubernetes %s.", time.Since(began).Round(100*time.Millisecond), nodeName, apiServer)
-	p.say("To use it:  eval \"$(%s env)\" && kubectl get nodes", os.Args[0])
+	p.print("The cluster is running after %s: node %s, API server %s.", time.Since(began).Round(100*time.Millisecond), nodeName, apiServer)
+	p.print("To use it: eval \"$(%s env)\" && kubectl get nodes", os.Args[0])
 	return nil
 }
 
-// checkAlone refuses a machine on which a kubelet runs: both would use the same
-// socket for device plugins.
+// checkAlone returns an error if another kubelet runs on this machine: both would use
+// the same socket for device plugins.
 func checkAlone(ctx context.Context, l layout) error {
 	if kubeletDirIsOurs(l) {
 		return nil
@@ -57,10 +57,10 @@ func checkAlone(ctx context.Context, l layout) error {
 	if dialDeviceManager(ctx) != nil {
 		return nil
 	}
-	return fmt.Errorf("another kubelet runs on this machine: it answers in %s; stop it first", kubeletDir)
+	return fmt.Errorf("another kubelet runs on this machine, with its socket in %s: stop it first", kubeletDir)
 }
 
-// prepare writes the cluster's files and adds its interface, mount and cgroup.
+// prepare writes the cluster's files and adds its interface and mount.
 func prepare(l layout) error {
 	if err := claimState(l); err != nil {
 		return err
@@ -88,8 +88,8 @@ func prepare(l layout) error {
 	return mountKubeletDir(l)
 }
 
-// launch starts the supervisor apart from this process and follows it until
-// every component is ready.
+// launch starts the supervisor in its own session and waits until every component is
+// ready.
 func launch(ctx context.Context, l layout, p *progress) error {
 	log, err := os.OpenFile(l.log("supervisor"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -106,7 +106,7 @@ func launch(ctx context.Context, l layout, p *progress) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		_ = cmd.Wait() // its log says more than its exit status
+		_ = cmd.Wait() // the log explains more than the exit status
 		output, _ := os.ReadFile(l.log("supervisor"))
 		cancel(fmt.Errorf("the cluster did not start: %s", lastLines(output, 8)))
 	}()
@@ -116,7 +116,7 @@ func launch(ctx context.Context, l layout, p *progress) error {
 		return err
 	}
 	for i, c := range list {
-		done := p.start(c.name)
+		done := p.start("Starting " + c.name)
 		err := poll(ctx, 2*readyLimit, func(ctx context.Context) error {
 			list, err := ask(ctx, l, "status")
 			if err != nil {

@@ -11,16 +11,14 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// The benchmarks measure single events, such as a start, which cannot be told
-// by their mean over many: each runs once. Run them with -benchtime=1x and as
-// often as wanted with -count. What they measure is in their metrics; the time
-// for each operation that Go adds is that of the whole exercise.
+// The benchmarks measure single events, such as a start, so each iteration is one
+// measurement: run them with -benchtime=1x and -count. Their results are in the custom
+// metrics; the ns/op that Go adds includes the set-up.
 //
-// The kubelet's directory is in memory, so its checkpoint costs less than on a
-// disk.
+// The kubelet's directory is in memory, so its checkpoint costs less than on a disk.
 
-// offers are the ways to offer EPC that are measured.
-var offers = []struct {
+// advertisements are what the benchmarks advertise.
+var advertisements = []struct {
 	name     string
 	args     []string
 	resource string
@@ -33,21 +31,21 @@ var offers = []struct {
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1000 }
 
-// BenchmarkStart measures from the start of the process until it has
-// registered, from there until the node has the EPC, and the memory that the
-// process then takes.
+// BenchmarkStart measures the time from the start of the process until it has
+// registered, the time from then until the node has the EPC, and the memory of the
+// process.
 func BenchmarkStart(b *testing.B) {
-	for _, offer := range offers {
-		b.Run(offer.name, func(b *testing.B) {
+	for _, a := range advertisements {
+		b.Run(a.name, func(b *testing.B) {
 			for b.Loop() {
 				k := startKubelet(b)
-				p := startPlugin(b, offer.args...)
-				registered := p.await(saysRegistered).Time
-				k.await(offer.resource, all(offer.count))
+				p := startPlugin(b, a.args...)
+				registered := p.await(msgRegistered).Time
+				k.await(a.resource, all(a.count))
 				allocatable := time.Now()
 				b.ReportMetric(milliseconds(registered.Sub(p.started)), "ms-to-registered")
 				b.ReportMetric(milliseconds(max(0, allocatable.Sub(registered))), "ms-to-allocatable")
-				b.ReportMetric(float64(p.settledRSS())/1024, "MiB-RSS")
+				b.ReportMetric(float64(p.stableRSS())/1024, "MiB-RSS")
 				b.ReportMetric(float64(p.memory("VmHWM"))/1024, "MiB-peak-RSS")
 				p.stop()
 				k.stop()
@@ -56,8 +54,8 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// settledRSS is the resident memory once it has not changed for a second.
-func (p *plugin) settledRSS() int {
+// stableRSS returns the resident memory once it has not changed for a second.
+func (p *plugin) stableRSS() int {
 	p.t.Helper()
 	rss, since := 0, time.Now()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
@@ -71,36 +69,36 @@ func (p *plugin) settledRSS() int {
 	return rss
 }
 
-// BenchmarkKubeletRestart measures from the socket of a new kubelet until the
-// plugin has registered, and until the node has its EPC back, with half of it
-// in use by pods.
+// BenchmarkKubeletRestart measures the times from the socket of a new kubelet until the
+// plugin has registered and until the node has its EPC back, with half of it allocated
+// to pods.
 func BenchmarkKubeletRestart(b *testing.B) {
 	for _, c := range []struct {
-		offer int // of offers
-		pods  int64
+		advertisement int // index
+		pods          int64
 	}{
 		{0, 4}, {0, 30}, {2, 4}, {2, 128},
 	} {
-		offer := offers[c.offer]
-		b.Run(fmt.Sprintf("%s/pods=%d", offer.name, c.pods), func(b *testing.B) {
+		a := advertisements[c.advertisement]
+		b.Run(fmt.Sprintf("%s/pods=%d", a.name, c.pods), func(b *testing.B) {
 			for b.Loop() {
 				k := startKubelet(b)
-				p := startPlugin(b, offer.args...)
-				k.await(offer.resource, all(offer.count))
-				each := offer.count / 2 / c.pods
-				if offer.resource == enclave {
-					each = 1 // whatever the pod's EPC
+				p := startPlugin(b, a.args...)
+				k.await(a.resource, all(a.count))
+				each := a.count / 2 / c.pods
+				if a.resource == enclave {
+					each = 1 // share of the device, whatever the pod's EPC
 				}
 				for n := range c.pods {
-					if _, err := k.admit(fmt.Sprint("pod-", n), each, offer.resource); err != nil {
+					if _, err := k.admit(fmt.Sprint("pod-", n), each, a.resource); err != nil {
 						b.Fatal(err)
 					}
 				}
 				p.mark()
 				k.restart()
 				since := socketTime(b)
-				registered := p.await(saysRegistered).Time
-				k.await(offer.resource, all(offer.count))
+				registered := p.await(msgRegistered).Time
+				k.await(a.resource, all(a.count))
 				b.ReportMetric(milliseconds(time.Since(since)), "ms-to-allocatable")
 				b.ReportMetric(milliseconds(registered.Sub(since)), "ms-to-registered")
 				p.stop()
@@ -110,8 +108,8 @@ func BenchmarkKubeletRestart(b *testing.B) {
 	}
 }
 
-// BenchmarkAllocate measures the plugin's answer to the request for one
-// container, over the plugin's own socket.
+// BenchmarkAllocate measures the plugin's response to a request for one container, over
+// the plugin's socket.
 func BenchmarkAllocate(b *testing.B) {
 	const calls = 1000
 	for _, mib := range []int{10, 10000} {

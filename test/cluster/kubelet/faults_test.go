@@ -13,36 +13,35 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// registeredWithin is how long a plugin may take to register after there is a
-// kubelet to register with.
+// registeredWithin bounds the time in which a plugin registers with a new kubelet.
 const registeredWithin = time.Second
 
-// TestLosses: whatever makes the kubelet lose a plugin, the plugin registers
-// again at once and just once, with a socket of its own that is the only one
-// left, and with the devices that it had before.
-func TestLosses(t *testing.T) {
+// TestReregistration checks that a plugin that the kubelet has lost for whatever reason
+// registers again at once, and only once, with a new socket that is the only one left,
+// and with the same devices.
+func TestReregistration(t *testing.T) {
 	const mib = 64
 	tests := []struct {
 		name string
-		// strike makes the kubelet lose the plugin and returns since when it
+		// lose makes the kubelet lose the plugin, and returns since when the plugin
 		// could register again.
-		strike func(t *testing.T, k *kubelet, p *plugin) (since time.Time)
+		lose func(t *testing.T, k *kubelet, p *plugin) (since time.Time)
 	}{
 		{"kubelet restarts", func(t *testing.T, k *kubelet, _ *plugin) time.Time {
 			k.restart()
 			return socketTime(t)
 		}},
-		{"kubelet restarts before the old one is gone", func(t *testing.T, k *kubelet, _ *plugin) time.Time {
+		{"kubelet restarts before the old one has ended", func(t *testing.T, k *kubelet, _ *plugin) time.Time {
 			old := k.manager
-			// Its end would remove the socket of the new one.
+			// Stopping it now would remove the socket of the new one.
 			t.Cleanup(func() { _ = old.Stop(klog.Background()) })
 			k.start()
 			return socketTime(t)
 		}},
-		{"kubelet is away for long", func(t *testing.T, k *kubelet, p *plugin) time.Time {
+		{"kubelet is down for long", func(t *testing.T, k *kubelet, p *plugin) time.Time {
 			k.stop()
-			p.await(saysLost)
-			// Until the time between two looks has grown to more than the second.
+			p.await(msgNotRegistered)
+			// Until the time between two attempts has grown beyond registeredWithin.
 			time.Sleep(4 * time.Second)
 			k.start()
 			return socketTime(t)
@@ -74,32 +73,32 @@ func TestLosses(t *testing.T) {
 			k := startKubelet(t)
 			p := startPlugin(t, simulate(mib))
 			k.await(epc, all(mib))
-			p.await(saysRegistered)
+			p.await(msgRegistered)
 			if _, err := k.admit("before", 40, epc); err != nil {
 				t.Fatal(err)
 			}
 			before := onlySocket(t)
 
 			p.mark()
-			since := test.strike(t, k, p)
-			again := p.await(saysRegistered).Time.Sub(since)
+			since := test.lose(t, k, p)
+			again := p.await(msgRegistered).Time.Sub(since)
 			k.await(epc, all(mib))
 			t.Logf("registered after %v", again)
 			if again > registeredWithin {
 				t.Errorf("registered after %v, want %v at most", again, registeredWithin)
 			}
 			if after := onlySocket(t); after == before {
-				t.Errorf("the socket %s was used again", after)
+				t.Errorf("the socket %s was reused", after)
 			}
 			if n := kubeletLog.registrations(epc); n != 2 {
 				t.Errorf("%d registrations, want 2", n)
 			}
-			// What is left is just what was not given away before.
+			// Only what was not allocated before can be allocated now.
 			if _, err := k.admit("after", mib-40, epc); err != nil {
 				t.Errorf("the rest of the EPC: %v", err)
 			}
 			if _, err := k.admit("too much", 1, epc); err == nil {
-				t.Error("more EPC was given than there is")
+				t.Error("more EPC was allocated than the node has")
 			}
 			p.stop()
 			k.await(epc, count{mib, 0})
@@ -110,14 +109,14 @@ func TestLosses(t *testing.T) {
 	}
 }
 
-// TestKubeletKeepsEndingStreams: where the kubelet drops a plugin as soon as it
-// has its devices, as kubelets before 1.37 may do with two plugins of one
-// resource, the plugin tries again less and less often.
+// TestKubeletKeepsEndingStreams checks that a plugin retries at growing intervals if the
+// kubelet drops it whenever it has sent its devices, as kubelets before 1.37 may do with
+// two plugins of one resource.
 func TestKubeletKeepsEndingStreams(t *testing.T) {
 	const (
 		mib     = 64
 		ends    = 5
-		atLeast = 3 * time.Second // with 0.2 seconds each time it would be one
+		atLeast = 3 * time.Second // a constant 0.2 seconds would add up to one
 	)
 	k := startKubelet(t)
 	p := startPlugin(t, simulate(mib))
@@ -138,15 +137,15 @@ func TestKubeletKeepsEndingStreams(t *testing.T) {
 	p.stop()
 }
 
-// TestKubeletEndsConnectionAtOnce: a kubelet that ends its connection before it
-// has asked for the devices has a plugin without any. There is no stream whose
-// end the plugin could see.
+// TestKubeletEndsConnectionAtOnce checks that a plugin recovers if the kubelet closes its
+// connection before it has requested the devices. Then the node has no devices, and no
+// stream of which the plugin could see the end.
 func TestKubeletEndsConnectionAtOnce(t *testing.T) {
 	const mib = 64
 	k := startKubelet(t)
 	ended := make(chan struct{})
 	kubeletLog.intercept("Connected to new client", func() {
-		sockets, _ := findPluginSockets() // there is one
+		sockets, _ := findPluginSockets() // exactly one
 		for _, socket := range sockets {
 			k.disconnect(epc, socket)
 		}
@@ -158,8 +157,8 @@ func TestKubeletEndsConnectionAtOnce(t *testing.T) {
 	p.stop()
 }
 
-// TestNoPermission: whoever may not use the kubelet's directory is told so, and
-// is let in as soon as they may.
+// TestNoPermission checks that a plugin without permission for the kubelet's directory
+// logs so, and registers as soon as it has permission.
 func TestNoPermission(t *testing.T) {
 	const (
 		nobody = 65534
@@ -189,7 +188,7 @@ func TestNoPermission(t *testing.T) {
 			t.Cleanup(func() { change(info.Mode().Perm()) })
 			change(test.mode)
 			p := startPluginAs(t, nobody, simulate(mib))
-			p.await(saysLost, "user 65534 "+test.want)
+			p.await(msgNotRegistered, "user 65534 "+test.want)
 
 			change(0o777)
 			if err := os.Chmod(kubeletSocket, 0o777); err != nil {
@@ -201,36 +200,36 @@ func TestNoPermission(t *testing.T) {
 	}
 }
 
-// TestKubeletIsKilled: a kubelet that is killed leaves a socket that nobody
-// answers at. The plugin waits for the next kubelet without much ado.
+// TestKubeletIsKilled checks that a plugin waits for the next kubelet when one was
+// killed and has left its socket behind, and that it logs each reason once.
 func TestKubeletIsKilled(t *testing.T) {
 	const mib = 64
 	k := startKubelet(t)
 	k.stop()
 	kill := startKubeletProcess(t)
 	p := startPlugin(t, simulate(mib))
-	p.await(saysRegistered)
+	p.await(msgRegistered)
 
 	p.mark()
 	kill()
-	p.await(saysLost)
+	p.await(msgNotRegistered)
 	if _, err := os.Lstat(kubeletSocket); err != nil {
 		t.Errorf("the socket of the dead kubelet: %v", err)
 	}
-	p.await(saysLost, "connection refused")
+	p.await(msgNotRegistered, "connection refused")
 	k.start()
-	if again := p.await(saysRegistered).Time.Sub(socketTime(t)); again > registeredWithin {
+	if again := p.await(msgRegistered).Time.Sub(socketTime(t)); again > registeredWithin {
 		t.Errorf("registered after %v, want %v at most", again, registeredWithin)
 	}
 	k.await(epc, all(mib))
-	if n := p.says(saysLost); n > 2 {
-		t.Errorf("it said %d times that it is not registered, for two reasons", n)
+	if n := p.logged(msgNotRegistered); n > 2 {
+		t.Errorf("%q was logged %d times for two reasons", msgNotRegistered, n)
 	}
 	p.stop()
 }
 
-// TestPluginIsKilled: the socket of a plugin that was killed is removed by the
-// next, which takes its place.
+// TestPluginIsKilled checks that a plugin removes the socket that its predecessor has
+// left when it was killed.
 func TestPluginIsKilled(t *testing.T) {
 	const mib = 64
 	k := startKubelet(t)
@@ -240,21 +239,21 @@ func TestPluginIsKilled(t *testing.T) {
 	killed.kill()
 	k.await(epc, count{mib, 0})
 	if left := onlySocket(t); left != stale {
-		t.Fatalf("%s is left, want %s", left, stale)
+		t.Fatalf("socket %s remains, want %s", left, stale)
 	}
 
 	p := startPlugin(t, simulate(mib))
-	p.await("removed a stale socket", stale)
+	p.await("removed stale socket", stale)
 	k.await(epc, all(mib))
 	if onlySocket(t) == stale {
-		t.Error("the stale socket is still there")
+		t.Error("the stale socket still exists")
 	}
 	p.stop()
 }
 
-// TestPluginIsKilledAtAnyPoint kills plugins at random moments of their lives
-// while kubelets come and go. Whatever they leave behind, the next plugin brings
-// all EPC back.
+// TestPluginIsKilledAtAnyPoint kills plugins at random times while the kubelet restarts
+// again and again, and checks that the next plugin restores all EPC whatever they leave
+// behind.
 func TestPluginIsKilledAtAnyPoint(t *testing.T) {
 	const mib = 64
 	rounds := 150
@@ -267,7 +266,7 @@ func TestPluginIsKilledAtAnyPoint(t *testing.T) {
 
 	k := startKubelet(t)
 	for round := range rounds {
-		// The first half of the rounds looks at the start, which is quick.
+		// The first half of the rounds kills during the start, which is quick.
 		most := 40 * time.Millisecond
 		if round > rounds/2 {
 			most = 400 * time.Millisecond
@@ -288,7 +287,7 @@ func TestPluginIsKilledAtAnyPoint(t *testing.T) {
 		}
 
 		next := startPlugin(t, simulate(mib))
-		next.await(saysRegistered) // the kubelet may not know yet that the first is dead
+		next.await(msgRegistered) // the kubelet may not have noticed yet that the first is dead
 		k.await(epc, all(mib))
 		onlySocket(t)
 		if round%2 == 0 {
@@ -303,9 +302,9 @@ func TestPluginIsKilledAtAnyPoint(t *testing.T) {
 	}
 }
 
-// TestTwoPlugins: during a rollout there may be two plugins for one resource.
-// The node's count is right all the time, whichever goes first, and they do not
-// drive each other out.
+// TestTwoPlugins checks that two plugins of one resource, as during a rollout, do not
+// displace each other, and that the node's count is right at any time, whichever of them
+// stops first.
 func TestTwoPlugins(t *testing.T) {
 	const mib = 64
 	for _, firstToGo := range []string{"the older", "the newer"} {
@@ -315,12 +314,12 @@ func TestTwoPlugins(t *testing.T) {
 			k.await(epc, all(mib))
 			counts := k.watch(epc)
 			newer := startPlugin(t, simulate(mib))
-			newer.await(saysRegistered)
+			newer.await(msgRegistered)
 			if n := len(pluginSockets(t)); n != 2 {
-				t.Errorf("%d sockets, want one of each plugin", n)
+				t.Errorf("%d sockets, want one per plugin", n)
 			}
 
-			// They share the node for longer than it takes to notice a loss.
+			// Longer than a plugin takes to notice that it was dropped.
 			time.Sleep(2 * time.Second)
 			goes, stays := older, newer
 			if firstToGo == "the newer" {
@@ -335,10 +334,10 @@ func TestTwoPlugins(t *testing.T) {
 				t.Errorf("all EPC from the plugin that stays: %v", err)
 			}
 			if n := kubeletLog.registrations(epc); n != 2 {
-				t.Errorf("%d registrations, want one of each plugin", n)
+				t.Errorf("%d registrations, want one per plugin", n)
 			}
-			if n := older.says(saysLost) + newer.says(saysLost); n > 0 {
-				t.Errorf("they lost their registration %d times", n)
+			if n := older.logged(msgNotRegistered) + newer.logged(msgNotRegistered); n > 0 {
+				t.Errorf("%d lost registrations, want none", n)
 			}
 
 			k.restart()
@@ -354,17 +353,17 @@ func TestTwoPlugins(t *testing.T) {
 		k := startKubelet(t)
 		first := startPlugin(t, simulate(mib))
 		second := startPlugin(t, simulate(mib))
-		first.await(saysRegistered)
-		second.await(saysRegistered)
+		first.await(msgRegistered)
+		second.await(msgRegistered)
 		first.mark()
 		second.mark()
 		k.restart()
-		first.await(saysRegistered)
-		second.await(saysRegistered)
+		first.await(msgRegistered)
+		second.await(msgRegistered)
 		k.await(epc, all(mib))
-		time.Sleep(2 * time.Second) // see above
+		time.Sleep(2 * time.Second) // as above
 		if n := kubeletLog.registrations(epc); n != 4 {
-			t.Errorf("%d registrations, want two of each plugin", n)
+			t.Errorf("%d registrations, want two per plugin", n)
 		}
 		first.kill()
 		second.stop()
@@ -372,24 +371,24 @@ func TestTwoPlugins(t *testing.T) {
 	})
 }
 
-// TestSlowKubelet: a kubelet that takes its time is waited for. One that takes
-// too long is asked again, and its late answer to the first request does no harm.
+// TestSlowKubelet checks that a plugin waits for a slow kubelet. It retries with one that
+// is too slow, and the late response to its first request does no harm.
 func TestSlowKubelet(t *testing.T) {
 	const mib = 64
-	t.Run("answers late", func(t *testing.T) {
+	t.Run("responds late", func(t *testing.T) {
 		k := startKubelet(t)
 		putForwarder(t, func(int) time.Duration { return 5 * time.Second })
 		p := startPlugin(t, simulate(mib))
-		p.await(saysRegistered)
+		p.await(msgRegistered)
 		k.await(epc, all(mib))
-		if n := kubeletLog.registrations(epc); n != 1 || p.says(saysLost) > 0 {
-			t.Errorf("%d registrations, want one without complaint", n)
+		if n := kubeletLog.registrations(epc); n != 1 || p.logged(msgNotRegistered) > 0 {
+			t.Errorf("%d registrations, want 1 and no warning", n)
 		}
 		p.stop()
 	})
-	t.Run("answers too late", func(t *testing.T) {
+	t.Run("responds too late", func(t *testing.T) {
 		if testing.Short() {
-			t.Skip("it takes half a minute")
+			t.Skip("takes half a minute")
 		}
 		k := startKubelet(t)
 		late := make(chan struct{})
@@ -401,8 +400,8 @@ func TestSlowKubelet(t *testing.T) {
 			return 20 * time.Second
 		})
 		p := startPlugin(t, simulate(mib))
-		p.await(saysLost)
-		p.await(saysRegistered)
+		p.await(msgNotRegistered)
+		p.await(msgRegistered)
 		k.await(epc, all(mib))
 		counts := k.watch(epc)
 		<-late
@@ -410,7 +409,7 @@ func TestSlowKubelet(t *testing.T) {
 		if seen := counts(); !slices.Equal(seen, []count{all(mib)}) {
 			t.Errorf("the node had %+v", seen)
 		}
-		if n := p.says(saysRegistered); n != 1 {
+		if n := p.logged(msgRegistered); n != 1 {
 			t.Errorf("registered %d times, want once", n)
 		}
 		p.stop()

@@ -13,18 +13,17 @@ import (
 	"time"
 )
 
-// forwarder stands in front of the kubelet's socket and passes on all bytes as
-// they are, to and fro. What it changes is the socket, which is another one, and
-// the time that things take.
+// forwarder replaces the kubelet's socket and forwards all bytes between the plugins and
+// the kubelet, after a delay.
 type forwarder struct {
 	listener *net.UnixListener
-	behind   string                    // where the kubelet's own socket is now
-	delay    func(n int) time.Duration // before connection n is passed on
+	behind   string                    // path of the kubelet's own socket
+	delay    func(n int) time.Duration // before connection n is forwarded
 	work     sync.WaitGroup
 }
 
-// putForwarder puts a forwarder in the place of the kubelet's socket, in one
-// step, until the test ends.
+// putForwarder atomically replaces the kubelet's socket with a forwarder until the test
+// ends.
 func putForwarder(t *testing.T, delay func(n int) time.Duration) {
 	t.Helper()
 	f := &forwarder{behind: filepath.Join(kubeletRoot, "behind-forwarder.sock"), delay: delay}
@@ -33,7 +32,7 @@ func putForwarder(t *testing.T, delay func(n int) time.Duration) {
 	if f.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: front, Net: "unix"}); err != nil {
 		t.Fatal(err)
 	}
-	f.listener.SetUnlinkOnClose(false) // by then it has another name
+	f.listener.SetUnlinkOnClose(false) // it is renamed below
 	if err := os.Link(kubeletSocket, f.behind); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +69,7 @@ func (f *forwarder) forward(ctx context.Context, plugin *net.UnixConn, delay tim
 	}
 	kubelet, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: f.behind, Net: "unix"})
 	if err != nil {
-		return // the plugin sees that its connection ends
+		return // which closes the plugin's connection
 	}
 	defer kubelet.Close()
 	defer context.AfterFunc(ctx, func() {
@@ -79,10 +78,10 @@ func (f *forwarder) forward(ctx context.Context, plugin *net.UnixConn, delay tim
 	})()
 
 	var both sync.WaitGroup
-	for _, way := range []struct{ from, to *net.UnixConn }{{plugin, kubelet}, {kubelet, plugin}} {
+	for _, direction := range []struct{ from, to *net.UnixConn }{{plugin, kubelet}, {kubelet, plugin}} {
 		both.Go(func() {
-			_, _ = io.Copy(way.to, way.from)
-			_ = way.to.CloseWrite()
+			_, _ = io.Copy(direction.to, direction.from)
+			_ = direction.to.CloseWrite()
 		})
 	}
 	both.Wait()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// usage is what a process holds.
+// usage is the resource usage of a process.
 type usage struct {
 	goroutines  int
 	descriptors int
@@ -22,13 +22,13 @@ func (p *plugin) usage() usage {
 	}
 }
 
-// TestNothingLeaks: after a thousand kubelets the plugin holds what it held
-// after the first ones.
+// TestNothingLeaks checks that the plugin uses no more after a thousand restarts of the
+// kubelet than after the first ones.
 func TestNothingLeaks(t *testing.T) {
 	const (
 		mib = 64
-		// Go's heap settles within these, and is then let grow by less than
-		// 4 KiB for each kubelet, which is less than one lost connection takes.
+		// Go's heap becomes stable within the warm-up. After that it may grow by less
+		// than 4 KiB per restart, which is less than one leaked connection.
 		warmUp  = 100
 		moreKiB = 3 << 10
 	)
@@ -50,7 +50,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	t.Logf("%d restarts in %v", warmUp+restarts, time.Since(began).Round(time.Millisecond))
 
-	// What belongs to the last kubelets may still be about to end.
+	// What belongs to the last kubelets may not have ended yet.
 	after := p.usage()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); after = p.usage() {
 		if after.goroutines <= before.goroutines && after.descriptors <= before.descriptors {
@@ -60,15 +60,15 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	t.Logf("before %+v, after %+v", before, after)
 	if after.goroutines > before.goroutines {
-		t.Errorf("goroutines: %d, were %d", after.goroutines, before.goroutines)
+		t.Errorf("%d goroutines, were %d", after.goroutines, before.goroutines)
 	}
 	if after.descriptors > before.descriptors {
-		t.Errorf("descriptors: %d, were %d", after.descriptors, before.descriptors)
+		t.Errorf("%d descriptors, were %d", after.descriptors, before.descriptors)
 	}
 	if after.rssKiB > before.rssKiB+moreKiB {
-		t.Errorf("memory: %d KiB, were %d", after.rssKiB, before.rssKiB)
+		t.Errorf("%d KiB of memory, were %d", after.rssKiB, before.rssKiB)
 	}
-	if n := p.says(saysRegistered); n > 2*(warmUp+restarts+1) {
+	if n := p.logged(msgRegistered); n > 2*(warmUp+restarts+1) {
 		t.Errorf("registered %d times with %d kubelets", n, warmUp+restarts+1)
 	}
 	p.stop()

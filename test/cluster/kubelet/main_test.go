@@ -21,12 +21,12 @@ import (
 )
 
 const (
-	// programEnv names the sgx-device-plugin to test.
+	// programEnv is the environment variable with the path of the program to test.
 	programEnv = "CONFCOM_DEVICE_PLUGIN"
-	// outsideEnv is set in the process that runs the tests, to the mount
-	// namespace that it must not be in.
+	// outsideEnv is set, in the process that runs the tests, to the mount namespace
+	// of the machine, which that process must not be in.
 	outsideEnv = "CONFCOM_TEST_OUTSIDE"
-	// kubeletEnv makes the test binary a kubelet that can be killed.
+	// kubeletEnv turns the test binary into a kubelet that can be killed.
 	kubeletEnv = "CONFCOM_TEST_KUBELET"
 
 	kubeletRoot = "/var/lib/kubelet"
@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("NOT RUN: the tests against the kubelet's device manager need " + programEnv + "=/path/to/sgx-device-plugin; 'make kubelet' sets it")
 		return
 	case os.Getuid() != 0:
-		fmt.Println("NOT RUN: the tests against the kubelet's device manager make a mount namespace, which needs root")
+		fmt.Println("NOT RUN: the tests against the kubelet's device manager create a mount namespace, which needs root")
 		return
 	case outside == "":
 		os.Exit(inNamespace())
@@ -65,8 +65,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// inNamespace runs the tests in a child in a mount namespace of its own, and
-// returns its exit code.
+// inNamespace runs the tests in a child process with its own mount namespace, and
+// returns the exit code.
 func inNamespace() int {
 	fail := func(err error) int {
 		fmt.Fprintln(os.Stderr, "run the tests in a mount namespace:", err)
@@ -83,8 +83,7 @@ func inNamespace() int {
 	if err != nil {
 		return fail(err)
 	}
-	// The directory has to be there to be mounted on. Where there was no
-	// kubelet, there is no trace of one afterwards.
+	// The mount point must exist. If it did not before, remove it afterwards.
 	if err := os.Mkdir(kubeletRoot, 0o755); err == nil {
 		defer os.Remove(kubeletRoot) // only while it is empty
 	} else if !errors.Is(err, os.ErrExist) {
@@ -94,7 +93,7 @@ func inNamespace() int {
 	child := exec.Command("/proc/self/exe", os.Args[1:]...)
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
 	child.Env = append(os.Environ(), programEnv+"="+path, outsideEnv+"="+outside)
-	// With CLONE_NEWNS all mounts become private, too.
+	// CLONE_NEWNS also makes all mounts private.
 	child.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	err = child.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -106,18 +105,18 @@ func inNamespace() int {
 	return 0
 }
 
-// hideKubelet mounts an empty file system over the kubelet's directory, in a
-// mount namespace other than the given one.
+// hideKubelet mounts an empty file system over the kubelet's directory. It returns an
+// error in the given mount namespace.
 func hideKubelet(outside string) error {
 	here, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
 		return err
 	}
 	if here == outside {
-		return fmt.Errorf("this is the mount namespace of the machine (%s is not to be set by hand)", outsideEnv)
+		return fmt.Errorf("this is the mount namespace of the machine: do not set %s by hand", outsideEnv)
 	}
 	if os.Getenv(kubeletEnv) != "" {
-		return nil // it shares the directory of the tests that started it
+		return nil // it shares the directory with the tests that started it
 	}
 	if err := unix.Mount("tmpfs", kubeletRoot, "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mount an empty file system on %s: %w", kubeletRoot, err)
@@ -125,10 +124,10 @@ func hideKubelet(outside string) error {
 	return os.MkdirAll(dir, 0o755)
 }
 
-// goroutines returns the stack of each goroutine by its number.
+// goroutines returns the stacks of all goroutines by number.
 func goroutines() map[string]string {
 	var all bytes.Buffer
-	_ = pprof.Lookup("goroutine").WriteTo(&all, 2) // a buffer takes all
+	_ = pprof.Lookup("goroutine").WriteTo(&all, 2) // writing to a buffer never fails
 	stacks := make(map[string]string)
 	for stack := range strings.SplitSeq(all.String(), "\n\n") {
 		number, _, _ := strings.Cut(stack, " [")
@@ -137,9 +136,9 @@ func goroutines() map[string]string {
 	return stacks
 }
 
-// leftGoroutines returns the stacks of the tests' own goroutines that were not
-// there before and do not end. The kubelet leaves some of its own: it does not
-// close its connection to a plugin that dies while it registers.
+// leftGoroutines returns the stacks of the tests' own goroutines that did not exist
+// before and do not end. It ignores goroutines of the kubelet, which does not close its
+// connection to a plugin that dies while it registers.
 func leftGoroutines(before map[string]string) string {
 	var left string
 	deadline := time.Now().Add(10 * time.Second)
@@ -158,8 +157,8 @@ func leftGoroutines(before map[string]string) string {
 	return left
 }
 
-// serveUntilKilled is a kubelet in a process of its own. It says so on standard
-// output when plugins can register, and ends with whoever started it.
+// serveUntilKilled runs a kubelet. It writes a line to standard output when plugins can
+// register, and ends with the process that started it.
 func serveUntilKilled() {
 	if _, err := newManager(nil); err != nil {
 		fmt.Fprintln(os.Stderr, "kubelet:", err)

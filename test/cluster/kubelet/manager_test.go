@@ -34,17 +34,16 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/lifecycle"
 )
 
-// Where plugins meet the kubelet; constants of the kubelet.
+// Where plugins find the kubelet. These are constants of the kubelet.
 const (
 	dir           = v1beta1.DevicePluginPath
 	kubeletSocket = v1beta1.KubeletSocket
 )
 
-// patience is longer than anything takes that is waited for.
+// patience exceeds the duration of anything that a test waits for.
 const patience = 60 * time.Second
 
-// kubelet is the device manager of the kubelet, with what the rest of a kubelet
-// tells it.
+// kubelet is the device manager of a kubelet, and the pods of that kubelet.
 type kubelet struct {
 	t       testing.TB
 	manager *devicemanager.ManagerImpl // nil while it is stopped
@@ -53,8 +52,8 @@ type kubelet struct {
 	pods []*v1.Pod
 }
 
-// startKubelet starts the kubelet of a node that has never had one. It is
-// stopped when the test ends.
+// startKubelet starts the kubelet of a new node. The kubelet is stopped when the test
+// ends.
 func startKubelet(t testing.TB) *kubelet {
 	t.Helper()
 	kubeletLog.clear()
@@ -78,7 +77,7 @@ func startKubelet(t testing.TB) *kubelet {
 	return k
 }
 
-// start starts a kubelet: it removes all sockets and makes its own.
+// start starts a kubelet, which removes all sockets and creates its own.
 func (k *kubelet) start() {
 	k.t.Helper()
 	manager, err := newManager(k.activePods)
@@ -88,10 +87,10 @@ func (k *kubelet) start() {
 	k.manager = manager
 }
 
-// stop ends the kubelet in good order, which removes its socket.
+// stop stops the kubelet gracefully, which removes its socket.
 func (k *kubelet) stop() {
 	if k.manager != nil {
-		_ = k.manager.Stop(klog.Background()) // it returns nil, always
+		_ = k.manager.Stop(klog.Background()) // always returns nil
 		k.manager = nil
 	}
 }
@@ -102,13 +101,12 @@ func (k *kubelet) restart() {
 	k.start()
 }
 
-// newManager starts a device manager in the way of a kubelet whose other parts
-// are ready.
+// newManager starts a device manager as a kubelet does when its other parts are ready.
 func newManager(pods devicemanager.ActivePodsFunc) (*devicemanager.ManagerImpl, error) {
 	logger := klog.Background()
 	manager, err := devicemanager.NewManagerImpl(logger, nil, topologymanager.NewFakeManager(logger))
 	if err != nil {
-		return nil, fmt.Errorf("make a device manager: %w", err)
+		return nil, fmt.Errorf("create the device manager: %w", err)
 	}
 	if err := manager.Start(logger, pods, sourcesReady{}, containermap.NewContainerMap(), sets.New[string]()); err != nil {
 		return nil, fmt.Errorf("start the device manager: %w", err)
@@ -116,7 +114,7 @@ func newManager(pods devicemanager.ActivePodsFunc) (*devicemanager.ManagerImpl, 
 	return manager, nil
 }
 
-// sourcesReady says that all pods are known.
+// sourcesReady reports that all pods are known.
 type sourcesReady struct{}
 
 func (sourcesReady) AddSource(string) {}
@@ -128,20 +126,20 @@ func (k *kubelet) activePods() []*v1.Pod {
 	return slices.Clone(k.pods)
 }
 
-// count is what the kubelet would write into the status of its node.
+// count is what the kubelet would write into the node's status.
 type count struct{ capacity, allocatable int64 }
 
-// all is the count when all of n can be had.
+// all returns the count of n devices that are all allocatable.
 func all(n int64) count { return count{n, n} }
 
-// has is the node's count of a resource.
+// has returns the node's count of a resource.
 func (k *kubelet) has(name string) count {
 	capacity, allocatable, _ := k.manager.GetCapacity(klog.Background())
 	c, a := capacity[v1.ResourceName(name)], allocatable[v1.ResourceName(name)]
 	return count{c.Value(), a.Value()}
 }
 
-// resources are the names of what the node has.
+// resources returns the names of the node's resources.
 func (k *kubelet) resources() []string {
 	capacity, _, _ := k.manager.GetCapacity(klog.Background())
 	var names []string
@@ -151,8 +149,8 @@ func (k *kubelet) resources() []string {
 	return names
 }
 
-// await waits until the node has this much of a resource. The device manager
-// has no events, so it is asked again and again.
+// await waits until the node has this much of a resource. It polls, since the device
+// manager has no events.
 func (k *kubelet) await(name string, want count) {
 	k.t.Helper()
 	var is count
@@ -166,7 +164,7 @@ func (k *kubelet) await(name string, want count) {
 	k.t.Fatalf("%s is %+v after %v, want %+v", name, is, patience, want)
 }
 
-// watch collects all counts of a resource until it is called off.
+// watch collects the distinct counts of a resource until off is called.
 func (k *kubelet) watch(name string) (off func() []count) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	seen := sets.New[count]()
@@ -190,8 +188,8 @@ func (k *kubelet) watch(name string) (off func() []count) {
 	return off
 }
 
-// admit makes a pod with one container that has n of each resource, and returns
-// what the kubelet tells the container runtime about its devices.
+// admit creates a pod with one container that requests n of each resource, and returns
+// the devices that the kubelet passes to the container runtime.
 func (k *kubelet) admit(name string, n int64, resources ...string) (*devicemanager.DeviceRunContainerOptions, error) {
 	limits := v1.ResourceList{}
 	for _, name := range resources {
@@ -214,19 +212,19 @@ func (k *kubelet) admit(name string, n int64, resources ...string) (*devicemanag
 	return k.manager.GetDeviceRunContainerOptions(k.t.Context(), pod, container)
 }
 
-// forget ends all pods.
+// forget removes all pods.
 func (k *kubelet) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.pods = nil
 }
 
-// disconnect makes the kubelet end its connection to a plugin, and nothing else.
+// disconnect makes the kubelet close its connection to a plugin, and nothing else.
 func (k *kubelet) disconnect(name, socket string) {
 	k.manager.GetWatcherHandler().DeRegisterPlugin(context.Background(), name, socket)
 }
 
-// socketTime is when the kubelet's socket was made.
+// socketTime returns when the kubelet's socket was created.
 func socketTime(t testing.TB) time.Time {
 	t.Helper()
 	info, err := os.Lstat(kubeletSocket)
@@ -236,7 +234,7 @@ func socketTime(t testing.TB) time.Time {
 	return info.ModTime()
 }
 
-// pluginSockets are the paths of the sockets of plugins.
+// pluginSockets returns the paths of the sockets of plugins.
 func pluginSockets(t testing.TB) []string {
 	t.Helper()
 	paths, err := findPluginSockets()
@@ -259,8 +257,8 @@ func findPluginSockets() (paths []string, err error) {
 	return paths, nil
 }
 
-// startKubeletProcess starts a kubelet in a process of its own and returns how
-// to kill it. As with any that is killed, its socket remains.
+// startKubeletProcess starts a kubelet in its own process and returns a function that
+// kills it, which leaves its socket behind.
 func startKubeletProcess(t *testing.T) (kill func()) {
 	t.Helper()
 	process := exec.Command("/proc/self/exe")
@@ -279,17 +277,16 @@ func startKubeletProcess(t *testing.T) (kill func()) {
 	}
 	kill = sync.OnceFunc(func() {
 		_ = process.Process.Kill()
-		_ = process.Wait() // it says that it was killed
+		_ = process.Wait() // it was killed
 	})
 	t.Cleanup(kill)
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "serving\n" {
-		t.Fatalf("the kubelet said %q: %v", line, errors.Join(err, process.Err))
+		t.Fatalf("the kubelet wrote %q: %v", line, errors.Join(err, process.Err))
 	}
 	return kill
 }
 
-// kubeletLog is what the kubelet has logged since its start. Klog is one for
-// the whole process.
+// kubeletLog is the log of the kubelet since its start. There is one klog in a process.
 var kubeletLog = new(journal)
 
 type journal struct {
@@ -300,8 +297,8 @@ type journal struct {
 	do func()
 }
 
-// maxJournal bounds what is kept for the eyes of whoever finds out why a test
-// failed, and for registrations.
+// maxJournal is the maximum number of lines that are kept, to count registrations and
+// to show when a test fails.
 const maxJournal = 2000
 
 func (j *journal) logger() logr.Logger {
@@ -330,15 +327,14 @@ func (j *journal) clear() {
 	j.lines, j.do = nil, nil
 }
 
-// intercept runs do in the place in which the kubelet logs a message for the
-// next time.
+// intercept runs do when the kubelet next logs a message, in the goroutine that logs.
 func (j *journal) intercept(message string, do func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.at, j.do = message, do
 }
 
-// registrations is how often plugins have registered a resource, or tried to.
+// registrations returns how often plugins have tried to register a resource.
 func (j *journal) registrations(name string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -26,7 +26,7 @@ func newMachine(t *testing.T) machine {
 	return machine{t, t.TempDir()}
 }
 
-// file is a path in the tree, whose directory is there.
+// file returns a path in the tree, and creates its directory.
 func (m machine) file(path string) string {
 	m.t.Helper()
 	path = filepath.Join(m.root, path)
@@ -36,7 +36,7 @@ func (m machine) file(path string) string {
 	return path
 }
 
-// setEPC sets the size of the EPC. As in sysfs there is no moment without one.
+// setEPC sets the size of the EPC. As in sysfs, the file exists at any moment.
 func (m machine) setEPC(mib int64) {
 	m.t.Helper()
 	m.writeEPC(strconv.FormatInt(mib<<20, 10))
@@ -53,13 +53,12 @@ func (m machine) writeEPC(text string) {
 	}
 }
 
-// addDevice makes a device like that of the SGX driver. It is one that every
-// machine has, under another name.
+// addDevice creates a device like that of the SGX driver: /dev/null under another name.
 func (m machine) addDevice(path string) {
 	m.t.Helper()
 	null := int(unix.Mkdev(1, 3))
 	if err := unix.Mknod(m.file(path), unix.S_IFCHR|0o666, null); err != nil {
-		m.t.Fatalf("make the device %s: %v", path, err)
+		m.t.Fatalf("create the device %s: %v", path, err)
 	}
 }
 
@@ -70,17 +69,17 @@ func (m machine) removeDevice(path string) {
 	}
 }
 
-// TestMachineChanges: the node's count follows the machine, within the second
-// or so in which the plugin looks at it. Nothing is registered again for that.
+// TestMachineChanges checks that the node's count follows the machine, within about a
+// second, the plugin's poll interval, and without another registration.
 func TestMachineChanges(t *testing.T) {
 	const (
 		device = "dev/sgx_enclave"
 		mib    = 64
 	)
-	vanishes := step{"the device vanishes", func(_ *kubelet, m machine) { m.removeDevice(device) }, 0, saysNoSGX}
+	vanishes := step{"the device vanishes", func(_ *kubelet, m machine) { m.removeDevice(device) }, 0, msgNoSGX}
 	returns := step{"the device returns", func(_ *kubelet, m machine) { m.addDevice(device) }, mib, ""}
-	resized := func(to int64, says string) step {
-		return step{fmt.Sprintf("EPC is resized to %d MiB", to), func(_ *kubelet, m machine) { m.setEPC(to) }, to, says}
+	resized := func(to int64, logs string) step {
+		return step{fmt.Sprintf("EPC is resized to %d MiB", to), func(_ *kubelet, m machine) { m.setEPC(to) }, to, logs}
 	}
 	tests := []struct {
 		name  string
@@ -93,32 +92,32 @@ func TestMachineChanges(t *testing.T) {
 		}, []step{{has: mib}, vanishes, returns, vanishes, returns}},
 		{"driver is loaded after the start", func(m machine) {
 			m.setEPC(mib)
-		}, []step{{says: saysNoSGX}, returns}},
-		{"nothing is there at the start", func(machine) {}, []step{
-			{says: saysNoSGX}, {"there is EPC", func(_ *kubelet, m machine) { m.setEPC(mib) }, 0, saysNoSGX}, returns,
+		}, []step{{logs: msgNoSGX}, returns}},
+		{"machine is empty at the start", func(machine) {}, []step{
+			{logs: msgNoSGX}, {"EPC appears", func(_ *kubelet, m machine) { m.setEPC(mib) }, 0, msgNoSGX}, returns,
 		}},
 		{"VM is resized", func(m machine) {
 			m.setEPC(mib)
 			m.addDevice(device)
-		}, []step{{has: mib}, resized(3*mib, ""), resized(mib/2, ""), resized(0, saysNoSGX), resized(mib, "")}},
+		}, []step{{has: mib}, resized(3*mib, ""), resized(mib/2, ""), resized(0, msgNoSGX), resized(mib, "")}},
 		{"kubelet restarts while the device is gone", func(m machine) {
 			m.setEPC(mib)
 			m.addDevice(device)
-		}, []step{{has: mib}, vanishes, {"the kubelet restarts", func(k *kubelet, _ machine) { k.restart() }, 0, saysRegistered}, returns}},
-		{"a directory takes the place of the device", func(m machine) {
+		}, []step{{has: mib}, vanishes, {"the kubelet restarts", func(k *kubelet, _ machine) { k.restart() }, 0, msgRegistered}, returns}},
+		{"a directory replaces the device", func(m machine) {
 			m.setEPC(mib)
 			m.addDevice(device)
-		}, []step{{has: mib}, {"a container runtime makes a directory", func(_ *kubelet, m machine) {
+		}, []step{{has: mib}, {"a container runtime creates a directory", func(_ *kubelet, m machine) {
 			m.removeDevice(device)
-			m.file(device + "/made by a runtime")
-		}, 0, saysNoSGX}}},
+			m.file(device + "/created by a runtime")
+		}, 0, msgNoSGX}}},
 		{"the machine cannot be read", func(m machine) {
 			m.setEPC(mib)
 			m.addDevice(device)
 		}, []step{
 			{has: mib},
-			// What was offered stays.
-			{"the size of the EPC is no number", func(_ *kubelet, m machine) { m.writeEPC("many") }, mib, saysCannotTell},
+			// What is advertised stays.
+			{"the size of the EPC is not a number", func(_ *kubelet, m machine) { m.writeEPC("many") }, mib, msgDiscoverFailed},
 			resized(2*mib, ""),
 		}},
 	}
@@ -135,16 +134,16 @@ func TestMachineChanges(t *testing.T) {
 					p.mark()
 					step.do(k, m)
 				}
-				if step.says != "" {
-					p.await(step.says)
+				if step.logs != "" {
+					p.await(step.logs)
 				}
-				if step.says == saysRegistered {
+				if step.logs == msgRegistered {
 					registrations++
 				}
 				k.await(epc, all(step.has))
 				t.Logf("%s: %d MiB after %v", step.name, step.has, time.Since(since).Round(time.Millisecond))
-				// A pod can have all of it, and no more. Of a resource that was
-				// never there the device manager knows nothing.
+				// A pod can have all of it, and no more. The device manager ignores a
+				// resource that was never registered.
 				if _, err := k.admit("more "+step.name, step.has+1, epc); err == nil && len(k.resources()) > 0 {
 					t.Errorf("%s: a pod got %d MiB of %d", step.name, step.has+1, step.has)
 				}
@@ -163,17 +162,17 @@ func TestMachineChanges(t *testing.T) {
 	}
 }
 
-// step is a change of the machine or the kubelet, the MiB that the node has
-// after it, and what the plugin says about it, if anything.
+// step is a change of the machine or the kubelet, the MiB that the node has after it,
+// and the message that the plugin logs, if any.
 type step struct {
 	name string
 	do   func(*kubelet, machine)
 	has  int64
-	says string
+	logs string
 }
 
-// TestOverTheCap: a machine that gets more EPC than can be offered as devices
-// turns to the other way, and back when it has less again.
+// TestOverTheCap checks that a machine whose EPC grows beyond the cap on devices changes
+// to mode node, and back when the EPC shrinks.
 func TestOverTheCap(t *testing.T) {
 	k := startKubelet(t)
 	m := newMachine(t)
@@ -188,7 +187,7 @@ func TestOverTheCap(t *testing.T) {
 	if got, err := k.admit("in node mode", 1, enclave); err != nil || !slices.Equal(got.Devices, []kubecontainer.DeviceInfo{enclaveDevice}) {
 		t.Errorf("a pod got %+v: %v", got, err)
 	}
-	p.await(saysWithdrawn, epc)
+	p.await(msgWithdrawn, epc)
 
 	m.setEPC(4 << 10)
 	k.await(epc, all(4<<10))
@@ -196,6 +195,6 @@ func TestOverTheCap(t *testing.T) {
 	if got, err := k.admit("in device mode", 1, epc); err != nil || !slices.Equal(got.Devices, []kubecontainer.DeviceInfo{enclaveDevice}) {
 		t.Errorf("a pod got %+v: %v", got, err)
 	}
-	p.await(saysWithdrawn, enclave)
+	p.await(msgWithdrawn, enclave)
 	p.stop()
 }

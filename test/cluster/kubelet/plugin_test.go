@@ -23,35 +23,35 @@ import (
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
 
-// The resources of the plugin, under their usual names.
+// The default names of the plugin's resources.
 const (
 	epc       = "kubernetes.azure.com/sgx_epc_mem_in_MiB"
 	enclave   = "sgx.intel.com/enclave"
 	provision = "sgx.intel.com/provision"
 )
 
-// What the plugin says in its log.
+// Messages that the plugin logs.
 const (
-	saysRegistered = "registered with the kubelet"
-	saysLost       = "not registered with the kubelet"
-	saysWithdrawn  = "no longer offered"
-	saysNoSGX      = "this node has no SGX that pods could use: nothing is advertised until it has"
-	saysCannotTell = "cannot tell what SGX this node has: it is looked at again"
+	msgRegistered     = "registered with the kubelet"
+	msgNotRegistered  = "not registered with the kubelet"
+	msgWithdrawn      = "no longer advertised"
+	msgNoSGX          = "no usable SGX, advertising nothing"
+	msgDiscoverFailed = "discover SGX failed, retrying"
 )
 
-// plugin is a process of sgx-device-plugin. Its log is its events.
+// plugin is a process of sgx-device-plugin. Tests wait for lines of its log.
 type plugin struct {
 	t       testing.TB
 	process *exec.Cmd
 	started time.Time
-	read    chan struct{} // closed when the log has been read to its end
-	ended   func() error  // waits for the end
+	read    chan struct{} // closed at the end of the log
+	ended   func() error  // waits until the process has ended
 
-	marked int // where await begins to look
+	marked int // the first line that await considers
 
 	mu   sync.Mutex
 	log  []line
-	news chan struct{} // closed, and made anew, with each line
+	news chan struct{} // closed and replaced with each line
 }
 
 // line is a line of the log.
@@ -63,7 +63,7 @@ type line struct {
 	text    string
 }
 
-// simulate is the flag for this much simulated EPC.
+// simulate returns the flag for simulated EPC.
 func simulate(mib int) string { return fmt.Sprintf("--simulate-epc=%dMi", mib) }
 
 // startPlugin starts the plugin. It is killed when the test ends.
@@ -75,7 +75,7 @@ func startPlugin(t testing.TB, args ...string) *plugin {
 // startPluginAs starts the plugin as a user other than root.
 func startPluginAs(t testing.TB, user uint32, args ...string) *plugin {
 	t.Helper()
-	// It may not be where others than root can get at it.
+	// The program may be in a directory that only root can access.
 	binary, err := os.ReadFile(program)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func (p *plugin) follow(log io.Reader) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		l := line{text: lines.Text()}
-		_ = json.Unmarshal(lines.Bytes(), &l) // a panic is no JSON
+		_ = json.Unmarshal(lines.Bytes(), &l) // a panic is not JSON
 		p.mu.Lock()
 		p.log = append(p.log, l)
 		close(p.news)
@@ -141,21 +141,21 @@ func (p *plugin) follow(log io.Reader) {
 	}
 }
 
-// mark makes await look only at what comes after.
+// mark makes await ignore the lines so far.
 func (p *plugin) mark() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.marked = len(p.log)
 }
 
-// await waits for a line that has this message and contains these texts, and
-// returns the first after the mark.
+// await waits for a line after the mark with this message and these texts, and returns
+// the first one.
 func (p *plugin) await(message string, texts ...string) line {
 	p.t.Helper()
 	return p.awaitAfter(p.marked, message, texts...)
 }
 
-// awaitAfter is await from another line on than the mark.
+// awaitAfter is await from a given line on.
 func (p *plugin) awaitAfter(first int, message string, texts ...string) line {
 	p.t.Helper()
 	timeout := time.After(patience)
@@ -181,16 +181,16 @@ func (p *plugin) awaitAfter(first int, message string, texts ...string) line {
 			select {
 			case <-news: // the last line
 			default:
-				p.t.Fatalf("the plugin ended (%v) before it said %q %q", p.ended(), message, texts)
+				p.t.Fatalf("the plugin ended (%v) without logging %q %q", p.ended(), message, texts)
 			}
 		case <-timeout:
-			p.t.Fatalf("the plugin did not say %q %q in %v", message, texts, patience)
+			p.t.Fatalf("the plugin did not log %q %q within %v", message, texts, patience)
 		}
 	}
 }
 
-// says counts the lines with this message.
-func (p *plugin) says(message string) int {
+// logged returns the number of lines with this message.
+func (p *plugin) logged(message string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
@@ -219,8 +219,8 @@ func (p *plugin) signal(s syscall.Signal) {
 	}
 }
 
-// stop ends the plugin in good order. One that does not end has to tell what
-// its goroutines do.
+// stop stops the plugin gracefully. If the plugin does not end, stop makes it dump its
+// goroutines.
 func (p *plugin) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -229,20 +229,20 @@ func (p *plugin) stop() {
 	case <-time.After(patience):
 		p.signal(syscall.SIGQUIT)
 		_ = p.ended()
-		p.t.Fatalf("it goes on %v after SIGTERM", patience)
+		p.t.Fatalf("still running %v after SIGTERM", patience)
 	}
 	if err := p.ended(); err != nil {
 		p.t.Errorf("after SIGTERM: %v", err)
 	}
 }
 
-// kill ends the plugin at once. Its sockets remain.
+// kill kills the plugin, which leaves its sockets behind.
 func (p *plugin) kill() {
 	_ = p.process.Process.Kill() // it may have ended already
 	_ = p.ended()
 }
 
-// descriptors is the number of its open files.
+// descriptors returns the number of the plugin's open files.
 func (p *plugin) descriptors() int {
 	p.t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.process.Process.Pid))
@@ -252,8 +252,8 @@ func (p *plugin) descriptors() int {
 	return len(entries)
 }
 
-// memory is a figure in KiB that the kernel has about the plugin's memory:
-// VmRSS now, or VmHWM at its highest.
+// memory returns a field of the plugin's /proc status in KiB: VmRSS is the resident
+// memory now, VmHWM its maximum.
 func (p *plugin) memory(field string) int {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.process.Process.Pid))
@@ -272,8 +272,8 @@ func (p *plugin) memory(field string) int {
 	return kib
 }
 
-// metric is the value of a metric with its labels, as it is written in the
-// Prometheus text format. The plugin must serve HTTP.
+// metric returns the value of a metric, named with its labels as in the Prometheus text
+// format. The plugin must serve HTTP.
 func (p *plugin) metric(name string) float64 {
 	p.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
@@ -310,7 +310,7 @@ func dial(t testing.TB, socket string) v1beta1.DevicePluginClient {
 	return v1beta1.NewDevicePluginClient(conn)
 }
 
-// onlySocket is the plugin's socket, which must be the only one.
+// onlySocket returns the plugin's socket, which must be the only one.
 func onlySocket(t testing.TB) string {
 	t.Helper()
 	sockets := pluginSockets(t)

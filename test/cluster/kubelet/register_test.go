@@ -18,26 +18,26 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 )
 
-// The devices that containers get.
+// The devices of containers.
 var (
 	enclaveDevice   = kubecontainer.DeviceInfo{PathOnHost: "/dev/sgx_enclave", PathInContainer: "/dev/sgx_enclave", Permissions: "rw"}
 	provisionDevice = kubecontainer.DeviceInfo{PathOnHost: "/dev/sgx_provision", PathInContainer: "/dev/sgx_provision", Permissions: "rw"}
 )
 
-// simulated is a device that stands for another one in the container.
+// simulated returns a device that is replaced by /dev/null on the host.
 func simulated(device kubecontainer.DeviceInfo) kubecontainer.DeviceInfo {
 	device.PathOnHost = "/dev/null"
 	return device
 }
 
-// legacy is a device under another name in the container.
+// legacy returns a device under another name in the container.
 func legacy(device kubecontainer.DeviceInfo, path string) kubecontainer.DeviceInfo {
 	device.PathInContainer = path
 	return device
 }
 
-// TestContainers: containers get the devices of just the resources that they
-// ask for, and with the enclave device the AESM directory.
+// TestContainers checks that containers get exactly the devices of the resources that
+// they request, and the AESM directory together with the enclave device.
 func TestContainers(t *testing.T) {
 	const usual = "/var/run/aesmd"
 	everything := map[string]int64{epc: 64, enclave: 256, provision: 256}
@@ -45,14 +45,14 @@ func TestContainers(t *testing.T) {
 		name      string
 		args      []string
 		resources map[string]int64 // of the node
-		asks      []string         // the container, for one of each
+		requests  []string         // of the container, one of each
 		devices   []kubecontainer.DeviceInfo
-		aesm      string // the directory on the host
+		aesm      string // directory on the host
 	}{
 		{"EPC", nil,
 			map[string]int64{epc: 64}, []string{epc},
 			[]kubecontainer.DeviceInfo{enclaveDevice}, usual},
-		{"EPC where there is more to have", []string{"--resources=epc,enclave,provision"},
+		{"EPC on a node with all resources", []string{"--resources=epc,enclave,provision"},
 			everything, []string{epc},
 			[]kubecontainer.DeviceInfo{enclaveDevice}, usual},
 		{"enclave", []string{"--resources=epc,enclave,provision"},
@@ -91,7 +91,7 @@ func TestContainers(t *testing.T) {
 		{"node mode with provision", []string{"--advertise=node", "--resources=epc,provision"},
 			map[string]int64{enclave: 256, provision: 256}, []string{enclave, provision},
 			[]kubecontainer.DeviceInfo{enclaveDevice, provisionDevice}, usual},
-		{"names of one's own", []string{"--resources=epc,enclave,provision", "--epc-resource=example.com/epc", "--enclave-resource=example.com/enclave", "--provision-resource=example.com/provision"},
+		{"other names of resources", []string{"--resources=epc,enclave,provision", "--epc-resource=example.com/epc", "--enclave-resource=example.com/enclave", "--provision-resource=example.com/provision"},
 			map[string]int64{"example.com/epc": 64, "example.com/enclave": 256, "example.com/provision": 256}, []string{"example.com/provision"},
 			[]kubecontainer.DeviceInfo{provisionDevice}, ""},
 	}
@@ -123,7 +123,7 @@ func TestContainers(t *testing.T) {
 				}
 			}
 
-			got, err := k.admit("pod", 1, test.asks...)
+			got, err := k.admit("pod", 1, test.requests...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,8 +155,8 @@ func TestContainers(t *testing.T) {
 	}
 }
 
-// TestCDI: the names that the kubelet passes on lead a container runtime to the
-// devices.
+// TestCDI checks that a container runtime finds the devices by the names that the kubelet
+// passes on.
 func TestCDI(t *testing.T) {
 	specDir := t.TempDir()
 	k := startKubelet(t)
@@ -164,22 +164,22 @@ func TestCDI(t *testing.T) {
 	k.await(epc, all(64))
 	k.await(provision, all(256))
 	for _, test := range []struct {
-		name    string
-		asks    []string
-		devices []string // in the container
+		name     string
+		requests []string
+		devices  []string // in the container
 	}{
 		{"EPC", []string{epc}, []string{"/dev/sgx_enclave"}},
 		{"EPC and provision", []string{epc, provision}, []string{"/dev/sgx_enclave", "/dev/sgx_provision"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := k.admit(test.name, 1, test.asks...)
+			got, err := k.admit(test.name, 1, test.requests...)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if len(got.Devices) > 0 {
-				t.Errorf("devices beside those of CDI: %+v", got.Devices)
+				t.Errorf("devices in addition to those of CDI: %+v", got.Devices)
 			}
-			// This is how containerd does it.
+			// As containerd does.
 			runtime, err := cdi.NewCache(cdi.WithSpecDirs(specDir), cdi.WithAutoRefresh(false))
 			if err != nil {
 				t.Fatal(err)
@@ -208,10 +208,10 @@ func TestCDI(t *testing.T) {
 	p.stop()
 }
 
-// TestSizes: the kubelet gets as many devices as it copes with, and whoever
-// reads the plugin's log learns what became of the rest.
+// TestSizes checks that the plugin advertises as many devices as the kubelet can handle,
+// and logs a warning about the rest.
 func TestSizes(t *testing.T) {
-	const capped = "NOT ALL EPC IS ADVERTISED"
+	const capped = "not all EPC is advertised"
 	tests := []struct {
 		name      string
 		args      []string
@@ -222,13 +222,13 @@ func TestSizes(t *testing.T) {
 			map[string]int64{epc: 262144}, nil},
 		{"the largest machine, before 1.36", []string{"--simulate-epc=256Gi", "--kubelet-version=1.35"},
 			map[string]int64{epc: 262144}, nil},
-		{"the most that is good for the kubelet", []string{"--simulate-epc=8Gi"},
+		{"as much as the kubelet can handle", []string{"--simulate-epc=8Gi"},
 			map[string]int64{epc: 8192}, nil},
-		{"more than is good for the kubelet", []string{"--simulate-epc=512Gi", "--advertise=devices"},
+		{"more than the kubelet can handle", []string{"--simulate-epc=512Gi", "--advertise=devices"},
 			map[string]int64{epc: 8192}, []string{strconv.Itoa(512<<10 - 8192), "8192"}},
 		{"more than the kubelet accepts", []string{"--simulate-epc=512Gi", "--advertise=devices", "--kubelet-version=1.35"},
 			map[string]int64{epc: 262144}, []string{strconv.Itoa(512<<10 - 262144), "262144"}},
-		{"more than is good for the kubelet, left to the plugin", []string{"--simulate-epc=512Gi"},
+		{"more than the kubelet can handle, mode auto", []string{"--simulate-epc=512Gi"},
 			map[string]int64{enclave: 256}, nil},
 	}
 	for _, test := range tests {
@@ -254,15 +254,15 @@ func TestSizes(t *testing.T) {
 					t.Errorf("no warning %q with %q", capped, test.warning)
 				}
 			} else if strings.Contains(p.String(), capped) {
-				t.Errorf("it warned of %q", capped)
+				t.Errorf("unexpected warning %q", capped)
 			}
 			p.stop()
 		})
 	}
 }
 
-// TestAllocate talks to the plugin's own socket, as the kubelet does but with
-// requests that a kubelet would not make. None of them harms the plugin.
+// TestAllocate sends requests to the plugin's socket, some of which a kubelet would not
+// send, and checks that none of them harms the plugin.
 func TestAllocate(t *testing.T) {
 	k := startKubelet(t)
 	p := startPlugin(t, simulate(64))
@@ -288,7 +288,7 @@ func TestAllocate(t *testing.T) {
 		{"an unknown device in a later container", [][]string{ids[:1], {"no-such-device"}}, codes.NotFound, `"no-such-device"`},
 		{"a device twice", [][]string{{ids[0], ids[1], ids[0]}}, codes.InvalidArgument, strconv.Quote(ids[0])},
 		{"a device of two containers", [][]string{{ids[0]}, {ids[0]}}, codes.InvalidArgument, strconv.Quote(ids[0])},
-		{"and one device again", [][]string{ids[:1]}, codes.OK, ""},
+		{"one device again", [][]string{ids[:1]}, codes.OK, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -297,7 +297,7 @@ func TestAllocate(t *testing.T) {
 				t.Fatalf("error %v, want %s and %s in it", err, test.code, test.message)
 			}
 			if err == nil && len(response.ContainerResponses) != len(test.containers) {
-				t.Errorf("%d answers for %d containers", len(response.ContainerResponses), len(test.containers))
+				t.Errorf("%d responses for %d containers", len(response.ContainerResponses), len(test.containers))
 			}
 		})
 	}
@@ -306,12 +306,12 @@ func TestAllocate(t *testing.T) {
 		t.Error("the plugin has registered again")
 	}
 	if _, err := k.admit("pod", 64, epc); err != nil {
-		t.Errorf("a pod after all that: %v", err)
+		t.Errorf("admit a pod afterwards: %v", err)
 	}
 	p.stop()
 }
 
-// request asks for these devices for each container.
+// request returns a request for the given devices of each container.
 func request(containers ...[]string) *v1beta1.AllocateRequest {
 	r := new(v1beta1.AllocateRequest)
 	for _, ids := range containers {
