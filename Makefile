@@ -67,7 +67,7 @@ SOAK := 10m
 
 .PHONY: soak
 soak: root go ## Let hostile clients at the quote helper while others quote (needs root; SOAK=1h for longer)
-	@go test -count=1 -v -timeout 24h -run 'TestSoak|TestMoods' ./test/soak -soak=$(SOAK)
+	@go test -count=1 -v -timeout 24h -run 'TestSoak|TestFailureModes' ./test/soak -soak=$(SOAK)
 
 .PHONY: bench-quote-helper
 bench-quote-helper: go ## Measure the quote helper against the least that a server can be

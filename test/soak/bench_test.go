@@ -13,15 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/confcom/confcom/aesm"
 )
 
-// The benchmarks compare the helper with a floor: a server that accepts, reads
-// once, writes a canned reply of the same length and closes. Clients, servers and
-// the reader of the logs are three processes. Each figure is the median of some
-// rounds in which the sides take turns, since machines are noisy; so are the
-// ratios, each of two neighbors in time. The processor's time of the server for
-// each request is disturbed less by what else a machine does.
+// The benchmarks compare the helper with a floor: a server that accepts, reads once, writes
+// a canned reply of the same length and closes. Clients, server and the reader of the logs
+// are three processes. As machines are noisy, the sides take turns, and each figure is the
+// median of several rounds; each ratio is that of two neighboring measurements. The
+// server's CPU time per request depends less on what else the machine does.
 const (
 	rounds    = 5
 	roundTime = time.Second
@@ -29,10 +30,10 @@ const (
 
 // side is a server that is measured.
 type side struct {
-	name     string
-	platform string // of the helper; none for the floor
-	quiet    bool   // for the helper: without a line in the log for each quote
-	signs    bool   // for the floor
+	name    string
+	backend string // of the helper; empty for the floor
+	quiet   bool   // the helper writes no audit log
+	signs   bool   // the floor makes a signature for each request
 }
 
 const (
@@ -46,32 +47,32 @@ const (
 func sides() []side {
 	return []side{
 		{name: sideFloor},
-		{name: sideQuiet, platform: platformNull, quiet: true},
-		{name: sideNull, platform: platformNull},
+		{name: sideQuiet, backend: backendNull, quiet: true},
+		{name: sideNull, backend: backendNull},
 		{name: sideSigning, signs: true},
-		{name: sideSimulated, platform: platformSimulated},
+		{name: sideSimulated, backend: backendSimulated},
 	}
 }
 
-// server is a side that runs.
+// server is a running side.
 type server struct {
 	socket string
 	pid    int
 }
 
-// figures are what was measured of a server in one round.
+// figures are the measurements of a server in one round.
 type figures struct {
-	rate float64 // requests a second
+	rate float64 // requests per second
 	p99  time.Duration
-	cpu  float64 // seconds of the server's processor time for a request
+	cpu  float64 // seconds of the server's CPU time per request
 }
 
-// measure has clients ask a server for a while.
-func (s server) measure(b *testing.B, what asking, clients int, d time.Duration) figures {
+// measure runs clients against a server for a while.
+func (s server) measure(b *testing.B, what requestKind, clients int, d time.Duration) figures {
 	b.Helper()
 	before := cpuTime(b, s.pid)
-	a := startJob[map[asking]answers](b, roleClients, nil, 0, clientsTask{
-		Socket: s.socket, Groups: map[asking]int{what: clients}, Report: simulatedReport(b), Duration: d,
+	a := startJob[map[requestKind]answers](b, roleClients, nil, 0, clientsTask{
+		Socket: s.socket, Groups: map[requestKind]int{what: clients}, Report: simulatedReport(b), Duration: d,
 	}).outcome(b)[what]
 	spent := cpuTime(b, s.pid) - before
 	if a.Failed > 0 || a.Requests == 0 {
@@ -80,30 +81,30 @@ func (s server) measure(b *testing.B, what asking, clients int, d time.Duration)
 	return figures{rate: a.rate(), p99: a.P99, cpu: spent.Seconds() / float64(max(a.Requests, 1))}
 }
 
-// startSides starts all sides, which answer the same.
+// startSides starts all sides. They all send the same reply.
 func startSides(b *testing.B) map[string]server {
 	b.Helper()
 	dir := b.TempDir()
 	servers := make(map[string]server)
-	slots := runtime.GOMAXPROCS(0) // as the program has it for a simulated platform
+	concurrency := runtime.GOMAXPROCS(0) // sgx-quote-helper's default for a simulated platform
 	var reply []byte
 	for _, s := range sides() {
-		if s.platform == "" {
+		if s.backend == "" {
 			continue
 		}
 		socket := filepath.Join(dir, s.name)
 		var h *helper
 		if s.quiet {
-			h = startHelper(b, socket, s.platform, slots, "--log-level=warn")
-			waitForSocket(b, socket) // of which it does not tell
+			h = startHelper(b, socket, s.backend, concurrency, "--log-level=warn")
+			waitForSocket(b, socket) // it does not log that it serves
 		} else {
-			h = serveHelper(b, socket, s.platform, slots)
+			h = serveHelper(b, socket, s.backend, concurrency)
 		}
 		servers[s.name] = server{socket, h.Process.Pid}
 		reply = replyOf(b, socket)
 	}
 	for _, s := range sides() {
-		if s.platform != "" {
+		if s.backend != "" {
 			continue
 		}
 		socket := filepath.Join(dir, s.name)
@@ -113,29 +114,25 @@ func startSides(b *testing.B) map[string]server {
 	return servers
 }
 
-// waitForSocket waits until somebody serves a socket.
+// waitForSocket waits until a daemon serves a socket.
 func waitForSocket(b *testing.B, socket string) {
 	b.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("unix", socket)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			b.Fatal(err)
-		}
+	conn, err := backoff.Retry(b.Context(), func() (net.Conn, error) { return net.Dial("unix", socket) },
+		backoff.WithBackOff(backoff.NewConstantBackOff(10*time.Millisecond)), backoff.WithMaxElapsedTime(patience))
+	if err != nil {
+		b.Fatal(err)
 	}
+	conn.Close()
 }
 
-// replyOf is the whole reply to a request for a quote.
+// replyOf returns a server's whole reply to a request for a quote.
 func replyOf(b *testing.B, socket string) []byte {
 	b.Helper()
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		b.Fatal(err)
 	}
-	tape := &player{Conn: conn}
+	tape := &tap{Conn: conn}
 	client := aesm.Client{Socket: socket, Dial: func(context.Context) (net.Conn, error) { return tape, nil }}
 	ask, err := givenQuotes(&client, simulatedReport(b))
 	if err == nil {
@@ -147,22 +144,22 @@ func replyOf(b *testing.B, socket string) []byte {
 	return tape.read
 }
 
-// player keeps what is read from a connection.
-type player struct {
+// tap is a connection that keeps a copy of what is read from it.
+type tap struct {
 	net.Conn
 	read []byte
 }
 
-func (p *player) Read(buffer []byte) (int, error) {
+func (p *tap) Read(buffer []byte) (int, error) {
 	n, err := p.Conn.Read(buffer)
 	p.read = append(p.read, buffer[:n]...)
 	return n, err
 }
 
-// ticks is how many there are in a second of /proc/PID/stat: of every Linux.
+// ticks is the number of clock ticks per second in /proc/PID/stat, the same on every Linux.
 const ticks = 100
 
-// cpuTime is the processor's time that a process has spent.
+// cpuTime returns the CPU time that a process has used.
 func cpuTime(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -171,7 +168,7 @@ func cpuTime(b *testing.B, pid int) time.Duration {
 	}
 	_, rest, _ := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
-	const utime, stime = 11, 12 // behind the name, which may have spaces
+	const utime, stime = 11, 12 // after the name, which may contain spaces
 	total := 0
 	for _, field := range []string{fields[utime], fields[stime]} {
 		n, err := strconv.Atoi(field)
@@ -183,7 +180,7 @@ func cpuTime(b *testing.B, pid int) time.Duration {
 	return time.Duration(total) * time.Second / ticks
 }
 
-// memory is what a process has resident, now and at its highest, in MiB.
+// memory returns the resident memory of a process, now and at its peak, in MiB.
 func memory(b *testing.B, pid int) (now, highest float64) {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -202,7 +199,7 @@ func memory(b *testing.B, pid int) (now, highest float64) {
 	return now, highest
 }
 
-// median is that of the values, which it sorts.
+// median returns the median of values, and sorts them.
 func median(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]
@@ -211,15 +208,15 @@ func median(values []float64) float64 {
 // printTable prints the lines of a table for docs/performance.md.
 func printTable(lines []string) { fmt.Printf("\n%s\n\n", strings.Join(lines, "\n")) }
 
-// BenchmarkQuotes compares how many quotes the sides hand out.
+// BenchmarkQuotes compares how many quotes per second the sides serve.
 func BenchmarkQuotes(b *testing.B) {
 	servers := startSides(b)
 	lines := []string{
-		"| clients | floor | helper, signs nothing, no audit log | of the floor | the same with the audit log | of the floor | floor with a signature | helper, simulated platform | of that floor |",
+		"| clients | floor | helper, no signature, no audit log | of the floor | the same with the audit log | of the floor | floor with a signature | helper, simulated backend | of that floor |",
 		"|---|---|---|---|---|---|---|---|---|",
 	}
 	times := []string{
-		"| processor time for a request, clients | floor | helper, no audit log | helper | floor with a signature | helper, simulated |",
+		"| CPU time per request, clients | floor | helper, no audit log | helper | floor with a signature | helper, simulated |",
 		"|---|---|---|---|---|---|",
 	}
 	for _, clients := range []int{1, 16, 64} {
@@ -228,7 +225,7 @@ func BenchmarkQuotes(b *testing.B) {
 				rate, cpu := make(map[string][]float64), make(map[string][]float64)
 				for range rounds {
 					for _, s := range sides() {
-						f := servers[s.name].measure(b, askGiven, clients, roundTime)
+						f := servers[s.name].measure(b, requestGiven, clients, roundTime)
 						rate[s.name] = append(rate[s.name], f.rate)
 						cpu[s.name] = append(cpu[s.name], f.cpu*1e6)
 					}
@@ -250,7 +247,7 @@ func BenchmarkQuotes(b *testing.B) {
 					b.ReportMetric(row[s.name][0], s.name+"-req/s")
 					b.ReportMetric(row[s.name][1], s.name+"-cpu-µs/req")
 				}
-				b.ReportMetric(0, "ns/op") // of a whole comparison: tells nothing
+				b.ReportMetric(0, "ns/op") // of a whole comparison: meaningless
 				lines = append(lines, fmt.Sprintf("| %d | %.0f/s | %.0f/s | %.0f%% | %.0f/s | %.0f%% | %.0f/s | %.0f/s | %.0f%% |", clients,
 					row[sideFloor][0], row[sideQuiet][0], 100*quiet, row[sideNull][0], 100*null, row[sideSigning][0], row[sideSimulated][0], 100*simulated))
 				times = append(times, fmt.Sprintf("| %d | %.0f µs | %.0f µs | %.0f µs | %.0f µs | %.0f µs |", clients,
@@ -262,50 +259,50 @@ func BenchmarkQuotes(b *testing.B) {
 	printTable(times)
 }
 
-// BenchmarkSlots: a platform that needs 5 ms for a quote, with more and more slots
-// that do so at a time. How long it has really taken, with what its timer and a
-// busy machine add, is what the helper says; the rest is the helper's own.
-func BenchmarkSlots(b *testing.B) {
+// BenchmarkConcurrency measures a backend that takes 5 ms for a quote, with increasing
+// concurrency. The helper's metrics have the time that the backend really took, including
+// what its timer and a busy machine add; the rest is the helper's own.
+func BenchmarkConcurrency(b *testing.B) {
 	const clients = 64
 	lines := []string{
-		"| slots of 5 ms, 64 clients | quotes | time in a slot | slots in use |",
+		"| concurrency, 5 ms per quote, 64 clients | quotes | time in the backend | concurrency used |",
 		"|---|---|---|---|",
 	}
-	for _, slots := range []int{1, 4, 8} {
-		b.Run(fmt.Sprintf("slots=%d", slots), func(b *testing.B) {
+	for _, concurrency := range []int{1, 4, 8} {
+		b.Run(fmt.Sprintf("concurrency=%d", concurrency), func(b *testing.B) {
 			socket := filepath.Join(b.TempDir(), "aesm.socket")
-			h := serveHelper(b, socket, platformSlow, slots)
+			h := serveHelper(b, socket, backendSlow, concurrency)
 			for b.Loop() {
 				var rates []float64
 				for range rounds {
-					rates = append(rates, server{socket, h.Process.Pid}.measure(b, askGiven, clients, roundTime).rate)
+					rates = append(rates, server{socket, h.Process.Pid}.measure(b, requestGiven, clients, roundTime).rate)
 				}
 				m := h.mustMetrics(b)
 				rate, service := median(rates), m[metricServiceSum]/m[metricServed]
-				used := rate * service / float64(slots)
+				used := rate * service / float64(concurrency)
 				b.ReportMetric(rate, "req/s")
-				b.ReportMetric(service*1e3, "ms-in-slot")
-				b.ReportMetric(used, "slots-used")
+				b.ReportMetric(service*1e3, "ms-in-backend")
+				b.ReportMetric(used, "concurrency-used")
 				b.ReportMetric(0, "ns/op")
-				lines = append(lines, fmt.Sprintf("| %d | %.0f/s | %.2f ms | %.0f%% |", slots, rate, service*1e3, 100*used))
+				lines = append(lines, fmt.Sprintf("| %d | %.0f/s | %.2f ms | %.0f%% |", concurrency, rate, service*1e3, 100*used))
 			}
 		})
 	}
 	printTable(lines)
 }
 
-// BenchmarkMemory measures what the servers have resident with 256 clients.
+// BenchmarkMemory measures the resident memory of the servers with 256 clients.
 func BenchmarkMemory(b *testing.B) {
 	const clients = 256
 	servers := startSides(b)
 	lines := []string{
-		"| resident with 256 clients | at the end | highest |",
+		"| resident memory with 256 clients | at the end | peak |",
 		"|---|---|---|",
 	}
 	for _, name := range []string{sideFloor, sideNull, sideSimulated} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				servers[name].measure(b, askGiven, clients, 3*roundTime)
+				servers[name].measure(b, requestGiven, clients, 3*roundTime)
 				now, highest := memory(b, servers[name].pid)
 				b.ReportMetric(now, "MiB-resident")
 				b.ReportMetric(highest, "MiB-highest")
@@ -317,18 +314,18 @@ func BenchmarkMemory(b *testing.B) {
 	printTable(lines)
 }
 
-// BenchmarkCheapRequests measures requests that need no slot, while 32 clients
-// saturate the only one of a platform that needs 5 ms.
+// BenchmarkCheapRequests measures requests that need no turn, while 32 clients saturate a
+// backend that takes 5 ms for a quote and serves one request at a time.
 func BenchmarkCheapRequests(b *testing.B) {
 	const clients = 32
 	socket := filepath.Join(b.TempDir(), "aesm.socket")
-	h := serveHelper(b, socket, platformSlow, 1)
-	busy := startJob[map[asking]answers](b, roleClients, nil, 0, clientsTask{Socket: socket, Groups: map[asking]int{askGiven: clients}, Report: simulatedReport(b)})
+	h := serveHelper(b, socket, backendSlow, 1)
+	busy := startJob[map[requestKind]answers](b, roleClients, nil, 0, clientsTask{Socket: socket, Groups: map[requestKind]int{requestGiven: clients}, Report: simulatedReport(b)})
 	lines := []string{
 		"| while 32 clients wait for quotes | requests | 99th percentile |",
 		"|---|---|---|",
 	}
-	for _, what := range []asking{askKeys, askSizes} {
+	for _, what := range []requestKind{requestKeys, requestSizes} {
 		b.Run(string(what), func(b *testing.B) {
 			for b.Loop() {
 				var rates, p99s []float64
@@ -345,8 +342,8 @@ func BenchmarkCheapRequests(b *testing.B) {
 			}
 		})
 	}
-	if a := busy.stop(b)[askGiven]; a.Failed > 0 {
-		b.Errorf("the clients that wait for quotes: %v", a.Failures)
+	if a := busy.stop(b)[requestGiven]; a.Failed > 0 {
+		b.Errorf("clients waiting for quotes failed: %v", a.Failures)
 	}
 	printTable(lines)
 }

@@ -12,40 +12,42 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/loadgen"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-// asking is what a group of clients asks for.
-type asking string
+// requestKind is the kind of requests that a group of clients makes.
+type requestKind string
 
 const (
-	askOwnQuotes asking = "own quotes" // a quote of another report each time, which is looked at
-	askQuotes    asking = "quotes"     // a quote of the same report
-	askGiven     asking = "given"      // a quote of the report of the task
-	askHalf      asking = "half-close" // the same, and closes its sending half at once
-	askSizes     asking = "sizes"
-	askKeys      asking = "keys"
+	requestOwnQuotes requestKind = "own quotes" // a quote of a new report each time; the quote is checked
+	requestQuotes    requestKind = "quotes"     // a quote of the same report each time
+	requestGiven     requestKind = "given"      // a quote of the report in the task
+	requestHalfClose requestKind = "half-close" // a quote; the client closes its sending half at once
+	requestSizes     requestKind = "sizes"
+	requestKeys      requestKind = "keys"
 )
 
-// clientsTask is for a process of clients.
+// clientsTask is the task of a process of clients.
 type clientsTask struct {
 	Socket   string
-	Groups   map[asking]int // how many clients of each
-	Report   []byte         // for askGiven
-	Requests uint64         // how many each group makes in all; 0 is no limit
-	Duration time.Duration  // 0 until it is to stop
+	Groups   map[requestKind]int // number of clients of each kind
+	Report   []byte              // for requestGiven
+	Requests uint64              // per group; 0: no limit
+	Duration time.Duration       // 0: until stopped
 }
 
-// answers are what a group of clients got.
+// answers are the results of a group of clients.
 type answers struct {
 	Requests, Failed  uint64
 	Failures          map[string]uint64
 	Seconds           float64
 	Median, P99, Max  time.Duration
-	InterruptedAfter  time.Duration // how long the last requests have waited, at most
+	InterruptedAfter  time.Duration // the longest wait of a request interrupted by the stop
 	InterruptedAtStop uint64
 }
 
@@ -57,10 +59,10 @@ func newAnswers(r loadgen.Result) answers {
 	}
 }
 
-// rate is requests that succeeded for each second.
+// rate returns successful requests per second.
 func (a answers) rate() float64 { return float64(a.Requests-a.Failed) / a.Seconds }
 
-// add adds what came of another run; of the latencies it keeps the worse.
+// add adds the results of another run. Of two latencies it keeps the longer one.
 func (a *answers) add(b answers) {
 	a.Requests += b.Requests
 	a.Failed += b.Failed
@@ -74,13 +76,13 @@ func (a *answers) add(b answers) {
 	maps.Copy(a.Failures, b.Failures)
 }
 
-// askAll has all groups ask at once.
-func askAll(ctx context.Context, task clientsTask) (func(context.Context) map[asking]answers, error) {
-	requests := make(map[asking]func(context.Context) error)
+// askAll prepares the requests of all groups, which then run concurrently.
+func askAll(ctx context.Context, task clientsTask) (func(context.Context) map[requestKind]answers, error) {
+	requests := make(map[requestKind]func(context.Context) error)
 	for what := range task.Groups {
 		client := &aesm.Client{Socket: task.Socket}
 		var err error
-		if what == askGiven {
+		if what == requestGiven {
 			requests[what], err = givenQuotes(client, task.Report)
 		} else {
 			requests[what], err = newRequest(ctx, what, client)
@@ -89,8 +91,8 @@ func askAll(ctx context.Context, task clientsTask) (func(context.Context) map[as
 			return nil, err
 		}
 	}
-	return func(ctx context.Context) map[asking]answers {
-		all := make(map[asking]answers)
+	return func(ctx context.Context) map[requestKind]answers {
+		all := make(map[requestKind]answers)
 		var mu sync.Mutex
 		var running sync.WaitGroup
 		for what, do := range requests {
@@ -106,44 +108,44 @@ func askAll(ctx context.Context, task clientsTask) (func(context.Context) map[as
 	}, nil
 }
 
-// room is the buffer for a quote that Gramine has, in bytes.
-const room = 8192
+// bufferSize is the size of Gramine's buffer for a quote, in bytes.
+const bufferSize = 8192
 
-func newRequest(ctx context.Context, what asking, client *aesm.Client) (func(context.Context) error, error) {
+func newRequest(ctx context.Context, what requestKind, client *aesm.Client) (func(context.Context) error, error) {
 	switch what {
-	case askSizes:
+	case requestSizes:
 		return loadgen.Sizes(client), nil
-	case askKeys:
+	case requestKeys:
 		return loadgen.Keys(client), nil
-	case askQuotes:
+	case requestQuotes:
 		return loadgen.Quotes(ctx, client, func(_ context.Context, target sgx.TargetInfo) (sgx.Report, error) {
 			return simulation.DefaultCPU().Report(sgx.ReportBody{}, target)
-		}, room)
-	case askHalf:
+		}, bufferSize)
+	case requestHalfClose:
 		frames, err := genuine(ctx, client.Socket)
 		if err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context) error { return halfClose(ctx, client.Socket, frames[frameQuote]) }, nil
-	case askOwnQuotes:
+	case requestOwnQuotes:
 		ready, err := client.InitQuote(ctx, aesm.IntelQE3KeyID())
 		return func(ctx context.Context) error { return ownQuote(ctx, client, ready.TargetInfo) }, err
 	}
-	return nil, fmt.Errorf("nobody asks for %q", what)
+	return nil, fmt.Errorf("unknown kind of request %q", what)
 }
 
-// givenQuotes asks for quotes of a report, and for nothing else before.
+// givenQuotes requests quotes of a report, without any other request before.
 func givenQuotes(client *aesm.Client, binary []byte) (func(context.Context) error, error) {
 	var report sgx.Report
 	err := report.UnmarshalBinary(binary)
 	return func(ctx context.Context) error {
-		_, err := client.GetQuote(ctx, aesm.IntelQE3KeyID(), report, room, nil)
+		_, err := client.GetQuote(ctx, aesm.IntelQE3KeyID(), report, bufferSize, nil)
 		return err
 	}, err
 }
 
-// ownQuote asks for a quote of a new report. It has to be of that one: under load,
-// a server may mix things up.
+// ownQuote requests a quote of a new report, and checks that it is of that report: under
+// load, a faulty server may mix up replies.
 func ownQuote(ctx context.Context, client *aesm.Client, target sgx.TargetInfo) error {
 	var body sgx.ReportBody
 	_, _ = rand.Read(body.ReportData[:]) // never fails
@@ -151,7 +153,7 @@ func ownQuote(ctx context.Context, client *aesm.Client, target sgx.TargetInfo) e
 	if err != nil {
 		return err
 	}
-	quoted, err := client.GetQuote(ctx, aesm.IntelQE3KeyID(), report, room, nil)
+	quoted, err := client.GetQuote(ctx, aesm.IntelQE3KeyID(), report, bufferSize, nil)
 	if err != nil {
 		return err
 	}
@@ -161,12 +163,12 @@ func ownQuote(ctx context.Context, client *aesm.Client, target sgx.TargetInfo) e
 	}
 	const offBody = 48
 	if got := quoted.Quote[offBody:][:sgx.ReportBodySize]; !bytes.Equal(got, want[:sgx.ReportBodySize]) {
-		return fmt.Errorf("asked for a quote of %x, got one of %x", want[:sgx.ReportBodySize], got)
+		return fmt.Errorf("requested a quote of %x, got one of %x", want[:sgx.ReportBodySize], got)
 	}
 	return nil
 }
 
-// halfClose asks and says at once that there will be no more requests.
+// halfClose requests a quote and closes its sending half at once.
 func halfClose(ctx context.Context, socket string, frame []byte) error {
 	conn, err := dial(ctx, socket)
 	if err != nil {
@@ -184,27 +186,23 @@ func halfClose(ctx context.Context, socket string, frame []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(reply) < room || int(binary.LittleEndian.Uint32(reply)) != len(reply)-4 {
-		return fmt.Errorf("a reply of %d bytes to a client that has closed its sending half", len(reply))
+	if len(reply) < bufferSize || int(binary.LittleEndian.Uint32(reply)) != len(reply)-4 {
+		return fmt.Errorf("reply of %d bytes to a client that closed its sending half", len(reply))
 	}
 	return nil
 }
 
-// dial connects, as soon as the daemon's backlog lets it.
+// dial connects, and retries while the daemon's backlog is full.
 func dial(ctx context.Context, socket string) (*net.UnixConn, error) {
-	for {
+	return backoff.Retry(ctx, func() (*net.UnixConn, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "unix", socket)
-		if err == nil {
+		switch {
+		case err == nil:
 			return conn.(*net.UnixConn), nil
-		}
-		if !full(err) {
+		case full(err):
 			return nil, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+		return nil, backoff.Permanent(err)
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(10*time.Millisecond)), backoff.WithMaxElapsedTime(0))
 }

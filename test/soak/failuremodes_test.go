@@ -13,65 +13,67 @@ import (
 	"github.com/confcom/confcom/internal/loadgen"
 )
 
-// answerWithin is how long a client waits at most, whatever the platform does:
-// the 10 seconds of the quote service and a second for the way.
+// answerWithin bounds the time to an answer, whatever the backend does: the 10 seconds of
+// the quote service, and a second for everything else.
 const answerWithin = 11 * time.Second
 
-// phase is a time in which the platform has a mood.
+// phase is a time in which the backend fails.
 type phase struct {
-	mood mood
-	last time.Duration
-	code aesm.Code // with which quotes may fail; CodeSuccess where none may
+	mode     failureMode
+	duration time.Duration
+	code     aesm.Code // with which requests may fail; CodeSuccess if none may
 }
 
-// phases are what the platform goes through, in between it is good. Hanging is no
-// failure as long as it ends in time.
+// phases returns the phases of the backend, between which it works. A backend that hangs
+// fails no request if it recovers in time.
 func phases(all time.Duration) []phase {
 	const short = 300 * time.Millisecond
 	p := []phase{
-		{moodHang, min(all/4, 3*time.Second), aesm.CodeSuccess},
-		{moodCode, short, codeOfMood},
-		{moodFailure, short, aesm.CodeUnexpected},
-		{moodPanic, short, aesm.CodeUnexpected},
+		{modeHang, min(all/4, 3*time.Second), aesm.CodeSuccess},
+		{modeCode, short, failureCode},
+		{modeError, short, aesm.CodeUnexpected},
+		{modePanic, short, aesm.CodeUnexpected},
 	}
 	if all >= time.Minute {
-		p = append(p, phase{moodHang, 13 * time.Second, aesm.CodeBusy})
+		p = append(p, phase{modeHang, 13 * time.Second, aesm.CodeBusy})
 	}
 	return p
 }
 
-// announcements say which failures a quote may have, since when.
-type announcements struct {
-	mu    sync.Mutex
-	codes []aesm.Code
-	wrong uint64 // answers of CodeUnexpected
+// expectations are the codes with which requests may fail, one for each phase so far.
+type expectations struct {
+	mu         sync.Mutex
+	codes      []aesm.Code
+	unexpected uint64 // answers of CodeUnexpected
 }
 
-func (a *announcements) add(code aesm.Code) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.codes = append(a.codes, code)
+// begin begins a phase.
+func (e *expectations) begin(code aesm.Code) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.codes = append(e.codes, code)
 }
 
-// now names this moment for since.
-func (a *announcements) now() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.codes) - 1
+// phase returns the current phase.
+func (e *expectations) phase() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.codes) - 1
 }
 
-// check returns err, unless such a failure was announced since then.
-func (a *announcements) check(since int, err error) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// check returns the error of a request that began in a phase, unless the request may fail
+// with it.
+func (e *expectations) check(phase int, err error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	refused, ok := errors.AsType[*aesm.Error](err)
 	if !ok {
 		return err
 	}
 	if refused.Code == aesm.CodeUnexpected {
-		a.wrong++
+		e.unexpected++
 	}
-	for _, code := range a.codes[since:] {
+	for _, code := range e.codes[phase:] {
 		if code != aesm.CodeSuccess && refused.Code == code {
 			return nil
 		}
@@ -79,24 +81,24 @@ func (a *announcements) check(since int, err error) error {
 	return err
 }
 
-// TestMoods: the platform hangs, fails and panics. Clients see just that, in time,
-// and nothing any more once it has recovered.
-func TestMoods(t *testing.T) {
+// TestFailureModes has the backend hang, fail and panic. Clients must see only that, in
+// time, and no failure once it has recovered.
+func TestFailureModes(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "aesm.socket")
-	helper := serveHelper(t, socket, platformMoody, 2)
+	helper := serveHelper(t, socket, backendFailing, 2)
 
 	client := &aesm.Client{Socket: socket}
-	quote, err := newRequest(t.Context(), askQuotes, client)
+	quote, err := newRequest(t.Context(), requestQuotes, client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	announced := &announcements{codes: []aesm.Code{aesm.CodeSuccess}}
+	expected := &expectations{codes: []aesm.Code{aesm.CodeSuccess}}
 	ask := func(ctx context.Context) error {
-		since, start := announced.now(), time.Now()
-		err := announced.check(since, quote(ctx))
+		phase, start := expected.phase(), time.Now()
+		err := expected.check(phase, quote(ctx))
 		if took := time.Since(start); took > answerWithin {
-			err = errors.Join(err, fmt.Errorf("an answer has taken %s", took))
+			err = errors.Join(err, fmt.Errorf("answered after %s, want at most %s", took, answerWithin))
 		}
 		return err
 	}
@@ -109,49 +111,49 @@ func TestMoods(t *testing.T) {
 	end := time.Now().Add(*soakFor)
 	for round := 0; round == 0 || time.Now().Before(end); round++ {
 		for _, p := range phases(*soakFor) {
-			announced.add(p.code)
-			helper.become(t, p.mood)
-			time.Sleep(p.last)
-			panics = helper.become(t, moodGood)
-			announced.add(aesm.CodeSuccess)
+			expected.begin(p.code)
+			helper.setMode(t, p.mode)
+			time.Sleep(p.duration)
+			panics = helper.setMode(t, modeNone)
+			expected.begin(aesm.CodeSuccess)
 			if err := quote(t.Context()); err != nil {
-				t.Errorf("the first quote after the mood %s: %v", p.mood, err)
+				t.Errorf("first quote after failure mode %s: %v", p.mode, err)
 			}
-			time.Sleep(200 * time.Millisecond) // a quiet time
+			time.Sleep(200 * time.Millisecond) // requests without failures
 		}
 	}
 	stop()
 	r := <-asked
 	if r.Failed > 0 || r.Succeeded() == 0 || r.LongestWait > answerWithin {
-		t.Errorf("%d of %d quotes failed or were late, the last ones have waited for %s: %v", r.Failed, r.Requests, r.LongestWait, r.Failures)
+		t.Errorf("%d of %d requests failed or were late, cancelled ones waited up to %s: %v", r.Failed, r.Requests, r.LongestWait, r.Failures)
 	}
 
 	m := helper.mustMetrics(t)
 	if panics.Quote == 0 || m[metricPanics] != float64(panics.Quote) {
-		t.Errorf("%v panics are counted of %d", m[metricPanics], panics.Quote)
+		t.Errorf("%v panics counted, want %d", m[metricPanics], panics.Quote)
 	}
 	const unexpected = `sgx_quote_helper_requests_total{code="UNEXPECTED",request="GetQuoteEx"}`
-	if m[unexpected] != float64(announced.wrong) {
-		t.Errorf("%v answers of UNEXPECTED are counted, clients got %d", m[unexpected], announced.wrong)
+	if m[unexpected] != float64(expected.unexpected) {
+		t.Errorf("%v answers of UNEXPECTED counted, clients got %d", m[unexpected], expected.unexpected)
 	}
 	helper.terminate(t)
 	t.Logf("%d quotes, answered within %s; %d panics", r.Requests, r.Latency.Max(), panics.Quote)
 }
 
-// TestPanicAtStart: a platform that panics as soon as it is checked is not the end
-// of the helper, which has quotes once the platform has recovered.
+// TestPanicAtStart has the backend panic at the first check. The helper must survive, and
+// make quotes once the backend has recovered.
 func TestPanicAtStart(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "aesm.socket")
-	helper := serveHelper(t, socket, platformMoody, 1, "--mood="+string(moodPanic))
-	for start := time.Now(); helper.become(t, moodPanic).InitQuote == 0; {
+	helper := serveHelper(t, socket, backendFailing, 1, "--failure-mode="+string(modePanic))
+	for start := time.Now(); helper.setMode(t, modePanic).InitQuote == 0; {
 		if time.Since(start) > patience {
-			t.Fatal("the platform was not checked")
+			t.Fatal("the backend was not checked")
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	helper.become(t, moodGood)
-	quote, err := newRequest(t.Context(), askQuotes, &aesm.Client{Socket: socket})
+	helper.setMode(t, modeNone)
+	quote, err := newRequest(t.Context(), requestQuotes, &aesm.Client{Socket: socket})
 	if err == nil {
 		err = quote(t.Context())
 	}

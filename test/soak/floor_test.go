@@ -9,15 +9,15 @@ import (
 	"net"
 )
 
-// floorTask is for a process that is the least that a server can be.
+// floorTask is the task of a minimal server, the floor of the comparison.
 type floorTask struct {
 	Socket string
-	Reply  []byte // to whatever it is asked
-	Signs  bool   // a P-256 signature for each request
+	Reply  []byte // to every request
+	Signs  bool   // make a P-256 signature for each request
 }
 
-// floorServer accepts, reads once, writes once and closes, with a goroutine for
-// each connection. There is nothing that a server could leave out.
+// floorServer accepts, reads once, writes once and closes, with a goroutine for each
+// connection. A server cannot do less.
 func floorServer(_ context.Context, task floorTask) (func(context.Context) struct{}, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -47,7 +47,7 @@ func floorServer(_ context.Context, task floorTask) (func(context.Context) struc
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
-				return none // it was closed
+				return none // the listener was closed
 			}
 			go serve(conn)
 		}

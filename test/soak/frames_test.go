@@ -29,7 +29,7 @@ const (
 	frameInit
 )
 
-// genuine are frames as a client sends them, with a report that can be quoted.
+// genuine returns frames as a client sends them, with a report that can be quoted.
 func genuine(ctx context.Context, socket string) ([][]byte, error) {
 	client := aesm.Client{Socket: socket}
 	key := aesm.IntelQE3KeyID()
@@ -43,9 +43,9 @@ func genuine(ctx context.Context, socket string) ([][]byte, error) {
 	}
 	var tape recorder
 	client.Dial = func(context.Context) (net.Conn, error) { return &tape, nil }
-	// Nobody answers.
-	_, _ = client.GetQuote(ctx, key, report, room, nil)
-	_, _ = client.GetQuote(ctx, key, report, room, &aesm.Challenge{Target: ready.TargetInfo})
+	// There is no answer; only the frames are of interest.
+	_, _ = client.GetQuote(ctx, key, report, bufferSize, nil)
+	_, _ = client.GetQuote(ctx, key, report, bufferSize, &aesm.Challenge{Target: ready.TargetInfo})
 	_, _ = client.QuoteSize(ctx, key)
 	_, _ = client.SelectKeyID(ctx, key)
 	_, _ = client.SupportedKeyIDs(ctx)
@@ -53,7 +53,7 @@ func genuine(ctx context.Context, socket string) ([][]byte, error) {
 	return tape.frames, nil
 }
 
-// recorder is a connection that keeps what is written to it.
+// recorder is a connection that records what is written to it.
 type recorder struct {
 	net.Conn
 	frames [][]byte
@@ -68,32 +68,32 @@ func (r *recorder) Read([]byte) (int, error)    { return 0, io.EOF }
 func (r *recorder) SetDeadline(time.Time) error { return nil }
 func (r *recorder) Close() error                { return nil }
 
-// recorded are the frames of other people's clients, if they are there.
+// recorded returns recorded frames of other clients, if they are available.
 func recorded() (frames [][]byte) {
 	names, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "vectors", "aesm-golden", "*", "*.req")) // the pattern is well formed
 	for _, name := range names {
-		if frame, err := os.ReadFile(name); err == nil && len(frame) > 4 { // one of them is empty
+		if frame, err := os.ReadFile(name); err == nil && len(frame) > 4 { // one file is empty
 			frames = append(frames, frame)
 		}
 	}
 	return frames
 }
 
-// full tells whether a daemon's backlog was full.
+// full reports whether an error is that a daemon's backlog was full.
 func full(err error) bool { return errors.Is(err, syscall.EAGAIN) }
 
-// framed puts the length before a message.
+// framed returns a message with its length before it.
 func framed(message []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(message))), message...)
 }
 
-// forged is a frame with another length.
+// forged returns a frame with another length word.
 func forged(frame []byte, length uint32) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, length), frame[4:]...)
 }
 
-// withRoom is a frame of GetQuoteEx with another size of its buffer.
-func withRoom(frame []byte, size uint32) []byte {
+// withBufferSize returns a frame of GetQuoteEx with another buffer size.
+func withBufferSize(frame []byte, size uint32) []byte {
 	outer, _ := fields(frame[4:])
 	_, _, tag := protowire.ConsumeTag(outer[0])
 	message, _ := protowire.ConsumeBytes(outer[0][tag:])
@@ -125,15 +125,15 @@ func fields(message []byte) (all [][]byte, ok bool) {
 func mutate(r *rand.Rand, frame []byte) []byte {
 	message := append([]byte(nil), frame[4:]...)
 	switch r.IntN(7) {
-	case 0: // some bits
+	case 0: // some bits flipped
 		for range 1 + r.IntN(8) {
 			message[r.IntN(len(message))] ^= 1 << r.IntN(8)
 		}
-	case 1: // one byte, where the structure is
+	case 1: // one byte of the structure changed
 		message[r.IntN(min(len(message), 8))] = byte(r.Uint32())
-	case 2: // truncated, with a length that fits
+	case 2: // truncated, with a matching length
 		message = message[:r.IntN(len(message))]
-	case 3: // truncated, with one that does not
+	case 3: // truncated, with the old length
 		return append([]byte(nil), frame[:r.IntN(len(frame))]...)
 	case 4: // extended
 		message = append(message, noise(r, 1+r.IntN(1000))...)
@@ -147,7 +147,7 @@ func mutate(r *rand.Rand, frame []byte) []byte {
 			}
 		}
 		message = swapped
-	case 6: // a field of another kind of request
+	case 6: // the field of another kind of request
 		if num, kind, tag := protowire.ConsumeTag(message); tag > 0 && num > 0 {
 			message = append(protowire.AppendTag(nil, protowire.Number(1+r.IntN(25)), kind), message[tag:]...)
 		}

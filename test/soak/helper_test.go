@@ -23,11 +23,11 @@ import (
 	"github.com/confcom/confcom/internal/quotehelper"
 )
 
-// patience is how long the test waits for what should happen soon.
+// patience bounds every wait for something that should happen soon.
 const patience = 30 * time.Second
 
-// helperMain is the quote helper's main function, with a stand-in for a platform.
-// Each line of its standard input is a mood for the moody one.
+// helperMain is the main function of the quote helper under test. Each line of its
+// standard input sets the failure mode of the failing backend.
 func helperMain() int {
 	return daemon.Main("sgx-quote-helper", "A quote helper under test.", func(flags *pflag.FlagSet) daemon.Run {
 		var helper quotehelper.Helper
@@ -35,27 +35,27 @@ func helperMain() int {
 		flags.BoolVar(&helper.TakeOver, "takeover", false, "")
 		flags.BoolVar(&helper.StandBy, "stand-by", false, "")
 		flags.IntVar(&helper.Concurrency, "slots", 2, "")
-		platform := flags.String("platform", platformSimulated, "")
-		first := flags.String("mood", string(moodGood), "of the moody platform, at the start")
+		backend := flags.String("platform", backendSimulated, "")
+		mode := flags.String("failure-mode", string(modeNone), "the first failure mode of the failing backend")
 		return func(ctx context.Context, env *daemon.Environment) (err error) {
-			var moody *moody
-			if helper.Backend, moody, err = newPlatform(*platform); err != nil {
+			var f *failing
+			if helper.Backend, f, err = newBackend(*backend); err != nil {
 				return err
 			}
-			if moody != nil {
-				moody.become(mood(*first))
+			if f != nil {
+				f.setMode(failureMode(*mode))
 			}
-			go obey(moody)
+			go readModes(f)
 			return helper.Run(ctx, env)
 		}
 	})
 }
 
-// obey reads moods until the process that started this one is gone.
-func obey(m *moody) {
+// readModes reads failure modes until the process that started this one has ended.
+func readModes(f *failing) {
 	answers := json.NewEncoder(os.Stdout)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		_ = answers.Encode(m.become(mood(in.Text()))) // who waits for it will complain
+		_ = answers.Encode(f.setMode(failureMode(in.Text()))) // the reader times out
 	}
 	os.Exit(1)
 }
@@ -66,46 +66,46 @@ type helper struct {
 	socket  string
 	serving chan struct{} // closed once it serves
 	waiting chan struct{} // closed once it stands by
-	obeyed  chan string   // what it says to a mood
+	modeSet chan string   // the answers to new failure modes
 
 	mu      sync.Mutex
-	address string   // where its metrics are
-	recent  []string // the last lines of its log, without those about quotes and hostile clients
-	errors  []string // those at ERROR
+	address string   // of its metrics
+	recent  []string // the last lines of its log, except about quotes and hostile clients
+	errors  []string // the lines at ERROR
 }
 
-// startHelper starts a helper. Its log is read from a pipe and, but for what is
-// remarkable, thrown away, as a container runtime reads it.
-func startHelper(t testing.TB, socket, platform string, slots int, more ...string) *helper {
+// startHelper starts a helper. It reads the helper's log from a pipe, as a container
+// runtime does, and keeps only notable lines.
+func startHelper(t testing.TB, socket, backend string, concurrency int, more ...string) *helper {
 	t.Helper()
-	h := &helper{socket: socket, serving: make(chan struct{}), waiting: make(chan struct{}), obeyed: make(chan string, 1)}
+	h := &helper{socket: socket, serving: make(chan struct{}), waiting: make(chan struct{}), modeSet: make(chan string, 1)}
 	args := append([]string{
-		"--socket=" + socket, "--platform=" + platform, "--slots=" + strconv.Itoa(slots),
+		"--socket=" + socket, "--platform=" + backend, "--slots=" + strconv.Itoa(concurrency),
 		"--http-address=127.0.0.1:0",
 	}, more...)
 	h.process = start(t, roleHelper,
-		&lines{each: func(line []byte) { h.obeyed <- string(line) }},
+		&lines{each: func(line []byte) { h.modeSet <- string(line) }},
 		&lines{each: h.logged}, args...)
 	t.Cleanup(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if t.Failed() {
-			t.Logf("the log of helper %d ends with\n%s", h.Process.Pid, strings.Join(h.recent, "\n"))
+			t.Logf("end of the log of helper %d:\n%s", h.Process.Pid, strings.Join(h.recent, "\n"))
 		}
 	})
 	return h
 }
 
 // serveHelper starts a helper and waits until it serves.
-func serveHelper(t testing.TB, socket, platform string, slots int, more ...string) *helper {
+func serveHelper(t testing.TB, socket, backend string, concurrency int, more ...string) *helper {
 	t.Helper()
-	h := startHelper(t, socket, platform, slots, more...)
+	h := startHelper(t, socket, backend, concurrency, more...)
 	select {
 	case <-h.serving:
 	case <-h.ended:
-		t.Fatalf("the helper ended before it has served: %v", h.err)
+		t.Fatalf("the helper ended before it served: %v", h.err)
 	case <-time.After(patience):
-		t.Fatalf("the helper does not serve within %s", patience)
+		t.Fatalf("the helper did not serve within %s", patience)
 	}
 	return h
 }
@@ -116,7 +116,7 @@ func (h *helper) logged(line []byte) {
 		return
 	}
 	var entry struct{ Level, Msg, Address string }
-	_ = json.Unmarshal(line, &entry) // a stack trace is no JSON, and is kept as it is
+	_ = json.Unmarshal(line, &entry) // a stack trace is not JSON; keep it as it is
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	const maxRecent = 20
@@ -133,41 +133,41 @@ func (h *helper) logged(line []byte) {
 		h.address = entry.Address
 	case "serving quotes":
 		select {
-		case <-h.serving: // it serves again
+		case <-h.serving: // not for the first time
 		default:
 			close(h.serving)
 		}
 	}
 }
 
-// bugs are the lines of the log at ERROR.
+// bugs returns the lines of the log at ERROR.
 func (h *helper) bugs() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.errors
 }
 
-// become has the moody platform change its mood, and returns how often it has
-// panicked so far. The mood holds once become has returned.
-func (h *helper) become(t testing.TB, next mood) (p panics) {
+// setMode sets the failure mode of the failing backend, and returns the number of panics
+// so far. The mode applies when setMode returns.
+func (h *helper) setMode(t testing.TB, mode failureMode) (p panics) {
 	t.Helper()
-	if _, err := fmt.Fprintln(h.stdin, next); err != nil {
+	if _, err := fmt.Fprintln(h.stdin, mode); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case text := <-h.obeyed:
+	case text := <-h.modeSet:
 		if err := json.Unmarshal([]byte(text), &p); err != nil {
 			t.Fatal(err)
 		}
 	case <-h.ended:
-		t.Fatalf("the helper has ended: %v", h.err)
+		t.Fatalf("the helper ended: %v", h.err)
 	case <-time.After(patience):
-		t.Fatalf("the platform does not become %s within %s", next, patience)
+		t.Fatalf("failure mode %s was not set within %s", mode, patience)
 	}
 	return p
 }
 
-// terminate asks the helper to stop, which it has to do well.
+// terminate stops the helper and checks that it exits without an error.
 func (h *helper) terminate(t testing.TB) {
 	t.Helper()
 	_ = h.Process.Signal(syscall.SIGTERM) // it may have ended
@@ -176,10 +176,10 @@ func (h *helper) terminate(t testing.TB) {
 	}
 }
 
-// metrics are what a daemon tells, by name and labels as they are written.
+// metrics are the metrics of a daemon, by name and labels as in its output.
 type metrics map[string]float64
 
-// metrics asks the helper, over a connection that leaves nothing behind.
+// metrics fetches the metrics of the helper over a connection that is not kept alive.
 func (h *helper) metrics() (metrics, error) {
 	h.mu.Lock()
 	address := h.address
@@ -221,7 +221,7 @@ func (h *helper) mustMetrics(t testing.TB) metrics {
 	return m
 }
 
-// The metrics that the tests look at.
+// The metrics that the tests use.
 const (
 	metricConnections = "sgx_quote_helper_connections"
 	metricPanics      = "sgx_quote_helper_panics_total"
@@ -234,8 +234,8 @@ const (
 	metricServed      = "sgx_quote_helper_service_seconds_count"
 )
 
-// await asks for the metrics until they are as wanted, but no longer than d. It
-// returns the last ones.
+// await polls the metrics until they are as wanted, but no longer than d. It returns the
+// last ones.
 func (h *helper) await(d time.Duration, wanted func(metrics) bool) (m metrics, ok bool) {
 	deadline := time.Now().Add(d)
 	for {
@@ -250,9 +250,8 @@ func (h *helper) await(d time.Duration, wanted func(metrics) bool) (m metrics, o
 	}
 }
 
-// idle waits until a helper that stands by has served all who have come to it.
-// Those who are not accepted yet are not counted, so it has to be idle for a
-// while.
+// idle waits until a helper that stands by has finished its connections. Connections that
+// are not accepted yet are not counted, so the helper must be idle for a while.
 func (h *helper) idle() bool {
 	select {
 	case <-h.waiting:

@@ -15,29 +15,29 @@ import (
 	"github.com/confcom/confcom/aesm"
 )
 
-// hostileTask says how hostile a process is to be.
+// hostileTask is the task of a hostile process.
 type hostileTask struct {
 	Socket   string
 	Seed     uint64
 	Frames   [][]byte // as genuine returns them
-	Idle     int      // connections that sit idle at a time
-	Stalled  int      // connections that stall in the middle of a frame, at a time
-	Vanished int      // clients that vanish in the middle of a request, at a time
+	Idle     int      // idle connections at a time
+	Stalled  int      // connections stalled in the middle of a frame, at a time
+	Vanished int      // clients that disconnect in the middle of a request, at a time
 }
 
-// havoc is what a hostile process has done: connections by kind.
+// havoc is what a hostile process has done.
 type havoc struct {
-	Connections map[string]int
-	Faults      []string // what the helper should not have done
+	Connections map[string]int // by kind
+	Faults      []string       // what the helper should not have done
 }
 
 // The pauses between two rounds.
 const (
-	holdTime  = 700 * time.Millisecond // of those that sit there
-	shortRest = 20 * time.Millisecond  // of those that come and go
+	holdTime  = 700 * time.Millisecond // of attacks that hold connections
+	shortRest = 20 * time.Millisecond  // of attacks that do not
 )
 
-// hostile is a process that does all that a client should not.
+// hostile is a process that does what a client should not.
 type hostile struct {
 	hostileTask
 	samples [][]byte // frames to mutate
@@ -46,7 +46,7 @@ type hostile struct {
 	havoc havoc
 }
 
-// harass does all of it at once, again and again, until ctx is done.
+// harass prepares all attacks. They run concurrently, again and again.
 func harass(_ context.Context, task hostileTask) (func(context.Context) havoc, error) {
 	h := &hostile{
 		hostileTask: task,
@@ -87,7 +87,7 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// connect connects and counts it. There always has to be a socket.
+// connect opens and counts a connection. It is a fault of the helper if there is no socket.
 func (h *hostile) connect(ctx context.Context, kind string) *net.UnixConn {
 	conn, err := dial(ctx, h.Socket)
 	if err != nil {
@@ -112,7 +112,7 @@ func (h *hostile) fault(format string, args ...any) {
 	}
 }
 
-// idle has connections sit idle.
+// idle holds idle connections.
 func (h *hostile) idle(ctx context.Context, _ *rand.Rand) {
 	conns := make([]*net.UnixConn, 0, h.Idle)
 	for range h.Idle {
@@ -126,14 +126,14 @@ func (h *hostile) idle(ctx context.Context, _ *rand.Rand) {
 	}
 }
 
-// stall sends a part of a frame and then nothing.
+// stall sends part of a frame and then nothing.
 func (h *hostile) stall(ctx context.Context, _ *rand.Rand) {
 	frame := h.Frames[frameQuote]
 	conns := make([]*net.UnixConn, 0, h.Stalled)
 	for i := range h.Stalled {
 		n := []int{1, 3, 4, 100}[i%4]
 		if conn := h.connect(ctx, fmt.Sprintf("stalled after %d bytes", n)); conn != nil {
-			_, _ = conn.Write(frame[:n]) // it may be evicted already
+			_, _ = conn.Write(frame[:n]) // the connection may have been evicted
 			conns = append(conns, conn)
 		}
 	}
@@ -143,28 +143,28 @@ func (h *hostile) stall(ctx context.Context, _ *rand.Rand) {
 	}
 }
 
-// lengths are what is forged, in frames and for buffers.
+// lengths returns the forged lengths of frames and buffers.
 func lengths() []uint32 {
 	return []uint32{0, 1, 0xffff, 0x10000, 0x10001, 0x7fffffff, 0x80000000, 0xffffffff}
 }
 
-// forge lies about lengths. A frame that says that it is too large must not get
-// an answer, a buffer that is too large not a quote.
+// forge sends wrong lengths. A frame with a length that is too large must not get an
+// answer; a buffer size that is too large must not get a quote.
 func (h *hostile) forge(ctx context.Context, _ *rand.Rand) {
 	quote := h.Frames[frameQuote]
 	for _, length := range lengths() {
 		reply := h.send(ctx, "forged length", forged(quote, length))
 		if length > aesm.MaxRequestFrame && len(reply) > 0 {
-			h.fault("a frame that announces %d bytes was answered with %d", length, len(reply))
+			h.fault("frame with length %d: answered with %d bytes", length, len(reply))
 		}
-		reply = h.send(ctx, "forged buffer", withRoom(quote, length))
+		reply = h.send(ctx, "forged buffer", withBufferSize(quote, length))
 		if length > aesm.MaxQuoteSize && len(reply) > 1000 {
-			h.fault("a buffer of %d bytes was answered with %d", length, len(reply))
+			h.fault("buffer size %d: answered with %d bytes", length, len(reply))
 		}
 	}
 }
 
-// fuzz sends noise and what looks almost like a request.
+// fuzz sends random bytes and mutated requests.
 func (h *hostile) fuzz(ctx context.Context, r *rand.Rand) {
 	for range 10 {
 		h.send(ctx, "noise", noise(r, 1+r.IntN(2000)))
@@ -172,16 +172,16 @@ func (h *hostile) fuzz(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// send sends bytes, and returns what comes within a moment.
+// send sends bytes, and returns what is received within a moment.
 func (h *hostile) send(ctx context.Context, kind string, frame []byte) []byte {
 	conn := h.connect(ctx, kind)
 	if conn == nil {
 		return nil
 	}
 	defer conn.Close()
-	_, _ = conn.Write(frame) // it may be evicted already
+	_, _ = conn.Write(frame) // the connection may have been evicted
 	const moment = 20 * time.Millisecond
-	_ = conn.SetReadDeadline(time.Now().Add(moment)) // it is open
+	_ = conn.SetReadDeadline(time.Now().Add(moment)) // fails only on a closed connection
 	reply, err := io.ReadAll(conn)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, syscall.ECONNRESET) {
 		h.fault("%s: %v", kind, err)
@@ -189,20 +189,20 @@ func (h *hostile) send(ctx context.Context, kind string, frame []byte) []byte {
 	return reply
 }
 
-// vanish leaves in the middle of requests: after half of it, after the whole,
-// while it waits for its turn.
+// vanish disconnects in the middle of requests: after half of the frame, after all of it,
+// and while waiting for an answer.
 func (h *hostile) vanish(ctx context.Context, r *rand.Rand) {
 	quote := h.Frames[frameQuote]
 	var waiting []*net.UnixConn
 	for i := range h.Vanished {
 		switch i % 4 {
 		case 0:
-			if conn := h.connect(ctx, "vanished after half"); conn != nil {
+			if conn := h.connect(ctx, "disconnected after half a request"); conn != nil {
 				_, _ = conn.Write(quote[:len(quote)/2])
 				conn.Close()
 			}
 		case 1:
-			if conn := h.connect(ctx, "vanished after the request"); conn != nil {
+			if conn := h.connect(ctx, "disconnected after the request"); conn != nil {
 				_, _ = conn.Write(quote)
 				conn.Close()
 			}
@@ -213,7 +213,7 @@ func (h *hostile) vanish(ctx context.Context, r *rand.Rand) {
 				waiting = append(waiting, conn)
 			}
 		case 3:
-			if conn := h.connect(ctx, "vanished while it waited"); conn != nil {
+			if conn := h.connect(ctx, "disconnected while waiting"); conn != nil {
 				_, _ = conn.Write(quote)
 				waiting = append(waiting, conn)
 			}

@@ -1,11 +1,10 @@
-// Package soak has the quote helper bear what a node can do to it, for as long as
-// is wanted, and measures it.
+// Package soak runs hostile clients and failing backends against the quote helper, for as
+// long as wanted, and measures its performance.
 //
-// The helper is the real one in a process of its own; only what makes the quotes
-// is a stand-in. Its clients, the good and the hostile, are processes, too: the
-// test binary plays all parts, as the environment says. Where the test may make
-// cgroups, the clients are in cgroups named as those of pods, so that the helper
-// tells them apart as it does on a node.
+// The helper is the real one, in its own process; only its quote backend is a test double.
+// Its clients, good and hostile, are processes too: the test binary plays all roles, as its
+// environment says. If the test may create cgroups, the clients run in cgroups named like
+// those of pods, so that the helper distinguishes them as on a node.
 package soak
 
 import (
@@ -15,19 +14,19 @@ import (
 	"time"
 )
 
-var soakFor = flag.Duration("soak", 3*time.Second, "how long TestSoak and TestMoods last")
+var soakFor = flag.Duration("soak", 3*time.Second, "how long TestSoak and TestFailureModes last")
 
-// roleEnv says which part a process has to play.
+// roleEnv is the environment variable with the role of a process.
 const roleEnv = "CONFCOM_SOAK_ROLE"
 
-// role is the part of a process.
+// role is what a process does.
 type role string
 
 const (
-	roleHelper  role = "helper"  // the quote helper, on a stand-in platform
-	roleFloor   role = "floor"   // the least that a server can do
-	roleClients role = "clients" // who asks for quotes as one should
-	roleHostile role = "hostile" // and who does not
+	roleHelper  role = "helper"  // the quote helper, with a test double as its backend
+	roleFloor   role = "floor"   // a minimal server to compare with
+	roleClients role = "clients" // well-behaved clients
+	roleHostile role = "hostile" // hostile clients
 )
 
 func TestMain(m *testing.M) {

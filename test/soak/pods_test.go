@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// pods are cgroups with names as the kubelet gives them. The nil *pods are none:
-// all processes stay where they are, and are one peer to the helper.
+// pods are cgroups named like those of the kubelet. A nil *pods has none: all processes
+// stay where they are, and the helper sees them as one peer.
 type pods struct{ root string }
 
-// newPods finds a place for cgroups. The error says why there is none: it takes
-// root as a rule.
+// newPods finds a file system to create cgroups in. The error is why there is none;
+// usually, it takes root.
 func newPods(t testing.TB) (*pods, error) {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	err = errors.New("no cgroup file system is mounted here")
+	err = errors.New("no cgroup file system is mounted")
 	for line := range strings.Lines(string(mounts)) {
 		mount, fileSystem, _ := strings.Cut(line, " - ")
 		if !strings.HasPrefix(fileSystem, "cgroup") {
@@ -34,7 +34,7 @@ func newPods(t testing.TB) (*pods, error) {
 		}
 		p := &pods{root}
 		t.Cleanup(func() { p.remove(t) })
-		// A process of this one's own shows whether it can be moved there.
+		// Moving a child process shows whether the cgroups can be used.
 		child := start(t, roleClients, nil, nil)
 		err = p.join(0, child.Process.Pid)
 		child.kill()
@@ -64,7 +64,7 @@ func (p *pods) join(pod, pid int) error {
 		return err
 	}
 	if !strings.Contains(string(now), uid(pod)) {
-		return fmt.Errorf("moved into %s, a process is in\n%s", container, now)
+		return fmt.Errorf("process moved into %s is in\n%s", container, now)
 	}
 	return nil
 }
@@ -85,8 +85,8 @@ func (p *pods) remove(t testing.TB) {
 			if err == nil {
 				break
 			}
-			if time.Now().After(deadline) { // the kernel takes a moment
-				t.Errorf("a cgroup is left: %v", err)
+			if time.Now().After(deadline) { // the kernel needs a moment
+				t.Errorf("remove cgroup: %v", err)
 				return
 			}
 			time.Sleep(10 * time.Millisecond)

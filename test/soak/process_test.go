@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// process is this binary in another role. It ends when its standard input does,
-// so that none outlives the test, whatever becomes of that.
+// process is this binary in another role. It ends with its standard input, so that it
+// never outlives the test.
 type process struct {
 	*exec.Cmd
 	stdin io.WriteCloser
 	ended chan struct{}
-	err   error // how it ended, once it has
+	err   error // how it ended, once ended is closed
 }
 
 // start starts a process, which ends with the test at the latest.
-func start(t testing.TB, part role, stdout, stderr io.Writer, args ...string) *process {
+func start(t testing.TB, as role, stdout, stderr io.Writer, args ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(os.Args[0], args...), ended: make(chan struct{})}
-	p.Env = append(os.Environ(), roleEnv+"="+string(part))
+	p.Env = append(os.Environ(), roleEnv+"="+string(as))
 	p.Stdout, p.Stderr = stdout, stderr
 	var err error
 	if p.stdin, err = p.StdinPipe(); err != nil {
@@ -54,23 +54,22 @@ func (p *process) wait(d time.Duration) error {
 	case <-p.ended:
 		return p.err
 	case <-time.After(d):
-		return fmt.Errorf("process %d has not ended within %s", p.Process.Pid, d)
+		return fmt.Errorf("process %d still running after %s", p.Process.Pid, d)
 	}
 }
 
-// job is a process that gets a task, works until it is to stop, and says what
-// came of it.
+// job is a process that works on a task until it is stopped, and returns the outcome.
 type job[Outcome any] struct {
 	*process
-	ready chan struct{} // closed once it is at work
-	out   []byte        // what came of it
+	ready chan struct{} // closed once it works
+	out   []byte        // the outcome, in JSON
 }
 
-// startJob gives a task to a process in a pod, or in none where there are no pods.
-func startJob[Outcome any](t testing.TB, part role, pods *pods, pod int, task any) *job[Outcome] {
+// startJob starts a process with a task, in a pod if there are pods.
+func startJob[Outcome any](t testing.TB, as role, pods *pods, pod int, task any) *job[Outcome] {
 	t.Helper()
 	j := &job[Outcome]{ready: make(chan struct{})}
-	j.process = start(t, part, &lines{each: j.said}, os.Stderr)
+	j.process = start(t, as, &lines{each: j.line}, os.Stderr)
 	if err := pods.join(pod, j.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
@@ -80,17 +79,17 @@ func startJob[Outcome any](t testing.TB, part role, pods *pods, pod int, task an
 	select {
 	case <-j.ready:
 	case <-j.ended:
-		t.Fatalf("a process of the test: %v", j.err)
+		t.Fatalf("%s process: %v", as, j.err)
 	case <-time.After(patience):
-		t.Fatalf("a process of the test has not begun within %s", patience)
+		t.Fatalf("%s process did not start within %s", as, patience)
 	}
 	return j
 }
 
-// readyLine is what a job says first.
+// readyLine is the first line that a job writes.
 const readyLine = "ready"
 
-func (j *job[Outcome]) said(line []byte) {
+func (j *job[Outcome]) line(line []byte) {
 	if string(line) == readyLine {
 		close(j.ready)
 		return
@@ -98,33 +97,33 @@ func (j *job[Outcome]) said(line []byte) {
 	j.out = bytes.Clone(line)
 }
 
-// stop asks for the end and returns what came of the task.
+// stop stops the job and returns its outcome.
 func (j *job[Outcome]) stop(t testing.TB) Outcome {
 	t.Helper()
 	j.stdin.Close()
 	return j.outcome(t)
 }
 
-// outcome waits until the task is done by itself.
+// outcome waits until the job has ended, and returns its outcome.
 func (j *job[Outcome]) outcome(t testing.TB) (o Outcome) {
 	t.Helper()
 	<-j.ended
 	if j.err != nil {
-		t.Fatalf("a process of the test: %v", j.err)
+		t.Fatalf("job: %v", j.err)
 	}
 	if err := json.Unmarshal(j.out, &o); err != nil {
-		t.Fatalf("a process of the test said %q: %v", j.out, err)
+		t.Fatalf("decode the outcome of a job: %v in %q", err, j.out)
 	}
 	return o
 }
 
-// jobMain is the main function of such a process. It prepares the work, which it
-// then does until it is to stop.
+// jobMain is the main function of a job. It reads the task, prepares it, and works until
+// standard input ends.
 func jobMain[Task, Outcome any](prepare func(context.Context, Task) (work func(context.Context) Outcome, err error)) int {
 	in := json.NewDecoder(os.Stdin)
 	var task Task
 	if err := in.Decode(&task); err != nil {
-		fmt.Fprintln(os.Stderr, "no task:", err)
+		fmt.Fprintln(os.Stderr, "read task:", err)
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -144,7 +143,7 @@ func jobMain[Task, Outcome any](prepare func(context.Context, Task) (work func(c
 	return 0
 }
 
-// lines calls each for each line that is written to it, without its end.
+// lines calls each for each line that is written to it, without the newline.
 type lines struct {
 	mu   sync.Mutex
 	rest []byte

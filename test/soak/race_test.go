@@ -2,6 +2,6 @@
 
 package soak
 
-// raceDetector tells whether this binary has the race detector, which takes
-// memory of its own.
+// raceDetector reports whether this binary has the race detector, which needs extra
+// memory.
 const raceDetector = true

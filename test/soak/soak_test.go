@@ -14,35 +14,35 @@ import (
 	"time"
 )
 
-// How hostile the hostile pods are together.
+// What the hostile pods do, all together.
 const (
 	goodPod      = 0
-	hostilePods  = 5 // the pods after that
+	hostilePods  = 5 // the pods after goodPod
 	totalIdle    = 10_000
 	totalStalled = 1_000
-	spareFiles   = 1_000 // that a process keeps for everything else
+	spareFiles   = 1_000 // files that a process keeps for everything else
 
-	// Where there are no pods, all clients share what one peer may have, 1024
-	// connections and 256 places in the queue. So much the hostile ones leave.
+	// Without pods, all clients share the budget of one peer, 1024 connections and 256
+	// queue places. These numbers leave enough of it to the good clients.
 	gentleIdle    = 400
 	gentleStalled = 200
 )
 
-// goodClients are the clients that must not notice anything, and what they ask.
-func goodClients() map[asking]int {
-	return map[asking]int{askOwnQuotes: 16, askSizes: 1, askKeys: 1, askHalf: 1}
+// goodClients returns the clients that must not notice anything, by kind of request.
+func goodClients() map[requestKind]int {
+	return map[requestKind]int{requestOwnQuotes: 16, requestSizes: 1, requestKeys: 1, requestHalfClose: 1}
 }
 
-// What a helper may have more of after the soak than before it.
+// What a helper may use after the soak beyond what it used before.
 const (
-	// moreGoroutines: up to 64 rest between two connections (maxResting in aesm).
-	// The few others are those of the runtime and of this question.
+	// Up to 64 goroutines rest between two connections (maxResting in aesm). A few
+	// belong to the runtime, and to the request for the metrics.
 	moreGoroutines = 64 + 6
-	// moreFiles: one for each process that it remembers, which are the clients of
-	// this test, and the few that Go opens when it first needs them.
+	// The helper has a file for each process that it remembers, here the clients of
+	// this test. Go opens a few when it first needs them.
 	moreFiles = hostilePods + 4 + 6
-	// moreMemory times as much, or boundMemory bytes: what it has needed for 4096
-	// connections goes back to the kernel only slowly.
+	// The memory may be moreMemory times what it was, or boundMemory bytes: the memory
+	// for 4096 connections is returned to the kernel only slowly.
 	moreMemory  = 1.5
 	boundMemory = 128 << 20
 )
@@ -55,27 +55,27 @@ type soak struct {
 	seed   uint64
 	frames [][]byte // for the hostile clients
 
-	replacing sync.WaitGroup // the helpers that were replaced and are about to end
+	replacing sync.WaitGroup // the replaced helpers, until they have ended
 	replaced  int
-	good      map[asking]answers
+	good      map[requestKind]answers
 	havoc     havoc
 }
 
-// TestSoak has good clients ask without pause, of whom none may notice what
-// hostile ones do and that the helper is replaced again and again. The last
-// helper lives through a good part of that, and must be left as it was.
+// TestSoak checks that good clients, which send requests without pause, notice neither
+// hostile ones nor that the helper is replaced again and again. The last helper runs for
+// much of the time, and must not use more in the end than before.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	s := &soak{
 		T: t, socket: filepath.Join(t.TempDir(), "aesm.socket"), seed: rand.Uint64(),
-		good: make(map[asking]answers), havoc: havoc{Connections: make(map[string]int)},
+		good: make(map[requestKind]answers), havoc: havoc{Connections: make(map[string]int)},
 	}
 	var err error
 	if s.pods, err = newPods(t); err != nil {
-		t.Logf("LESS HOSTILE THAN IT SHOULD BE: without cgroups, the hostile clients share the budget of the good ones: %v", err)
+		t.Logf("REDUCED LOAD: cannot create cgroups, so hostile clients share the budget of the good ones: %v", err)
 	}
 	if len(recorded()) == 0 {
-		t.Log("NOT MUTATED: the recorded frames of other clients, which are not here")
+		t.Log("NOT RUN: mutations of recorded frames of other clients, which are not available")
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -83,16 +83,16 @@ func TestSoak(t *testing.T) {
 		}
 	})
 
-	// More than half of the time the helper is replaced, a hundred times in ten
-	// minutes. Then it lives.
-	helper := serveHelper(t, s.socket, platformSimulated, 2)
+	// For 60% of the time, helpers are replaced: a hundred times in ten minutes. The last
+	// one runs for the rest of the time.
+	helper := serveHelper(t, s.socket, backendSimulated, 2)
 	if s.frames, err = genuine(t.Context(), s.socket); err != nil {
 		t.Fatal(err)
 	}
 	helper = s.replace(helper, *soakFor*6/10)
-	before := s.settled(helper)
+	before := s.stable(helper)
 	s.live(*soakFor * 4 / 10)
-	after := s.settledLike(helper, before)
+	after := s.stableAsBefore(helper, before)
 
 	s.replacing.Wait()
 	if n := helper.mustMetrics(t)[metricPanics]; n > 0 {
@@ -100,21 +100,21 @@ func TestSoak(t *testing.T) {
 	}
 	helper.terminate(t)
 	if bugs := helper.bugs(); len(bugs) > 0 {
-		t.Errorf("in its log:\n%s", strings.Join(bugs, "\n"))
+		t.Errorf("errors in the log:\n%s", strings.Join(bugs, "\n"))
 	}
 	if _, err := os.Lstat(s.socket); err == nil {
-		t.Error("the socket file is left")
+		t.Error("the socket file was not removed")
 	}
 	s.report(before, after)
 }
 
-// crowd are the clients at work.
+// crowd is all running clients.
 type crowd struct {
-	good    *job[map[asking]answers]
+	good    *job[map[requestKind]answers]
 	hostile []*job[havoc]
 }
 
-// gather starts the clients: the good ones in a pod, each hostile one in its own.
+// gather starts the clients: the good ones in one pod, each hostile process in its own.
 func (s *soak) gather() crowd {
 	s.Helper()
 	var c crowd
@@ -125,8 +125,8 @@ func (s *soak) gather() crowd {
 	return c
 }
 
-func (s *soak) gatherGood() *job[map[asking]answers] {
-	return startJob[map[asking]answers](s, roleClients, s.pods, goodPod, clientsTask{Socket: s.socket, Groups: goodClients()})
+func (s *soak) gatherGood() *job[map[requestKind]answers] {
+	return startJob[map[requestKind]answers](s, roleClients, s.pods, goodPod, clientsTask{Socket: s.socket, Groups: goodClients()})
 }
 
 func (s *soak) hostileTask(i int) hostileTask {
@@ -142,13 +142,13 @@ func (s *soak) hostileTask(i int) hostileTask {
 	if most := max(int(limit.Max)-spareFiles, 0); task.Idle > most {
 		task.Idle = most
 		if i == 0 {
-			s.Logf("LESS HOSTILE THAN IT SHOULD BE: a process has %d files at most, so there are %d idle connections and not %d", limit.Max, most*hostilePods, totalIdle)
+			s.Logf("REDUCED LOAD: a process may open %d files, so there are %d idle connections instead of %d", limit.Max, most*hostilePods, totalIdle)
 		}
 	}
 	return task
 }
 
-// leave stops the hostile clients, then the good ones, and keeps what came of it.
+// leave stops the hostile clients, then the good ones, and adds their results.
 func (s *soak) leave(c crowd) {
 	s.Helper()
 	for _, h := range c.hostile {
@@ -166,14 +166,14 @@ func (s *soak) leave(c crowd) {
 	s.leaveGood(c.good)
 }
 
-func (s *soak) leaveGood(good *job[map[asking]answers]) {
+func (s *soak) leaveGood(good *job[map[requestKind]answers]) {
 	s.Helper()
 	for what, a := range good.stop(s) {
 		if a.Failed > 0 || a.Requests == 0 {
 			s.Errorf("%s: %d of %d requests failed: %v", what, a.Failed, a.Requests, a.Failures)
 		}
 		if a.InterruptedAfter > patience {
-			s.Errorf("%s: a request has waited for %s", what, a.InterruptedAfter)
+			s.Errorf("%s: an interrupted request had waited %s", what, a.InterruptedAfter)
 		}
 		sum := s.good[what]
 		sum.add(a)
@@ -181,8 +181,8 @@ func (s *soak) leaveGood(good *job[map[asking]answers]) {
 	}
 }
 
-// replace has one helper after another take the socket over, for this long, and
-// once more when all is quiet. It returns the last one.
+// replace has one helper after another take over the socket, for d, and once more when
+// the clients have stopped. It returns the last helper.
 func (s *soak) replace(live *helper, d time.Duration) *helper {
 	s.Helper()
 	crowd := s.gather()
@@ -199,8 +199,8 @@ func (s *soak) replace(live *helper, d time.Duration) *helper {
 	return live
 }
 
-// succeed has a new helper take over from the live one, whose end is, in turns,
-// its own decision, a signal, or, when it has served all and stands by, a kill.
+// succeed has a new helper take over from the old one. In turns, the old one ends of its
+// own accord, by a signal or, if it stands by and has finished its connections, by a kill.
 func (s *soak) succeed(old *helper, standsBy bool) (live *helper, liveStandsBy bool) {
 	s.Helper()
 	s.replaced++
@@ -209,13 +209,13 @@ func (s *soak) succeed(old *helper, standsBy bool) (live *helper, liveStandsBy b
 		args = append(args, "--stand-by")
 		liveStandsBy = true
 	}
-	live = serveHelper(s, s.socket, platformSimulated, 2, args...)
+	live = serveHelper(s, s.socket, backendSimulated, 2, args...)
 	signal := !standsBy && s.replaced%3 == 1
 	s.replacing.Go(func() {
 		switch {
 		case standsBy:
 			if !old.idle() {
-				s.Errorf("the helper that was replaced and stands by still has connections")
+				s.Errorf("a replaced helper that stands by still has connections")
 			}
 			old.kill()
 			return
@@ -223,16 +223,16 @@ func (s *soak) succeed(old *helper, standsBy bool) (live *helper, liveStandsBy b
 			_ = old.Process.Signal(syscall.SIGTERM) // it may have ended
 		}
 		if err := old.wait(patience); err != nil {
-			s.Errorf("the helper that was replaced: %v", err)
+			s.Errorf("replaced helper: %v", err)
 		}
 		if bugs := old.bugs(); len(bugs) > 0 {
-			s.Errorf("in the log of a helper that was replaced:\n%s", strings.Join(bugs, "\n"))
+			s.Errorf("errors in the log of a replaced helper:\n%s", strings.Join(bugs, "\n"))
 		}
 	})
 	return live, liveStandsBy
 }
 
-// live has all clients at work for this long.
+// live runs all clients for d.
 func (s *soak) live(d time.Duration) {
 	s.Helper()
 	crowd := s.gather()
@@ -240,24 +240,24 @@ func (s *soak) live(d time.Duration) {
 	s.leave(crowd)
 }
 
-// settled is what a helper has once it has served some quotes and has no
-// connection any more.
-func (s *soak) settled(h *helper) metrics {
+// stable returns the metrics of a helper after it has served some quotes and closed all
+// connections.
+func (s *soak) stable(h *helper) metrics {
 	s.Helper()
 	good := s.gatherGood()
 	time.Sleep(500 * time.Millisecond)
 	s.leaveGood(good)
 	m, ok := h.await(patience, func(m metrics) bool { return m[metricConnections] == 0 })
 	if !ok {
-		s.Errorf("%v connections are left", m[metricConnections])
+		s.Errorf("%v connections still open", m[metricConnections])
 	}
 	return m
 }
 
-// settledLike waits until a helper has no more than it had before, within bounds.
-func (s *soak) settledLike(h *helper, before metrics) metrics {
+// stableAsBefore waits until a helper uses no more than before, within bounds.
+func (s *soak) stableAsBefore(h *helper, before metrics) metrics {
 	s.Helper()
-	s.settled(h) // it has a little to do after the hostile ones, so that Go collects garbage
+	s.stable(h) // some more requests, so that Go collects garbage
 	bounds := map[string]float64{
 		metricConnections: 0,
 		metricGoroutines:  before[metricGoroutines] + moreGoroutines,
@@ -265,7 +265,7 @@ func (s *soak) settledLike(h *helper, before metrics) metrics {
 		metricMemory:      max(moreMemory*before[metricMemory], boundMemory),
 	}
 	if raceDetector {
-		s.Log("NOT COMPARED: memory, of which the race detector takes its own")
+		s.Log("NOT RUN: comparison of memory, since the race detector needs extra memory")
 		delete(bounds, metricMemory)
 	}
 	m, ok := h.await(patience, func(m metrics) bool {
@@ -279,14 +279,14 @@ func (s *soak) settledLike(h *helper, before metrics) metrics {
 	if !ok {
 		for name, bound := range bounds {
 			if m[name] > bound {
-				s.Errorf("%s is %v, was %v before, and may be %v", name, m[name], before[name], bound)
+				s.Errorf("%s: %v, want at most %v; before: %v", name, m[name], bound, before[name])
 			}
 		}
 	}
 	return m
 }
 
-// report tells what was borne.
+// report logs what happened.
 func (s *soak) report(before, after metrics) {
 	var b strings.Builder
 	row := func(what string, value any) { fmt.Fprintf(&b, "  %-34s %v\n", what, value) }
