@@ -1,6 +1,6 @@
-// Package images holds what container images are built from that need more than a
-// static program. Its test reads the Dockerfile: to build it takes other people's
-// package archives, so that most who change it never do.
+// Package images holds the Dockerfiles of container images that need more than a static
+// program. Its tests read the Dockerfiles and do not build them, because a build needs
+// other projects' package archives.
 package images
 
 import (
@@ -13,8 +13,8 @@ import (
 
 const dockerfile = "sgx-quote-helper-dcap/Dockerfile"
 
-// packages are those that the image may have: with the names that Intel and Ubuntu
-// give them, and the build argument that is the version of each.
+// packages are the packages that the image needs, each with the build argument that is
+// its version.
 var packages = map[string]string{
 	"ca-certificates":         "CA_CERTIFICATES_VERSION",
 	"libsgx-ae-id-enclave":    "DCAP_VERSION",
@@ -28,12 +28,12 @@ var packages = map[string]string{
 	"libsgx-urts":             "PSW_VERSION",
 }
 
-// instruction is one of a Dockerfile, such as FROM.
+// instruction is an instruction of a Dockerfile, such as FROM.
 type instruction struct {
 	name, arguments string
 }
 
-// instructions returns those of a Dockerfile, each as one line.
+// instructions returns the instructions of a Dockerfile, with continued lines joined.
 func instructions(t *testing.T, path string) []instruction {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -59,7 +59,7 @@ func instructions(t *testing.T, path string) []instruction {
 	return found
 }
 
-// arguments are those of every instruction of this name.
+// arguments returns the arguments of all instructions with this name.
 func arguments(all []instruction, name string) []string {
 	var found []string
 	for _, i := range all {
@@ -70,7 +70,7 @@ func arguments(all []instruction, name string) []string {
 	return found
 }
 
-// TestBaseImages: what is built today is built tomorrow.
+// TestBaseImages checks that base images are pinned, so that builds can be repeated.
 func TestBaseImages(t *testing.T) {
 	pinned := regexp.MustCompile(`^\S+:\S+@sha256:[0-9a-f]{64}( AS (\S+))?$`)
 	ofStage := regexp.MustCompile(`^(\S+) AS (\S+)$`)
@@ -81,15 +81,16 @@ func TestBaseImages(t *testing.T) {
 		} else if m := ofStage.FindStringSubmatch(from); m != nil && slices.Contains(stages, m[1]) {
 			stages = append(stages, m[2])
 		} else {
-			t.Errorf("FROM %s: give it a tag, for people, and a digest", from)
+			t.Errorf("FROM %s: want a tag, for people, and a digest", from)
 		}
 	}
 	if len(stages) == 0 {
-		t.Error("no FROM was found")
+		t.Error("the Dockerfile has no FROM")
 	}
 }
 
-// TestPackages: Intel's packages have these names, and belong together.
+// TestPackages checks that the image has exactly the packages that it needs, and that
+// Intel's belong to the same release.
 func TestPackages(t *testing.T) {
 	all := instructions(t, dockerfile)
 	version := map[string]string{}
@@ -99,7 +100,7 @@ func TestPackages(t *testing.T) {
 	}
 	for _, argument := range []string{"DCAP_VERSION", "PSW_VERSION"} {
 		if !regexp.MustCompile(`^\d+(\.\d+){3}-noble\d+$`).MatchString(version[argument]) {
-			t.Errorf("%s=%s is no version of a package of Intel's for Ubuntu 24.04", argument, version[argument])
+			t.Errorf("%s=%s is not the version of a package of Intel's for Ubuntu 24.04", argument, version[argument])
 		}
 	}
 
@@ -118,11 +119,11 @@ func TestPackages(t *testing.T) {
 				argument := packages[name]
 				switch {
 				case argument == "":
-					t.Errorf("%s is none of the packages that are known to be needed", name)
+					t.Errorf("the image installs %s, which is not in the list of needed packages", name)
 				case of != `"$`+argument+`"`:
-					t.Errorf("%s is installed as %q, not with the version $%s", name, of, argument)
+					t.Errorf("%s is installed with the version %s, want \"$%s\"", name, of, argument)
 				case version[argument] == "":
-					t.Errorf("%s has no version: %s has no default", name, argument)
+					t.Errorf("%s has no version: ARG %s has no default", name, argument)
 				}
 				installed[name] = true
 			}
@@ -130,38 +131,40 @@ func TestPackages(t *testing.T) {
 	}
 	for name := range packages {
 		if !installed[name] {
-			t.Errorf("%s is not installed", name)
+			t.Errorf("the image does not install %s", name)
 		}
 	}
 }
 
-// TestUser: a pod with runAsNonRoot takes a user by number only.
+// TestUser checks that the user is a number other than root's: with runAsNonRoot, the
+// kubelet accepts no names.
 func TestUser(t *testing.T) {
 	users := arguments(instructions(t, dockerfile), "USER")
 	if len(users) != 1 || !regexp.MustCompile(`^[1-9]\d*:[1-9]\d*$`).MatchString(users[0]) {
-		t.Errorf("USER %q: there has to be one, by number, and not root", users)
+		t.Errorf("USER %q: want exactly one user and group, by number, and not root", users)
 	}
 }
 
-// TestNoAESM: with this variable in its environment, be it empty, Intel's library
-// asks another daemon for the quotes, which here would be itself.
+// TestNoAESM checks that the image does not set SGX_AESM_ADDR. With that variable, even
+// if it is empty, Intel's library would request quotes from an AESM daemon: from the
+// helper that is waiting for the library.
 func TestNoAESM(t *testing.T) {
 	content, err := os.ReadFile(dockerfile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(content), "SGX_AESM_ADDR") {
-		t.Error("the image has SGX_AESM_ADDR")
+		t.Error("the Dockerfile mentions SGX_AESM_ADDR")
 	}
 }
 
-// TestRepository: Intel's packages are those that Intel has signed, and for the
-// Ubuntu that they are installed on.
+// TestRepository checks that Intel's packages are for the image's version of Ubuntu, and
+// that apt verifies Intel's signature.
 func TestRepository(t *testing.T) {
 	all := instructions(t, dockerfile)
 	bases := arguments(all, "FROM")
 	if last := bases[len(bases)-1]; !strings.HasPrefix(last, "ubuntu:noble-") {
-		t.Errorf("the packages are for Ubuntu noble, the image is of %s", last)
+		t.Errorf("the packages are for Ubuntu noble, the base image is %s", last)
 	}
 	sources, err := os.ReadFile("sgx-quote-helper-dcap/intel-sgx.sources")
 	if err != nil {
@@ -174,6 +177,6 @@ func TestRepository(t *testing.T) {
 	}
 	key := slices.ContainsFunc(arguments(all, "COPY"), func(s string) bool { return strings.HasSuffix(s, " /intel-sgx.gpg /etc/apt/keyrings/") })
 	if !key {
-		t.Error("the key that the repository is signed with is not put where it is looked for")
+		t.Error("no COPY puts the repository's key into /etc/apt/keyrings")
 	}
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings the test cluster up and installs confcom on it, with the simulated
-# platform. Expects what `make images` builds; may be run again.
+# Starts the test cluster and installs confcom on it, with the simulated platform.
+# Needs the images of `make images`. Running it again updates the cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,8 +9,8 @@ bin/cluster image load dist/*.tar
 eval "$(bin/cluster env)"
 
 echo "installing the chart"
-# The images keep their tag from build to build: the annotation makes new pods
-# of new images.
+# Images keep their tag from build to build, so an annotation with their checksum
+# makes the cluster replace the pods of changed images.
 helm upgrade --install confcom charts/confcom \
 	--namespace confcom-system --create-namespace \
 	--set platform=simulated \

@@ -1,11 +1,10 @@
-// Attested-job is a confidential job as small as it can be: it gets a quote of
-// itself from the node's quote helper, prints it for whoever relies on it, and
-// says what can be told by the quote alone.
+// Attested-job is a minimal confidential job: it gets a quote of itself from the node's
+// quote helper, prints the quote for the relying party, and verifies as much of it as is
+// possible without collateral.
 //
-// There is no SGX where this sample is meant to run, so a software processor
-// stands in for its enclave. In an application the enclave itself makes the
-// report (with Gramine, Occlum, EGo, Open Enclave or the Intel SGX SDK), and
-// all the rest is as here.
+// This sample also runs on machines without SGX, so a processor in software takes the
+// place of its enclave. In a real application the enclave makes the report (with Gramine,
+// Occlum, EGo, Open Enclave or the Intel SGX SDK); everything else is the same.
 package main
 
 import (
@@ -29,8 +28,8 @@ import (
 )
 
 func main() {
-	message := pflag.String("message", "hello from a confidential job", "bind the SHA-256 of this `text` to the quote")
-	trustSimulated := pflag.Bool("trust-simulated", false, "trust simulated platforms: for demonstrations only")
+	message := pflag.String("message", "hello from a confidential job", "bind the quote to the SHA-256 of this `text`")
+	trustSimulated := pflag.Bool("trust-simulated", false, "trust simulated platforms; only for demonstrations")
 	pflag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,9 +41,9 @@ func main() {
 }
 
 func run(ctx context.Context, message string, trustSimulated bool) error {
-	// Intel's library quotes out of process when this is set, to any value.
+	// Intel's library gets quotes out of process if this is set, to any value.
 	if _, set := os.LookupEnv("SGX_AESM_ADDR"); !set {
-		return errors.New("SGX_AESM_ADDR is not set: set it to \"1\" in the manifest to have quotes made by the node's quote helper")
+		return errors.New("SGX_AESM_ADDR is not set: set it to \"1\" in the manifest to get quotes from the node's quote helper")
 	}
 
 	var client aesm.Client
@@ -55,15 +54,15 @@ func run(ctx context.Context, message string, trustSimulated bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("quote of %d bytes after %s, for the message %q\n", len(data), time.Since(start).Round(time.Millisecond), message)
+	fmt.Printf("got a quote of %d bytes in %s, bound to the message %q\n", len(data), time.Since(start).Round(time.Millisecond), message)
 	if err := pem.Encode(os.Stdout, &pem.Block{Type: "SGX QUOTE", Bytes: data}); err != nil {
 		return err
 	}
 	return verify(data, message, trustSimulated)
 }
 
-// enclaveReport is what the enclave does: a report for the quoting enclave that
-// binds the message.
+// enclaveReport returns what an enclave would make: a report for the quoting enclave
+// (QE) qe that is bound to the message.
 func enclaveReport(message string, qe sgx.TargetInfo) (sgx.Report, error) {
 	body := sgx.ReportBody{
 		Attributes: sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagMode64Bit, XFRM: 3},
@@ -76,7 +75,7 @@ func enclaveReport(message string, qe sgx.TargetInfo) (sgx.Report, error) {
 	return simulation.DefaultCPU().Report(body, qe)
 }
 
-// bind returns the report data for a message: its SHA-256 and zeros.
+// bind returns the report data for a message: its SHA-256, padded with zeros.
 func bind(message string) sgx.ReportData {
 	var data sgx.ReportData
 	hash := sha256.Sum256([]byte(message))
@@ -84,9 +83,9 @@ func bind(message string) sgx.ReportData {
 	return data
 }
 
-// verify is the part of what a relying party does that needs nothing but the quote.
-// That party is elsewhere: it knows the message, decides whom to trust, and has
-// Intel's collateral, by which revoked and outdated platforms are told.
+// verify checks what can be checked with nothing but the quote. The relying party, on
+// another machine, does more: it knows which message and which root to expect, and has
+// Intel's collateral, which lists revoked and outdated platforms.
 func verify(data []byte, message string, trustSimulated bool) error {
 	q, err := quote.Parse(data)
 	if err != nil {
@@ -105,9 +104,9 @@ func verify(data []byte, message string, trustSimulated bool) error {
 	if !errors.Is(err, attest.ErrIncomplete) {
 		return err
 	}
-	fmt.Printf("signed by a platform of %q; a verifier with collateral can tell the rest:\n", result.Root)
+	fmt.Printf("verified up to the root %q; not checked here:\n", result.Root)
 	for _, name := range result.NotChecked {
-		fmt.Println("  not checked:", name)
+		fmt.Printf("  %s\n", name)
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestEnclaveIsAddedToEPC: who asks for EPC gets the device, too, and nobody
-// else's pod is touched.
+// TestEnclaveIsAddedToEPC checks that the admission policy adds the enclave resource to
+// containers with EPC and changes no others.
 func TestEnclaveIsAddedToEPC(t *testing.T) {
 	const epcKey, enclaveKey = `"` + resource + `"`, `"` + enclave + `"`
 	tests := []struct {
@@ -55,7 +55,7 @@ func TestEnclaveIsAddedToEPC(t *testing.T) {
 		{name: "only the device", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + enclaveKey + `: 1}}}]}`,
 			want: map[string]string{"a": "1"}},
 
-		// What the API server refuses by itself, it refuses for its own reason.
+		// For what the API server itself rejects, the error is its own.
 		{name: "only requests of EPC", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"requests": {` + epcKey + `: 1}}}]}`,
 			err: "Limit must be set"},
 		{name: "half a MiB", spec: `{"containers": [{"name": "a", "image": "x", "resources": {"limits": {` + epcKey + `: "500m"}}}]}`,
@@ -98,8 +98,8 @@ func TestEnclaveIsAddedToEPC(t *testing.T) {
 	}
 }
 
-// TestNodeStatusIsGuarded: the right to patch the status of nodes is one to
-// write the EPC of one's own node.
+// TestNodeStatusIsGuarded checks that sgx-node-resource, which may patch the status of
+// nodes, can change nothing but the EPC of its own node.
 func TestNodeStatusIsGuarded(t *testing.T) {
 	own := nodeName(t)
 	const other = "e2e-other-node"
@@ -107,8 +107,9 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 	t.Cleanup(func() { kubectl(t, "delete", "node", other) })
 	run(t, `{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "`+other+`"}}`, "kubectl", "create", "-f", "-")
 
-	writer := newAPIClient(t, "--bound-object-kind=Pod", "--bound-object-name="+daemon(t, "sgx-node-resource"))
+	writer := newAPIClient(t, "--bound-object-kind=Pod", "--bound-object-name="+daemonPod(t, "sgx-node-resource"))
 	unbound := newAPIClient(t)
+	const onlyEPC = "sgx-node-resource may change only " + resource
 	const epc = `{"status": {"capacity": {"` + resource + `": "7"}, "allocatable": {"` + resource + `": "7"}}}`
 
 	tests := []struct {
@@ -118,30 +119,30 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 		path   string
 		patch  string
 		status int
-		want   string // in the answer
+		want   string // part of the answer
 	}{
 		{"EPC of its node", writer, http.MethodPatch, own + "/status", epc, http.StatusOK, `"` + resource + `":"7"`},
-		{"EPC away", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + resource + `": null}}}`, http.StatusOK, ""},
+		{"no EPC of its node", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + resource + `": null}}}`, http.StatusOK, ""},
 		{"EPC of another node", writer, http.MethodPatch, other + "/status", epc, http.StatusForbidden,
-			"the node that it runs on and of no other: this is node " + other + ", and its token is bound to " + own},
+			"the status of its own node only: this is node " + other + ", and its token is bound to " + own},
 		{"with a token without a node", unbound, http.MethodPatch, own + "/status", epc, http.StatusForbidden, "its token is bound to none"},
 
-		{"another resource", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + enclave + `": "7"}}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"one more resource", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + resource + `": "7", "example.com/other": "7"}}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"another resource away", writer, http.MethodPatch, own + "/status", `{"status": {"allocatable": {"memory": null}}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"a condition", writer, http.MethodPatch, own + "/status", `{"status": {"conditions": []}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"an address", writer, http.MethodPatch, own + "/status", `{"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"a new part of the status", writer, http.MethodPatch, own + "/status", `{"status": {"volumesInUse": ["v"]}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"a label", writer, http.MethodPatch, own + "/status", `{"metadata": {"labels": {"a": "b"}}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"a label away", writer, http.MethodPatch, own + "/status", `{"metadata": {"labels": null}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"an annotation", writer, http.MethodPatch, own + "/status", `{"metadata": {"annotations": {"a": "b"}}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"a finalizer", writer, http.MethodPatch, own + "/status", `{"metadata": {"finalizers": ["example.com/f"]}}`, http.StatusForbidden, "may change nothing of a node but"},
-		{"an owner", writer, http.MethodPatch, own + "/status", `{"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]}}`, http.StatusForbidden, "may change nothing of a node but"},
+		{"another resource", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + enclave + `": "7"}}}`, http.StatusForbidden, onlyEPC},
+		{"one more resource", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + resource + `": "7", "example.com/other": "7"}}}`, http.StatusForbidden, onlyEPC},
+		{"removal of another resource", writer, http.MethodPatch, own + "/status", `{"status": {"allocatable": {"memory": null}}}`, http.StatusForbidden, onlyEPC},
+		{"a condition", writer, http.MethodPatch, own + "/status", `{"status": {"conditions": []}}`, http.StatusForbidden, onlyEPC},
+		{"an address", writer, http.MethodPatch, own + "/status", `{"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}`, http.StatusForbidden, onlyEPC},
+		{"a new field of the status", writer, http.MethodPatch, own + "/status", `{"status": {"volumesInUse": ["v"]}}`, http.StatusForbidden, onlyEPC},
+		{"a label", writer, http.MethodPatch, own + "/status", `{"metadata": {"labels": {"a": "b"}}}`, http.StatusForbidden, onlyEPC},
+		{"removal of a label", writer, http.MethodPatch, own + "/status", `{"metadata": {"labels": null}}`, http.StatusForbidden, onlyEPC},
+		{"an annotation", writer, http.MethodPatch, own + "/status", `{"metadata": {"annotations": {"a": "b"}}}`, http.StatusForbidden, onlyEPC},
+		{"a finalizer", writer, http.MethodPatch, own + "/status", `{"metadata": {"finalizers": ["example.com/f"]}}`, http.StatusForbidden, onlyEPC},
+		{"an owner", writer, http.MethodPatch, own + "/status", `{"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"}]}}`, http.StatusForbidden, onlyEPC},
 
-		// By RBAC.
+		// Forbidden by RBAC.
 		{"the node itself", writer, http.MethodPatch, own, `{"spec": {"unschedulable": true}}`, http.StatusForbidden, "cannot patch resource"},
-		{"to read", writer, http.MethodGet, own, "", http.StatusForbidden, "cannot get resource"},
-		{"to replace", writer, http.MethodPut, own + "/status", `{"apiVersion": "v1", "kind": "Node"}`, http.StatusForbidden, "cannot update resource"},
+		{"reading", writer, http.MethodGet, own, "", http.StatusForbidden, "cannot get resource"},
+		{"replacing", writer, http.MethodPut, own + "/status", `{"apiVersion": "v1", "kind": "Node"}`, http.StatusForbidden, "cannot update resource"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -151,13 +152,13 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 			}
 		})
 	}
-	t.Run("others are not concerned", func(t *testing.T) {
+	t.Run("other users are not affected", func(t *testing.T) {
 		kubectl(t, "patch", "node", other, "--subresource=status", "--dry-run=server", "--type=merge", "--patch",
 			`{"metadata": {"labels": {"a": "b"}}, "status": {"capacity": {"example.com/other": "7"}}}`)
 	})
 }
 
-// apiClient speaks to the API server as the service account of
+// apiClient sends requests to the API server as the service account of
 // sgx-node-resource.
 type apiClient struct {
 	http   *http.Client
@@ -182,8 +183,8 @@ func newAPIClient(t *testing.T, tokenOptions ...string) apiClient {
 	return apiClient{http: &http.Client{Transport: transport}, server: cluster.Server, token: strings.TrimSpace(token)}
 }
 
-// do makes a request and returns its HTTP status and the answer without spaces
-// between JSON tokens.
+// do sends a request and returns the HTTP status and the body, without spaces between
+// JSON tokens.
 func (c apiClient) do(t *testing.T, method, path, body string) (status int, answer string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, c.server+path, strings.NewReader(body))

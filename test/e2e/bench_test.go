@@ -13,74 +13,74 @@ import (
 	"time"
 )
 
-// The benchmarks measure single events on the real kubelet, such as its restart:
-// run them with -benchtime=1x and as often as wanted with -count. Their metrics
-// are what counts, not the time for each operation that Go adds.
+// The benchmarks measure single events on the real kubelet, such as its restart: run
+// them with -benchtime=1x, and with -count to repeat them. Ignore the time per
+// operation that Go adds; the other metrics are the result.
 //
-// The test cluster's kubelet writes the status of its node every second when
-// there is something new; with the kubelet's defaults it is every ten.
+// The test cluster's kubelet updates the status of its node every second if there is
+// a change; with the kubelet's defaults it is every ten seconds.
 
-// offers are amounts of EPC and the ways in which they are offered.
-var offers = []struct {
-	name     string
+// capacities are amounts of EPC, each with the mode in which it is advertised.
+var capacities = []struct {
+	mode     string
+	size     string
 	mib      int
-	halvable bool // with half of it in use, a restart ends within minutes
+	halvable bool // with half of it allocated, the kubelet restarts within minutes
 	values   []string
 }{
-	{"devices/8GiB", 8 << 10, true, []string{"simulatedEPC=8Gi", "epc.advertise=devices"}},
-	{"devices/32GiB", 32 << 10, true, []string{"simulatedEPC=32Gi", "epc.advertise=devices", "epc.maxDevices=32768"}},
-	{"devices/256GiB", 256 << 10, false, []string{"simulatedEPC=256Gi", "epc.advertise=devices", "epc.maxDevices=262144"}},
-	{"node/8GiB", 8 << 10, true, []string{"simulatedEPC=8Gi", "epc.advertise=node", "quoteHelper.maxSurge=0"}},
-	{"node/32GiB", 32 << 10, true, []string{"simulatedEPC=32Gi", "epc.advertise=node", "quoteHelper.maxSurge=0"}},
-	{"node/512GiB", 512 << 10, true, []string{"simulatedEPC=512Gi", "epc.advertise=node", "quoteHelper.maxSurge=0"}},
+	{"devices", "8GiB", 8 << 10, true, []string{"simulatedEPC=8Gi", "epc.advertise=devices"}},
+	{"devices", "32GiB", 32 << 10, true, []string{"simulatedEPC=32Gi", "epc.advertise=devices", "epc.maxDevices=32768"}},
+	{"devices", "256GiB", 256 << 10, false, []string{"simulatedEPC=256Gi", "epc.advertise=devices", "epc.maxDevices=262144"}},
+	{"node", "8GiB", 8 << 10, true, []string{"simulatedEPC=8Gi", "epc.advertise=node", "quoteHelper.maxSurge=0"}},
+	{"node", "32GiB", 32 << 10, true, []string{"simulatedEPC=32Gi", "epc.advertise=node", "quoteHelper.maxSurge=0"}},
+	{"node", "512GiB", 512 << 10, true, []string{"simulatedEPC=512Gi", "epc.advertise=node", "quoteHelper.maxSurge=0"}},
 }
 
-// BenchmarkOffer measures from the start of the programs until the node has the
-// EPC to give, and the memory that the plugin then has.
-func BenchmarkOffer(b *testing.B) {
+// BenchmarkAdvertise measures the time from the start of the programs until the EPC is
+// allocatable on the node, and the plugin's memory then.
+func BenchmarkAdvertise(b *testing.B) {
 	base := restoreChart(b)
-	for _, o := range offers {
-		b.Run(o.name, func(b *testing.B) {
+	for _, c := range capacities {
+		b.Run(c.mode+"/"+c.size, func(b *testing.B) {
 			for b.Loop() {
-				way, _, _ := strings.Cut(o.name, "/")
-				install(b, base, "simulatedEPC=1Gi", "epc.advertise="+way, "quoteHelper.maxSurge=0")
-				if way == "node" {
+				install(b, base, "simulatedEPC=1Gi", "epc.advertise="+c.mode, "quoteHelper.maxSurge=0")
+				if c.mode == "node" {
 					forgetDevices(b)
 				}
 				waitAllocatable(b, resource, "1024")
 				node := follow(b, "nodes", allocatable(resource))
-				install(b, base, o.values...)
-				there := node.await(strconv.Itoa(o.mib))
+				install(b, base, c.values...)
+				reached := node.await(strconv.Itoa(c.mib))
 				writer, message := "sgx-device-plugin", "registered with the kubelet"
-				if way == "node" {
+				if c.mode == "node" {
 					writer, message = "sgx-node-resource", "capacity changed"
 				}
-				b.ReportMetric(there.Sub(logged(b, writer, "starting")).Seconds(), "s-from-start")
-				b.ReportMetric(there.Sub(logged(b, writer, message)).Seconds(), "s-from-offer")
+				b.ReportMetric(reached.Sub(logged(b, writer, "starting")).Seconds(), "s-from-start")
+				b.ReportMetric(reached.Sub(logged(b, writer, message)).Seconds(), "s-from-advertise")
 				b.ReportMetric(metrics(b, "sgx-device-plugin")["process_resident_memory_bytes"]/(1<<20), "MiB-RSS")
 			}
 		})
 	}
 }
 
-// BenchmarkKubeletRestart kills the kubelet while four pods have half of the
-// EPC, starts it again, and measures from the kill until a pod with EPC runs that
-// was asked for meanwhile. It comes from a Deployment, since a kubelet refuses for
-// good what it can't admit as long as it does not know the device plugin again.
+// BenchmarkKubeletRestart kills the kubelet while four pods hold half of the EPC,
+// starts it again, and measures the time from the kill until a pod with EPC runs that
+// was created in between. A Deployment creates the pod, because a pod that the kubelet
+// rejects before the device plugin has registered again is not retried.
 func BenchmarkKubeletRestart(b *testing.B) {
 	base := restoreChart(b)
-	for _, o := range offers {
-		if !o.halvable {
+	for _, c := range capacities {
+		if !c.halvable {
 			continue
 		}
-		b.Run(o.name, func(b *testing.B) {
-			install(b, base, o.values...)
-			if strings.HasPrefix(o.name, "node") {
+		b.Run(c.mode+"/"+c.size, func(b *testing.B) {
+			install(b, base, c.values...)
+			if c.mode == "node" {
 				forgetDevices(b)
 			}
-			waitAllocatable(b, resource, strconv.Itoa(o.mib))
+			waitAllocatable(b, resource, strconv.Itoa(c.mib))
 			for n := range 4 {
-				newPod(b, "default", fmt.Sprint("half-", n), limits{resource: strconv.Itoa(o.mib / 8)}).waitReady(b)
+				newPod(b, "default", fmt.Sprint("half-", n), limits{resource: strconv.Itoa(c.mib / 8)}).waitReady(b)
 			}
 			for b.Loop() {
 				killKubelet(b)
@@ -104,13 +104,13 @@ func BenchmarkKubeletRestart(b *testing.B) {
 	}
 }
 
-// restoreChart has the chart with the values of now again after the benchmark,
-// and returns them.
+// restoreChart returns the values that the chart is installed with, and restores them
+// after the benchmark.
 func restoreChart(b *testing.B) string {
 	base := chartValues(b)
 	b.Cleanup(func() {
 		install(b, base)
-		forgetDevices(b) // of all that the benchmark has had
+		forgetDevices(b) // those of all capacities
 		waitAllocatable(b, resource, epc)
 	})
 	return base
@@ -133,7 +133,7 @@ spec:
         resources: {limits: {` + resource + `: 10}}
 `
 
-// killKubelet gives the kubelet no chance to end in good order.
+// killKubelet kills the kubelet with SIGKILL, so that it cannot shut down gracefully.
 func killKubelet(b *testing.B) {
 	b.Helper()
 	for line := range strings.Lines(run(b, "", "bin/cluster", "status")) {
@@ -148,22 +148,22 @@ func killKubelet(b *testing.B) {
 			return
 		}
 	}
-	b.Fatal("the cluster has no kubelet")
+	b.Fatal("cluster status lists no kubelet")
 }
 
-// watch is what kubectl says of an object, with each change of it.
+// watch receives the states of a part of an object.
 type watch struct {
 	b      *testing.B
 	states chan state
 }
 
-// state is what was said of an object, and when.
+// state is a state that kubectl reported, and the time of the report.
 type state struct {
 	text string
 	at   time.Time
 }
 
-// follow begins to watch a part of an object.
+// follow starts to watch the part of an object at a JSONPath.
 func follow(b *testing.B, object, path string) *watch {
 	b.Helper()
 	command := exec.Command("kubectl", "get", object, "--watch", "-o", "jsonpath="+path+`{"\n"}`)
@@ -175,7 +175,7 @@ func follow(b *testing.B, object, path string) *watch {
 	if err := command.Start(); err != nil {
 		b.Fatal(err)
 	}
-	w := &watch{b: b, states: make(chan state, 1000)} // more than there are changes
+	w := &watch{b: b, states: make(chan state, 1000)} // more than the object changes
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -186,12 +186,12 @@ func follow(b *testing.B, object, path string) *watch {
 	b.Cleanup(func() {
 		_ = command.Process.Kill()
 		<-done
-		_ = command.Wait() // it says that it was killed
+		_ = command.Wait() // fails because it was killed
 	})
 	return w
 }
 
-// await waits until it is this, and returns when that was.
+// await waits until the state is want, and returns the time of that.
 func (w *watch) await(want string) time.Time {
 	w.b.Helper()
 	timeout := time.After(10 * time.Minute)
@@ -202,16 +202,16 @@ func (w *watch) await(want string) time.Time {
 				return now.at
 			}
 		case <-timeout:
-			w.b.Fatalf("waited in vain for %q", want)
+			w.b.Fatalf("the state did not become %q within 10 minutes", want)
 		}
 	}
 }
 
-// logged is when a daemon last logged a line with this message.
+// logged returns the time at which a daemon last logged a message.
 func logged(b *testing.B, daemonSet, message string) time.Time {
 	b.Helper()
 	var last time.Time
-	for line := range strings.Lines(kubectl(b, "-n", namespace, "logs", daemon(b, daemonSet))) {
+	for line := range strings.Lines(kubectl(b, "-n", namespace, "logs", daemonPod(b, daemonSet))) {
 		var entry struct {
 			Time time.Time
 			Msg  string
@@ -221,7 +221,7 @@ func logged(b *testing.B, daemonSet, message string) time.Time {
 		}
 	}
 	if last.IsZero() {
-		b.Fatalf("%s has not logged %q", daemonSet, message)
+		b.Fatalf("the log of %s lacks %q", daemonSet, message)
 	}
 	return last
 }

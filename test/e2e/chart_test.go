@@ -8,8 +8,7 @@ import (
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
-// render renders the chart, as it would be installed on a Kubernetes of that
-// version.
+// render renders the chart for a version of Kubernetes.
 func render(t *testing.T, version string, values ...string) (string, error) {
 	t.Helper()
 	args := []string{"-n", namespace, "template", "confcom", "charts/confcom", "--kube-version", version}
@@ -19,8 +18,8 @@ func render(t *testing.T, version string, values ...string) (string, error) {
 	return try(t, "", "helm", args...)
 }
 
-// TestChart: what the chart makes of its values, all of which the API server
-// must accept.
+// TestChart renders the chart with several values and checks that the API server
+// accepts the manifests.
 func TestChart(t *testing.T) {
 	const (
 		plain      = "quoteHelper.enabled=false"
@@ -71,7 +70,7 @@ func TestChart(t *testing.T) {
 		{"before 1.37", "1.36", []string{plain},
 			[]string{nodeWriter, mutating, "{maxSurge: 0, maxUnavailable: 1}", "--advertise=auto"},
 			[]string{surge}},
-		{"a vendor's 1.36", "1.36.0-gke.100", []string{plain},
+		{"vendor version of 1.36", "1.36.0-gke.100", []string{plain},
 			[]string{nodeWriter, mutating, "--advertise=auto", "--kubelet-version=v1.36.0-gke.100"}, nil},
 		{"before 1.36", "1.35.4", []string{simulated, "quoteHelper.maxSurge=0"},
 			[]string{"--advertise=auto", "--resources=epc\n", "--kubelet-version=v1.35.4", resource + ": 5"},
@@ -84,18 +83,18 @@ func TestChart(t *testing.T) {
 		{"by Node Feature Discovery", "1.37", []string{plain, "epc.writer=nfd"},
 			[]string{rule, resource + `: "@local.feature.sgx.epc-mib"`, "--nfd-features-dir=", mutating},
 			[]string{nodeWriter, validating, "kind: ClusterRole", "kind: ServiceAccount"}},
-		{"Node Feature Discovery without need", "1.35.0", []string{plain, "epc.writer=nfd"},
+		{"unused Node Feature Discovery", "1.35.0", []string{plain, "epc.writer=nfd"},
 			nil, []string{rule, "--nfd-features-dir="}},
 		{"all resources", "1.37", []string{plain, "epc.advertise=devices", "enclave.enabled=true", "provision.enabled=true", "slots=10"},
 			[]string{"--resources=epc,enclave,provision\n", "--slots=10"}, []string{mutating}},
-		{"other names", "1.37", []string{simulated, "epc.resource=example.com/epc", "enclave.resource=example.com/enclave", "provision.enabled=true", "provision.resource=example.com/provision"},
+		{"other resource names", "1.37", []string{simulated, "epc.resource=example.com/epc", "enclave.resource=example.com/enclave", "provision.enabled=true", "provision.resource=example.com/provision"},
 			[]string{"example.com/epc: 5\n", "example.com/enclave: 1\n", "key: example.com/epc, operator: Exists", "'example.com/epc' in c.resources.limits", "jsonpatch.escapeKey('example.com/enclave')", "k != 'example.com/epc'",
 				"--epc-resource=example.com/epc", "--enclave-resource=example.com/enclave", "--provision-resource=example.com/provision"},
 			[]string{resource, enclave, "sgx.intel.com/provision"}},
-		{"no AESM", "1.37", []string{plain, "aesmDir="}, []string{"--aesm-dir=\n"}, nil},
+		{"no AESM directory", "1.37", []string{plain, "aesmDir="}, []string{"--aesm-dir=\n"}, nil},
 		{"older images, newer runtimes", "1.37", []string{plain, "devicePlugin.legacyDevicePaths=true", "devicePlugin.cdi=true"},
 			[]string{"--legacy-device-paths", "--cdi\n", "{path: /var/run/cdi, type: DirectoryOrCreate}"}, nil},
-		{"other kubelets", "1.37", []string{plain, "kubeletDir=/var/lib/k0s/kubelet", "devicePluginDir=/opt/kubelet/device-plugins", "runAsUser=1000"},
+		{"other kubelet directories", "1.37", []string{plain, "kubeletDir=/var/lib/k0s/kubelet", "devicePluginDir=/opt/kubelet/device-plugins", "runAsUser=1000"},
 			[]string{"{path: /var/lib/k0s/kubelet/pod-resources,", "{path: /opt/kubelet/device-plugins,", "runAsUser: 1000"}, nil},
 		{"all nodes", "1.37", []string{plain, "nodes=all"},
 			[]string{"kubernetes.io/arch"}, []string{"feature.node.kubernetes.io", "instance-type"}},
@@ -111,23 +110,23 @@ func TestChart(t *testing.T) {
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(manifests, want) {
-					t.Errorf("missing: %s", want)
+					t.Errorf("the manifests lack: %s", want)
 				}
 			}
 			for _, not := range tt.not {
 				if strings.Contains(manifests, not) {
-					t.Errorf("not to be there: %s", not)
+					t.Errorf("the manifests contain: %s", not)
 				}
 			}
-			// The API server does not know what Node Feature Discovery brings.
+			// The API server does not know Node Feature Discovery's resources.
 			manifests = regexp.MustCompile(`(?s)---\n[^\n]*node-feature-rule.yaml\n.*?(\n---|$)`).ReplaceAllString(manifests, "$1")
 			run(t, manifests, "kubectl", "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-")
 		})
 	}
 }
 
-// TestChartRefuses: values that cannot work, and why.
-func TestChartRefuses(t *testing.T) {
+// TestChartRejects checks the errors for values that cannot work.
+func TestChartRejects(t *testing.T) {
 	const plain = "quoteHelper.enabled=false"
 	tests := []struct {
 		name    string
@@ -135,30 +134,30 @@ func TestChartRefuses(t *testing.T) {
 		values  []string
 		want    string
 	}{
-		{"no platform", "1.37", nil, "platform is not set: what shall make the quotes?"},
-		{"helper without a directory", "1.37", []string{"platform=simulated", "aesmDir="}, "aesmDir is empty: where shall the quote helper serve?"},
+		{"no platform", "1.37", nil, "platform is not set: choose what makes the quotes."},
+		{"helper without a directory", "1.37", []string{"platform=simulated", "aesmDir="}, "aesmDir is empty: the quote helper needs a directory for its socket."},
 		{"DCAP without workers", "1.37", []string{"platform=dcap", "dcap.workers=0"}, "/dcap/workers"},
-		{"a PCCS that is none", "1.37", []string{"platform=dcap", "dcap.provider.pccsURL=http://pccs.example/"}, "/dcap/provider/pccsURL"},
-		{"upstream where the helper is", "1.37", []string{"platform=upstream"}, "--set aesmDir=/var/run/confcom-aesmd"},
-		{"upstream there by another name", "1.37", []string{"platform=upstream", "aesmDir=/run/aesmd"}, "aesmDir and upstream.dir are both /var/run/aesmd"},
-		{"upstream nowhere", "1.37", []string{"platform=upstream", "upstream.dir="}, "/upstream/dir"},
+		{"a URL that is not a PCCS's", "1.37", []string{"platform=dcap", "dcap.provider.pccsURL=http://pccs.example/"}, "/dcap/provider/pccsURL"},
+		{"upstream in the helper's directory", "1.37", []string{"platform=upstream"}, "--set aesmDir=/var/run/confcom-aesmd"},
+		{"upstream in the helper's directory by another path", "1.37", []string{"platform=upstream", "aesmDir=/run/aesmd"}, "aesmDir and upstream.dir are both /var/run/aesmd"},
+		{"upstream without a directory", "1.37", []string{"platform=upstream", "upstream.dir="}, "/upstream/dir"},
 		{"unknown platform", "1.37", []string{"platform=hardware"}, "/platform"},
-		{"two more pods", "1.37", []string{"platform=simulated", "quoteHelper.maxSurge=2"}, "/quoteHelper/maxSurge"},
-		{"less than no slots", "1.37", []string{"platform=simulated", "quoteHelper.slots=-1"}, "/quoteHelper/slots"},
+		{"a surge of two pods", "1.37", []string{"platform=simulated", "quoteHelper.maxSurge=2"}, "/quoteHelper/maxSurge"},
+		{"negative concurrency", "1.37", []string{"platform=simulated", "quoteHelper.slots=-1"}, "/quoteHelper/slots"},
 		{"a misspelt value of the helper", "1.37", []string{"platform=simulated", "quoteHelper.hostPid=true"}, "hostPid"},
-		{"node too early", "1.35.4", []string{plain, "epc.advertise=node"}, "epc.advertise=node needs Kubernetes 1.36 or newer"},
-		{"much too early", "1.29.0", []string{plain}, "requires kubeVersion"},
-		{"unknown way", "1.37", []string{plain, "epc.advertise=maybe"}, "/epc/advertise"},
+		{"mode node before Kubernetes 1.36", "1.35.4", []string{plain, "epc.advertise=node"}, "epc.advertise=node needs Kubernetes 1.36 or newer"},
+		{"an unsupported Kubernetes", "1.29.0", []string{plain}, "requires kubeVersion"},
+		{"unknown mode", "1.37", []string{plain, "epc.advertise=maybe"}, "/epc/advertise"},
 		{"unknown writer", "1.37", []string{plain, "epc.writer=me"}, "/epc/writer"},
 		{"too many devices", "1.37", []string{plain, "epc.maxDevices=262145"}, "/epc/maxDevices"},
 		{"half a MiB", "1.37", []string{plain, "epc.reserve=512Ki"}, "/epc/reserve"},
-		{"no slots", "1.37", []string{plain, "slots=0"}, "/slots"},
+		{"shared device count of 0", "1.37", []string{plain, "slots=0"}, "/slots"},
 		{"a name without a domain", "1.37", []string{plain, "epc.resource=epc"}, "/epc/resource"},
 		{"a name with a quote", "1.37", []string{plain, "enclave.resource=example.com/a'b"}, "/enclave/resource"},
 		{"a relative directory", "1.37", []string{plain, "kubeletDir=kubelet"}, "/kubeletDir"},
 		{"a misspelt value", "1.37", []string{plain, "epc.advertize=node"}, "advertize"},
 		{"a misspelt value of the plugin", "1.37", []string{plain, "devicePlugin.CDI=true"}, "CDI"},
-		{"a misspelt value of all", "1.37", []string{plain, "node=all"}, "node"},
+		{"a misspelt top-level value", "1.37", []string{plain, "node=all"}, "node"},
 		{"a misspelt limit", "1.37", []string{plain, "devicePlugin.resources.limit.memory=1Gi"}, "limit"},
 		{"a misspelt affinity", "1.37", []string{plain, "affinity.nodeaffinity.a=b"}, "nodeaffinity"},
 		{"a misspelt toleration", "1.37", []string{plain, "tolerations[0].name=a"}, "tolerations"},
@@ -173,8 +172,8 @@ func TestChartRefuses(t *testing.T) {
 	}
 }
 
-// TestProviderConfiguration: what the chart writes for Intel's quote provider is
-// what that one understands.
+// TestProviderConfiguration checks that the configuration that the chart writes for
+// Intel's quote provider is one that the provider understands.
 func TestProviderConfiguration(t *testing.T) {
 	for _, values := range []string{"azureTHIM=true", "pccsURL=https://pccs.example:8081/sgx/certification/v4/"} {
 		manifest := run(t, "", "helm", "template", "confcom", "charts/confcom", "--set", "platform=dcap,dcap.provider."+values, "--kube-version", "1.37",
@@ -182,7 +181,7 @@ func TestProviderConfiguration(t *testing.T) {
 		_, text, found := strings.Cut(manifest, "sgx_default_qcnl.conf: |\n")
 		text, _, ended := strings.Cut(text, "\n---")
 		if !found || !ended {
-			t.Fatalf("there is no configuration:\n%s", manifest)
+			t.Fatalf("the manifest lacks a configuration:\n%s", manifest)
 		}
 		config, findings := qcnl.Parse([]byte(text))
 		if len(findings) > 0 || config.PCCSURL == qcnl.Default().PCCSURL {

@@ -12,8 +12,8 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 )
 
-// TestDCAP: the helper with its workers, on libraries that stand in for Intel's.
-// One that is killed is replaced, and pods see nothing of it.
+// TestDCAP tests the helper and its workers on the stand-in for Intel's libraries.
+// Killed workers are replaced, and pods do not notice.
 func TestDCAP(t *testing.T) {
 	loadDCAPImage(t)
 	upgrade(t, "platform=dcap", "dcap.simulatedHardware=true", "simulatedDevice=/dev/null", "dcap.provider.pccsURL=https://pccs.example/sgx/certification/v4/")
@@ -30,16 +30,16 @@ func TestDCAP(t *testing.T) {
 		t.Errorf("%+v, want enclave %s", line, enclave)
 	}
 
-	examined := kubectl(t, "-n", namespace, "exec", daemon(t, helper), "--", "/confcom", "doctor",
+	report := kubectl(t, "-n", namespace, "exec", daemonPod(t, helper), "--", "/confcom", "doctor",
 		"--check=libraries", "--check=providers", "--check=configuration", "--check=environment", "--check=socket", "--check=quote")
 	for _, want := range []string{"/opt/dcaptest/", "answers", "SIMULATED quotes", "no problem"} {
-		if !strings.Contains(examined, want) {
-			t.Errorf("doctor does not say %q:\n%s", want, examined)
+		if !strings.Contains(report, want) {
+			t.Errorf("the report of doctor lacks %q:\n%s", want, report)
 		}
 	}
 
 	killed := 0
-	container := kubectl(t, "-n", namespace, "get", "pod", daemon(t, helper), "-o", "jsonpath={.status.containerStatuses[0].containerID}")
+	container := kubectl(t, "-n", namespace, "get", "pod", daemonPod(t, helper), "-o", "jsonpath={.status.containerStatuses[0].containerID}")
 	for _, pid := range processesOf(t, containerID(container)) {
 		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 		if err == nil && filepath.Base(program) == "sgx-quote-worker" {
@@ -50,16 +50,16 @@ func TestDCAP(t *testing.T) {
 		}
 	}
 	if killed != 2 {
-		t.Errorf("there were %d workers", killed)
+		t.Errorf("found %d workers, want 2", killed)
 	}
 	quotingPod(t, "dcap-again")
 	if ends := metrics(t, helper)[`sgx_quote_helper_worker_ends_total{reason="crash"}`]; ends != 2 {
-		t.Errorf("%v workers have ended, want 2", ends)
+		t.Errorf("%v workers crashed, want 2", ends)
 	}
 }
 
-// loadDCAPImage gives the cluster an image of the helper with its worker and the
-// libraries that stand in for Intel's.
+// loadDCAPImage loads an image of the helper with its worker and the stand-in for
+// Intel's libraries into the cluster.
 func loadDCAPImage(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()

@@ -6,17 +6,18 @@ import (
 	"testing"
 )
 
-// TestDevices: what containers get with each resource, and under which names.
+// TestDevices checks which devices containers get with each resource, and under which
+// paths.
 func TestDevices(t *testing.T) {
 	const (
-		provision   = "sgx.intel.com/provision"
-		description = "/var/run/cdi/confcom-sgx.json" // it stays when the plugin stops
+		provision     = "sgx.intel.com/provision"
+		specification = "/var/run/cdi/confcom-sgx.json" // the plugin leaves it when it stops
 	)
 	t.Cleanup(func() {
-		if err := os.Remove(description); err != nil {
+		if err := os.Remove(specification); err != nil {
 			t.Error(err)
 		}
-		_ = os.Remove(filepath.Dir(description)) // unless others use it
+		_ = os.Remove(filepath.Dir(specification)) // unless others use it
 	})
 	for _, cdi := range []string{"false", "true"} {
 		t.Run("cdi="+cdi, func(t *testing.T) {
@@ -41,26 +42,26 @@ func TestDevices(t *testing.T) {
 					p.checkDevice(t, "/dev/sgx/provision", tt.provision)
 				})
 			}
-			if _, err := os.Stat(description); cdi == "true" && err != nil {
-				t.Errorf("the devices are not described: %v", err)
+			if _, err := os.Stat(specification); cdi == "true" && err != nil {
+				t.Errorf("CDI specification: %v", err)
 			}
 		})
 	}
 }
 
-// TestNodeWithoutSGX: the daemons wait there for SGX, at peace.
+// TestNodeWithoutSGX checks that the daemons wait for SGX without restarting.
 func TestNodeWithoutSGX(t *testing.T) {
 	if _, err := os.Stat("/dev/sgx_enclave"); err == nil {
 		t.Skip("this machine has SGX")
 	}
 	upgrade(t, "platform=", "quoteHelper.enabled=false", "nodes=all")
 	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource"} {
-		if restarts := (pod{namespace, daemon(t, name)}).get(t, "{.status.containerStatuses[0].restartCount}"); restarts != "0" {
-			t.Errorf("%s has started %s times again", name, restarts)
+		if restarts := (pod{namespace, daemonPod(t, name)}).get(t, "{.status.containerStatuses[0].restartCount}"); restarts != "0" {
+			t.Errorf("%s restarted %s times", name, restarts)
 		}
 	}
-	if offered := metrics(t, "sgx-device-plugin")["sgx_epc_advertised_bytes"]; offered != 0 {
-		t.Errorf("%v bytes of EPC are advertised", offered)
+	if advertised := metrics(t, "sgx-device-plugin")["sgx_epc_advertised_bytes"]; advertised != 0 {
+		t.Errorf("advertised %v bytes of EPC, want 0", advertised)
 	}
 	waitAllocatable(t, resource, "0")
 }

@@ -1,5 +1,5 @@
-// Package e2e does what users do, with the commands that they use, on a real
-// Kubernetes cluster that has confcom. 'make e2e' brings one up.
+// Package e2e tests confcom on a real Kubernetes cluster, with the commands that
+// users type. 'make e2e' starts a cluster, runs the tests and stops it.
 package e2e
 
 import (
@@ -21,20 +21,20 @@ const (
 	root     = "../.." // the checkout
 	resource = "kubernetes.azure.com/sgx_epc_mem_in_MiB"
 	enclave  = "sgx.intel.com/enclave"
-	epc      = "64"  // MiB of EPC that the nodes advertise
-	slots    = "256" // containers of a node that can have the SGX device
+	epc      = "64"  // MiB of EPC that the node advertises
+	slots    = "256" // the shared device count
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv("CONFCOM_E2E") == "" {
-		fmt.Println("NOT RUN: the end-to-end tests need a cluster with confcom; 'make e2e' brings one up")
+		fmt.Println("NOT RUN: the end-to-end tests need a cluster with confcom; 'make e2e' starts one")
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// runJob applies a manifest with the job attested-job, waits until it is
-// complete and returns its log. The job is deleted after the test.
+// runJob applies a manifest with the job attested-job, waits until the job is
+// complete and returns its log. It deletes the job after the test.
 func runJob(t *testing.T, namespace, manifest string) string {
 	t.Helper()
 	kubectl(t, "delete", "-f", manifest, "--ignore-not-found")
@@ -53,19 +53,19 @@ func TestNodeAdvertisesEPC(t *testing.T) {
 	waitAllocatable(t, enclave, slots)
 }
 
-// TestAttestedJob is the main job: EPC, scheduling, a quote over AESM, and its
-// verification outside of the pod.
+// TestAttestedJob runs the sample job, which is scheduled by its EPC and gets a quote
+// over AESM, and verifies the quote outside of the pod.
 func TestAttestedJob(t *testing.T) {
 	log := runJob(t, "default", "examples/attested-job/job.yaml")
-	if !strings.Contains(log, `signed by a platform of "SIMULATED (NOT INTEL) SGX Root CA"`) {
-		t.Errorf("the pod's own verdict is missing:\n%s", log)
+	if !strings.Contains(log, `verified up to the root "SIMULATED (NOT INTEL) SGX Root CA"`) {
+		t.Errorf("the job's own verdict is missing from its log:\n%s", log)
 	}
 	rootFile := filepath.Join(t.TempDir(), "root.pem")
 	run(t, "", "bin/confcom", "simulated", "root", "--out", rootFile)
 	dir := t.TempDir()
 	run(t, "", "bin/confcom", "simulated", "collateral", "--out-dir", dir)
 
-	t.Run("accepted with the simulated root", func(t *testing.T) {
+	t.Run("trusted under the simulated root", func(t *testing.T) {
 		var result attest.Result
 		if err := json.Unmarshal([]byte(run(t, log, "bin/confcom", "quote", "verify", "-", "--root", rootFile, "--collateral", dir, "-o", "json")), &result); err != nil {
 			t.Fatal(err)
@@ -74,7 +74,7 @@ func TestAttestedJob(t *testing.T) {
 			t.Errorf("%+v", result)
 		}
 	})
-	t.Run("refused without it", func(t *testing.T) {
+	t.Run("not trusted without it", func(t *testing.T) {
 		output, err := try(t, log, "bin/confcom", "quote", "verify", "-", "--collateral", dir)
 		if exitCode(err) != 1 || !strings.Contains(output, "NOT TRUSTED") {
 			t.Errorf("exit code %d:\n%s", exitCode(err), output)
@@ -98,21 +98,23 @@ func TestAttestedJob(t *testing.T) {
 	})
 }
 
-// TestRestrictedJob: without any volume, under the Pod Security Standard
-// "restricted", and not as root.
+// TestRestrictedJob runs the sample job under the Pod Security Standard "restricted":
+// without volumes and not as root.
 func TestRestrictedJob(t *testing.T) {
 	log := runJob(t, "attested-restricted", "examples/attested-job/job-restricted.yaml")
-	if !strings.Contains(log, "signed by a platform of") {
-		t.Errorf("the pod's own verdict is missing:\n%s", log)
+	if !strings.Contains(log, "verified up to the root") {
+		t.Errorf("the job's own verdict is missing from its log:\n%s", log)
 	}
 }
 
-// TestEPCIsCounted: more than the node has is never scheduled.
+// TestEPCIsCounted checks that a pod that requests more EPC than the node has is never
+// scheduled.
 func TestEPCIsCounted(t *testing.T) {
 	newPod(t, "default", "too-large", limits{resource: "65"}).waitUnschedulable(t, "Insufficient "+resource)
 }
 
-// TestKubeletRestart: the same plugin registers again, and jobs run as before.
+// TestKubeletRestart checks that the running plugin registers again with a restarted
+// kubelet, and that jobs run as before.
 func TestKubeletRestart(t *testing.T) {
 	registrations := func() int {
 		return int(metrics(t, "sgx-device-plugin")[`sgx_device_plugin_registrations_total{resource="`+resource+`"}`])
@@ -122,11 +124,11 @@ func TestKubeletRestart(t *testing.T) {
 	runJob(t, "default", "examples/attested-job/job.yaml")
 	waitAllocatable(t, resource, epc)
 	if after := registrations(); after != before+1 {
-		t.Errorf("the plugin registered %d times before and %d times after", before, after)
+		t.Errorf("registrations: %d before the restart, %d after", before, after)
 	}
 }
 
-// TestPluginRestart: a new plugin takes over what the old one advertised.
+// TestPluginRestart checks that a new plugin advertises what the old one did.
 func TestPluginRestart(t *testing.T) {
 	kubectl(t, "-n", namespace, "rollout", "restart", "daemonset/sgx-device-plugin")
 	waitRollout(t, "sgx-device-plugin")
@@ -134,7 +136,7 @@ func TestPluginRestart(t *testing.T) {
 	runJob(t, "default", "examples/attested-job/job.yaml")
 }
 
-// TestQuoteHelperRestart: a job after it gets its quote from the new helper.
+// TestQuoteHelperRestart checks that a job gets a quote from a new quote helper.
 func TestQuoteHelperRestart(t *testing.T) {
 	kubectl(t, "-n", namespace, "rollout", "restart", "daemonset/sgx-quote-helper")
 	waitRollout(t, "sgx-quote-helper")

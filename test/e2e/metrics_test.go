@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestMetrics: what Prometheus is told.
+// TestMetrics checks the metrics of the device plugin.
 func TestMetrics(t *testing.T) {
 	newPod(t, "default", "metrics", limits{resource: "10"}).waitReady(t)
 	samples := metrics(t, "sgx-device-plugin")
@@ -22,8 +22,8 @@ func TestMetrics(t *testing.T) {
 		`sgx_device_plugin_registered{resource="` + enclave + `"}`:                    1,
 	}
 	for sample, value := range want {
-		if got, there := samples[sample]; !there || got != value {
-			t.Errorf("%s is %v (there: %v), want %v", sample, got, there, value)
+		if got, found := samples[sample]; !found || got != value {
+			t.Errorf("%s is %v (found: %v), want %v", sample, got, found, value)
 		}
 	}
 
@@ -50,7 +50,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("metrics\n%q, want\n%q", got, wantNames)
 	}
 	for _, sample := range []string{"go_goroutines", "process_resident_memory_bytes"} {
-		if _, there := samples[sample]; !there {
+		if _, found := samples[sample]; !found {
 			t.Errorf("%s is missing", sample)
 		}
 	}

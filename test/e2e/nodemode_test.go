@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// TestLargeEPC: a node with 512 GiB of EPC, which is in the status of the node.
-// Pods say what they say on any other node.
+// TestLargeEPC tests a node with 512 GiB of EPC, which is advertised in the node's
+// status. Manifests of pods are the same as on any other node.
 func TestLargeEPC(t *testing.T) {
 	const all = "524288"
-	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null", "quoteHelper.maxSurge=0") // as for every node that goes over to it
+	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null", "quoteHelper.maxSurge=0") // as for every node that changes to mode "node"
 	forgetDevices(t)
 	waitAllocatable(t, resource, all)
 	waitAllocatable(t, enclave, slots)
@@ -26,7 +26,7 @@ func TestLargeEPC(t *testing.T) {
 			size := len(kubectl(t, "get", "pod", p.name, "-o", "json"))
 			t.Logf("%s: %d bytes", p.name, size)
 			if size > 20_000 {
-				t.Errorf("the object of %s has %d bytes", p.name, size)
+				t.Errorf("%s: the pod object has %d bytes, want at most 20000", p.name, size)
 			}
 		}
 	})
@@ -44,52 +44,52 @@ func TestLargeEPC(t *testing.T) {
 			t.Errorf("the AESM directory: %v", err)
 		}
 	})
-	t.Run("pods outlive the kubelet", func(t *testing.T) {
+	t.Run("pods survive a restart of the kubelet", func(t *testing.T) {
 		before := small.container(t)
 		start := time.Now()
 		run(t, "", "bin/cluster", "restart", "kubelet")
 		up := time.Since(start)
 		newPod(t, "default", "epc-1000", limits{resource: "1000"}).waitReady(t)
-		t.Logf("the kubelet was up after %s, and a new pod with EPC after %s", up.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
+		t.Logf("the kubelet was up after %s, a new pod with EPC after %s", up.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
 		if after := small.container(t); after != before {
-			t.Errorf("container %s before and %s after", before, after)
+			t.Errorf("container %s before the restart, %s after", before, after)
 		}
 	})
-	t.Run("the API server goes away", func(t *testing.T) {
+	t.Run("the plugin survives a restart of the API server", func(t *testing.T) {
 		state := func() string {
-			plugin := pod{namespace, daemon(t, "sgx-device-plugin")}
+			plugin := pod{namespace, daemonPod(t, "sgx-device-plugin")}
 			return fmt.Sprintf("%s %s registrations=%v", plugin.name, plugin.container(t),
 				metrics(t, "sgx-device-plugin")[`sgx_device_plugin_registrations_total{resource="`+enclave+`"}`])
 		}
 		before := state()
 		run(t, "", "bin/cluster", "restart", "kube-apiserver")
 		if after := state(); after != before {
-			t.Errorf("plugin %s before and %s after", before, after)
+			t.Errorf("plugin %s before the restart, %s after", before, after)
 		}
 	})
-	t.Run("the number is kept", func(t *testing.T) {
-		zero(t)
+	t.Run("the status writer restores the number", func(t *testing.T) {
+		zeroEPC(t)
 		start := time.Now()
 		waitAllocatable(t, resource, all)
 		if took := time.Since(start); took > 15*time.Second {
-			t.Errorf("written again after %s", took)
+			t.Errorf("restored after %s, want at most 15s", took)
 		} else {
-			t.Logf("written again after %s", took.Round(time.Millisecond))
+			t.Logf("restored after %s", took.Round(time.Millisecond))
 		}
 	})
 }
 
-// zero takes the EPC out of the node's status.
-func zero(t *testing.T) {
+// zeroEPC sets the EPC in the node's status to 0.
+func zeroEPC(t *testing.T) {
 	t.Helper()
 	none := `{"` + resource + `": "0"}`
 	kubectl(t, "patch", "node", nodeName(t), "--subresource=status", "--type=merge", "--patch",
 		`{"status": {"capacity": `+none+`, "allocatable": `+none+`}}`)
 }
 
-// forgetDevices starts the kubelet without its memory of devices, as on a new
-// node. With it, it writes its own number into the status of the node, 0, for 5
-// minutes after the last pod with EPC as a device is gone.
+// forgetDevices restarts the kubelet without its checkpoint of devices, as on a new
+// node. With the checkpoint, the kubelet keeps writing 0 into the node's status for 5
+// minutes after the last pod that held EPC as devices has gone.
 func forgetDevices(t testing.TB) {
 	t.Helper()
 	if err := os.Remove("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"); err != nil {
@@ -98,8 +98,8 @@ func forgetDevices(t testing.TB) {
 	run(t, "", "bin/cluster", "restart", "kubelet")
 }
 
-// restricted makes a namespace with the Pod Security Standard of this name,
-// which is deleted after the test, and returns its name.
+// restricted creates a namespace with the Pod Security Standard "restricted" and
+// returns its name. It deletes the namespace after the test.
 func restricted(t *testing.T) string {
 	t.Helper()
 	const name = "e2e-restricted"

@@ -22,23 +22,24 @@ const (
 	aesmDir   = "/var/run/aesmd"
 	confcom   = "localhost/confcom/confcom:0.1.0"
 	helper    = "sgx-quote-helper"
-	clientUID = 65532 // that the pods of these tests run as
+	clientUID = 65532 // the user that the pods of these tests run as
 )
 
-// TestHelperKnowsPods: the log tells which pod got a quote, and for which enclave.
+// TestHelperKnowsPods checks that the log names the pod that got a quote, and the
+// enclave that the quote is of.
 func TestHelperKnowsPods(t *testing.T) {
 	t.Run("by pod", func(t *testing.T) {
 		p, enclave := quotingPod(t, "by-pod")
 		uid, id := p.get(t, "{.metadata.uid}"), containerID(p.get(t, "{.status.containerStatuses[0].containerID}"))
 		line, found := lastQuote(t, func(l logLine) bool { return l.Peer.Pod == uid })
 		if !found {
-			t.Fatalf("the log has no quote for pod %s:\n%s", uid, helperLog(t))
+			t.Fatalf("the log has no line for a quote of pod %s:\n%s", uid, helperLog(t))
 		}
 		if line.Peer.Container != id[:12] || line.Peer.PID == 0 || line.Peer.UID != clientUID || line.MREnclave != enclave {
 			t.Errorf("%+v, want container %s and enclave %s", line, id[:12], enclave)
 		}
 		if strings.Contains(helperLog(t), "hostPID") {
-			t.Errorf("a warning:\n%s", helperLog(t))
+			t.Errorf("the log warns about hostPID:\n%s", helperLog(t))
 		}
 	})
 	t.Run("by user", func(t *testing.T) {
@@ -48,33 +49,34 @@ func TestHelperKnowsPods(t *testing.T) {
 		quotingPod(t, "by-user-2")
 		line, found := lastQuote(t, func(logLine) bool { return true })
 		if !found || line.Peer != (logPeer{UID: clientUID}) || line.MREnclave != enclave {
-			t.Errorf("%+v, want user %d alone and enclave %s", line, clientUID, enclave)
+			t.Errorf("%+v, want only user %d, and enclave %s", line, clientUID, enclave)
 		}
 		if log := helperLog(t); strings.Count(log, "hostPID") != 1 {
-			t.Errorf("not one warning:\n%s", log)
+			t.Errorf("want exactly one warning about hostPID:\n%s", log)
 		}
 	})
 }
 
-// TestHelperReady: the helper is ready when it has the socket and quotes.
+// TestHelperReady checks that the helper is ready when it owns the socket and can
+// produce quotes.
 func TestHelperReady(t *testing.T) {
-	if got, want := ask(t, helper, "/readyz"), "[+] running\n[+] socket\n[+] quotes\n"; got != want {
+	if got, want := get(t, helper, "/readyz"), "[+] running\n[+] socket\n[+] quotes\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
 
-// TestHelperMetrics: what Prometheus is told of quotes.
+// TestHelperMetrics checks the metrics of the quote helper.
 func TestHelperMetrics(t *testing.T) {
 	const quotes = `sgx_quote_helper_requests_total{code="SUCCESS",request="GetQuoteEx"}`
 	before := metrics(t, helper)
 	quotingPod(t, "metrics-quote")
 	after := metrics(t, helper)
 	if got := after[quotes] - before[quotes]; got != 1 {
-		t.Errorf("%v quotes were counted, want 1", got)
+		t.Errorf("counted %v quotes, want 1", got)
 	}
 	for _, sample := range []string{"connections", "requests_in_flight", "requests_waiting", "panics_total"} {
-		if got, there := after["sgx_quote_helper_"+sample]; !there || got != 0 {
-			t.Errorf("%s is %v (there: %v), want 0", sample, got, there)
+		if got, found := after["sgx_quote_helper_"+sample]; !found || got != 0 {
+			t.Errorf("%s is %v (found: %v), want 0", sample, got, found)
 		}
 	}
 	for _, sample := range []string{"platform_slots", "queue_wait_seconds_count", "service_seconds_count"} {
@@ -84,8 +86,8 @@ func TestHelperMetrics(t *testing.T) {
 	}
 }
 
-// TestHelperUpdate: while one helper takes over from another, and that one from
-// it, every quote that is asked for is made.
+// TestHelperUpdate checks that no request fails while one helper takes the socket over
+// from another, and that one takes it back.
 func TestHelperUpdate(t *testing.T) {
 	const clients = 20
 	base := chartValues(t)
@@ -96,15 +98,15 @@ func TestHelperUpdate(t *testing.T) {
 
 	updates := [][]string{{"quoteHelper.image.tag=e2e"}, nil}
 	for _, values := range updates {
-		before := daemon(t, helper)
+		before := daemonPod(t, helper)
 		install(t, base, values...)
-		after := daemon(t, helper)
+		after := daemonPod(t, helper)
 		kubectl(t, "-n", namespace, "wait", "pod/"+before, "--for=delete", "--timeout=60s")
 		if before == after {
-			t.Errorf("%s is the helper before and after", after)
+			t.Errorf("the update did not replace the helper %s", after)
 		}
 		if quotes := metrics(t, helper)[`sgx_quote_helper_requests_total{code="SUCCESS",request="GetQuoteEx"}`]; quotes == 0 {
-			t.Errorf("%s has made no quotes", after)
+			t.Errorf("%s has produced no quotes", after)
 		}
 	}
 
@@ -112,7 +114,7 @@ func TestHelperUpdate(t *testing.T) {
 	var slowest float64
 	for _, result := range endClients(t, clients) {
 		if result.Failed != 0 || result.Requests == 0 || result.Latency == nil {
-			t.Errorf("a client has failed: %+v", result)
+			t.Errorf("a client failed: %+v", result)
 			continue
 		}
 		requests += result.Requests
@@ -120,19 +122,19 @@ func TestHelperUpdate(t *testing.T) {
 	}
 	t.Logf("%d quotes in %d updates, the slowest in %.3f s", requests, len(updates), slowest)
 	if got := inode(t, aesmDir); got != socketDir {
-		t.Errorf("%s is another directory than before", aesmDir)
+		t.Errorf("the update replaced the directory %s", aesmDir)
 	}
 }
 
-// TestUpstream: the helper in front of another daemon. That is a helper, too,
-// which runs on this machine, the node.
+// TestUpstream tests the helper in front of another daemon: a second helper, which runs
+// on this machine, the node.
 func TestUpstream(t *testing.T) {
 	upstream, ours := t.TempDir(), t.TempDir()
 	log := startUpstream(t, filepath.Join(upstream, "aesm.socket"))
 	upgrade(t, "platform=upstream", "upstream.dir="+upstream, "aesmDir="+ours, "nodes=all")
 	waitRollout(t, helper)
 
-	// The node has no EPC now, so the pod mounts the directory by itself.
+	// The node has no EPC now, so the device plugin mounts nothing into the pod.
 	spec := podSpec(confcom, nil, "quote", "get", "--pem", "--out=-")
 	spec["restartPolicy"] = "Never"
 	spec["volumes"] = []any{object{"name": "aesmd", "hostPath": object{"path": ours}}}
@@ -145,27 +147,27 @@ func TestUpstream(t *testing.T) {
 	}
 }
 
-// startClients starts a job with so many pods, each with a client that asks for
-// quotes without pause until endClients.
+// startClients starts a job with one client per pod. The clients request quotes without
+// pause until endClients.
 func startClients(t *testing.T, pods int) {
 	t.Helper()
 	remove := func() {
 		kubectl(t, "delete", "job", "clients", "--ignore-not-found", "--cascade=foreground", "--timeout=60s")
 	}
-	remove() // of a run that was interrupted
+	remove() // an interrupted run may have left it
 	t.Cleanup(remove)
-	// All of them leave half of a small machine to the cluster.
+	// Together they leave half of a small machine to the cluster.
 	limits := limits{resource: "1", "cpu": "25m", "memory": "64Mi"}
 	spec := podSpec(confcom, limits, "bench", "--clients=1", "--duration=1h", "-o=json")
 	spec["restartPolicy"] = "Never"
 	create(t, object{"apiVersion": "batch/v1", "kind": "Job", "metadata": object{"name": "clients"}, "spec": object{
 		"parallelism": pods, "completions": pods, "template": object{"spec": spec},
-		"completionMode": "Indexed", "backoffLimitPerIndex": 0, // one that fails ends no other, and is not tried again
+		"completionMode": "Indexed", "backoffLimitPerIndex": 0, // a failed client neither stops the others nor is retried
 	}})
 	kubectl(t, "wait", "job/clients", fmt.Sprintf("--for=jsonpath={.status.ready}=%d", pods), "--timeout=60s")
 }
 
-// clientResult is what a client tells when it ends.
+// clientResult is the report of a client.
 type clientResult struct {
 	Requests uint64
 	Failed   uint64
@@ -176,7 +178,7 @@ type clientResult struct {
 	Latency *struct{ Max float64 } `json:"latencySeconds"`
 }
 
-// endClients tells so many clients to end, and returns how each has fared.
+// endClients interrupts the clients and returns their reports.
 func endClients(t *testing.T, pods int) []clientResult {
 	t.Helper()
 	ids := kubectl(t, "get", "pods", "-l", "job-name=clients", "-o", "jsonpath={.items[*].status.containerStatuses[0].containerID}")
@@ -202,12 +204,12 @@ func endClients(t *testing.T, pods int) []clientResult {
 		results = append(results, result)
 	}
 	if len(results) != pods {
-		t.Errorf("%d of %d clients have told how they fared", len(results), pods)
+		t.Errorf("got %d reports of %d clients", len(results), pods)
 	}
 	return results
 }
 
-// quotingPod creates a pod that gets one quote, waits until it has it and returns
+// quotingPod creates a pod that gets one quote, waits for it, and returns the pod and
 // the enclave that the quote is of.
 func quotingPod(t *testing.T, name string) (p pod, mrenclave string) {
 	t.Helper()
@@ -218,15 +220,15 @@ func quotingPod(t *testing.T, name string) (p pod, mrenclave string) {
 	return p, hex.EncodeToString(body.MREnclave[:])
 }
 
-// getQuote waits until a pod has ended and returns what the quote in its log is
-// about.
+// getQuote waits until a pod has terminated and returns the report body of the quote in
+// its log.
 func getQuote(t *testing.T, p pod) *sgx.ReportBody {
 	t.Helper()
 	kubectl(t, "-n", p.namespace, "wait", "pod/"+p.name, "--for=jsonpath={.status.containerStatuses[0].state.terminated}", "--timeout=30s")
 	log := kubectl(t, "-n", p.namespace, "logs", p.name)
 	block, _ := pem.Decode([]byte(log))
 	if block == nil {
-		t.Fatalf("%s has no quote:\n%s", p.name, log)
+		t.Fatalf("%s: no quote in the log:\n%s", p.name, log)
 	}
 	q, err := quote.Parse(block.Bytes)
 	if err != nil {
@@ -242,7 +244,7 @@ type logLine struct {
 	MREnclave string
 }
 
-// logPeer is who asked.
+// logPeer identifies the client of a request.
 type logPeer struct {
 	Pod       string
 	Container string
@@ -251,10 +253,10 @@ type logPeer struct {
 
 func helperLog(t *testing.T) string {
 	t.Helper()
-	return kubectl(t, "-n", namespace, "logs", daemon(t, helper))
+	return kubectl(t, "-n", namespace, "logs", daemonPod(t, helper))
 }
 
-// lastQuote is the last line about a quote that is as wanted.
+// lastQuote returns the last line about a quote for which wanted returns true.
 func lastQuote(t *testing.T, wanted func(logLine) bool) (logLine, bool) {
 	t.Helper()
 	lines := slices.Collect(strings.Lines(helperLog(t)))
@@ -270,8 +272,8 @@ func lastQuote(t *testing.T, wanted func(logLine) bool) (logLine, bool) {
 	return logLine{}, false
 }
 
-// startUpstream starts a daemon on this machine that serves quotes on a socket
-// until the end of the test. The function returns its log.
+// startUpstream starts a daemon on this machine that serves quotes on a socket until
+// the end of the test. The returned function returns the daemon's log.
 func startUpstream(t *testing.T, socket string) (log func(*testing.T) string) {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -301,8 +303,7 @@ func startUpstream(t *testing.T, socket string) (log func(*testing.T) string) {
 	}
 }
 
-// loadImage loads the image of a program into the cluster once more, under
-// another tag.
+// loadImage loads the image of a program into the cluster again, under another tag.
 func loadImage(t *testing.T, program, tag string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image.tar")
@@ -310,7 +311,8 @@ func loadImage(t *testing.T, program, tag string) {
 	run(t, "", "bin/cluster", "image", "load", file)
 }
 
-// inode tells a directory from another that comes to be at its path.
+// inode returns the inode number of a directory. It differs from that of a directory
+// created later at the same path.
 func inode(t *testing.T, path string) uint64 {
 	t.Helper()
 	info, err := os.Stat(path)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestPluginUpdate: while one plugin takes over from another, the node has its
-// EPC all the time.
+// TestPluginUpdate checks that the node never loses its EPC while one plugin replaces
+// another.
 func TestPluginUpdate(t *testing.T) {
 	watch := exec.Command("kubectl", "get", "node", nodeName(t), "--watch", "-o", "jsonpath="+allocatable(resource)+` `+allocatable(enclave)+`{"\n"}`)
 	var seen strings.Builder
@@ -15,27 +15,27 @@ func TestPluginUpdate(t *testing.T) {
 	if err := watch.Start(); err != nil {
 		t.Fatal(err)
 	}
-	before := daemon(t, "sgx-device-plugin")
+	before := daemonPod(t, "sgx-device-plugin")
 	kubectl(t, "-n", namespace, "rollout", "restart", "daemonset/sgx-device-plugin")
-	after := daemon(t, "sgx-device-plugin")
+	after := daemonPod(t, "sgx-device-plugin")
 	kubectl(t, "-n", namespace, "wait", "pod/"+before, "--for=delete", "--timeout=60s")
-	// The kubelet has taken in what has happened when a pod of after it runs.
+	// Once a later pod runs, the kubelet has handled all that happened before.
 	newPod(t, "default", "after-update", limits{resource: "10"}).waitReady(t)
 	if err := watch.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = watch.Wait() // its error is that of being killed
+	_ = watch.Wait() // fails because it was killed
 
 	if before == after {
-		t.Errorf("%s is the plugin before and after", after)
+		t.Errorf("the restart did not replace the plugin %s", after)
 	}
 	states := strings.Fields(strings.ReplaceAll(seen.String(), " ", "/"))
 	if len(states) == 0 {
-		t.Error("nothing was seen of the node")
+		t.Error("kubectl reported no state of the node")
 	}
 	for _, state := range states {
 		if state != epc+"/"+slots {
-			t.Errorf("allocatable was %s: %q", state, states)
+			t.Errorf("allocatable was %s in one of the states %q, want %s/%s", state, states, epc, slots)
 			break
 		}
 	}

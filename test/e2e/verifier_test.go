@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestVerifier: a pod's quote is judged by the service of the cluster, and by another
-// policy as soon as that is there.
+// TestVerifier checks that the cluster's verifier verifies the quote of a pod, and that
+// a changed policy takes effect.
 func TestVerifier(t *testing.T) {
 	log := runJob(t, "default", "examples/attested-job/job.yaml")
 	block, _ := pem.Decode([]byte(log))
@@ -31,7 +31,7 @@ func TestVerifier(t *testing.T) {
 	values["enabled"] = true
 	before := chartValues(t)
 	t.Cleanup(func() { install(t, before) })
-	judged := func(policy map[string]any, want bool) (answer struct {
+	verify := func(policy map[string]any, want bool) (answer struct {
 		Trusted bool
 		Status  string
 		Reason  string
@@ -57,7 +57,7 @@ func TestVerifier(t *testing.T) {
 		if err := os.WriteFile(file, request, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// The proxy may know the former pod for a moment longer.
+		// The API server's proxy may forward to the former pod for a moment longer.
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 			reply, err := try(t, "", "kubectl", "create", "--raw", "/api/v1/namespaces/"+namespace+"/services/http:confcom-verifier:verify/proxy/v1/verify", "-f", file)
 			if err == nil {
@@ -67,17 +67,17 @@ func TestVerifier(t *testing.T) {
 				return answer
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%v: %s", err, reply)
+				t.Fatalf("trusted: %v, want %v (%v): %s", answer.Trusted, want, err, reply)
 			}
 		}
 	}
-	if answer := judged(map[string]any{}, true); answer.Status != "UpToDate" {
+	if answer := verify(map[string]any{}, true); answer.Status != "UpToDate" {
 		t.Errorf("%+v", answer)
 	}
-	// Another name of the release's files makes new pods: what is measured here is that
-	// a policy gets there, not how fast kubelets are.
+	// A changed bundle makes new pods, so that the test need not wait until the kubelet
+	// writes the changed policy into the running one.
 	values["bundle"] = values["bundle"].(string) + "\n"
-	if answer := judged(map[string]any{"mrSigners": []string{strings.Repeat("00", 32)}}, false); !strings.Contains(answer.Reason, "MRSIGNER") {
-		t.Errorf("by another policy: %+v", answer)
+	if answer := verify(map[string]any{"mrSigners": []string{strings.Repeat("00", 32)}}, false); !strings.Contains(answer.Reason, "MRSIGNER") {
+		t.Errorf("with a policy that requires another signer: %+v", answer)
 	}
 }

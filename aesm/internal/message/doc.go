@@ -2,4 +2,4 @@
 // generated from message.proto.
 package message
 
-//go:generate sh -c "protoc --plugin=protoc-gen-go=$(go tool -n protoc-gen-go) -I ../../.. --go_out=paths=source_relative:../../.. aesm/internal/message/message.proto"
+//go:generate protoc -I ../../.. --go_out=paths=source_relative:../../.. aesm/internal/message/message.proto

@@ -1,4 +1,4 @@
-{{/* What the DaemonSets share. */}}
+{{/* Parts that the manifests share. */}}
 
 {{- define "confcom.labels" -}}
 app.kubernetes.io/name: {{ .name }}
@@ -19,21 +19,22 @@ image: {{ printf "%s:%s" .image.repository (.image.tag | default .root.Chart.App
 imagePullPolicy: {{ .image.pullPolicy }}
 {{- end }}
 
-{{/* Whether nodes can offer EPC in their status: "true" or nothing. It takes a
-MutatingAdmissionPolicy, which is there since Kubernetes 1.36. */}}
-{{- define "confcom.nodeWay" -}}
+{{/* "true" if nodes can advertise EPC in their status, otherwise empty. That needs a
+MutatingAdmissionPolicy, which Kubernetes has since 1.36. */}}
+{{- define "confcom.nodeMode" -}}
 {{- $version := .Capabilities.KubeVersion.Version }}
 {{- $possible := semverCompare ">=1.36.0-0" $version }}
 {{- if and (eq .Values.epc.advertise "node") (not $possible) }}
-{{- fail (printf "\n\nepc.advertise=node needs Kubernetes 1.36 or newer, which adds the device to pods with EPC by an admission policy; this is %s.\n  --set epc.advertise=devices   offers up to 256 GiB of each node here\n" $version) }}
+{{- fail (printf "\n\nepc.advertise=node needs Kubernetes 1.36 or newer: an admission policy adds the device to pods with EPC. This cluster runs %s.\n  --set epc.advertise=devices   advertises up to 256 GiB of each node here\n" $version) }}
 {{- end }}
 {{- if and $possible (ne .Values.epc.advertise "devices") }}true{{ end }}
 {{- end }}
 
-{{/* What all programs that decide about EPC are told, so that they agree. */}}
-{{- define "confcom.offer" -}}
+{{/* The flags that decide how EPC is advertised. All programs that decide this get the
+same flags, so that they agree. */}}
+{{- define "confcom.epcFlags" -}}
 - --advertise={{ .Values.epc.advertise }}
-# Kubelets are not newer than the API server.
+# A kubelet is never newer than the API server.
 - --kubelet-version={{ .Capabilities.KubeVersion.Version }}
 - --max-devices={{ .Values.epc.maxDevices }}
 {{- with .Values.epc.reserve }}
@@ -45,19 +46,18 @@ MutatingAdmissionPolicy, which is there since Kubernetes 1.36. */}}
 {{- end }}
 {{- end }}
 
-{{/* Whether nodes only pretend to have EPC: "true" or nothing. */}}
+{{/* "true" if the EPC of nodes is simulated, otherwise empty. */}}
 {{- define "confcom.simulatedEPC" -}}
 {{- if or (eq .Values.platform "simulated") (and (eq .Values.platform "dcap") .Values.dcap.simulatedHardware) }}true{{ end }}
 {{- end }}
 
-{{/* Whether nodes offer the provision device, which the quote helper needs to make
-quotes itself: "true" or nothing. */}}
+{{/* "true" if nodes advertise the provision device, otherwise empty. The quote helper
+needs it to make quotes itself. */}}
 {{- define "confcom.provision" -}}
 {{- if or .Values.provision.enabled (and (eq .Values.platform "dcap") .Values.quoteHelper.enabled) }}true{{ end }}
 {{- end }}
 
-{{/* The configuration of Intel's quote provider, or nothing where the image's own
-is to be used. */}}
+{{/* The configuration of Intel's quote provider, or empty if the image's own applies. */}}
 {{- define "confcom.qcnl" -}}
 {{- $p := .Values.dcap.provider }}
 {{- if or $p.pccsURL $p.azureTHIM }}
@@ -72,7 +72,7 @@ is to be used. */}}
 {{- end }}
 {{- end }}
 
-{{/* How the pods are placed and what they may do: next to nothing. */}}
+{{/* The part of a pod's spec that all DaemonSets share. */}}
 {{- define "confcom.pod" -}}
 enableServiceLinks: false
 priorityClassName: system-node-critical
@@ -89,7 +89,8 @@ affinity:
   {{- .Values.affinity | default (include "confcom.affinity" . | fromYaml) | toYaml | nindent 2 }}
 {{- end }}
 
-{{/* Of those that use directories of the kubelet, or serve the whole node. */}}
+{{/* The user of the pods that need directories of the node: those of the device plugin and
+the quote helper. */}}
 {{- define "confcom.nodeUser" -}}
 automountServiceAccountToken: false
 securityContext:
@@ -98,6 +99,7 @@ securityContext:
   seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* The nodes that the value "nodes" selects. */}}
 {{- define "confcom.affinity" -}}
 nodeAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:
@@ -127,6 +129,7 @@ nodeAffinity:
     {{- end }}
 {{- end }}
 
+{{/* The part of a container's spec that all programs share. */}}
 {{- define "confcom.container" -}}
 securityContext:
   allowPrivilegeEscalation: false
