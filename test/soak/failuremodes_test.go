@@ -125,7 +125,7 @@ func TestFailureModes(t *testing.T) {
 	stop()
 	r := <-asked
 	if r.Failed > 0 || r.Succeeded() == 0 || r.LongestWait > answerWithin {
-		t.Errorf("%d of %d requests failed or were late, interrupted ones waited up to %s: %v", r.Failed, r.Requests, r.LongestWait, r.Failures)
+		t.Errorf("%d of %d requests failed or were late, cancelled ones waited up to %s: %v", r.Failed, r.Requests, r.LongestWait, r.Failures)
 	}
 
 	m := helper.mustMetrics(t)
