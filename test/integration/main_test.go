@@ -52,6 +52,9 @@ var built = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// memoryLimit is more than a worker needs, in bytes, unless it is made to grow.
+const memoryLimit = 96 << 20
+
 // node is a quote helper with workers.
 type node struct {
 	library  *dcaptest.Library
@@ -93,7 +96,7 @@ func start(t testing.TB, workers int, delay time.Duration) *node {
 	c := config.Default()
 	c.Workers = workers
 	c.Program = filepath.Join(programs, "sgx-quote-worker")
-	c.MemoryLimit = 256 << 20
+	c.MemoryLimit = memoryLimit
 	c.Library, c.Provider = n.library.Path(dcaptest.QuotingLibrary), n.library.Path(dcaptest.Provider)
 	c.QCNL, c.Certificates = configuration, t.TempDir()
 	c.Env = env
@@ -154,17 +157,29 @@ func (n *node) quote(ctx context.Context) error {
 	return err
 }
 
-// load has clients request quotes without pause until done returns. A quote that fails
-// fails the test.
+// load has clients request quotes without pause until done returns, and at least one
+// was made. A quote that fails fails the test.
 func (n *node) load(t testing.TB, clients int, done func()) loadgen.Result {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
+	made := make(chan struct{})
+	first := sync.OnceFunc(func() { close(made) })
 	go func() {
 		defer stop()
 		done()
+		select {
+		case <-made:
+		case <-time.After(testTimeout):
+		}
 	}()
-	result := loadgen.Run(ctx, loadgen.Options{Clients: clients, Do: n.quote}, nil)
+	result := loadgen.Run(ctx, loadgen.Options{Clients: clients, Do: func(ctx context.Context) error {
+		err := n.quote(ctx)
+		if err == nil {
+			first()
+		}
+		return err
+	}}, nil)
 	if result.Failed > 0 || result.Requests == 0 {
 		t.Errorf("%d of %d quotes failed: %v", result.Failed, result.Requests, result.Failures)
 	}

@@ -44,7 +44,7 @@ func TestFaults(t *testing.T) {
 		{dcaptest.Quote, "threads", "", ""},
 		{dcaptest.Quote, "handler", "", ""},
 		{dcaptest.Quote, "huge", "", ""},
-		{dcaptest.Quote, "grow-300", ends, "memory"},
+		{dcaptest.Quote, "grow-100", ends, "memory"},
 	} {
 		t.Run(c.function+"."+c.mode, func(t *testing.T) {
 			before := n.value(c.metric, c.label)
