@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-//go:generate go run golang.org/x/tools/cmd/stringer -type=AttestationKeyType,TEE,BodyType,CertificationDataType -linecomment -output=types_string.go
+//go:generate stringer -type=AttestationKeyType,TEE,BodyType,CertificationDataType -linecomment -output=types_string.go
 
 // Header is the start of every quote. 48 bytes.
 type Header struct {
