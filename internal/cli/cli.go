@@ -31,10 +31,9 @@ func New() *cobra.Command {
 		Long: `Confidential computing on Kubernetes nodes with Intel SGX: inspect and diagnose nodes;
 get, verify and benchmark quotes. 'confcom demo' shows remote attestation from end to
 end, on any Linux machine.`,
-		Version:           buildinfo.Read().String(),
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		DisableAutoGenTag: true,
+		Version:       buildinfo.Read().String(),
+		SilenceErrors: true, // Run prints them
+		SilenceUsage:  true,
 	}
 	command.AddCommand(
 		bench.New(),

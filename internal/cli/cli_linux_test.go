@@ -1,10 +1,7 @@
 package cli_test
 
 import (
-	"encoding/json"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -71,36 +68,5 @@ func TestHelp(t *testing.T) {
 	visit(cli.New())
 	if exit, out, _ := clitest.Run(t, nil); exit != 0 || !strings.Contains(out, "\nCommands:\n  bench ") {
 		t.Errorf("without a command: exit %d\n%s", exit, out)
-	}
-}
-
-func TestVersion(t *testing.T) {
-	if out := clitest.MustRun(t, "version"); !strings.HasPrefix(out, "confcom  ") || !strings.Contains(out, runtime.Version()) || !strings.Contains(out, "linux/"+runtime.GOARCH) {
-		t.Errorf("%s", out)
-	}
-	if out := clitest.MustRun(t, "--version"); !strings.HasPrefix(out, "confcom ") || !strings.Contains(out, "("+runtime.Version()+")") {
-		t.Errorf("%s", out)
-	}
-	var info struct{ Version, Go, Platform string }
-	if err := json.Unmarshal([]byte(clitest.MustRun(t, "version", "-o", "json")), &info); err != nil || info.Version == "" || info.Go != runtime.Version() || info.Platform != "linux/"+runtime.GOARCH {
-		t.Errorf("%+v, %v", info, err)
-	}
-}
-
-func TestDemo(t *testing.T) {
-	out := clitest.MustRun(t, "demo")
-	refused, trusted := strings.Index(out, "\nNOT TRUSTED (failed: trusted root)\n"), strings.Index(out, "\nTRUSTED until ")
-	if refused < 0 || trusted < refused {
-		t.Errorf("%s", out)
-	}
-}
-
-func TestSimulated(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new")
-	clitest.MustRun(t, "simulated", "collateral", "--out-dir", dir)
-	for _, name := range []string{"collateral.json", "root.pem", "tcb_info.json", "qe_identity.json", "tcb_sign_chain.pem", "pck_crl_issuer.pem", "pck_crl.der", "root_ca_crl.der"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			t.Error(err)
-		}
 	}
 }

@@ -12,25 +12,19 @@ import (
 	"github.com/confcom/confcom/internal/cli/clitest"
 )
 
-func TestFetchCollateral(t *testing.T) {
+func TestFetchAndShow(t *testing.T) {
 	service, dir := clitest.ServePCCS(t), t.TempDir()
 	ownTLS := httptest.NewTLSServer(clitest.PCCS(t))
 	ownTLS.Config.ErrorLog = log.New(io.Discard, "", 0)
 	defer ownTLS.Close()
 	file := func(name string) string { return filepath.Join(dir, name) }
-	for _, args := range [][]string{
-		{"quote", "get", "--socket", clitest.Serve(t), "--out", file("quote")},
-		{"simulated", "root", "--out", file("root.pem")},
-	} {
-		if exit, _, errs := clitest.Run(t, nil, args...); exit != 0 {
-			t.Fatalf("%q: exit %d: %s", args, exit, errs)
-		}
-	}
+	clitest.MustRun(t, "quote", "get", "--socket", clitest.Serve(t), "--out", file("quote"))
+	clitest.MustRun(t, "simulated", "root", "--out", file("root.pem"))
 	for _, c := range []struct {
 		name      string
 		args      []string
 		exit      int
-		out, errs string // that are in what is printed
+		out, errs string // parts of what is printed
 	}{
 		{"by a quote", []string{"collateral", "fetch", "--quote", file("quote"), "--url", service, "--root", file("root.pem"), "--out", file("a.json")},
 			0, "", "the TCB info: fetched from " + service + "/sgx/certification/v4/tcb?fmspc=005A1D000000"},

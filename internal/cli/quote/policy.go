@@ -63,7 +63,7 @@ func (f *policyFlags) addFlags(flags *pflag.FlagSet) {
 	value(f, flags, "min-svn", "uint16", parseUint16, func(p *attest.Policy) *uint16 { return &p.MinISVSVN },
 		"require at least this security version (ISVSVN) of the enclave")
 	value(f, flags, "report-data", "hex", parseHex, func(p *attest.Policy) *quote.HexBytes { return &p.ReportData },
-		"require these report data, such as a nonce; padded with zeros")
+		"require this report data, such as a nonce, padded with zeros")
 	value(f, flags, "max-collateral-age", "duration", time.ParseDuration, func(p *attest.Policy) *time.Duration { return &p.MaxCollateralAge },
 		"require TCB info, QE identity and PCK CRL issued no longer ago than this")
 	value(f, flags, "accept-expired", "bool", strconv.ParseBool, func(p *attest.Policy) *bool { return &p.AcceptExpired },

@@ -38,7 +38,7 @@ func newServe() *cobra.Command {
 			return exit.Quietly(code)
 		},
 	}
-	declare(command.Flags()) // for the reference and the shells' completion
+	declare(command.Flags()) // so that programs which read the flags of commands find them
 	return command
 }
 
