@@ -158,7 +158,9 @@ func (f *finder) visit(in *ast.FuncDecl, call *ast.CallExpr) {
 // those of its callers.
 func (f *finder) record(in *ast.FuncDecl, named string, level, message ast.Expr, keys []string) {
 	if text := f.constant(message); text != nil {
-		f.add(constant.StringVal(text), cmp.Or(named, levelName(f.constant(level))), keys)
+		for _, name := range f.levels(in, named, level) {
+			f.add(constant.StringVal(text), name, keys)
+		}
 		return
 	}
 	variable := f.object(message)
@@ -193,6 +195,26 @@ func (f *finder) record(in *ast.FuncDecl, named string, level, message ast.Expr,
 			f.record(caller, named, passed, call.Args[position], union(slices.Clone(keys), f.attributesIn(caller.Body)))
 		}
 	}
+}
+
+// levels returns the names of the levels that a line can have: named, a constant, or
+// what is assigned to a variable.
+func (f *finder) levels(in *ast.FuncDecl, named string, level ast.Expr) []string {
+	if named != "" || f.constant(level) != nil || f.object(level) == nil {
+		return []string{cmp.Or(named, levelName(f.constant(level)))}
+	}
+	var names []string
+	f.assignments(in, func(left, right []ast.Expr) {
+		for i := range left {
+			if value := f.constant(right[i]); f.object(left[i]) == f.object(level) && value != nil {
+				names = union(names, []string{levelName(value)})
+			}
+		}
+	})
+	if names == nil {
+		return []string{levelName(nil)}
+	}
+	return names
 }
 
 func (f *finder) add(message, level string, keys []string) {
