@@ -155,15 +155,15 @@ func (c *Client) GetQuote(ctx context.Context, key KeyID, report sgx.Report, siz
 		return Quoted{}, err
 	}
 
-	padded := res.GetQuoteEx.Quote
-	if len(padded) < quote.OffsetSignatureData || len(padded) > int(room) {
-		return Quoted{}, c.badReply(op, "a quote of %d bytes in a buffer of %d", len(padded), room)
+	data := res.GetQuoteEx.Quote
+	if len(data) > int(room) {
+		return Quoted{}, c.badReply(op, "a quote of %d bytes in a buffer of %d", len(data), room)
 	}
-	end := quote.OffsetSignatureData + int64(binary.LittleEndian.Uint32(padded[quote.OffsetSignatureDataLen:]))
-	if end > int64(len(padded)) {
-		return Quoted{}, c.badReply(op, "a quote of %d bytes, by its signature data, is only %d long", end, len(padded))
+	trimmed, err := quote.Trim(data)
+	if err != nil {
+		return Quoted{}, c.badReply(op, "%v", err)
 	}
-	quoted := Quoted{Quote: padded[:end:end]}
+	quoted := Quoted{Quote: trimmed}
 	if challenge != nil {
 		var info QEReportInfo
 		if err := info.UnmarshalBinary(res.GetQuoteEx.QeReportInfo); err != nil {

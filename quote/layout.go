@@ -1,6 +1,11 @@
 package quote
 
-import "github.com/confcom/confcom/sgx"
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/confcom/confcom/sgx"
+)
 
 // Sizes and offsets in bytes of the fixed part of an SGX quote of version 3 or 4
 // (sgx_quote3_t of sgx_quote_3.h, sgx_quote4_t of sgx_quote_4.h). Programs that check
@@ -18,3 +23,17 @@ const (
 	// quote ends where the signature data ends.
 	OffsetSignatureData = OffsetSignatureDataLen + 4
 )
+
+// Trim returns the SGX quote of version 3 or 4 at the start of data, without the bytes
+// after it: daemons return quotes in buffers that are larger. It reads only the length
+// of the signature data, so it also trims quotes that Parse refuses.
+func Trim(data []byte) ([]byte, error) {
+	if len(data) < OffsetSignatureData {
+		return nil, fmt.Errorf("quote: %w: %d bytes, want at least %d", ErrTruncated, len(data), OffsetSignatureData)
+	}
+	size := OffsetSignatureData + int64(binary.LittleEndian.Uint32(data[OffsetSignatureDataLen:]))
+	if size > int64(len(data)) {
+		return nil, fmt.Errorf("quote: %w: %d bytes, want %d by the length of the signature data", ErrTruncated, len(data), size)
+	}
+	return data[:size:size], nil
+}

@@ -1,6 +1,7 @@
 package dcap
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -50,17 +51,21 @@ func (s *session) quote(ctx context.Context, report sgx.Report, challenge *aesm.
 var errOtherReport = errors.New("the quote is of another report")
 
 // checkQuote checks that data begins with a quote of report, and returns the quote
-// without what follows it.
+// without what follows it. It does not parse the quote: one of a newer processor, with
+// bytes that quote.Parse refuses, is for verifiers to refuse.
 func checkQuote(data []byte, report sgx.Report) ([]byte, error) {
-	q, rest, err := quote.ParsePrefix(data)
+	trimmed, err := quote.Trim(data)
 	if err != nil {
 		return nil, err
 	}
-	if q.Enclave == nil || *q.Enclave != report.Body {
+	body, err := report.Body.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(trimmed[quote.OffsetReportBody:quote.OffsetSignatureDataLen], body) {
 		return nil, errOtherReport
 	}
-	size := len(data) - len(rest)
-	return data[:size:size], nil
+	return trimmed, nil
 }
 
 // isOverdue reports whether the worker has had the time that a request may take.
