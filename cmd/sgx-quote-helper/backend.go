@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/pflag"
@@ -72,55 +71,6 @@ func (b *backendFlags) openPlatform(socket string, env *daemon.Environment) (ope
 	}
 	return opened{}, errors.New("no --platform: pass --platform=dcap for quotes from the SGX hardware of this node, --platform=upstream for those of another AESM daemon, " +
 		"or --platform=simulated for a platform in software, whose quotes prove nothing")
-}
-
-// sameSocket reports whether two paths lead to the same socket, even by different
-// names of its directory.
-func sameSocket(a, b string) bool {
-	a, b = linkTarget(a), linkTarget(b)
-	if filepath.Base(a) != filepath.Base(b) {
-		return false
-	}
-	dirA, errA := os.Stat(filepath.Dir(a))
-	dirB, errB := os.Stat(filepath.Dir(b))
-	if errA != nil || errB != nil {
-		return filepath.Clean(a) == filepath.Clean(b)
-	}
-	return os.SameFile(dirA, dirB)
-}
-
-// linkTarget returns the target of a link, which need not exist, and any other path
-// unchanged.
-func linkTarget(path string) string {
-	target, err := os.Readlink(path)
-	switch {
-	case err != nil:
-		return path
-	case filepath.IsAbs(target):
-		return target
-	}
-	return filepath.Join(filepath.Dir(path), target)
-}
-
-// platform is the value of --platform.
-type platform string
-
-const (
-	platformDCAP      platform = "dcap"
-	platformSimulated platform = "simulated"
-	platformUpstream  platform = "upstream"
-)
-
-func (p *platform) String() string { return string(*p) }
-func (p *platform) Type() string   { return "platform" }
-
-func (p *platform) Set(value string) error {
-	switch name := platform(value); name {
-	case platformDCAP, platformSimulated, platformUpstream:
-		*p = name
-		return nil
-	}
-	return errors.New("unknown platform: must be dcap, upstream or simulated")
 }
 
 // hostname returns the name of this node: that in the pod's manifest, or that of the

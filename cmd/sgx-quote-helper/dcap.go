@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 
 	"github.com/spf13/pflag"
 
@@ -13,7 +10,6 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
-	"github.com/confcom/confcom/internal/qcnl"
 )
 
 // addDCAPFlags declares the flags that fill the configuration of the DCAP backend.
@@ -45,23 +41,4 @@ func openDCAP(c config.Config, env *daemon.Environment) (opened, error) {
 	}
 	lint(c.QCNL, env.Log)
 	return opened{backend, backend.Workers(), backend.Close}, nil
-}
-
-// lint logs what is wrong with the configuration of Intel's provider, which itself
-// reports nothing.
-func lint(path string, log *slog.Logger) {
-	const check = "confcom doctor --check=configuration"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		log.Warn("read quote provider configuration failed", "error", err, "advice", "Intel's provider uses a PCCS on this machine by default; run "+check)
-		return
-	}
-	_, findings := qcnl.Parse(text)
-	for _, f := range findings {
-		level := slog.LevelWarn
-		if f.Severity == qcnl.Note {
-			level = slog.LevelInfo
-		}
-		log.Log(context.Background(), level, "check quote provider configuration", "file", path, "line", f.Line, "finding", f.Text, "advice", f.Remedy+" ("+check+")")
-	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
 	"github.com/confcom/confcom/internal/backend/dcap/ql"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/sgx"
 )
 

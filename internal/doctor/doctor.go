@@ -8,7 +8,6 @@ package doctor
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/confcom/confcom/internal/node"
@@ -49,41 +48,35 @@ type Doctor struct {
 	answers []answer // of the certificate services, once they were asked
 }
 
-// namedCheck is a check and where it can run.
+// namedCheck is a check with its name.
 type namedCheck struct {
 	name  string
 	check func(context.Context) Check
-	linux bool // it needs Linux
 }
 
 // checks returns all checks in their order.
 func (d *Doctor) checks() []namedCheck {
 	return []namedCheck{
-		{"processor", d.processor, true},
-		{"driver", d.driver, true},
-		{"devices", d.devices, true},
-		{"group", d.group, true},
-		{"noexec", d.noexec, true},
-		{"libraries", d.libraries, true},
-		{"enclaves", d.enclaves, true},
-		{"providers", d.providers, true},
-		{"configuration", d.configuration, false},
-		{"network", d.network, false},
-		{"clock", d.clock, false},
-		{"environment", d.environment, false},
-		{"socket", d.socket, false},
-		{quoteCheck, d.quote, false},
+		{"processor", d.processor},
+		{"driver", d.driver},
+		{"devices", d.devices},
+		{"group", d.group},
+		{"noexec", d.noexec},
+		{"libraries", d.libraries},
+		{"enclaves", d.enclaves},
+		{"providers", d.providers},
+		{"configuration", d.configuration},
+		{"network", d.network},
+		{"clock", d.clock},
+		{"environment", d.environment},
+		{"socket", d.socket},
+		{quoteCheck, d.quote},
 	}
 }
 
-// run runs the check, where it can.
+// run runs the check.
 func (c namedCheck) run(ctx context.Context) Check {
-	var result Check
-	if c.linux && runtime.GOOS != "linux" {
-		result = skipped("needs Linux: run confcom doctor on the node, or in the quote helper's pod")
-	} else {
-		result = c.check(ctx)
-	}
+	result := c.check(ctx)
 	result.Name = c.name
 	return result
 }

@@ -18,7 +18,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/internal/node/nodetest"
 	"github.com/confcom/confcom/internal/quoting"

@@ -3,17 +3,13 @@ package quoting
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/confcom/confcom/aesm"
 )
 
-// A request is answered BUSY when the queue is full, when another peer needs its
-// place more, when its client has gone, or when the deadline expires.
-
-// Deadline bounds the time to an answer. Intel's client gives up after 15 seconds;
-// a client that gets BUSY before then knows that it may try again.
-const Deadline = 10 * time.Second
+// Here a request is answered BUSY: when the queue is full, when another peer needs its
+// place more, when its client has gone, or when the deadline expires. A backend may
+// answer BUSY for reasons of its own; see failure.go of each.
 
 // How many requests may wait: of all peers together, and of one peer. A backend that
 // needs 5 ms for a quote serves 256 in little more than a second.

@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// Deadline bounds the time to an answer. Intel's client gives up after 15 seconds;
+// a client that gets BUSY before then knows that it may try again.
+const Deadline = 10 * time.Second
+
 // lazyDeadline is a context that ends Deadline after the request began. It starts a
 // timer only when something waits for its end, which is rare: a backend that is free
 // and works in memory answers first. With context.WithTimeout, the quote helper needs

@@ -69,7 +69,7 @@ func (o *Observer) answered(ctx context.Context, e aesm.Exchange) {
 	if advice := cmp.Or(f.Advice, e.Code.Advice()); !strings.Contains(e.Err.Error(), advice) {
 		more = append(more, slog.String("advice", advice))
 	}
-	o.write(ctx, slog.LevelWarn, "refused", e, more...)
+	o.write(ctx, slog.LevelWarn, "request failed", e, more...)
 }
 
 // write writes a line about a connection, with its peer, its request and its enclave.

@@ -7,9 +7,9 @@
 //
 //   - turn.go decides which pod's request is served next; queue.go is where requests
 //     wait for it.
-//   - busy.go decides which requests are answered BUSY.
+//   - busy.go decides which requests are answered BUSY; deadline.go bounds all of them.
 //   - layer.go decides which layer an error comes from.
-//   - observer.go writes the audit log.
+//   - observer.go writes the audit log; warninglimit.go limits its warnings.
 package quoting
 
 import (
@@ -28,13 +28,19 @@ import (
 type Backend interface {
 	// InitQuote makes the key ready.
 	InitQuote(ctx context.Context) (aesm.Initialized, error)
-	// QuoteSize returns the exact length of the next quote in bytes. It is called
-	// for every quote, without waiting for a turn: once the size is known, it must
-	// come from memory.
+	// QuoteSize returns a size in bytes that is enough for the next quote, and is its
+	// exact length if the backend knows that. It is called for every quote, without
+	// waiting for a turn: once the size is known, it must come from memory.
 	QuoteSize(ctx context.Context) (int, error)
 	// Quote signs report. With a challenge, it also returns a report of the quoting
 	// enclave.
 	Quote(ctx context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error)
+}
+
+// Reporter is a Backend that can make reports itself, as an enclave would.
+type Reporter interface {
+	// Report returns a report of the quote helper for target.
+	Report(target sgx.TargetInfo) (sgx.Report, error)
 }
 
 // Service quotes for the clients of an aesm.Server.
@@ -68,7 +74,7 @@ func (s *Service) InitQuote(ctx context.Context, caller aesm.Caller, _ aesm.KeyI
 	return serve(ctx, s, caller, s.backend.InitQuote)
 }
 
-// QuoteSize returns the exact length of the next quote in bytes.
+// QuoteSize returns a size in bytes that is enough for the next quote.
 func (s *Service) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()

@@ -24,7 +24,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/config"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/internal/quoting"
 )
 
@@ -101,7 +101,7 @@ func TestFaults(t *testing.T) {
 		fault byte
 		why   reason
 	}{
-		{"hangs", faultHang, reasonHang},
+		{"hangs", faultHang, reasonTimeout},
 		{"exits", faultExit, reasonCrash},
 		{"is killed", faultKill, reasonCrash},
 		{"quotes another report", faultOtherReport, reasonErrors},
@@ -134,7 +134,7 @@ func TestEveryWorkerFails(t *testing.T) {
 		ends    float64
 		want    string
 	}{
-		{"hang", 2, faultHang, reasonHang, 2, "all workers that were asked have failed"},
+		{"hang", 2, faultHang, reasonTimeout, 2, "all workers that were asked have failed"},
 		{"exit, fewer workers", 1, faultExit, reasonCrash, maxCrashes, "the workers that were asked have died"},
 		{"exit, more workers", 5, faultExit, reasonCrash, maxCrashes, "the workers that were asked have died"},
 	} {

@@ -8,7 +8,7 @@ import (
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
 	"github.com/confcom/confcom/internal/backend/dcap/pool"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/internal/quoting"
 )
 

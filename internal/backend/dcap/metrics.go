@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 )
 
 // Metrics are the metrics of a Backend. A nil *Metrics counts nothing.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 )
 
 // reason is why a worker has ended, or has not started, as the metrics name it.
@@ -22,14 +22,14 @@ type reason string
 
 // The reasons.
 const (
-	reasonCrash   reason = "crash"        // it ended unasked
-	reasonHang    reason = "timeout"      // killed: it did not reply in time
-	reasonBroken  reason = "enclave_lost" // killed: its enclaves are lost
-	reasonErrors  reason = "errors"       // killed: consecutive failures, or a malformed reply
-	reasonMemory  reason = "memory"       // replaced: it had grown
-	reasonUpdate  reason = "update"       // replaced: its files have changed
-	reasonStopped reason = "stopped"      // the pool has ended it
-	reasonStart   reason = "start"        // it did not start
+	reasonCrash       reason = "crash"        // it ended unasked
+	reasonTimeout     reason = "timeout"      // killed: it did not reply in time
+	reasonEnclaveLost reason = "enclave_lost" // killed: its enclaves are lost
+	reasonErrors      reason = "errors"       // killed: consecutive failures, or a malformed reply
+	reasonMemory      reason = "memory"       // replaced: it had grown
+	reasonUpdate      reason = "update"       // replaced: its files have changed
+	reasonStopped     reason = "stopped"      // the pool has ended it
+	reasonStart       reason = "start"        // it did not start
 )
 
 // process is a worker process. It is safe for concurrent use.

@@ -1,4 +1,5 @@
-// Package demo is the command 'confcom demo'.
+// Package demo is the command 'confcom demo': it gets a quote from a quote helper with a
+// simulated platform and has two verifiers appraise it, in one process.
 package demo
 
 import (

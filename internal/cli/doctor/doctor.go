@@ -1,4 +1,5 @@
-// Package doctor is the command 'confcom doctor'.
+// Package doctor is the command 'confcom doctor': it shows, check by check, why this machine
+// cannot produce quotes. The checks are in internal/doctor.
 package doctor
 
 import (

@@ -1,4 +1,5 @@
-// Package node is the command 'confcom node'.
+// Package node is the command 'confcom node': it shows what SGX the machine has, what of it
+// a node would advertise, and what is missing.
 package node
 
 import (

@@ -1,4 +1,5 @@
-// Package version is the command 'confcom version'.
+// Package version is the command 'confcom version': it prints what was built, from which
+// commit and with which Go.
 package version
 
 import (

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/sgx"
 )
 

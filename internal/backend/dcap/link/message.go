@@ -7,7 +7,7 @@ import (
 	"io"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/sgx"
 )
 

@@ -21,8 +21,8 @@ const (
 	stable = 10 * time.Second
 
 	// The pause after a replacement that failed.
-	minRenew = 5 * time.Second
-	maxRenew = 5 * time.Minute
+	minReplace = 5 * time.Second
+	maxReplace = 5 * time.Minute
 )
 
 // place keeps a worker running.
@@ -77,7 +77,7 @@ func (r *restart) pause(lived time.Duration) time.Duration {
 func (p *place[G, W]) keep(ctx context.Context, m *member[G, W]) {
 	tick := time.NewTicker(p.pool.options.PollInterval)
 	defer tick.Stop()
-	renewal := newRenewal()
+	replacement := newReplacement()
 	for {
 		select {
 		case <-ctx.Done():
@@ -95,24 +95,24 @@ func (p *place[G, W]) keep(ctx context.Context, m *member[G, W]) {
 				lease.Return()
 			}
 			reason := p.supervisor.Outdated()
-			if !renewal.isDue(reason) {
+			if !replacement.isDue(reason) {
 				continue
 			}
-			if next := p.renew(ctx, m, reason); next != nil {
-				m, renewal = next, newRenewal()
+			if next := p.replace(ctx, m, reason); next != nil {
+				m, replacement = next, newReplacement()
 			} else {
-				renewal.failed()
+				replacement.failed()
 			}
 		}
 	}
 }
 
-// renew replaces a worker that works, once the new one can serve. It returns nil if
+// replace replaces a worker that works, once the new one can serve. It returns nil if
 // the old one stays.
-func (p *place[G, W]) renew(ctx context.Context, old *member[G, W], reason string) *member[G, W] {
+func (p *place[G, W]) replace(ctx context.Context, old *member[G, W], reason string) *member[G, W] {
 	select {
-	case p.pool.renewing <- struct{}{}:
-		defer func() { <-p.pool.renewing }()
+	case p.pool.replacing <- struct{}{}:
+		defer func() { <-p.pool.replacing }()
 	case <-old.process.Ended():
 		return nil
 	case <-ctx.Done():
@@ -127,31 +127,19 @@ func (p *place[G, W]) renew(ctx context.Context, old *member[G, W], reason strin
 	return next
 }
 
-// retire ends a worker that was replaced, after its last request. If the one that
-// replaces it is of another generation, the worker may be retained for a while.
-func (p *Pool[G, W]) retire(ctx context.Context, m *member[G, W], next G) {
-	if m.Generation != next && p.retain(m) {
-		await(ctx, m.process.Ended(), RetainTime)
-	}
-	if p.remove(m) {
-		m.process.Finish()
-	}
-	await(ctx, m.process.Ended(), p.options.FinishTimeout)
-	m.process.Kill()
-	<-m.process.Ended()
-}
-
-// renewal is when a worker that is outdated is replaced.
-type renewal struct {
+// replacement is when a worker that is outdated is replaced.
+type replacement struct {
 	backOff   *backoff.ExponentialBackOff
 	notBefore time.Time
 }
 
-func newRenewal() *renewal { return &renewal{backOff: newBackOff(minRenew, maxRenew, 0)} }
+func newReplacement() *replacement {
+	return &replacement{backOff: newBackOff(minReplace, maxReplace, 0)}
+}
 
 // isDue reports whether a worker that is outdated for a reason should be replaced
 // now. A reason that has gone away starts anew.
-func (r *renewal) isDue(reason string) bool {
+func (r *replacement) isDue(reason string) bool {
 	if reason == "" {
 		r.backOff.Reset()
 		r.notBefore = time.Time{}
@@ -161,7 +149,7 @@ func (r *renewal) isDue(reason string) bool {
 }
 
 // failed puts the next replacement off.
-func (r *renewal) failed() { r.notBefore = time.Now().Add(r.backOff.NextBackOff()) }
+func (r *replacement) failed() { r.notBefore = time.Now().Add(r.backOff.NextBackOff()) }
 
 // newBackOff returns pauses that double.
 func newBackOff(first, most time.Duration, jitter float64) *backoff.ExponentialBackOff {

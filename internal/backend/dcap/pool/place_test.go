@@ -116,7 +116,7 @@ func TestReplaceFails(t *testing.T) {
 		s[0].locked(func() { s[0].err, s[0].reason = errors.New("no library"), "update" })
 		pass(time.Minute)
 		// Polls are a second apart.
-		expectGaps(t, s[0].gaps()[1:], 0.26, minRenew, 2*minRenew, 4*minRenew)
+		expectGaps(t, s[0].gaps()[1:], 0.26, minReplace, 2*minReplace, 4*minReplace)
 		if p.Len() != 1 || !isIdle(p, anyWorker) || s[0].ended != 0 {
 			t.Error("the old worker is gone")
 		}

@@ -74,11 +74,11 @@ type Options struct {
 // Pool is a set of workers. It is safe for concurrent use.
 type Pool[G comparable, W any] struct {
 	options Options
-	// renewing is held by the place that replaces a worker, so that there is at most
+	// replacing is held by the place that replaces a worker, so that there is at most
 	// one worker too many.
-	renewing chan struct{}
-	stop     context.CancelFunc
-	running  sync.WaitGroup
+	replacing chan struct{}
+	stop      context.CancelFunc
+	running   sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
@@ -144,7 +144,7 @@ func Start[G comparable, W any](o Options, supervisor func(place int) Supervisor
 }
 
 func newPool[G comparable, W any](o Options) *Pool[G, W] {
-	return &Pool[G, W]{options: o, renewing: make(chan struct{}, 1), failures: make([]error, o.Places)}
+	return &Pool[G, W]{options: o, replacing: make(chan struct{}, 1), failures: make([]error, o.Places)}
 }
 
 // Close kills all workers, also those that are leased, and waits for their end.
@@ -272,6 +272,20 @@ func (p *Pool[G, W]) retain(m *member[G, W]) bool {
 	m.Draining = true
 	p.dismiss()
 	return true
+}
+
+// retire ends a worker that was replaced, after its last request. If the one that
+// replaces it is of another generation, the worker may be retained for a while.
+func (p *Pool[G, W]) retire(ctx context.Context, m *member[G, W], next G) {
+	if m.Generation != next && p.retain(m) {
+		await(ctx, m.process.Ended(), RetainTime)
+	}
+	if p.remove(m) {
+		m.process.Finish()
+	}
+	await(ctx, m.process.Ended(), p.options.FinishTimeout)
+	m.process.Kill()
+	<-m.process.Ended()
 }
 
 // isCurrent reports whether a worker is in the pool and not draining.

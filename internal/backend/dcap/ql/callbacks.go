@@ -12,7 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 )
 
 // logFromC is called by both libraries with a line of their log.

@@ -26,7 +26,7 @@ import (
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
 	"github.com/confcom/confcom/internal/backend/dcap/config"
-	"github.com/confcom/confcom/internal/backend/dcap/ql/quote3"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/sgx"
 )
 

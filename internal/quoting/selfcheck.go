@@ -7,14 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/sgx"
 )
-
-// Reporter is a Backend that can make reports itself, as an enclave would.
-type Reporter interface {
-	// Report returns a report of the quote helper for target.
-	Report(target sgx.TargetInfo) (sgx.Report, error)
-}
 
 // Check checks that quotes can be made now, through the same path as a client's
 // requests. It gets a quote of a report of its own if the backend is a Reporter;
