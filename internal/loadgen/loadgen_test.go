@@ -152,7 +152,7 @@ func TestFailures(t *testing.T) {
 	for _, c := range r.Failures {
 		count += c
 	}
-	if r.Failed != 1000 || count != 1000 || len(r.Failures) > MaxFailures+1 || r.Failures[OtherFailures] == 0 {
+	if r.Failed != 1000 || count != 1000 || len(r.Failures) > maxFailures+1 || r.Failures[OtherFailures] == 0 {
 		t.Errorf("%d failed: %d of %d texts, %d others", r.Failed, count, len(r.Failures), r.Failures[OtherFailures])
 	}
 	if r.Rate() != 0 || r.Latency.Max() != 0 {

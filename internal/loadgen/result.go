@@ -2,10 +2,10 @@ package loadgen
 
 import "time"
 
-// MaxFailures is how many different errors a Result counts separately.
-const MaxFailures = 20
+// maxFailures is how many different errors a Result counts separately.
+const maxFailures = 20
 
-// OtherFailures is the key in Result.Failures of all errors beyond MaxFailures.
+// OtherFailures is the key in Result.Failures of all errors beyond maxFailures.
 const OtherFailures = "other errors"
 
 // Result is the result of a load.
@@ -14,7 +14,7 @@ type Result struct {
 	// returned an error.
 	Requests, Failed uint64
 	// Failures counts the failed requests by the text of their error. It has at most
-	// MaxFailures texts, and OtherFailures.
+	// maxFailures texts, and OtherFailures.
 	Failures map[string]uint64
 	// Elapsed is the time from the start until the last client stopped.
 	Elapsed time.Duration
@@ -61,7 +61,7 @@ func (r *Result) add(took time.Duration, err error, cancelled bool) {
 
 // fail counts errors with this text. The number of texts stays bounded.
 func (r *Result) fail(text string, count uint64) {
-	if _, known := r.Failures[text]; !known && len(r.Failures) >= MaxFailures {
+	if _, known := r.Failures[text]; !known && len(r.Failures) >= maxFailures {
 		text = OtherFailures
 	}
 	r.Failures[text] += count

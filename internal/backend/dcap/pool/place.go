@@ -7,8 +7,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// RetainTime is how long a worker of the previous generation is retained.
-const RetainTime = 5 * time.Second
+// retainTime is how long a worker of the previous generation is retained.
+const retainTime = 5 * time.Second
 
 const (
 	// A worker that ends is started again at once, and if that does not last, after a

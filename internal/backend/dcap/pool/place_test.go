@@ -150,7 +150,7 @@ func TestRetain(t *testing.T) {
 			t.Error("a draining worker is current")
 		}
 		lease.Return()
-		pass(RetainTime)
+		pass(retainTime)
 		if p.Len() != 2 || !old[0].isGone() || !old[1].isGone() {
 			t.Error("the old worker is still there")
 		}

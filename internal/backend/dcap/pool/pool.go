@@ -278,7 +278,7 @@ func (p *Pool[G, W]) retain(m *member[G, W]) bool {
 // replaces it is of another generation, the worker may be retained for a while.
 func (p *Pool[G, W]) retire(ctx context.Context, m *member[G, W], next G) {
 	if m.Generation != next && p.retain(m) {
-		await(ctx, m.process.Ended(), RetainTime)
+		await(ctx, m.process.Ended(), retainTime)
 	}
 	if p.remove(m) {
 		m.process.Finish()
