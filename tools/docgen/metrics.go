@@ -7,14 +7,24 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/confcom/confcom/internal/backend/dcap"
+	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/deviceplugin"
+	"github.com/confcom/confcom/internal/nodestatus"
 	"github.com/confcom/confcom/internal/quoting"
+	"github.com/confcom/confcom/internal/verifyserver"
 )
 
 // metricSources are the functions that register metrics, with the program that
-// serves them. A package that gets metrics is added here.
+// serves them. A test checks that no package is missing.
 func metricSources() []metricSource {
 	return []metricSource{
+		source("Every daemon", daemon.NewMetrics),
+		source("sgx-device-plugin", deviceplugin.NewMetrics),
+		source("sgx-node-resource", nodestatus.NewMetrics),
 		source("sgx-quote-helper", quoting.NewMetrics),
+		source("sgx-quote-helper", dcap.NewMetrics),
+		source("confcom verifier serve", verifyserver.NewMetrics),
 	}
 }
 
