@@ -5,7 +5,7 @@
 //
 // A Client requests quotes from a daemon:
 //
-//	var client aesm.Client // of the daemon at DefaultSocket
+//	var client aesm.Client // connects to DefaultSocket
 //	quote, err := client.Quote(ctx, makeReport)
 //
 // A Server is a daemon. It accepts connections from a Listener and leaves quoting

@@ -52,7 +52,7 @@ type Policy struct {
 	// Empty accepts any.
 	PlatformInstances []quote.HexBytes `json:"platformInstances,omitempty"`
 	// A platform with one of these properties is refused. A PCK certificate that does not
-	// have the property counts as one that says no.
+	// have the property is treated as if it were false.
 	RefuseDynamicPlatform bool `json:"refuseDynamicPlatform,omitempty"`
 	RefuseCachedKeys      bool `json:"refuseCachedKeys,omitempty"`
 	RefuseSMT             bool `json:"refuseSmt,omitempty"`

@@ -101,5 +101,5 @@ func describeCRL(crl *x509.RevocationList) string {
 	if crl == nil {
 		return ""
 	}
-	return fmt.Sprintf("of %q, %d certificates are revoked", crl.Issuer.CommonName, len(crl.RevokedCertificateEntries))
+	return fmt.Sprintf("issued by %q, revoked certificates: %d", crl.Issuer.CommonName, len(crl.RevokedCertificateEntries))
 }

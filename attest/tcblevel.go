@@ -118,7 +118,7 @@ func sortLevels[L any](levels []L, compare func(L, L) int) error {
 	slices.SortFunc(levels, func(a, b L) int { return compare(b, a) })
 	for i := range levels[1:] {
 		if compare(levels[i], levels[i+1]) == 0 {
-			return errors.New("the same TCB level twice")
+			return errors.New("duplicate TCB level")
 		}
 	}
 	return nil

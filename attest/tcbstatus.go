@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// TCBStatus is how secure the security versions of a platform are (TCB, trusted computing
+// TCBStatus rates the security versions of a platform (TCB, trusted computing
 // base), in the words of Intel's TCB info ("tcbStatus").
 type TCBStatus string
 

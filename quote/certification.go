@@ -10,7 +10,7 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// CertificationDataType is how a quote leads to the certificate of the platform's
+// CertificationDataType is how a quote identifies the certificate of the platform's
 // certification key (PCK, provisioning certification key).
 type CertificationDataType uint16
 

@@ -105,7 +105,7 @@ func tcbCases() []Case {
 			l[0], l[1] = l[1], l[0]
 		}},
 		{Name: "TCB level twice", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels = append(i.TCBInfo.TCBLevels, i.TCBInfo.TCBLevels[0]) },
-			Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "the same TCB level twice"},
+			Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "duplicate TCB level"},
 		{Name: "no TCB levels", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels = nil }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "no TCB levels"},
 
 		// 5: one that loses a status on the way.

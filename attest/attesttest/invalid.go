@@ -15,7 +15,7 @@ type Case struct {
 	Name string
 	// Enclave is the report body in the quote.
 	Enclave sgx.ReportBody
-	// Policy is the appraisal policy by which the case fails or not.
+	// Policy is the appraisal policy to verify the case with.
 	Policy attest.Policy
 	// At is the time of verification.
 	At time.Time

@@ -33,7 +33,7 @@ type Issuer struct {
 	// attestation key.
 	QE             sgx.ReportBody
 	AttestationKey *ecdsa.PrivateKey
-	// Version is the version of quotes: 3, as of all SGX platforms so far, 4 or 5.
+	// Version is the version of quotes: 3, which all SGX platforms use so far, 4 or 5.
 	Version quote.Version
 
 	platform string

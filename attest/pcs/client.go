@@ -41,10 +41,10 @@ type Client struct {
 
 // Step is a request that was made, or that a cached response made unnecessary.
 type Step struct {
-	Part string // for people: "the TCB info"
-	URL  string
-	Kept bool // the response is from the cache
-	Err  error
+	Part   string // for people: "the TCB info"
+	URL    string
+	Cached bool // the response is from the cache
+	Err    error
 }
 
 // Collateral returns the collateral of a family, which has been verified, from the cache if it is

@@ -28,8 +28,8 @@ const (
 type StatusError struct {
 	URL    string
 	Status int
-	// RetryAfter is the time after which the service wants to be asked again; 0 if it did not
-	// say.
+	// RetryAfter is how long the service asks clients to wait before they retry; 0 if the
+	// response does not have it.
 	RetryAfter time.Duration
 }
 
@@ -55,7 +55,7 @@ func (e *StatusError) Error() string {
 // returns the cached response: the caller verifies that it is still valid.
 func (c *Client) get(ctx context.Context, p part, cached *response) (*response, error) {
 	if cached != nil && time.Now().Before(cached.Expires) {
-		c.report(Step{Part: p.name, URL: p.url, Kept: true})
+		c.report(Step{Part: p.name, URL: p.url, Cached: true})
 		return cached, nil
 	}
 	pauses := newPacing()
@@ -67,7 +67,7 @@ func (c *Client) get(ctx context.Context, p part, cached *response) (*response, 
 		c.report(Step{Part: p.name, URL: p.url})
 		return r, nil
 	}
-	c.report(Step{Part: p.name, URL: p.url, Kept: cached != nil, Err: err})
+	c.report(Step{Part: p.name, URL: p.url, Cached: cached != nil, Err: err})
 	if cached != nil {
 		return cached, nil
 	}

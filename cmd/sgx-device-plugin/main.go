@@ -1,4 +1,4 @@
-// Sgx-device-plugin advertises the EPC memory of a node's Intel SGX to pods, as the
+// Sgx-device-plugin advertises the EPC of a node with Intel SGX to pods, as the
 // resource kubernetes.azure.com/sgx_epc_mem_in_MiB.
 package main
 
@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	os.Exit(daemon.Main("sgx-device-plugin", "Advertises the EPC memory and the devices of this node's Intel SGX to pods.", configure))
+	os.Exit(daemon.Main("sgx-device-plugin", "Advertises this node's EPC (Enclave Page Cache) and SGX devices to pods.", configure))
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {

@@ -1,4 +1,4 @@
-// Sgx-node-resource writes how much EPC memory a node advertises into the node's
+// Sgx-node-resource writes how much EPC a node advertises into the node's
 // status, for nodes with more of it than the kubelet can handle as devices.
 package main
 
@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	os.Exit(daemon.Main("sgx-node-resource", "Writes how much EPC memory this node advertises into the node's status.", configure))
+	os.Exit(daemon.Main("sgx-node-resource", "Writes how much EPC (Enclave Page Cache) this node advertises into the node's status.", configure))
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {

@@ -25,8 +25,8 @@ type backendFlags struct {
 }
 
 func (b *backendFlags) add(flags *pflag.FlagSet) {
-	flags.Var(&b.platform, "platform", "the quote backend: \"dcap\" is Intel's DCAP library, on SGX hardware; \"upstream\" is another AESM daemon, such as Intel's aesmd; \"simulated\" is an SGX platform in software, whose quotes prove nothing")
-	flags.IntVar(&b.concurrency, "slots", 0, "how many requests the backend serves at a time; 0 for one per worker with dcap, one per processor with simulated, and 2 with upstream: Intel's daemon works on one at a time, and so always has the next one")
+	flags.Var(&b.platform, "platform", "the quote backend: \"dcap\" is Intel's DCAP (Data Center Attestation Primitives) library, on SGX hardware; \"upstream\" is another AESM daemon, such as Intel's aesmd; \"simulated\" is an SGX platform in software, whose quotes prove nothing")
+	flags.IntVar(&b.concurrency, "slots", 0, "how many requests the backend serves at a time; 0 for one per worker with dcap, one per processor with simulated, and 2 with upstream, so that Intel's daemon, which works on one at a time, always has the next one ready")
 	flags.StringVar(&b.upstream, "upstream-socket", "", "with --platform=upstream: the `path` of the other daemon's socket")
 	flags.StringVar(&b.node, "node-name", hostname(), "with --platform=simulated: the `name` that its keys are derived from")
 	addDCAPFlags(flags, &b.dcap)

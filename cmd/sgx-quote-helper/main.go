@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	os.Exit(daemon.Main("sgx-quote-helper", "Makes attestation quotes for the SGX enclaves of this node, over AESM.", configure))
+	os.Exit(daemon.Main("sgx-quote-helper", "Makes attestation quotes for this node's SGX enclaves, over AESM (Architectural Enclave\nService Manager), Intel's protocol for quotes.", configure))
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {

@@ -202,7 +202,7 @@ func start(t *testing.T, args ...string) *program {
 		_ = p.Wait()
 	})
 	p.log = bufio.NewScanner(log)
-	_, address, _ := strings.Cut(p.expect(t, "health and metrics are served"), "address=")
+	_, address, _ := strings.Cut(p.expect(t, "serving health and metrics"), "address=")
 	p.probe = "http://" + address + "/readyz"
 	return p
 }

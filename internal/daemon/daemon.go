@@ -40,7 +40,7 @@ const (
 const helpWidth = 100
 
 // Run is the work of a daemon. It returns nil once ctx is done and everything that it
-// started has ended. It returns an error if the daemon cannot go on: what failed, the
+// started has ended. It returns an error if the daemon cannot continue: what failed, the
 // cause, and what to do about it.
 type Run func(ctx context.Context, env *Environment) error
 
@@ -109,7 +109,7 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 	defer stop()
 	env.Log.Info("starting", "daemon", d.name, "version", version())
 	if err := env.run(ctx, stop, run, shared.httpAddress); err != nil {
-		env.Log.Error("cannot go on", "error", err)
+		env.Log.Error("exiting on error", "error", err)
 		return exitError
 	}
 	env.Log.Info("stopped")

@@ -116,7 +116,7 @@ func TestOutcome(t *testing.T) {
 		}, 0, `"msg":"stopped"`},
 		{"fails", func(context.Context, *Environment) error {
 			return errors.New("the socket is in use")
-		}, 1, `"level":"ERROR","msg":"cannot go on","error":"the socket is in use"`},
+		}, 1, `"level":"ERROR","msg":"exiting on error","error":"the socket is in use"`},
 		{"fails while stopping", func(ctx context.Context, _ *Environment) error {
 			terminate(t)
 			<-ctx.Done()

@@ -51,7 +51,7 @@ func (env *Environment) serve(ctx context.Context, address string, work func(con
 	if err != nil {
 		return fmt.Errorf("--http-address=%s: %w", address, err)
 	}
-	env.Log.Info("health and metrics are served", "address", listener.Addr().String())
+	env.Log.Info("serving health and metrics", "address", listener.Addr().String())
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -15,7 +15,7 @@ func Add(flags *pflag.FlagSet, p *epc.Policy) {
 	flags.TextVar(&p.Mode, "advertise", epc.Auto, "the `mode` in which EPC becomes a resource: devices (one kubelet device per MiB), node (a count in the node's status, for any size), or auto (devices up to the number that the kubelet can handle, else node)")
 	flags.TextVar(&p.MaxDevices, "max-devices", epc.DeviceCount(0), "the maximum `number` of devices; 0 for as many as the kubelet can handle")
 	flags.TextVar(&p.Kubelet, "kubelet-version", epc.KubeletVersion(""), "the `version` of the kubelet, such as 1.35, or of the API server, which is at least as new; empty for the newest")
-	flags.Var(&p.Reserve, "reserve-epc", "the `size` of EPC that is never advertised, such as 16Mi")
+	flags.Var(&p.Reserve, "reserve-epc", "how much EPC is never advertised: a `size` such as 16Mi")
 }
 
 // AddMachine declares the flags that select a machine and sets it to their defaults.

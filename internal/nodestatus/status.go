@@ -79,7 +79,7 @@ func (s *statusWriter) run(ctx context.Context, capacities <-chan epc.Capacity) 
 			pause = retry.NextBackOff()
 		} else {
 			if logged != "" {
-				s.log.Info("node status is written again")
+				s.log.Info("write node status succeeded again")
 			}
 			logged = ""
 			retry.Reset()

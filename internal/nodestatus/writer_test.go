@@ -154,7 +154,7 @@ func TestAPIServerUnavailable(t *testing.T) {
 		if n := len(p.take()); n < 2 {
 			t.Errorf("%d writes after recovery", n)
 		}
-		if !strings.Contains(log.String(), "is written again") {
+		if !strings.Contains(log.String(), "write node status succeeded again") {
 			t.Errorf("log:\n%s", log)
 		}
 		if writes, failures := testutil.ToFloat64(s.metrics.writes), testutil.ToFloat64(s.metrics.failures); writes < 2 || failures < 12 {

@@ -93,7 +93,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 		if p, ok := errors.AsType[*problem](err); ok {
 			if status = p.status; status == http.StatusServiceUnavailable {
 				v = unavailable
-				s.Log.Warn("cannot verify a quote", "error", err)
+				s.Log.Warn("verify quote failed", "error", err)
 			}
 		}
 		s.Metrics.count(v)

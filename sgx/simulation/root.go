@@ -7,5 +7,5 @@ var rootPEM string
 
 // RootPEM returns the root certificate of every simulated platform, in PEM. A
 // verifier that trusts it accepts quotes that anyone can make: never configure it
-// where something is at stake.
+// where security matters.
 func RootPEM() []byte { return []byte(rootPEM) }

@@ -129,7 +129,7 @@ func (h *helper) logged(line []byte) {
 	switch entry.Msg {
 	case "another daemon has taken over the socket":
 		close(h.waiting)
-	case "health and metrics are served":
+	case "serving health and metrics":
 		h.address = entry.Address
 	case "serving quotes":
 		select {

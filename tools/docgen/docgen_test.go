@@ -1,8 +1,10 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -69,5 +71,24 @@ Use "confcom thing [command] --help" for more information about a command.
 		if h.flags[i] != want[i] {
 			t.Errorf("flag %d is %+v, want %+v", i, h.flags[i], want[i])
 		}
+	}
+}
+
+// The page of metrics has every package that registers some.
+func TestMetricSourcesAreComplete(t *testing.T) {
+	want := 0
+	err := filepath.WalkDir(filepath.Join(root, "internal"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		want += strings.Count(string(text), "\nfunc NewMetrics(")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(metricSources()); got != want {
+		t.Errorf("metricSources has %d functions, but packages declare %d NewMetrics", got, want)
 	}
 }

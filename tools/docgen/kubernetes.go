@@ -43,7 +43,7 @@ func kubernetesPage() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("## Extended resources\n\nContainers ask for these in `resources.limits`.\n\n%s"+
+	return fmt.Sprintf("## Extended resources\n\nContainers request these in `resources.limits`.\n\n%s"+
 		"## Objects\n\nThe objects that the chart can install. The values decide which of them it does install.\n\n%s"+
 		"## Labels and annotations that the chart writes\n\n%s"+
 		"## Node labels that the chart reads\n\nThe pods are placed by these labels. The values [`nodes`](chart-values.md#nodes) and [`affinity`](chart-values.md#affinity) decide how.\n\n%s",

@@ -59,11 +59,11 @@ func pages() []page {
 		{"chart-values.md", "Values of the chart", "Every value of the Helm chart in `charts/confcom`: its default, what it accepts, and what it does.", valuesPage},
 		{"kubernetes.md", "Resources, objects, labels and annotations", "What confcom adds to a cluster: extended resources, API objects, labels and annotations.", kubernetesPage},
 		{"metrics.md", "Metrics", "Every metric that the daemons serve on `/metrics`. " +
-			"Each also serves those of the Go runtime (`go_*`) and of the process (`process_*`).", metricsPage},
+			"Each daemon also serves the metrics of the Go runtime (`go_*`) and of the process (`process_*`).", metricsPage},
 		{"logs.md", "Log lines", "Every line that the daemons log: its message, its level and the keys of its attributes. " +
-			"`time`, `level` and `msg` are in each line. Messages are constant: search for them.", logsPage},
+			"Every line also has `time`, `level` and `msg`. Messages are constant: search for them.", logsPage},
 		{"aesm-codes.md", "AESM codes", "Every error code of the AESM (Architectural Enclave Service Manager) protocol, with its name and what to do. " +
-			"[Quotes out of process](../concepts/quotes.md#codes) says which ones the quote helper sends, and when.", codesPage},
+			"[Quotes](../concepts/quotes.md#codes) explains how the quote helper chooses them.", codesPage},
 	}
 }
 
@@ -71,7 +71,7 @@ func pages() []page {
 func generate() (map[string]string, error) {
 	files := make(map[string]string)
 	var index strings.Builder
-	index.WriteString(heading("Reference", "These pages are generated from the programs, the chart and the code. `make docs` writes them, and a test fails when they are stale."))
+	index.WriteString(heading("Reference", "These pages are generated from the programs, the chart and the code. `make docs` writes them, and a test fails if they are stale."))
 	for _, p := range pages() {
 		body, err := p.body()
 		if err != nil {

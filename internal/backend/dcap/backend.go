@@ -14,7 +14,8 @@
 //	config        the one configuration of helper and workers
 //	pool          leases of workers; restart, replacement, draining
 //	link          descriptors and the protocol to a worker
-//	ql            Intel's library (cgo, in the worker only) and its errors
+//	ql            Intel's library (cgo, in the worker only)
+//	quote3        the errors of that library
 //	certificates  the platform's certificates, kept on disk
 //	dcaptest      a stand-in for Intel's library, for tests
 package dcap

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	case "stub":
 		os.Exit(serve())
 	default:
-		fmt.Println(`{"level":"ERROR","msg":"cannot go on","error":"no library: install one"}`)
+		fmt.Println(`{"level":"ERROR","msg":"exiting on error","error":"no library: install one"}`)
 		os.Exit(1)
 	}
 }

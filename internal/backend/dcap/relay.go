@@ -60,10 +60,10 @@ func relayLine(log *slog.Logger, fields map[string]any) (text string) {
 		if text, _ = fields["error"].(string); text == "" {
 			text = message
 		}
-		level = slog.LevelWarn // the helper itself goes on
+		level = slog.LevelWarn // the helper itself continues
 	}
 	switch message {
-	case "starting", "stopping", "stopped", "cannot go on":
+	case "starting", "stopping", "stopped", "exiting on error":
 		// The helper has its own line for these.
 		level = slog.LevelDebug
 	}

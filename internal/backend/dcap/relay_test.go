@@ -13,7 +13,7 @@ func TestRelay(t *testing.T) {
 	const (
 		info   = `{"time":"2026-11-25T00:00:00Z","level":"INFO","msg":"got it","bytes":12}` + "\n"
 		start  = `{"level":"INFO","msg":"starting","daemon":"x"}` + "\n"
-		failed = `{"level":"ERROR","msg":"cannot go on","error":"no library"}` + "\n"
+		failed = `{"level":"ERROR","msg":"exiting on error","error":"no library"}` + "\n"
 		panics = `{"level":"ERROR","msg":"panic","value":"oh"}` + "\n"
 	)
 	for _, c := range []struct {

@@ -35,9 +35,9 @@ func New() *cobra.Command {
 back to back: each sends its next request when the last one is answered, over a new
 connection, as applications do.
 
-  quote        request a quote of a report that was prepared before (GetQuoteEx)
+  quote        request a quote of a report that was prepared in advance (GetQuoteEx)
   quote-size   request the size of a quote (GetQuoteSizeEx)
-  select-key   request the ID of the attestation key (SelectAttKeyID), the cheapest one
+  select-key   request the ID of the attestation key (SelectAttKeyID), the cheapest request
   init         initialize the attestation key (InitQuoteEx): two requests on the socket,
                counted as one
 
@@ -53,7 +53,8 @@ that of successful requests, within 1%. In JSON, all times are in seconds,
 latencySeconds is null if no request succeeded, and its p999 is the 99.9th percentile.
 
 The benchmark loads the node and slows down the quotes of other pods. To run it in a
-pod, use the confcom image and an EPC limit, through which the pod gets the socket:
+pod, use the confcom image and an EPC (Enclave Page Cache) limit, which gives the pod
+the socket:
 
   apiVersion: v1
   kind: Pod

@@ -14,6 +14,6 @@ func New() *cobra.Command {
 		Use:   "collateral",
 		Short: "Fetch and show the collateral that quotes are verified with",
 		Long: `Fetch and show collateral: what Intel publishes for verifiers. It consists of TCB
-(Trusted Computing Base) info, the identity of the quoting enclave and revocation lists.`,
+(trusted computing base) info, the identity of the quoting enclave and revocation lists.`,
 	}, newFetch(), newShow())
 }

@@ -25,17 +25,19 @@ func newVerify() *cobra.Command {
 
   - a genuine quoting enclave signed it, on a platform whose certificate chain ends in
     a trusted root: Intel's, or that of --root
-  - nothing in the chain is revoked, and the platform's TCB is up to date
+  - nothing in the chain is revoked, and the platform's TCB (trusted computing base) is
+    up to date
   - no debugger can read the enclave
   - it meets the appraisal policy: --policy, and the flags listed below it
 
-Collateral is what Intel publishes for verifiers: revocation lists, TCB info and the
-identity of the quoting enclave. Without it, verification is INCOMPLETE. --collateral
+Collateral is what Intel publishes for verifiers: certificate revocation lists (CRLs), TCB
+info and the identity of the quoting enclave (QE). Without it, verification is INCOMPLETE. --collateral
 takes one of
 
   - a file written by 'confcom collateral fetch' (the format of @phala/dcap-qvl)
   - a directory with such a file named collateral.json
-  - the URL of Intel's service, a PCCS, or Azure's cache, from which it is fetched
+  - the URL to fetch it from: Intel's service, a PCCS (Provisioning Certificate Caching
+    Service), or Azure's cache
 
 A --policy file is a JSON object with the members of type Policy in the Go package
 attest, which other flags override:
@@ -55,7 +57,7 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 	format := output.FormatFlag(command)
 	v.root = trust.RootFlag(command)
 	v.at = trust.TimeFlag(command)
-	command.Flags().StringVar(&v.collateral, "collateral", "", "verify with the collateral in this `file` or directory, or of the service at this URL")
+	command.Flags().StringVar(&v.collateral, "collateral", "", "verify with the collateral in this `file` or directory, or from the service at this URL")
 	v.fetcher.AddFlags(command.Flags())
 	v.policy.addFlags(command.Flags())
 	command.RunE = func(command *cobra.Command, args []string) error {

@@ -102,10 +102,10 @@ func printSteps(w io.Writer) func(pcs.Step) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
-		case s.Err != nil && s.Kept:
+		case s.Err != nil && s.Cached:
 			fmt.Fprintf(w, "%s: %v; using the cached copy\n", s.Part, s.Err)
 		case s.Err != nil: // the command's error contains it
-		case s.Kept:
+		case s.Cached:
 			fmt.Fprintf(w, "%s: cached\n", s.Part)
 		default:
 			fmt.Fprintf(w, "%s: fetched from %s\n", s.Part, s.URL)

@@ -29,8 +29,8 @@ func (s *server) source(root attest.Root, log *slog.Logger) (func(context.Contex
 	client, err := f.Client(root, func(step pcs.Step) {
 		switch {
 		case step.Err != nil:
-			log.Warn("fetch collateral part failed", "part", step.Part, "url", step.URL, "cached", step.Kept, "error", step.Err)
-		case !step.Kept:
+			log.Warn("fetch collateral part failed", "part", step.Part, "url", step.URL, "cached", step.Cached, "error", step.Err)
+		case !step.Cached:
 			log.Info("fetched collateral part", "part", step.Part, "url", step.URL)
 		}
 	})

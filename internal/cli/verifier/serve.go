@@ -55,7 +55,7 @@ func declare(flags *pflag.FlagSet) daemon.Run {
 	flags.StringVar(&s.address, "address", "127.0.0.1:8087", "serve on this `host:port`")
 	flags.StringVar(&s.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in this `file` (PEM), which is read for each connection")
 	flags.StringVar(&s.tlsKey, "tls-key", "", "private key of --tls-cert: a `file` (PEM)")
-	flags.StringVar(&s.policy, "policy", "", "appraisal policy (JSON `file`), reloaded when it changes; empty requires only an up-to-date platform and an enclave without debugger")
+	flags.StringVar(&s.policy, "policy", "", "appraisal policy (JSON `file`), reloaded when it changes; empty requires only an up-to-date platform and an enclave that no debugger can read")
 	flags.StringVar(&s.collateral, "collateral", pcs.Intel().String(), "fetch collateral from the service at this `URL`, or read it from this file")
 	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`")
 	flags.BoolVar(&s.skipTLSCheck, "skip-tls-check", false, trust.SkipTLSCheckUsage)

@@ -277,7 +277,7 @@ func (p *plugin) memory(field string) int {
 func (p *plugin) metric(name string) float64 {
 	p.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	response, err := client.Get("http://" + p.awaitAfter(0, "health and metrics are served").Address + "/metrics")
+	response, err := client.Get("http://" + p.awaitAfter(0, "serving health and metrics").Address + "/metrics")
 	if err != nil {
 		p.t.Fatal(err)
 	}
