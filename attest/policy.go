@@ -67,6 +67,19 @@ func ParsePolicy(text []byte) (Policy, error) {
 	return p, p.check()
 }
 
+// MarshalJSON returns the policy in the form that ParsePolicy reads.
+func (p Policy) MarshalJSON() ([]byte, error) {
+	type fields Policy // without this method
+	written := struct {
+		fields
+		MaxCollateralAge string `json:"maxCollateralAge,omitempty"` // instead of nanoseconds
+	}{fields: fields(p)}
+	if p.MaxCollateralAge != 0 {
+		written.MaxCollateralAge = p.MaxCollateralAge.String()
+	}
+	return json.Marshal(written)
+}
+
 // UnmarshalJSON sets the fields that the JSON object has, with MaxCollateralAge as a Go
 // duration ("720h"). An unknown member is an error. It does not check that the policy is
 // consistent: a caller may complete it, and verification checks it.

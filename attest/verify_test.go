@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/quote"
@@ -260,6 +262,25 @@ func TestParsePolicy(t *testing.T) {
 	} {
 		if _, err := attest.ParsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", text, err, want)
+		}
+	}
+}
+
+// What is written is read again as the same policy.
+func TestMarshalPolicy(t *testing.T) {
+	product := uint16(3)
+	for _, policy := range []attest.Policy{
+		{},
+		{MaxCollateralAge: 36 * time.Hour, AcceptExpired: true, MRSigners: []sgx.Measurement{{1}}, ISVProdID: &product,
+			ReportData: []byte{1, 2}, Statuses: []attest.TCBStatus{attest.SWHardeningNeeded}, Advisories: []string{}},
+	} {
+		text, err := json.Marshal(policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := attest.ParsePolicy(text)
+		if diff := cmp.Diff(policy, read); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", text, err, diff)
 		}
 	}
 }

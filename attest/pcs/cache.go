@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/google/renameio/v2/maybe"
 )
 
 // response is a response of a service, in the form in which it is cached.
@@ -67,28 +65,27 @@ func (c *Client) newest(p part) *response {
 // keep caches a verified response. If the directory cannot be written, it is cached in memory
 // only.
 func (c *Client) keep(p part, r *response) {
-	c.memory.mu.Lock()
-	defer c.memory.mu.Unlock()
-	if c.memory.responses == nil {
-		c.memory.responses = make(map[string]*response)
-	}
 	if r.kept {
 		return
 	}
+	c.memory.mu.Lock()
+	if c.memory.responses == nil {
+		c.memory.responses = make(map[string]*response)
+	}
 	c.memory.responses[p.url] = r
+	c.memory.mu.Unlock()
 	if c.Dir != "" {
 		_ = c.write(p, r)
 	}
 }
 
-// write replaces a file of the cache atomically; on Windows, a reader may see a part of it, which
-// it ignores.
+// write replaces a file of the cache.
 func (c *Client) write(p part, r *response) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return maybe.WriteFile(c.file(p), text, 0o600)
+	return replaceFile(c.file(p), text)
 }
 
 func (c *Client) file(p part) string {

@@ -59,19 +59,20 @@ func (c *Client) get(ctx context.Context, p part, cached *response) (*response, 
 		return cached, nil
 	}
 	pauses := newPacing()
-	r, err := backoff.Retry(ctx, func() (*response, error) {
-		r, err := c.request(ctx, p, cached)
-		return r, pauses.classify(err)
+	var last error // of a request, also where ctx ends the pause after it
+	r, err := backoff.Retry(ctx, func() (r *response, err error) {
+		r, last = c.request(ctx, p, cached)
+		return r, pauses.classify(last)
 	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(uint(max(cmp.Or(c.Attempts, defaultAttempts), 1))), backoff.WithMaxElapsedTime(0))
 	if err == nil {
 		c.report(Step{Part: p.name, URL: p.url})
 		return r, nil
 	}
-	c.report(Step{Part: p.name, URL: p.url, Cached: cached != nil, Err: err})
+	c.report(Step{Part: p.name, URL: p.url, Cached: cached != nil, Err: last})
 	if cached != nil {
 		return cached, nil
 	}
-	return nil, err
+	return nil, last
 }
 
 func (c *Client) report(s Step) {

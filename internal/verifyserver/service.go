@@ -127,11 +127,11 @@ func (s *Service) answer(w http.ResponseWriter, status int, value any) {
 // verify reads a request and verifies its quote: first without collateral and, if only
 // that is missing, again with it.
 func (s *Service) verify(w http.ResponseWriter, r *http.Request) (*Response, error) {
+	policy := s.Policy() // also for a bad request, so that a broken policy file is noticed
 	q, reportData, err := read(w, r)
 	if err != nil {
 		return nil, err
 	}
-	policy := s.Policy()
 	if reportData != nil {
 		policy.ReportData = reportData
 	}

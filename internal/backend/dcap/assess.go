@@ -28,9 +28,9 @@ const (
 	//     with it, and the request waits for the next worker, until its deadline.
 	//   - The worker had read the request (link.ErrNoReply). The report may be what
 	//     kills it, in a bug of Intel's library, and would kill every worker that it
-	//     meets. So this counts, apart from attempts and whatever the number of
-	//     workers: a node with one worker gets past two coincidences, and on a node with
-	//     many a poisonous report kills three workers and not all of them.
+	//     meets. So this counts, apart from attempts: of many workers, a poisonous
+	//     report kills three and not all. On a node with one worker it kills two, as
+	//     the second must be waited for while nobody else is served.
 	maxCrashes = 3
 )
 
@@ -72,7 +72,7 @@ func (b *Backend) assess(l *lease, tried *attempts, err error) (again bool) {
 		b.kill(l, reasonCrash)
 		tried.last = err
 		tried.crashes++
-		return tried.crashes < maxCrashes
+		return tried.crashes < min(maxCrashes, b.config.Workers+1)
 	case errors.Is(err, context.DeadlineExceeded):
 		b.kill(l, reasonTimeout)
 	default:

@@ -60,6 +60,7 @@ type Backend struct {
 	proving   sync.WaitGroup // see prove
 
 	mu          sync.Mutex
+	closed      bool
 	initialized aesm.Initialized // of the newest worker
 	sizes       []int            // of the quotes of each place's worker, in bytes
 }
@@ -94,6 +95,9 @@ func start(c config.Config, log *slog.Logger, metrics *Metrics, poll time.Durati
 
 // Close kills all workers. Their requests are lost.
 func (b *Backend) Close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
 	b.pool.Close()
 	b.proving.Wait()
 	if b.temporary != "" {

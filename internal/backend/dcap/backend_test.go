@@ -124,7 +124,8 @@ func TestFaults(t *testing.T) {
 }
 
 // A quote that every worker fails to make fails, and no other: the workers are
-// replaced. A report that kills every worker kills three at most.
+// replaced. A report that kills every worker kills three at most, and two in a row if
+// there is only one.
 func TestEveryWorkerFails(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -135,7 +136,7 @@ func TestEveryWorkerFails(t *testing.T) {
 		want    string
 	}{
 		{"hang", 2, faultHang, reasonTimeout, 2, "all workers that were asked have failed"},
-		{"exit, fewer workers", 1, faultExit, reasonCrash, maxCrashes, "the workers that were asked have died"},
+		{"exit, one worker", 1, faultExit, reasonCrash, 2, "the workers that were asked have died"},
 		{"exit, more workers", 5, faultExit, reasonCrash, maxCrashes, "the workers that were asked have died"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -283,8 +284,8 @@ func TestReplacements(t *testing.T) {
 	replace(1 + n)
 	g, f, m := count()
 	t.Logf("after %d replacements: %d goroutines (before: %d), %d files (%d), %d KiB of heap (%d)", n, g, goroutines, f, files, m>>10, memory>>10)
-	// What every replacement leaves behind is there n times.
-	if g > goroutines+n/2 || f > files+n/2 || m > memory+1<<20 {
+	// A few of each come and go; what replacements leave behind is there n times.
+	if g > goroutines+5 || f > files+5 || m > memory+1<<20 {
 		t.Error("replacements leave something behind")
 	}
 	if b.ended(reasonCrash) != 0 {

@@ -73,6 +73,12 @@ func (b *Backend) relearn(l *lease) {
 // prove returns a worker that is still busy with a request that was given up, once
 // it has shown that it works.
 func (b *Backend) prove(l *lease) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		l.Return()
+		return
+	}
 	b.proving.Go(func() {
 		defer l.Return()
 		if err := b.refresh(context.Background(), l); err != nil { // which ends with the timeout of a request

@@ -30,6 +30,7 @@ type supervisor struct {
 	process   *process // the newest
 	loaded    files    // the files that it was loaded from
 	seen      files    // the same files at the last poll
+	overLimit bool     // its memory has exceeded the limit
 	lastError string   // of Start, as it was logged
 }
 
@@ -50,7 +51,7 @@ func (s *supervisor) Start(ctx context.Context, replacing string) (pool.Worker[s
 		return w, err
 	}
 	old := s.process
-	s.process, s.lastError = w.Session.process, ""
+	s.process, s.overLimit, s.lastError = w.Session.process, false, ""
 	s.backend.learn(s.place, w.Session.identity)
 	s.backend.metrics.started(took)
 	s.log.Info("worker is ready", "pid", s.process.pid(), "mrenclave", w.Generation.MREnclave.String(), "duration", took)
@@ -83,16 +84,18 @@ func (s *supervisor) start(ctx context.Context) (w pool.Worker[sgx.TargetInfo, *
 }
 
 // Outdated returns why the worker should be replaced, or "". Files that have changed
-// must be the same at two polls, as a package is not installed at once.
+// must be the same at two polls, as a package is not installed at once. A worker whose
+// memory has exceeded the limit once is replaced, even if it shrinks.
 func (s *supervisor) Outdated() string {
 	now := s.loaded.poll()
 	changed, stable := !now.equal(s.loaded), now.equal(s.seen)
 	s.seen = now
 	limit := s.backend.config.MemoryLimit
+	s.overLimit = s.overLimit || limit > 0 && residentMemory(s.process.pid()) > limit
 	switch {
 	case changed && stable:
 		return string(reasonUpdate)
-	case !changed && limit > 0 && residentMemory(s.process.pid()) > limit:
+	case !changed && s.overLimit:
 		return string(reasonMemory)
 	}
 	return ""

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"syscall"
 
 	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
@@ -42,15 +42,19 @@ func Save(command *cobra.Command, name string, data []byte, what string) error {
 	return nil
 }
 
-// writeFile replaces the file at once where the system can, so that no reader finds
-// half of it. Links are followed; devices and pipes are written to.
+// writeFile replaces a regular file at once where the system can, so that no reader finds
+// half of it. Links are followed; devices, pipes and files that cannot be replaced, such as
+// a single file that is mounted into a container, are written to.
 func writeFile(name string, data []byte) error {
 	const mode = 0o666 // less the umask
-	if target, err := filepath.EvalSymlinks(name); err == nil {
-		name = target
-	}
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
 		return os.WriteFile(name, data, mode)
 	}
-	return maybe.WriteFile(name, data, mode)
+	err := maybe.WriteFile(name, data, mode)
+	for _, cannotReplace := range []error{fs.ErrPermission, syscall.EBUSY, syscall.EXDEV, syscall.EROFS} {
+		if errors.Is(err, cannotReplace) {
+			return os.WriteFile(name, data, mode)
+		}
+	}
+	return err
 }

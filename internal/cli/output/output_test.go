@@ -99,24 +99,29 @@ func TestSave(t *testing.T) {
 	if err := os.Symlink("old", file("link")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink("target", file("dangling")); err != nil {
+		t.Fatal(err)
+	}
 	command := new(cobra.Command)
 	var out, errs bytes.Buffer
 	command.SetOut(&out)
 	command.SetErr(&errs)
-	for _, name := range []string{file("new"), file("link"), os.DevNull, "-"} {
+	for _, name := range []string{file("new"), file("link"), file("dangling"), os.DevNull, "-"} {
 		if err := Save(command, name, []byte("data"), "quote"); err != nil {
 			t.Error(err)
 		}
 	}
-	for name, mode := range map[string]os.FileMode{"new": 0, "old": 0o640} {
+	for name, mode := range map[string]os.FileMode{"new": 0, "old": 0o640, "target": 0} {
 		text, err := os.ReadFile(file(name))
 		info, statErr := os.Lstat(file(name))
 		if err != nil || statErr != nil || string(text) != "data" || mode != 0 && info.Mode() != mode {
 			t.Errorf("%s: %q, %v, %v", name, text, err, info.Mode())
 		}
 	}
-	if info, err := os.Lstat(file("link")); err != nil || info.Mode().Type() != os.ModeSymlink {
-		t.Errorf("the link was replaced: %v, %v", info, err)
+	for _, name := range []string{"link", "dangling"} {
+		if info, err := os.Lstat(file(name)); err != nil || info.Mode().Type() != os.ModeSymlink {
+			t.Errorf("the link was replaced: %v, %v", info, err)
+		}
 	}
 	if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
 		t.Errorf("the null device was replaced: %v, %v", info, err)
@@ -127,7 +132,7 @@ func TestSave(t *testing.T) {
 	if err := Save(command, file("none/file"), nil, "quote"); exit.Code(err) != exit.CodeFailed || err.Error() != "write quote to "+file("none/file")+": no such file or directory" {
 		t.Errorf("%v", err)
 	}
-	if names, err := filepath.Glob(file("*")); err != nil || len(names) != 3 {
+	if names, err := filepath.Glob(file("*")); err != nil || len(names) != 5 {
 		t.Errorf("left over: %q, %v", names, err)
 	}
 }

@@ -68,7 +68,7 @@ func (f *policyFlags) addFlags(flags *pflag.FlagSet) {
 		"require TCB info, QE identity and PCK CRL issued no longer ago than this")
 	value(f, flags, "accept-expired", "bool", strconv.ParseBool, func(p *attest.Policy) *bool { return &p.AcceptExpired },
 		"accept TCB info and QE identity after their nextUpdate, within --max-collateral-age")
-	value(f, flags, "min-evaluation-data-number", "int", strconv.Atoi, func(p *attest.Policy) *int { return &p.MinEvaluationDataNumber },
+	value(f, flags, "min-evaluation-data-number", "int", parseInt, func(p *attest.Policy) *int { return &p.MinEvaluationDataNumber },
 		"require at least this tcbEvaluationDataNumber of the collateral")
 }
 
@@ -157,8 +157,16 @@ func parseUint16(text string) (uint16, error) {
 	return uint16(n), nil
 }
 
+func parseInt(text string) (int, error) {
+	n, err := strconv.ParseInt(text, 0, 0)
+	if err != nil {
+		return 0, errors.New("not a number")
+	}
+	return int(n), nil
+}
+
 func parseHex(text string) (quote.HexBytes, error) {
-	b, err := hex.DecodeString(text)
+	b, err := hex.DecodeString(strings.TrimSpace(text))
 	if err != nil {
 		return nil, errors.New("not hexadecimal")
 	}

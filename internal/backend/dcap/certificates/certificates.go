@@ -246,7 +246,7 @@ func (c *Cache) store(id ID, e entry) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(c.path(id), text, 0o600, renameio.WithTempDir(c.Dir))
+	return renameio.WriteFile(c.path(id), text, 0o600, renameio.WithTempDir(c.Dir), renameio.WithStaticPermissions(0o600))
 }
 
 // LastFetched returns when the newest data of a directory was fetched; the zero time
