@@ -74,7 +74,7 @@ func TestFailures(t *testing.T) {
 					c.change(s)
 				}
 				client := s.client(t, pccs)
-				client.Dir = t.TempDir()
+				client.Dir = newDir(t)
 				b, err := client.Collateral(t.Context(), c.family)
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("%+v, %v; want %q", b, err, c.want)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
+	"github.com/confcom/confcom/internal/cachedir"
 	"github.com/confcom/confcom/internal/cli/exit"
 )
 
@@ -46,7 +47,8 @@ func (f *Fetcher) AddFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.SkipTLSCheck, "skip-tls-check", false, SkipTLSCheckUsage)
 }
 
-// Client returns a client of the service. It creates the cache directory.
+// Client returns a client of the service, which the caller must close. It creates the cache
+// directory.
 func (f *Fetcher) Client(root attest.Root, progress func(pcs.Step)) (*pcs.Client, error) {
 	switch f.Update {
 	case "", "early", "standard":
@@ -61,7 +63,7 @@ func (f *Fetcher) Client(root attest.Root, progress func(pcs.Step)) (*pcs.Client
 		return nil, err
 	}
 	if f.Cache != "" {
-		if err := os.MkdirAll(f.Cache, 0o755); err != nil {
+		if err := cachedir.Make(f.Cache); err != nil {
 			return nil, fmt.Errorf("--cache: %w", err)
 		}
 	}
@@ -85,7 +87,8 @@ func (f *Fetcher) Fetch(command *cobra.Command, root attest.Root, family pcs.Fam
 	}
 	ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	bundle, err := client.Collateral(ctx, family)
+	defer client.Close()
+	bundle, err := client.Refresh(ctx, family)
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		err = fmt.Errorf("%w: install the service's CA on this machine, or pass --skip-tls-check", err)
 	}

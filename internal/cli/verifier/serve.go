@@ -90,10 +90,12 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		read.Set(nil)
 		service.Policy = file.Policy
 	}
-	var err error
-	if service.Collateral, err = s.source(root, env.Log); err != nil {
+	get, closeSource, err := s.source(root, env.Log)
+	if err != nil {
 		return fmt.Errorf("--collateral: %w", err)
 	}
+	defer closeSource()
+	service.Collateral = get
 	listener, err := s.listen()
 	if err != nil {
 		return err
