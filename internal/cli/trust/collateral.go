@@ -42,7 +42,7 @@ const SkipTLSCheckUsage = "accept any TLS certificate of the collateral service,
 // AddFlags declares all flags but the one for the URL.
 func (f *Fetcher) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.Update, "update", "", "`version` of the TCB info to request: early or standard; empty for the service's default")
-	flags.StringVar(&f.Cache, "cache", "", "cache fetched collateral in this `directory` for as long as the service allows")
+	flags.StringVar(&f.Cache, "cache", "", "cache fetched collateral in this `directory` for as long as the service allows; only this user and root may be able to write to it")
 	flags.DurationVar(&f.Timeout, "timeout", DefaultTimeout, "timeout of each attempt of a request")
 	flags.BoolVar(&f.SkipTLSCheck, "skip-tls-check", false, SkipTLSCheckUsage)
 }
