@@ -69,16 +69,24 @@ type knownPart struct {
 func (c *Client) known(p part) *knownPart {
 	k := c.parts[p.url]
 	if k == nil {
-		for other := range c.parts {
-			if len(c.parts) < maxFamilies*len(responses{}) {
-				break
-			}
-			delete(c.parts, other)
+		if len(c.parts) >= maxFamilies*len(responses{}) {
+			c.forgetPart()
 		}
 		k = new(knownPart)
 		c.parts[p.url] = k
 	}
 	return k
+}
+
+// forgetPart forgets a part: one without a response if there is one. c.mu is held.
+func (c *Client) forgetPart() {
+	var least string
+	for url, k := range c.parts {
+		if least = url; k.response == nil {
+			break
+		}
+	}
+	delete(c.parts, least)
 }
 
 // load reads the collateral of a family from the directory. If a part is missing or invalid, it

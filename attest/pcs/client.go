@@ -213,15 +213,15 @@ func (c *Client) start() error {
 	return nil
 }
 
-// makeRoom forgets the family that was not used for the longest time, if there are too many. c.mu
-// is held.
+// makeRoom forgets a family if there are too many: one without collateral, or else the one that was
+// not used for the longest time. c.mu is held.
 func (c *Client) makeRoom() error {
 	if len(c.families) < maxFamilies {
 		return nil
 	}
 	var oldest *collateral
 	for _, k := range c.families {
-		if k.fetch == nil && (oldest == nil || k.used.Before(oldest.used)) {
+		if k.fetch == nil && (oldest == nil || k.isWorthLess(oldest)) {
 			oldest = k
 		}
 	}
@@ -230,6 +230,14 @@ func (c *Client) makeRoom() error {
 	}
 	delete(c.families, oldest.family)
 	return nil
+}
+
+// isWorthLess reports whether k rather than other is forgotten.
+func (k *collateral) isWorthLess(other *collateral) bool {
+	if (k.bundle == nil) != (other.bundle == nil) {
+		return k.bundle == nil
+	}
+	return k.used.Before(other.used)
 }
 
 // fetchFor returns the fetch of a family that is in progress, or starts one, unless the last one

@@ -19,8 +19,9 @@ import (
 const (
 	defaultTimeout  = 10 * time.Second
 	defaultAttempts = 3
-	// maxBody is larger than any part of collateral.
-	maxBody = 4 << 20
+	// maxBody is larger than any part of collateral, of which the largest have some 10 KB: a CRL of
+	// this size has more than 20,000 entries.
+	maxBody = 1 << 20
 	// maxPause is the longest time between two attempts.
 	maxPause = 30 * time.Second
 	// A response is requested again after this time at the earliest and at the latest, whatever
