@@ -11,8 +11,8 @@ import (
 )
 
 // source returns a function that gets the collateral for a quote: from the service,
-// or from the file.
-func (s *server) source(root attest.Root, log *slog.Logger) (func(context.Context, *quote.Quote) (*attest.Collateral, error), error) {
+// or from the file. The caller must close it.
+func (s *server) source(root attest.Root, log *slog.Logger) (get func(context.Context, *quote.Quote) (*attest.Collateral, error), closeIt func(), err error) {
 	if !trust.IsURL(s.collateral) {
 		// It is small, and replaced when it expires: read it for each quote.
 		read := func(context.Context, *quote.Quote) (*attest.Collateral, error) {
@@ -23,7 +23,7 @@ func (s *server) source(root attest.Root, log *slog.Logger) (func(context.Contex
 			return &bundle.Collateral, nil
 		}
 		_, err := read(context.Background(), nil)
-		return read, err
+		return read, func() {}, err
 	}
 	f := trust.Fetcher{URL: s.collateral, Cache: s.cache, Timeout: trust.DefaultTimeout, SkipTLSCheck: s.skipTLSCheck}
 	client, err := f.Client(root, func(step pcs.Step) {
@@ -35,7 +35,7 @@ func (s *server) source(root attest.Root, log *slog.Logger) (func(context.Contex
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return func(ctx context.Context, q *quote.Quote) (*attest.Collateral, error) {
 		family, err := pcs.FamilyOf(q)
@@ -47,5 +47,5 @@ func (s *server) source(root attest.Root, log *slog.Logger) (func(context.Contex
 			return nil, err
 		}
 		return &bundle.Collateral, nil
-	}, nil
+	}, client.Close, nil
 }

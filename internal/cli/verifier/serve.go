@@ -57,7 +57,7 @@ func declare(flags *pflag.FlagSet) daemon.Run {
 	flags.StringVar(&s.tlsKey, "tls-key", "", "private key of --tls-cert: a `file` (PEM)")
 	flags.StringVar(&s.policy, "policy", "", "appraisal policy (JSON `file`), reloaded when it changes; empty requires only an up-to-date platform and an enclave that no debugger can read")
 	flags.StringVar(&s.collateral, "collateral", pcs.Intel().String(), "fetch collateral from the service at this `URL`, or read it from this file")
-	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`")
+	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`, which only this user and root may be able to write to")
 	flags.BoolVar(&s.skipTLSCheck, "skip-tls-check", false, trust.SkipTLSCheckUsage)
 	flags.StringVar(&s.root, "root", "", "trust only the root certificate in this `file` (PEM) instead of Intel's")
 	return s.run
@@ -90,10 +90,12 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		read.Set(nil)
 		service.Policy = file.Policy
 	}
-	var err error
-	if service.Collateral, err = s.source(root, env.Log); err != nil {
+	get, closeSource, err := s.source(root, env.Log)
+	if err != nil {
 		return fmt.Errorf("--collateral: %w", err)
 	}
+	defer closeSource()
+	service.Collateral = get
 	listener, err := s.listen()
 	if err != nil {
 		return err
