@@ -1,0 +1,62 @@
+//go:build kubelet
+
+package kubelet
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestWaitForQuotes checks that a container on a node that starts waits for the quote
+// helper. Once the plugin has registered while the helper is there, containers start even
+// if the plugin and the helper are gone.
+func TestWaitForQuotes(t *testing.T) {
+	const waits = "container waits for the quote helper"
+	k := startKubelet(t)
+	aesm := t.TempDir()
+	p := startPlugin(t, simulate(64), "--aesm-dir="+aesm, "--wait-for-quotes=20s")
+	p.await(msgRegistered)
+	k.await(epc, all(64))
+
+	admitted := make(chan error, 1)
+	go func() {
+		_, err := k.admit("early", 1, epc)
+		admitted <- err
+	}()
+	p.await(waits)
+	select {
+	case err := <-admitted:
+		t.Fatalf("the container did not wait: %v", err)
+	default:
+	}
+	helper, err := net.Listen("unix", filepath.Join(aesm, "aesm.socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer helper.Close()
+	select {
+	case err := <-admitted:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the container does not start")
+	}
+	if _, err := k.admit("late", 1, epc); err != nil {
+		t.Error(err)
+	}
+
+	p.mark()
+	k.restart()
+	p.await(msgRegistered)
+	k.await(epc, all(64))
+	helper.Close()
+	if _, err := k.admit("without a helper", 1, epc); err != nil {
+		t.Error(err)
+	}
+	if n := p.logged(waits); n != 1 {
+		t.Errorf("%d containers waited, want 1", n)
+	}
+}
