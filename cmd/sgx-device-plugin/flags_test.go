@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -31,7 +32,7 @@ func TestFlags(t *testing.T) {
 		{"all", []string{
 			"--epc-resource=example.com/epc", "--advertise=node", "--resources=epc,provision",
 			"--enclave-resource=example.com/enclave", "--provision-resource=example.com/provision", "--slots=10",
-			"--aesm-dir=/run/aesmd", "--legacy-device-paths", "--cdi", "--cdi-dir=/etc/cdi",
+			"--aesm-dir=/run/aesmd", "--wait-for-quotes=20s", "--quote-helper=confcom/sgx-quote-helper", "--legacy-device-paths", "--cdi", "--cdi-dir=/etc/cdi",
 			"--device-plugin-dir=/plugins", "--pod-resources-socket=/pods.sock", "--nfd-features-dir=/nfd", "--sysroot=/host",
 		}, deviceplugin.Plugin{
 			Machine:            node.Machine{Sysroot: "/host"},
@@ -41,6 +42,7 @@ func TestFlags(t *testing.T) {
 			Provision:          "example.com/provision",
 			SharedDevices:      10,
 			Grant:              deviceplugin.Grant{AESMDir: "/run/aesmd", LegacyPaths: true, CDI: true, CDIDir: "/etc/cdi"},
+			QuoteWait:          deviceplugin.QuoteWait{Timeout: 20 * time.Second, Helper: deviceplugin.DaemonSet{Namespace: "confcom", Name: "sgx-quote-helper"}},
 			DevicePluginDir:    "/plugins",
 			PodResourcesSocket: "/pods.sock",
 			NFDDir:             "/nfd",

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// listTimeout bounds the wait for the kubelet at each scrape.
+	// listTimeout bounds the wait for the kubelet.
 	listTimeout = 5 * time.Second
 	// maxPodResources is the longest accepted response in bytes: the IDs of all
 	// devices of a node exceed gRPC's default.
@@ -59,7 +59,7 @@ func (a *allocatedCollector) Collect(out chan<- prometheus.Metric) {
 	if _, err := os.Stat(source.socket); errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	pods, err := listPodResources(source.socket)
+	pods, err := listPodResources(context.Background(), source.socket) // Collect has no context
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(a.bytes, err)
 		return
@@ -81,14 +81,14 @@ func (a *allocatedCollector) Collect(out chan<- prometheus.Metric) {
 }
 
 // listPodResources returns the resources that the kubelet has allocated to its pods.
-func listPodResources(socket string) ([]*podresources.PodResources, error) {
+func listPodResources(ctx context.Context, socket string) ([]*podresources.PodResources, error) {
 	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPodResources)))
 	if err != nil {
 		return nil, fmt.Errorf("connect to kubelet: %w", err)
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), listTimeout) // Collect has no context
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	response, err := podresources.NewPodResourcesListerClient(conn).List(ctx, &podresources.ListPodResourcesRequest{})
 	if err != nil {

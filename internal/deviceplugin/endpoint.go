@@ -49,6 +49,7 @@ type endpoint struct {
 	log      *slog.Logger
 	health   *daemon.Health
 	metrics  *Metrics
+	quotes   *quoteWait // nil if containers do not wait for quotes
 
 	mu         sync.Mutex
 	advertised *supply           // nil while this plugin does not advertise the resource

@@ -44,6 +44,8 @@ type Plugin struct {
 	SharedDevices      SharedDeviceCount
 	// Grant is what containers get.
 	Grant Grant
+	// QuoteWait is how long containers wait for quotes before they start.
+	QuoteWait QuoteWait
 	// DevicePluginDir is the kubelet's directory for sockets of device plugins.
 	DevicePluginDir string
 	// PodResourcesSocket is the kubelet's socket for the resources of pods, from
@@ -73,6 +75,9 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		epc:       newEndpoint(p.Policy.Resource, dir, env, m),
 		enclave:   newEndpoint(p.Enclave, dir, env, m),
 		provision: newEndpoint(p.Provision, dir, env, m),
+	}
+	for _, e := range []*endpoint{all.epc, all.enclave} { // whose containers get the AESM directory
+		e.quotes = p.quoteWait(e.log)
 	}
 	removeStaleSockets(ctx, dir.path, env.Log)
 
@@ -140,6 +145,9 @@ func (p *Plugin) check() error {
 	}
 	if path := filepath.Join(p.DevicePluginDir, newSocketName()); len(path) > maxSocketPath {
 		return fmt.Errorf("socket path %s has %d bytes, and Linux allows %d: use a shorter device plugin directory", path, len(path), maxSocketPath)
+	}
+	if err := p.QuoteWait.check(); err != nil {
+		return err
 	}
 	if p.Policy.Resource == p.Enclave || p.Policy.Resource == p.Provision || p.Enclave == p.Provision {
 		return fmt.Errorf("two of the resources have the same name: EPC %s, enclave %s, provision %s", p.Policy.Resource, p.Enclave, p.Provision)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -81,6 +82,7 @@ func TestCannotRun(t *testing.T) {
 		{"missing directory", func(p *Plugin) { p.DevicePluginDir = file + "s" }, []string{file + "s does not exist", "Kubernetes node"}},
 		{"file instead of directory", func(p *Plugin) { p.DevicePluginDir = file }, []string{file + " is not a directory"}},
 		{"relative AESM directory", func(p *Plugin) { p.Grant.AESMDir = "aesmd" }, []string{`AESM directory "aesmd": not an absolute path`}},
+		{"a wait longer than the kubelet's", func(p *Plugin) { p.QuoteWait.Timeout = 30 * time.Second }, []string{"wait for quotes of 30s: not between 0 and 25s"}},
 		{"one name for two resources", func(p *Plugin) { p.Policy.Resource = p.Enclave }, []string{"two of the resources have the same name", "EPC sgx.intel.com/enclave, enclave sgx.intel.com/enclave"}},
 	}
 	for _, test := range tests {

@@ -53,7 +53,7 @@ func (e *endpoint) registration(ctx context.Context, poll <-chan struct{}, m res
 		return 0, fmt.Errorf("create plugin socket: %w", err)
 	}
 	server := grpc.NewServer()
-	calls := newService(e, m)
+	calls := newService(e, m, e.quotes != nil && !e.quotes.served(ctx))
 	v1beta1.RegisterDevicePluginServer(server, calls)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -73,7 +73,7 @@ func (e *endpoint) registration(ctx context.Context, poll <-chan struct{}, m res
 	defer end(nil)
 
 	// The kubelet calls back before it responds, so the socket is served already.
-	if err := register(ctx, e.dir.kubeletSocket(), filepath.Base(path), e.resource); err != nil {
+	if err := register(ctx, e.dir.kubeletSocket(), filepath.Base(path), e.resource, calls.options()); err != nil {
 		m.failures.Inc()
 		return 0, cmp.Or(context.Cause(ctx), err)
 	}
@@ -130,7 +130,7 @@ func (e *endpoint) waitLost(ctx context.Context, path string, kubelet socketID, 
 }
 
 // register registers the plugin's socket endpoint with the kubelet at socket.
-func register(ctx context.Context, socket, endpoint, resource string) error {
+func register(ctx context.Context, socket, endpoint, resource string, options *v1beta1.DevicePluginOptions) error {
 	dial := func(ctx context.Context, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
@@ -148,7 +148,7 @@ func register(ctx context.Context, socket, endpoint, resource string) error {
 		Version:      v1beta1.Version,
 		Endpoint:     endpoint,
 		ResourceName: resource,
-		Options:      &v1beta1.DevicePluginOptions{},
+		Options:      options,
 	})
 	if err != nil {
 		return fmt.Errorf("register with the kubelet at %s: %w", socket, err)

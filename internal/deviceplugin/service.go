@@ -13,21 +13,21 @@ import (
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
 
-// service answers the kubelet's calls during one registration. It implements neither
-// PreStartContainer nor GetPreferredAllocation, for which the kubelet would send the
-// IDs of all free devices.
+// service answers the kubelet's calls during one registration. It does not implement
+// GetPreferredAllocation, for which the kubelet would send the IDs of all free devices.
 type service struct {
 	v1beta1.UnimplementedDevicePluginServer
 
 	*endpoint
 	metrics  resourceMetrics
+	waits    bool          // whether containers wait for quotes
 	stopping chan struct{} // closed when the registration is to end
 	watched  chan struct{} // receives once the kubelet requests the stream of devices
 	ended    chan error    // receives why the stream ended
 }
 
-func newService(e *endpoint, m resourceMetrics) *service {
-	return &service{endpoint: e, metrics: m, stopping: make(chan struct{}), watched: make(chan struct{}, 1), ended: make(chan error, 1)}
+func newService(e *endpoint, m resourceMetrics, waits bool) *service {
+	return &service{endpoint: e, metrics: m, waits: waits, stopping: make(chan struct{}), watched: make(chan struct{}, 1), ended: make(chan error, 1)}
 }
 
 // notify sends a value unless the channel is full.
@@ -38,9 +38,25 @@ func notify[T any](c chan<- T, value T) {
 	}
 }
 
-// GetDevicePluginOptions reports that no optional call is implemented.
+// options are the optional calls that the kubelet makes.
+func (s *service) options() *v1beta1.DevicePluginOptions {
+	return &v1beta1.DevicePluginOptions{PreStartRequired: s.waits}
+}
+
+// GetDevicePluginOptions reports which optional calls are implemented.
 func (s *service) GetDevicePluginOptions(context.Context, *v1beta1.Empty) (*v1beta1.DevicePluginOptions, error) {
-	return &v1beta1.DevicePluginOptions{}, nil
+	return s.options(), nil
+}
+
+// PreStartContainer returns when the container may start. The kubelet waits for it on
+// behalf of this container's pod only.
+func (s *service) PreStartContainer(ctx context.Context, request *v1beta1.PreStartContainerRequest) (*v1beta1.PreStartContainerResponse, error) {
+	if s.waits {
+		if err := s.quotes.wait(ctx, s.stopping, s.resource, request.DevicesIds); err != nil {
+			return nil, err
+		}
+	}
+	return &v1beta1.PreStartContainerResponse{}, nil
 }
 
 // ListAndWatch sends the devices, and sends them again when they change.

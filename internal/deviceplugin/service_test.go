@@ -18,7 +18,7 @@ func serviceOf(advertised *supply) *service {
 	if advertised != nil {
 		e.advertise(true, *advertised)
 	}
-	return newService(e, m.of(e.resource))
+	return newService(e, m.of(e.resource), false)
 }
 
 func TestAllocate(t *testing.T) {

@@ -3,6 +3,7 @@ package nodestatus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -41,15 +42,17 @@ type nodes interface {
 type statusWriter struct {
 	node, resource string
 	nodes          nodes
+	guard          *guard // nil for none
 	log            *slog.Logger
 	written        *daemon.Condition
 	metrics        *Metrics
 }
 
 // run writes each capacity when it is received, and repeats the last one at an
-// interval, until ctx is done.
+// interval, until ctx is done. It does not write while it is unguarded.
 func (s *statusWriter) run(ctx context.Context, capacities <-chan epc.Capacity) {
 	var capacity epc.Capacity
+	pending := false // whether the capacity is to be written
 	var logged string
 	retry := backoff.ExponentialBackOff{InitialInterval: minRetry, Multiplier: 2, MaxInterval: maxRetry}
 	next := time.NewTimer(0)
@@ -61,18 +64,34 @@ func (s *statusWriter) run(ctx context.Context, capacities <-chan epc.Capacity) 
 			return
 		case capacity = <-capacities:
 			s.log.Info("capacity changed", "mode", capacity.Mode, "MiB", capacity.MiB, "reservedMiB", capacity.ReservedMiB)
+			pending = true
 			retry.Reset()
 		case <-next.C:
 		}
-		err := s.write(ctx, capacity)
+		err := s.guard.check(ctx)
+		unguarded := errors.Is(err, errUnguarded)
+		if err == nil || unguarded {
+			s.metrics.observe(unguarded)
+		}
+		if err == nil && (pending || capacity.Mode == epc.Node) { // in other modes one write is enough
+			err = s.write(ctx, capacity)
+			pending = err != nil
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		s.written.Set(err)
-		var pause time.Duration
+		pause := checkInterval
+		if capacity.Mode == epc.Node {
+			pause = writeInterval
+		}
 		if err != nil {
 			s.metrics.failures.Inc()
-			if err.Error() != logged { // the same error several times in a row is worth one line
+			switch { // the same error several times in a row is worth one line
+			case err.Error() == logged:
+			case unguarded:
+				s.log.Error("not restricted by an admission policy, writing nothing", "error", err)
+			default:
 				s.log.Warn("write node status failed, retrying", "error", err)
 			}
 			logged = err.Error()
@@ -83,15 +102,10 @@ func (s *statusWriter) run(ctx context.Context, capacities <-chan epc.Capacity) 
 			}
 			logged = ""
 			retry.Reset()
-			if capacity.Mode == epc.Node { // otherwise one write is enough
-				pause = writeInterval
-			}
 		}
 		next.Stop()
-		if pause > 0 {
-			// The jitter spreads the writes of a cluster's nodes.
-			next.Reset(pause + rand.N(pause/10))
-		}
+		// The jitter spreads the writes of a cluster's nodes.
+		next.Reset(pause + rand.N(pause/10))
 	}
 }
 

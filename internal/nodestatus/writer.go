@@ -4,7 +4,8 @@
 //
 // It writes this one number of its own node and reads nothing, so it needs no other
 // permission. It repeats the write at an interval, because a kubelet that has lost
-// its device checkpoint resets the resources of its node.
+// its device checkpoint resets the resources of its node. Now and then it checks that an
+// admission policy allows it no other write, and writes nothing if there is no such policy.
 package nodestatus
 
 import (
@@ -59,6 +60,9 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 		log:      env.Log.With("node", w.Node, "resource", w.Policy.Resource),
 		written:  env.Health.Condition("node status"),
 		metrics:  NewMetrics(env.Metrics),
+	}
+	if w.Kubeconfig == "" { // other credentials are not those that the policy restricts
+		status.guard = &guard{node: w.Node, nodes: status.nodes}
 	}
 	machine := env.Health.Condition("machine")
 	capacities := make(chan epc.Capacity)

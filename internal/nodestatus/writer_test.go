@@ -34,14 +34,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patches records the patches of nodes and returns the configured error.
 type patches struct {
-	mu  sync.Mutex
-	got []string
-	err error // returned for each patch
+	mu     sync.Mutex
+	got    []string
+	err    error // returned for each patch
+	checks int   // number of dry runs
+	guard  error // returned for each dry run
 }
 
-func (p *patches) Patch(_ context.Context, name string, kind types.PatchType, patch []byte, _ metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
+func (p *patches) Patch(_ context.Context, name string, kind types.PatchType, patch []byte, options metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(options.DryRun) > 0 {
+		p.checks++
+		if got := fmt.Sprintf("%s/%s %s %s %s", name, strings.Join(subresources, "/"), options.DryRun, kind, patch); got != check {
+			return nil, fmt.Errorf("unexpected dry run: %s", got)
+		}
+		return nil, p.guard
+	}
 	p.got = append(p.got, fmt.Sprintf("%s/%s %s %s", name, strings.Join(subresources, "/"), kind, patch))
 	return nil, p.err
 }
@@ -50,6 +59,22 @@ func (p *patches) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.err = err
+}
+
+// answerCheck sets the answer to dry runs.
+func (p *patches) answerCheck(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.guard = err
+}
+
+// takeChecks returns the number of dry runs since the last call.
+func (p *patches) takeChecks() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.checks
+	p.checks = 0
+	return n
 }
 
 // take returns the patches since the last call.
@@ -63,15 +88,20 @@ func (p *patches) take() []string {
 
 const (
 	written = `node-1/status application/merge-patch+json {"status":{"allocatable":{"example.com/epc":"524288"},"capacity":{"example.com/epc":"524288"}}}`
+	check   = `node-1/status [All] application/merge-patch+json {"status":{"capacity":{"confcom.github.io/forbidden":"1"}}}`
 	zero    = `node-1/status application/json-patch+json [{"op":"replace","path":"/status/capacity/example.com~1epc","value":"0"},{"op":"replace","path":"/status/allocatable/example.com~1epc","value":"0"}]`
 )
 
-// runWriter runs a status writer in fake time during a test.
+// refused is the API server's answer to a patch that its policy does not allow.
+var refused = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "node-1", errors.New("denied request"))
+
+// runWriter runs a status writer, which is guarded, in fake time during a test.
 func runWriter(t *testing.T, test func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter)) {
 	synctest.Test(t, func(t *testing.T) {
-		p, log := new(patches), new(bytes.Buffer)
+		p, log := &patches{guard: refused}, new(bytes.Buffer)
 		s := &statusWriter{
-			node: "node-1", resource: "example.com/epc", nodes: p,
+			node: "node-1", resource: "example.com/epc",
+			nodes: p, guard: &guard{node: "node-1", nodes: p},
 			log:     slog.New(slog.NewTextHandler(log, nil)),
 			written: new(daemon.Health).Condition("node status"),
 			metrics: NewMetrics(prometheus.NewRegistry()),
@@ -159,6 +189,49 @@ func TestAPIServerUnavailable(t *testing.T) {
 		}
 		if writes, failures := testutil.ToFloat64(s.metrics.writes), testutil.ToFloat64(s.metrics.failures); writes < 2 || failures < 12 {
 			t.Errorf("counted %v writes and %v failures", writes, failures)
+		}
+	})
+}
+
+// A writer that nothing restricts does not write, reports that as an error and retries.
+func TestUnguarded(t *testing.T) {
+	runWriter(t, func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter) {
+		for _, step := range []struct {
+			name   string
+			answer error // to dry runs
+			then   func()
+			writes string // some, none or, if that depends on the jitter, empty
+			checks [2]int // fewest and most
+			log    string // part of the last line
+			metric float64
+		}{
+			{"guarded", refused, func() { capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288} }, "some", [2]int{1, 1}, "level=INFO", 0},
+			{"soon after", refused, func() { time.Sleep(time.Minute) }, "some", [2]int{0, 0}, "level=INFO", 0},
+			{"at intervals", refused, func() { time.Sleep(time.Hour) }, "some", [2]int{11, 12}, "level=INFO", 0},
+			{"until the next check", nil, func() { time.Sleep(2 * checkInterval) }, "", [2]int{1, 40}, "level=ERROR msg=\"not restricted by an admission policy, writing nothing\"", 1},
+			{"the policy is gone", nil, func() { time.Sleep(time.Hour) }, "none", [2]int{55, 70}, "level=ERROR", 1},
+			{"capacity changes", nil, func() { capacities <- epc.Capacity{} }, "none", [2]int{1, 1}, "msg=\"capacity changed\"", 1},
+			{"the API server does not answer", errors.New("connection refused"), func() { time.Sleep(5 * time.Minute) }, "none", [2]int{2, 20}, "check admission policy: connection refused", 1},
+			{"the policy is back", refused, func() { time.Sleep(2 * maxRetry) }, "some", [2]int{1, 1}, "succeeded again", 0},
+			{"another mode", refused, func() { capacities <- epc.Capacity{Mode: epc.Devices}; time.Sleep(time.Hour) }, "none", [2]int{10, 12}, "capacity changed", 0},
+			{"the policy is gone in another mode", nil, func() { time.Sleep(2 * checkInterval) }, "none", [2]int{1, 20}, "level=ERROR", 1},
+		} {
+			p.answerCheck(step.answer)
+			step.then()
+			synctest.Wait()
+			if writes := p.take(); len(writes) > 0 && step.writes == "none" || len(writes) == 0 && step.writes == "some" {
+				t.Errorf("%s: writes %q, want %s", step.name, writes, step.writes)
+			}
+			if checks := p.takeChecks(); checks < step.checks[0] || checks > step.checks[1] {
+				t.Errorf("%s: %d checks, want %d to %d", step.name, checks, step.checks[0], step.checks[1])
+			}
+			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+			if last := lines[len(lines)-1]; !strings.Contains(last, step.log) {
+				t.Errorf("%s: log %q, want %q", step.name, last, step.log)
+			}
+			if got := testutil.ToFloat64(s.metrics.unguarded); got != step.metric {
+				t.Errorf("%s: metric %v, want %v", step.name, got, step.metric)
+			}
 		}
 	})
 }

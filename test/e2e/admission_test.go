@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestEnclaveIsAddedToEPC checks that the admission policy adds the enclave resource to
@@ -156,6 +157,83 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 		kubectl(t, "patch", "node", other, "--subresource=status", "--dry-run=server", "--type=merge", "--patch",
 			`{"metadata": {"labels": {"a": "b"}}, "status": {"capacity": {"example.com/other": "7"}}}`)
 	})
+}
+
+// TestUnguarded checks that sgx-node-resource writes nothing while no policy restricts it.
+func TestUnguarded(t *testing.T) {
+	const binding = "sgx-node-resource"
+	writer := newAPIClient(t, "--bound-object-kind=Pod", "--bound-object-name="+daemonPod(t, "sgx-node-resource"))
+	before := chartValues(t)
+	t.Cleanup(func() {
+		install(t, before) // creates the binding again
+		waitRollout(t, "sgx-node-resource")
+	})
+	kubectl(t, "delete", "validatingadmissionpolicybinding", binding)
+	eventually(t, "the API server no longer applies the policy", func() bool {
+		status, _ := writer.do(t, http.MethodPatch, "/api/v1/nodes/"+nodeName(t)+"/status?dryRun=All", `{"status": {"capacity": {"example.com/other": "7"}}}`)
+		return status == http.StatusOK
+	})
+	kubectl(t, "-n", namespace, "delete", "pod", "-l", "app.kubernetes.io/name=sgx-node-resource") // the next one checks at its start
+	eventually(t, "sgx-node-resource reports that nothing restricts it", func() bool {
+		log, _ := try(t, "", "kubectl", "-n", namespace, "logs", "-l", "app.kubernetes.io/name=sgx-node-resource", "--tail=-1")
+		return strings.Contains(log, `"level":"ERROR","msg":"not restricted by an admission policy, writing nothing"`)
+	})
+	if ready := kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name=sgx-node-resource", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`); strings.Contains(ready, "True") {
+		t.Errorf("sgx-node-resource is ready: %s", ready)
+	}
+}
+
+// TestDevicePolicy checks who is refused the devices.
+func TestDevicePolicy(t *testing.T) {
+	const provision = "sgx.intel.com/provision"
+	upgrade(t, "enclave.requireEPC=true", "provision.enabled=true")
+	const (
+		noEPC       = "needs a limit on " + resource + " as well, and may have the device once"
+		noProvision = "pods of the namespace default may not have " + provision
+	)
+	for _, tt := range []struct {
+		name, namespace string
+		limits          limits
+		err             string
+	}{
+		{"EPC", "default", limits{resource: "1"}, ""},
+		{"EPC and device", "default", limits{resource: "1", enclave: "1"}, ""},
+		{"nothing", "default", nil, ""},
+		{"no device", "default", limits{enclave: "0"}, ""},
+		{"device", "default", limits{enclave: "1"}, noEPC},
+		{"device, no EPC", "default", limits{enclave: "1", resource: "0Ki"}, noEPC},
+		{"device several times", "default", limits{resource: "1", enclave: "256"}, noEPC},
+		{"provision device", "default", limits{resource: "1", provision: "1"}, noProvision},
+		{"provision device alone", "default", limits{provision: "1"}, noProvision},
+		{"provision device in the namespace of the release", namespace, limits{resource: "1", provision: "1"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			containers := podSpec("x", tt.limits)["containers"]
+			for _, spec := range []object{
+				{"containers": containers},
+				{"containers": podSpec("x", nil)["containers"], "initContainers": []any{object{"name": "init", "image": "x", "resources": object{"limits": tt.limits}}}},
+			} {
+				manifest, err := json.Marshal(object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "e2e-policy", "namespace": tt.namespace}, "spec": spec})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = try(t, string(manifest), "kubectl", "create", "--dry-run=server", "-f", "-")
+				if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error %v, want %q", err, tt.err)
+				}
+			}
+		})
+	}
+}
+
+// eventually waits until what is true.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after a minute, it is not true that %s", what)
+		}
+	}
 }
 
 // apiClient sends requests to the API server as the service account of

@@ -21,7 +21,7 @@ func TestDevices(t *testing.T) {
 	})
 	for _, cdi := range []string{"false", "true"} {
 		t.Run("cdi="+cdi, func(t *testing.T) {
-			upgrade(t, "simulatedDevice=/dev/null", "provision.enabled=true", "devicePlugin.legacyDevicePaths=true", "devicePlugin.cdi="+cdi)
+			upgrade(t, "simulatedDevice=/dev/null", "provision.enabled=true", "provision.namespaces={default}", "devicePlugin.legacyDevicePaths=true", "devicePlugin.cdi="+cdi)
 			waitAllocatable(t, provision, slots)
 			for _, tt := range []struct {
 				name               string
