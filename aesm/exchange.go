@@ -31,11 +31,14 @@ type Exchange struct {
 	Duration time.Duration
 }
 
-// serve reads one request, answers it and closes the connection.
+// serve reads one request, answers it and closes the connection, or keeps it until the
+// reply was read.
 func (s *serving) serve(c *conn) {
 	exchange := s.exchange(c)
-	c.caller.socket.Close()
-	s.conns.remove(c)
+	if exchange.Kind == 0 || !s.conns.keep(c) { // only a request of a known kind has a reply
+		c.caller.socket.Close()
+		s.conns.remove(c)
+	}
 	s.observe(exchange)
 }
 
@@ -67,6 +70,11 @@ func (s *serving) exchange(c *conn) (e Exchange) {
 	e.Kind = req.kind
 	if closed := s.conns.arrived(c); closed != NotDropped {
 		e.Drop = closed
+		return e
+	}
+
+	if err := s.conns.owe(c, replyMemory(req)); err != nil {
+		e.Drop, e.Err = DropRefused, err
 		return e
 	}
 

@@ -1,0 +1,169 @@
+package aesm
+
+import (
+	"fmt"
+	"time"
+)
+
+// A reply that its client does not read stays in the kernel, in memory that is charged
+// to the server, until the client has read it or has closed its end. The server cannot
+// free it: closing its own end only hides it. So a connection is not closed before
+// that. Until then it counts against its peer, in number and in bytes.
+
+const (
+	// sweepInterval is the time between two searches for replies that were read.
+	sweepInterval = 50 * time.Millisecond
+	// sweepStep is how many unread replies of a peer are looked at when it gets another
+	// one. With two, the replies of a peer that reads never pile up.
+	sweepStep = 2
+
+	// sweepBefore is how many are looked at before a peer is refused another one.
+	sweepBefore = 16
+
+	// reservedPart is the divisor for the part of the limits that is for peers that hold
+	// little of them: 1/littlePart at most.
+	reservedPart = 4
+	littlePart   = 512
+
+	// replyOverhead bounds the kernel's memory for a reply beyond the quote: the fields
+	// around it, the kernel's own structures, and the rest of the last page.
+	replyOverhead = 8 << 10
+)
+
+// replyMemory bounds the kernel's memory for the reply to a request.
+func replyMemory(req *request) int {
+	if req.kind != KindGetQuoteEx || req.incomplete != nil {
+		return replyOverhead
+	}
+	return int(min(req.GetQuoteEx.GetBufSize(), MaxBufferSize)) + replyOverhead
+}
+
+// owe reserves memory for the reply of a connection. The error is that its peer has
+// requested too many that it has not read.
+func (t *conns) owe(c *conn, bytes int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := c.account
+	if !t.mayOwe(a, bytes) {
+		if t.sweep(a, sweepBefore); !t.mayOwe(a, bytes) {
+			return fmt.Errorf("aesm: the peer has %d requests whose replies it has not read, with %d bytes of memory for them", a.owed.conns, a.owed.bytes)
+		}
+	}
+	c.owed, c.owing = bytes, true
+	t.count(c, 1, bytes)
+	return nil
+}
+
+// mayOwe reports whether a peer may request one more reply.
+func (t *conns) mayOwe(a *account, bytes int) bool {
+	return t.fits(a, a.owed.conns+1, t.owed.conns+1, t.maxOwed.conns) &&
+		t.fits(a, a.owed.bytes+bytes, t.owed.bytes+bytes, t.maxOwed.bytes)
+}
+
+// fits reports whether a peer, and all together, may hold so much of a limit.
+//
+// What a peer holds cannot be taken back, so the last quarter is only for peers that
+// hold little. Of the rest, a peer gets as much as its share would be of what the
+// others have left.
+func (t *conns) fits(a *account, peer, all, limit int) bool {
+	shared := limit - limit/reservedPart
+	switch {
+	case !t.identity:
+		return all <= shared // new connections still find room
+	case peer <= max(limit/littlePart, 1):
+		return all <= limit
+	}
+	return all <= shared && peer <= (limit-all+peer)/a.share
+}
+
+// count changes what is owed to the peer of a connection.
+func (t *conns) count(c *conn, conns, bytes int) {
+	for _, owed := range []*usage{&c.account.owed, &t.owed} {
+		owed.conns += conns
+		owed.bytes += bytes
+	}
+}
+
+// settle ends what is owed to a connection.
+func (t *conns) settle(c *conn) {
+	if c.owing {
+		t.count(c, -1, -c.owed)
+		c.owed, c.owing = 0, false
+	}
+}
+
+// keep keeps a connection that is over until its client has read the reply or has
+// closed its end. It reports whether that is necessary; if not, the connection is to be
+// closed.
+func (t *conns) keep(c *conn) bool {
+	bytes, ok := unsent(c.caller.socket)
+	if !ok || bytes == 0 || endWrites(c.caller.socket) != nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !c.open || t.over {
+		return false
+	}
+	if c.owing {
+		t.count(c, 0, bytes-c.owed)
+		c.owed = bytes
+	}
+	t.used.bytes -= c.bytes
+	c.account.used.bytes -= c.bytes
+	c.bytes = 0
+	t.arrivals.remove(c)
+	t.sweep(c.account, sweepStep)
+	c.unread, c.waiting = true, false
+	c.account.unread.push(c)
+	t.unread++
+	switch {
+	case t.sweeper == nil:
+		t.sweeper = time.AfterFunc(sweepInterval, t.sweepAll)
+	case t.unread == 1:
+		t.sweeper.Reset(sweepInterval)
+	}
+	return true
+}
+
+// sweep looks at the n oldest unread replies of a peer, and closes the connections of
+// those that were read. The others become the newest, so that each has its turn.
+func (t *conns) sweep(a *account, n int) {
+	for c := a.unread.oldest; c != nil && n > 0; n-- {
+		next := c.newer
+		if bytes, _ := unsent(c.caller.socket); bytes == 0 {
+			t.unlink(c)
+			c.caller.socket.Close()
+		} else if next != nil {
+			a.unread.remove(c)
+			a.unread.push(c)
+		}
+		c = next
+	}
+}
+
+// sweepAll looks at all unread replies, and again after sweepInterval if any is left.
+func (t *conns) sweepAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, a := range t.accounts {
+		for c := a.unread.oldest; c != nil; c = c.newer {
+			if bytes, _ := unsent(c.caller.socket); bytes == 0 || t.over {
+				t.unlink(c)
+				c.caller.socket.Close()
+			}
+		}
+	}
+	if t.unread > 0 {
+		t.sweeper.Reset(sweepInterval)
+	}
+}
+
+// end closes the connections whose reply is unread. The memory of their replies is no
+// longer counted.
+func (t *conns) end() {
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	t.sweepAll()
+}
