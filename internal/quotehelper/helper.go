@@ -8,7 +8,8 @@
 //
 //   - helper.go assembles the daemon.
 //   - socketowner.go puts the socket in place, and decides when to take it over.
-//   - check.go checks regularly that quotes can be made.
+//   - callers.go refuses callers that are not identified.
+//   - readiness.go checks regularly that quotes can be made.
 package quotehelper
 
 import (
@@ -33,6 +34,12 @@ type Helper struct {
 	// StandBy keeps Run waiting after another daemon has taken over the socket, to take
 	// it back if that daemon dies. Otherwise Run returns.
 	StandBy bool
+	// RefuseUnidentified refuses quotes to callers that are not identified. Otherwise
+	// they share a small part of the limits.
+	RefuseUnidentified bool
+	// KubeletCgroup is the cgroup below which the kubelet creates those of pods. If it is
+	// empty, it is learnt from the cgroup of this process.
+	KubeletCgroup string
 }
 
 // Run serves until ctx is done or, without StandBy, another daemon has taken over the
@@ -41,10 +48,14 @@ type Helper struct {
 func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 	metrics := quoting.NewMetrics(env.Metrics)
 	observer := quoting.NewObserver(env.Log, metrics)
-	identifier := peer.NewIdentifier(env.Log)
+	identifier := peer.NewIdentifier(env.Log, h.KubeletCgroup)
 	defer identifier.Close()
 	service := quoting.NewService(h.Backend, h.Concurrency, metrics)
 
+	var handler aesm.Handler = service
+	if h.RefuseUnidentified {
+		handler = identifiedOnly{service}
+	}
 	socket, quotes := env.Health.Condition("socket"), env.Health.Condition("quotes")
 	checker := newChecker(service, env.Log, quotes)
 	owner := &socketOwner{
@@ -55,7 +66,7 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 		owned:    socket,
 		ready:    checker.ready,
 		server: &aesm.Server{
-			Handler: service,
+			Handler: handler,
 			Identify: func(conn net.Conn) aesm.Peer {
 				observer.Connected()
 				return identifier.Identify(conn)
