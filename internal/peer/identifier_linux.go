@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"math"
@@ -16,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxKnown is how many processes an Identifier remembers. Each takes a file descriptor.
-// Fewer processes of a node use the quote helper at a time.
+// maxKnown is how many processes an Identifier remembers by default. Fewer processes of a
+// node use the quote helper at a time.
 const maxKnown = 1024
 
 // Identifier identifies peers. It remembers processes, since most connect often. Its
@@ -52,17 +53,24 @@ type process struct {
 // takes longer.
 const freshness = 5 * time.Millisecond
 
+// Options configure an Identifier. The zero Options have good defaults.
+type Options struct {
+	// KubeletCgroup is the cgroup below which the kubelet creates those of pods. If it is
+	// empty, it is learnt from the cgroup of this process; outside any pod, it is
+	// /kubepods or /kubepods.slice.
+	KubeletCgroup string
+	// MaxProcesses is how many processes are remembered, each with a file descriptor; 0
+	// means 1024.
+	MaxProcesses int
+}
+
 // NewIdentifier returns an Identifier that logs once what keeps it from
 // distinguishing pods. It must be closed after use.
-//
-// The kubelet creates the cgroups of pods below kubeletCgroup. If it is empty, it is
-// learnt from the cgroup of this process; outside any pod, it is /kubepods or
-// /kubepods.slice.
-func NewIdentifier(log *slog.Logger, kubeletCgroup string) *Identifier {
+func NewIdentifier(log *slog.Logger, o Options) *Identifier {
 	const procfs = "/proc"
 	var l layout
-	if kubeletCgroup != "" {
-		l.roots = []string{strings.TrimSuffix(kubeletCgroup, "/")}
+	if o.KubeletCgroup != "" {
+		l.roots = []string{strings.TrimSuffix(o.KubeletCgroup, "/")}
 	} else {
 		own, _ := os.ReadFile(procfs + "/self/cgroup") // without it, nothing is learnt
 		l = layoutOf(string(own))
@@ -73,7 +81,7 @@ func NewIdentifier(log *slog.Logger, kubeletCgroup string) *Identifier {
 		layout:    l,
 		index:     newIndex(procfs, l),
 		openPidfd: openPidfd,
-		max:       maxKnown,
+		max:       cmp.Or(o.MaxProcesses, maxKnown),
 		freshness: freshness,
 		known:     make(map[int32]*process),
 	}

@@ -59,7 +59,7 @@ func identifyInherited() error {
 	if err != nil {
 		return err
 	}
-	identifier := NewIdentifier(slog.New(slog.NewTextHandler(os.Stdout, nil)), "")
+	identifier := NewIdentifier(slog.New(slog.NewTextHandler(os.Stdout, nil)), Options{})
 	defer identifier.Close()
 	for range 2 {
 		p := identifier.Identify(conn)
@@ -72,7 +72,7 @@ func identifyInherited() error {
 func start(t testing.TB) (*Identifier, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	identifier := NewIdentifier(slog.New(slog.NewTextHandler(&log, nil)), "")
+	identifier := NewIdentifier(slog.New(slog.NewTextHandler(&log, nil)), Options{})
 	identifier.freshness = 0 // tests notice at once that a process has ended
 	t.Cleanup(identifier.Close)
 	return identifier, &log

@@ -8,6 +8,7 @@
 //
 //   - helper.go assembles the daemon.
 //   - socketowner.go puts the socket in place, and decides when to take it over.
+//   - limits.go decides how many connections there are at most.
 //   - callers.go refuses callers that are not identified.
 //   - readiness.go checks regularly that quotes can be made.
 package quotehelper
@@ -46,9 +47,18 @@ type Helper struct {
 // socket. It then finishes the connections made before, and returns nil. It returns an
 // error if it cannot put a socket in place.
 func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
+	files, err := fileLimit()
+	if err != nil {
+		return err
+	}
+	limits, err := limitsOf(files)
+	if err != nil {
+		return err
+	}
+	env.Log.Info("limits", "files", files, "connections", limits.connections, "processes", limits.processes)
 	metrics := quoting.NewMetrics(env.Metrics)
 	observer := quoting.NewObserver(env.Log, metrics)
-	identifier := peer.NewIdentifier(env.Log, h.KubeletCgroup)
+	identifier := peer.NewIdentifier(env.Log, peer.Options{KubeletCgroup: h.KubeletCgroup, MaxProcesses: limits.processes})
 	defer identifier.Close()
 	service := quoting.NewService(h.Backend, h.Concurrency, metrics)
 
@@ -66,7 +76,8 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 		owned:    socket,
 		ready:    checker.ready,
 		server: &aesm.Server{
-			Handler: handler,
+			Handler:  handler,
+			MaxConns: limits.connections,
 			Identify: func(conn net.Conn) aesm.Peer {
 				observer.Connected()
 				return identifier.Identify(conn)
