@@ -82,7 +82,12 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 				observer.Connected()
 				return identifier.Identify(conn)
 			},
-			Observe: observer.Ended,
+			Observe: func(ctx context.Context, e aesm.Exchange) {
+				if e.Peer != nil {
+					ctx = daemon.WithSource(ctx, e.Peer.Key())
+				}
+				observer.Ended(ctx, e)
+			},
 		},
 	}
 	checking, stop := context.WithCancel(ctx)
