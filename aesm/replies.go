@@ -45,7 +45,11 @@ func (t *conns) owe(c *conn, bytes int) error {
 	defer t.mu.Unlock()
 	a := c.account
 	if !t.mayOwe(a, bytes) {
-		if t.sweep(a, sweepBefore); !t.mayOwe(a, bytes) {
+		var read [sweepBefore]*conn
+		for _, c := range read[:t.sweep(a, read[:])] {
+			c.caller.socket.Close()
+		}
+		if !t.mayOwe(a, bytes) {
 			return fmt.Errorf("aesm: the peer has %d requests whose replies it has not read, with %d bytes of memory for them", a.owed.conns, a.owed.bytes)
 		}
 	}
@@ -100,10 +104,21 @@ func (t *conns) keep(c *conn) bool {
 	if !ok || bytes == 0 || endWrites(c.caller.socket) != nil {
 		return false
 	}
+	var read [sweepStep]*conn
+	kept, n := t.keepUnread(c, bytes, read[:])
+	for _, c := range read[:n] {
+		c.caller.socket.Close()
+	}
+	return kept
+}
+
+// keepUnread is the part of keep that needs the table. It also sweeps, and returns how
+// many connections are in read.
+func (t *conns) keepUnread(c *conn, bytes int, read []*conn) (kept bool, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !c.open || t.over {
-		return false
+		return false, 0
 	}
 	if c.owing {
 		t.count(c, 0, bytes-c.owed)
@@ -113,7 +128,7 @@ func (t *conns) keep(c *conn) bool {
 	c.account.used.bytes -= c.bytes
 	c.bytes = 0
 	t.arrivals.remove(c)
-	t.sweep(c.account, sweepStep)
+	n = t.sweep(c.account, read)
 	c.unread, c.waiting = true, false
 	c.account.unread.push(c)
 	t.unread++
@@ -123,40 +138,55 @@ func (t *conns) keep(c *conn) bool {
 	case t.unread == 1:
 		t.sweeper.Reset(sweepInterval)
 	}
-	return true
+	return true, n
 }
 
-// sweep looks at the n oldest unread replies of a peer, and closes the connections of
-// those that were read. The others become the newest, so that each has its turn.
-func (t *conns) sweep(a *account, n int) {
-	for c := a.unread.oldest; c != nil && n > 0; n-- {
+// sweep looks at as many of the oldest unread replies of a peer as fit into read. Those
+// that were read are in read afterwards, n of them; their connections have left the
+// table and are to be closed. The others become the newest, so that each has its turn.
+func (t *conns) sweep(a *account, read []*conn) (n int) {
+	c := a.unread.oldest
+	for range read {
+		if c == nil {
+			break
+		}
 		next := c.newer
 		if bytes, _ := unsent(c.caller.socket); bytes == 0 {
 			t.unlink(c)
-			c.caller.socket.Close()
+			read[n] = c
+			n++
 		} else if next != nil {
 			a.unread.remove(c)
 			a.unread.push(c)
 		}
 		c = next
 	}
+	return n
 }
 
 // sweepAll looks at all unread replies, and again after sweepInterval if any is left.
 func (t *conns) sweepAll() {
+	for _, c := range t.readReplies() {
+		c.caller.socket.Close()
+	}
+}
+
+// readReplies returns the connections whose reply was read. They have left the table.
+func (t *conns) readReplies() (read []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, a := range t.accounts {
 		for c := a.unread.oldest; c != nil; c = c.newer {
 			if bytes, _ := unsent(c.caller.socket); bytes == 0 || t.over {
 				t.unlink(c)
-				c.caller.socket.Close()
+				read = append(read, c)
 			}
 		}
 	}
 	if t.unread > 0 {
 		t.sweeper.Reset(sweepInterval)
 	}
+	return read
 }
 
 // end closes the connections whose reply is unread. The memory of their replies is no
