@@ -31,15 +31,17 @@ type Exchange struct {
 	Duration time.Duration
 }
 
-// serve reads one request, answers it and closes the connection, or keeps it until the
-// reply was read.
-func (s *serving) serve(c *conn) {
+// serve reads one request, answers it and closes the connection. It reports whether it
+// has kept the connection instead, since the reply is unread.
+func (s *serving) serve(c *conn) (kept bool) {
 	exchange := s.exchange(c)
-	if exchange.Kind == 0 || !s.conns.keep(c) { // only a request of a known kind has a reply
+	kept = exchange.Kind != 0 && s.conns.keep(c) // without a kind, there is no reply
+	if !kept {
 		c.caller.socket.Close()
 		s.conns.remove(c)
 	}
 	s.observe(exchange)
+	return kept
 }
 
 func (s *serving) observe(e Exchange) {
@@ -68,13 +70,8 @@ func (s *serving) exchange(c *conn) (e Exchange) {
 		return e
 	}
 	e.Kind = req.kind
-	if closed := s.conns.arrived(c); closed != NotDropped {
-		e.Drop = closed
-		return e
-	}
-
-	if err := s.conns.owe(c, replyMemory(req)); err != nil {
-		e.Drop, e.Err = DropRefused, err
+	if drop, err := s.conns.owe(c, replyMemory(req)); drop != NotDropped {
+		e.Drop, e.Err = drop, err
 		return e
 	}
 

@@ -38,11 +38,16 @@ func replyMemory(req *request) int {
 	return int(min(req.GetQuoteEx.GetBufSize(), MaxBufferSize)) + replyOverhead
 }
 
-// owe reserves memory for the reply of a connection. The error is that its peer has
-// requested too many that it has not read.
-func (t *conns) owe(c *conn, bytes int) error {
+// owe notes that the request of a connection has arrived, as arrived does, and reserves
+// memory for the reply. The error is that its peer has requested too many that it has not
+// read.
+func (t *conns) owe(c *conn, bytes int) (closed Drop, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	c.waiting = false
+	if c.closed != NotDropped {
+		return c.closed, nil
+	}
 	a := c.account
 	if !t.mayOwe(a, bytes) {
 		var read [sweepBefore]*conn
@@ -50,12 +55,12 @@ func (t *conns) owe(c *conn, bytes int) error {
 			c.caller.socket.Close()
 		}
 		if !t.mayOwe(a, bytes) {
-			return fmt.Errorf("aesm: the peer has %d requests whose replies it has not read, with %d bytes of memory for them", a.owed.conns, a.owed.bytes)
+			return DropRefused, fmt.Errorf("aesm: the peer has %d requests whose replies it has not read, with %d bytes of memory for them", a.owed.conns, a.owed.bytes)
 		}
 	}
 	c.owed, c.owing = bytes, true
 	t.count(c, 1, bytes)
-	return nil
+	return NotDropped, nil
 }
 
 // mayOwe reports whether a peer may request one more reply.
@@ -97,38 +102,21 @@ func (t *conns) settle(c *conn) {
 }
 
 // keep keeps a connection that is over until its client has read the reply or has
-// closed its end. It reports whether that is necessary; if not, the connection is to be
-// closed.
+// closed its end. It reports whether that is possible; if not, the connection is to be
+// closed. Until the reply is looked at, it counts with the memory reserved for it.
 func (t *conns) keep(c *conn) bool {
-	bytes, ok := unsent(c.caller.socket)
-	if !ok || bytes == 0 || endWrites(c.caller.socket) != nil {
+	if endWrites(c.caller.socket) != nil { // the client has gone, or it is no unix socket
 		return false
 	}
-	var read [sweepStep]*conn
-	kept, n := t.keepUnread(c, bytes, read[:])
-	for _, c := range read[:n] {
-		c.caller.socket.Close()
-	}
-	return kept
-}
-
-// keepUnread is the part of keep that needs the table. It also sweeps, and returns how
-// many connections are in read.
-func (t *conns) keepUnread(c *conn, bytes int, read []*conn) (kept bool, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !c.open || t.over {
-		return false, 0
-	}
-	if c.owing {
-		t.count(c, 0, bytes-c.owed)
-		c.owed = bytes
+		return false
 	}
 	t.used.bytes -= c.bytes
 	c.account.used.bytes -= c.bytes
 	c.bytes = 0
 	t.arrivals.remove(c)
-	n = t.sweep(c.account, read)
 	c.unread, c.waiting = true, false
 	c.account.unread.push(c)
 	t.unread++
@@ -138,7 +126,31 @@ func (t *conns) keepUnread(c *conn, bytes int, read []*conn) (kept bool, n int) 
 	case t.unread == 1:
 		t.sweeper.Reset(sweepInterval)
 	}
-	return true, n
+	return true
+}
+
+// look reports whether the reply of a kept connection was read. If it was, the
+// connection leaves the table, and is to be closed. If not, it counts with what the
+// reply takes.
+func (t *conns) look(c *conn) (read bool) {
+	bytes, _ := unsent(c.caller.socket)
+	if bytes == 0 || t.over {
+		t.unlink(c)
+		return true
+	}
+	if c.owing {
+		t.count(c, 0, bytes-c.owed)
+		c.owed = bytes
+	}
+	return false
+}
+
+// release closes a connection that was kept, if its reply was read meanwhile.
+func (t *conns) release(c *conn) {
+	if bytes, _ := unsent(c.caller.socket); bytes == 0 {
+		c.caller.socket.Close() // again, if the table has closed it
+		t.remove(c)
+	}
 }
 
 // sweep looks at as many of the oldest unread replies of a peer as fit into read. Those
@@ -151,8 +163,7 @@ func (t *conns) sweep(a *account, read []*conn) (n int) {
 			break
 		}
 		next := c.newer
-		if bytes, _ := unsent(c.caller.socket); bytes == 0 {
-			t.unlink(c)
+		if t.look(c) {
 			read[n] = c
 			n++
 		} else if next != nil {
@@ -177,8 +188,7 @@ func (t *conns) readReplies() (read []*conn) {
 	defer t.mu.Unlock()
 	for _, a := range t.accounts {
 		for c := a.unread.oldest; c != nil; c = c.newer {
-			if bytes, _ := unsent(c.caller.socket); bytes == 0 || t.over {
-				t.unlink(c)
+			if t.look(c) {
 				read = append(read, c)
 			}
 		}

@@ -3,6 +3,7 @@ package aesm
 import (
 	"net"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,14 +12,27 @@ import (
 // was not read by the peer, including the kernel's own overhead. It is 0 once the peer
 // has closed its end. ok is false if conn is no unix socket.
 func unsent(conn net.Conn) (bytes int, ok bool) {
-	bytes, err := control(conn, func(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.SIOCOUTQ) })
+	bytes, err := control(conn, func(fd int) (int, error) {
+		var n int32
+		// It never waits, so the scheduler need not know of it.
+		_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), nil
+	})
 	return bytes, err == nil
 }
 
 // endWrites lets the peer see the end of the connection once it has read the reply.
 // What the peer writes from now on fails.
 func endWrites(conn net.Conn) error {
-	_, err := control(conn, func(fd int) (int, error) { return 0, unix.Shutdown(fd, unix.SHUT_RDWR) })
+	_, err := control(conn, func(fd int) (int, error) {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_RDWR, 0); errno != 0 {
+			return 0, errno
+		}
+		return 0, nil
+	})
 	return err
 }
 
