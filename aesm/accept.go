@@ -95,9 +95,18 @@ func (s *serving) start(socket net.Conn) {
 // work serves a connection, and then rests until it gets another. A goroutine that
 // has served one already has a stack of the right size, which a new one would have
 // to grow.
+//
+// By the time it has served a connection, the reply on the one before was usually read.
 func (s *serving) work(c *conn) {
+	var before *conn // kept with an unread reply
 	for c != nil {
-		s.serve(c)
+		kept := s.serve(c)
+		if before != nil {
+			s.conns.release(before)
+		}
+		if before = nil; kept {
+			before = c
+		}
 		if s.resting.Add(1) > maxResting {
 			s.resting.Add(-1)
 			return

@@ -230,8 +230,8 @@ func answerQuote(ctx context.Context, caller Caller, h Handler, r *request, repl
 		challenge = &info.Challenge
 	}
 	room := int64(req.GetBufSize())
-	if room == 0 || room > MaxQuoteSize {
-		return nil, fmt.Errorf("a quote buffer of %d bytes, the limit is %d: %w", room, MaxQuoteSize, CodeParameter)
+	if room == 0 || room > MaxBufferSize {
+		return nil, fmt.Errorf("a quote buffer of %d bytes, the limit is %d: %w", room, MaxBufferSize, CodeParameter)
 	}
 	// Key, buffer, report: Intel's daemon checks in the same order.
 	size, err := sizeOfQuote(ctx, h, key)

@@ -20,3 +20,13 @@ type Peer interface {
 // its connection, or has died, does not; one that has only closed its sending half
 // does. Where this cannot be determined, Waits returns true.
 func (c Caller) Waits() bool { return c.socket == nil || !hungUp(c.socket) }
+
+// RestrictedPeer is a Peer that may get only a small part of the limits: 1/64 instead
+// of a quarter. It is meant for callers that share a key because nothing is known of
+// them.
+type RestrictedPeer interface {
+	Peer
+	// Restricted reports whether the peer gets the small part. It is the same for all
+	// peers with the same key.
+	Restricted() bool
+}

@@ -144,7 +144,7 @@ func (c *Client) QuoteSize(ctx context.Context, key KeyID) (int, error) {
 // verify.
 func (c *Client) GetQuote(ctx context.Context, key KeyID, report sgx.Report, size int, challenge *Challenge) (Quoted, error) {
 	const op = KindGetQuoteEx
-	room := uint32(min(max(size, 0), MaxQuoteSize))
+	room := uint32(min(max(size, 0), MaxBufferSize))
 	req := &message.GetQuoteExRequest{AttKeyId: key[:], BufSize: &room}
 	req.Report, _ = report.MarshalBinary()
 	if challenge != nil {

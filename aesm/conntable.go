@@ -1,6 +1,7 @@
 package aesm
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -10,10 +11,13 @@ type conn struct {
 	caller  Caller
 	account *account
 
-	older, newer *conn // in the table
+	older, newer *conn // in its list
 	open         bool  // it is in the table
 	waiting      bool  // its request has not arrived yet
+	unread       bool  // it is over, but for a reply that the client has not read
 	bytes        int   // memory reserved for its request
+	owed         int   // memory reserved for its reply, and later what the reply takes
+	owing        bool  // it counts among the replies that are owed
 	closed       Drop  // why the table closed it
 }
 
@@ -22,30 +26,67 @@ type usage struct{ conns, bytes int }
 
 // account is what one peer uses.
 type account struct {
-	key  string // of the peer
-	used usage
+	key    string // of the peer
+	share  int    // the divisor for its part of each limit
+	used   usage
+	owed   usage    // replies that it has requested and not read yet
+	unread connList // its connections that are over, but for an unread reply
 }
 
 // conns is the table of the open connections of a Serve call, in the order of their
-// arrival. It enforces the limits of the server.
+// arrival. It enforces the limits of the server. Connections whose reply is unread
+// count like others; replies.go is about them.
 type conns struct {
-	max     usage // of all together
-	maxPeer usage // of the connections of one peer
+	max      usage // of all together
+	maxOwed  usage // replies that are owed to all together
+	identity bool  // peers are identified
 
-	mu             sync.Mutex
-	freed          *sync.Cond // signals that the table has changed
-	used           usage
-	accounts       map[string]*account
-	oldest, newest *conn
-	stopAt         time.Time // deadline for all requests once the server stops
-	refusing       bool      // a new connection does not wait for another to end
-	cutOff         bool      // no new connections at all
+	mu       sync.Mutex
+	freed    *sync.Cond // signals that the table has changed
+	used     usage
+	owed     usage
+	accounts map[string]*account
+	arrivals connList    // the connections that are not over yet
+	sweeper  *time.Timer // nil until a reply was unread
+	unread   int         // connections whose reply is unread
+	stopAt   time.Time   // deadline for all requests once the server stops
+	refusing bool        // a new connection does not wait for another to end
+	cutOff   bool        // no new connections at all
+	over     bool        // unread replies are not kept any more
 }
 
-func newConns(max, maxPeer usage) *conns {
-	t := &conns{max: max, maxPeer: maxPeer, accounts: make(map[string]*account)}
+func newConns(max, maxOwed usage, identity bool) *conns {
+	t := &conns{max: max, maxOwed: maxOwed, identity: identity, accounts: make(map[string]*account)}
 	t.freed = sync.NewCond(&t.mu)
 	return t
+}
+
+// connList is a list of connections, the oldest first.
+type connList struct{ oldest, newest *conn }
+
+// push adds a connection as the newest.
+func (l *connList) push(c *conn) {
+	c.older, c.newer = l.newest, nil
+	if c.older != nil {
+		c.older.newer = c
+	} else {
+		l.oldest = c
+	}
+	l.newest = c
+}
+
+// remove removes a connection. Its newer stays: a loop may be standing on it.
+func (l *connList) remove(c *conn) {
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		l.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		l.newest = c.older
+	}
 }
 
 // add adds a new connection and makes room for it.
@@ -63,7 +104,7 @@ func (t *conns) add(caller Caller) (c *conn, why Drop) {
 	defer t.mu.Unlock()
 	a := t.account(caller.Peer)
 	a.used.conns++
-	for a.used.conns > t.maxPeer.conns {
+	for a.used.conns > t.limit(a).conns {
 		if !t.evict(func(c *conn) bool { return c.account == a }) {
 			t.leave(a)
 			return nil, DropRefused
@@ -80,8 +121,9 @@ func (t *conns) add(caller Caller) (c *conn, why Drop) {
 		t.leave(a)
 		return nil, DropStopped
 	}
-	c = &conn{caller: caller, account: a, waiting: true}
-	t.append(c)
+	c = &conn{caller: caller, account: a, waiting: true, open: true}
+	t.used.conns++
+	t.arrivals.push(c)
 	return c, NotDropped
 }
 
@@ -93,10 +135,29 @@ func (t *conns) account(p Peer) *account {
 	}
 	a := t.accounts[key]
 	if a == nil {
-		a = &account{key: key}
+		a = &account{key: key, share: t.shareOf(p)}
 		t.accounts[key] = a
 	}
 	return a
+}
+
+// shareOf returns the divisor for a peer's part of each limit.
+func (t *conns) shareOf(p Peer) int {
+	if !t.identity {
+		return 1
+	}
+	if r, ok := p.(RestrictedPeer); ok && r.Restricted() {
+		return restrictedShare
+	}
+	return peerShare
+}
+
+// limit returns what a peer may use.
+func (t *conns) limit(a *account) usage {
+	if !t.identity {
+		return usage{math.MaxInt, math.MaxInt}
+	}
+	return usage{max(t.max.conns/a.share, 1), t.max.bytes / a.share}
 }
 
 // leave counts a connection less for an account.
@@ -113,7 +174,7 @@ func (t *conns) leave(a *account) {
 func (t *conns) reserve(c *conn, n int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for c.account.used.bytes+n > t.maxPeer.bytes {
+	for c.account.used.bytes+n > t.limit(c.account).bytes {
 		if !t.evict(func(o *conn) bool { return o != c && o.bytes > 0 && o.account == c.account }) {
 			return false
 		}
@@ -194,7 +255,7 @@ func (t *conns) refuseWhenFull() {
 // reports whether there was one. Only during a flood is the search long, and it is
 // bounded by the size of the table.
 func (t *conns) evict(matches func(*conn) bool) bool {
-	for c := t.oldest; c != nil; c = c.newer {
+	for c := t.arrivals.oldest; c != nil; c = c.newer {
 		if c.waiting && matches(c) {
 			t.close(c, DropEvicted)
 			return true
@@ -217,39 +278,22 @@ func (t *conns) remove(c *conn) {
 	t.unlink(c)
 }
 
-// append adds a connection to the table as the newest.
-func (t *conns) append(c *conn) {
-	c.open = true
-	t.used.conns++
-	c.older = t.newest
-	if c.older != nil {
-		c.older.newer = c
-	} else {
-		t.oldest = c
-	}
-	t.newest = c
-}
-
 // unlink removes a connection from the table, if it is still there.
 func (t *conns) unlink(c *conn) {
 	if !c.open {
 		return
 	}
-	if c.older != nil {
-		c.older.newer = c.newer
+	if c.unread {
+		c.account.unread.remove(c)
+		t.unread--
 	} else {
-		t.oldest = c.newer
+		t.arrivals.remove(c)
 	}
-	if c.newer != nil {
-		c.newer.older = c.older
-	} else {
-		t.newest = c.older
-	}
-	// c.newer stays: evict and cut may be standing on c.
 	c.open, c.waiting = false, false
 	t.used.conns--
 	t.used.bytes -= c.bytes
 	c.account.used.bytes -= c.bytes
+	t.settle(c)
 	t.leave(c.account)
 	t.freed.Broadcast()
 }
@@ -259,7 +303,7 @@ func (t *conns) stop(deadline time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopAt = deadline
-	for c := t.oldest; c != nil; c = c.newer {
+	for c := t.arrivals.oldest; c != nil; c = c.newer {
 		if c.waiting {
 			c.caller.socket.SetReadDeadline(deadline)
 		}
@@ -272,8 +316,8 @@ func (t *conns) cut() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cutOff = true
-	n := t.used.conns
-	for c := t.oldest; c != nil; c = c.newer {
+	n := t.used.conns - t.unread
+	for c := t.arrivals.oldest; c != nil; c = c.newer {
 		t.close(c, DropStopped)
 	}
 	t.freed.Broadcast()

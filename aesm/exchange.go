@@ -31,12 +31,17 @@ type Exchange struct {
 	Duration time.Duration
 }
 
-// serve reads one request, answers it and closes the connection.
-func (s *serving) serve(c *conn) {
+// serve reads one request, answers it and closes the connection. It reports whether it
+// has kept the connection instead, since the reply is unread.
+func (s *serving) serve(c *conn) (kept bool) {
 	exchange := s.exchange(c)
-	c.caller.socket.Close()
-	s.conns.remove(c)
+	kept = exchange.Kind != 0 && s.conns.keep(c) // without a kind, there is no reply
+	if !kept {
+		c.caller.socket.Close()
+		s.conns.remove(c)
+	}
 	s.observe(exchange)
+	return kept
 }
 
 func (s *serving) observe(e Exchange) {
@@ -65,8 +70,8 @@ func (s *serving) exchange(c *conn) (e Exchange) {
 		return e
 	}
 	e.Kind = req.kind
-	if closed := s.conns.arrived(c); closed != NotDropped {
-		e.Drop = closed
+	if drop, err := s.conns.owe(c, replyMemory(req)); drop != NotDropped {
+		e.Drop, e.Err = drop, err
 		return e
 	}
 

@@ -14,12 +14,15 @@ const (
 	// MaxRequestFrame is the largest request that a Server reads: more than 20 times
 	// the largest sensible one.
 	MaxRequestFrame = 64 << 10
-	// MaxQuoteSize is the largest buffer for a quote that a client may request. A
-	// quote has less than 14 KiB. Every reply fits into the buffer of a socket.
+	// MaxBufferSize is the largest buffer for a quote that a client may announce, and so
+	// the largest quote in a reply, with its padding. Every reply fits into the buffer of
+	// a socket.
+	MaxBufferSize = 64 << 10
+	// MaxQuoteSize is the largest quote. A quote has less than 14 KiB.
 	MaxQuoteSize = 32 << 10
 
-	// maxReplyFrame leaves room for the fields around a quote of MaxQuoteSize.
-	maxReplyFrame = MaxQuoteSize + 4<<10
+	// maxReplyFrame leaves room for the fields around the quote.
+	maxReplyFrame = MaxBufferSize + 4<<10
 
 	headerSize = 4
 )

@@ -125,7 +125,7 @@ func FuzzFrame(f *testing.F) {
 		s := &serving{
 			Server:   &Server{Handler: newStub(), Observe: func(_ context.Context, e Exchange) { exchange = e }},
 			ctx:      t.Context(),
-			conns:    newConns(usage{1, 1 << 20}, usage{1, 1 << 20}),
+			conns:    newConns(usage{1, 1 << 20}, usage{2, 1 << 20}, false),
 			requests: buffers{size: requestBuffer},
 			replies:  buffers{size: replyBuffer},
 		}
@@ -168,7 +168,7 @@ func FuzzFrame(f *testing.F) {
 		case len(reply) > 0 && exchange.Drop != DropWrite:
 			t.Errorf("got exchange %+v and a reply of %d bytes", exchange, len(reply))
 		}
-		if s.conns.used != (usage{}) || s.conns.oldest != nil {
+		if s.conns.used != (usage{}) || s.conns.arrivals.oldest != nil {
 			t.Errorf("the table is not empty: %+v", s.conns.used)
 		}
 	})

@@ -12,6 +12,9 @@ const maxSocketPath = 107
 var (
 	ErrInUse       = errors.New("another daemon is serving on it: stop that daemon, take over its socket, or use another path")
 	ErrNotSocket   = errors.New("the file is not a socket: remove it, or use another path")
+	ErrDirectory   = errors.New("it is a directory: use the path of a file in it, such as aesm.socket")
+	ErrAbstract    = errors.New("abstract sockets are not supported: use the path of a file")
+	ErrNoPath      = errors.New("the path is empty: use the path of a file")
 	ErrPathTooLong = fmt.Errorf("the path exceeds the kernel's limit of %d bytes: use a shorter one", maxSocketPath)
 )
 
@@ -19,10 +22,11 @@ var (
 // 0777): enclave applications run as any user, and the protocol carries no secrets.
 //
 // If there is a stale socket file, as a killed daemon leaves it, Listen replaces it
-// atomically: it binds the new socket next to it and renames it over the old one.
-// It replaces nothing else: the error is ErrInUse if a daemon answers and
-// ErrNotSocket if the file is not a socket. If two daemons start at the same instant
-// on the same stale file, both may succeed; the path then leads to the later one.
+// atomically: it binds the new socket in a private directory next to it and renames it
+// over the old one. It replaces nothing else: the error is ErrInUse if a daemon answers,
+// ErrDirectory if the path leads to a directory, and ErrNotSocket if it leads to another
+// file that is not a socket. If two daemons start at the same instant on the same stale
+// file, both may succeed; the path then leads to the later one.
 //
 // If the directory of path is missing, Listen creates it with mode 0755, as a
 // service manager would, but not the directories above it.

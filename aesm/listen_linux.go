@@ -1,7 +1,6 @@
 package aesm
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,7 +15,6 @@ import (
 )
 
 const (
-	socketMode    = 0o777
 	directoryMode = 0o755
 
 	// backlog bounds the connections that wait to be accepted, as far as the kernel
@@ -46,10 +44,11 @@ func newListener(path string, takeOver bool) (*Listener, error) {
 }
 
 func listen(path string, takeOver bool) (*Listener, error) {
-	if len(path) > maxSocketPath {
-		return nil, ErrPathTooLong
+	if err := checkPath(path); err != nil {
+		return nil, err
 	}
-	dir := filepath.Dir(path)
+	dir, base := filepath.Split(path)
+	dir = filepath.Clean(dir)
 	if err := ensureDirectory(dir); err != nil {
 		return nil, err
 	}
@@ -57,66 +56,64 @@ func listen(path string, takeOver bool) (*Listener, error) {
 	if err != nil && !(takeOver && errors.Is(err, ErrInUse)) {
 		return nil, err
 	}
-	name := path
-	if exists {
-		name = filepath.Join(dir, "."+rand.Text()[:6])
-		if len(name) > maxSocketPath {
-			return nil, ErrPathTooLong
-		}
+	stage, err := openStage(dir)
+	if err != nil {
+		return nil, err
 	}
-	socket, err := bind(name)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, ErrInUse // since inspect
-	}
+	defer stage.close()
+	socket, err := stage.bind()
 	if err != nil {
 		return nil, err
 	}
 	l := &Listener{socket: socket, addr: &net.UnixAddr{Name: path, Net: "unix"}}
 	if l.raw, err = socket.SyscallConn(); err == nil {
-		l.file, err = publish(name, path)
+		l.file, err = stage.publish(base, exists)
 	}
 	if err != nil {
-		os.Remove(name)
 		socket.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-// bind creates a listening socket at path.
-func bind(path string) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+// checkPath checks what can be checked of the path of a socket without looking at it.
+func checkPath(path string) error {
+	switch {
+	case path == "":
+		return ErrNoPath
+	case path[0] == '@' || path[0] == 0:
+		return ErrAbstract
+	case path[len(path)-1] == '/':
+		return ErrDirectory
+	case len(path) > maxSocketPath:
+		return ErrPathTooLong
 	}
-	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		err = os.NewSyscallError("bind", err)
-	} else if err = unix.Listen(fd, backlog); err != nil {
-		err = os.NewSyscallError("listen", err)
-		os.Remove(path)
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
+	return nil
 }
 
+// ensureDirectory creates a directory if it is missing. The umask does not matter.
 func ensureDirectory(dir string) error {
 	err := os.Mkdir(dir, directoryMode)
 	switch {
 	case err == nil:
-		return os.Chmod(dir, directoryMode) // regardless of the umask
 	case errors.Is(err, fs.ErrExist):
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s and the directory above it are missing: create them", dir)
+	default:
+		return err
 	}
-	return err
+	// Through a descriptor: by now, the path may lead elsewhere.
+	created, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer created.Close()
+	return created.Chmod(directoryMode)
 }
 
 // inspect reports whether there is a socket at path. The error is ErrInUse if a
-// daemon answers on it, and ErrNotSocket if the file is not a socket.
+// daemon answers on it, and ErrNotSocket or ErrDirectory if the file is not a socket.
 func inspect(path string) (exists bool, err error) {
 	info, err := os.Lstat(path)
 	switch {
@@ -124,6 +121,8 @@ func inspect(path string) (exists bool, err error) {
 		return false, nil
 	case err != nil:
 		return false, err
+	case info.IsDir():
+		return false, ErrDirectory
 	case info.Mode().Type() != fs.ModeSocket:
 		return false, ErrNotSocket
 	}
@@ -138,17 +137,6 @@ func inspect(path string) (exists bool, err error) {
 		return false, nil // its owner has just removed it
 	}
 	return true, fmt.Errorf("%w (%v)", ErrInUse, err)
-}
-
-// publish sets the mode of a socket file and moves it to its final path.
-func publish(from, to string) (fs.FileInfo, error) {
-	if err := os.Chmod(from, socketMode); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(from, to); err != nil {
-		return nil, err
-	}
-	return os.Lstat(to)
 }
 
 // Addr returns the path of the socket.

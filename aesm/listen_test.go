@@ -99,7 +99,11 @@ func TestListenRefuses(t *testing.T) {
 	}{
 		{file, ErrNotSocket},
 		{link, ErrNotSocket},
-		{dir, ErrNotSocket},
+		{dir, ErrDirectory},
+		{dir + "/", ErrDirectory},
+		{"", ErrNoPath},
+		{"@aesm", ErrAbstract},
+		{"\x00aesm", ErrAbstract},
 		{dgram, ErrInUse},
 		{long, ErrPathTooLong},
 		{filepath.Join(file, "aesm.socket"), syscall.ENOTDIR},
@@ -180,7 +184,7 @@ func TestTakeOver(t *testing.T) {
 	if after, err := os.Stat(filepath.Dir(path)); err != nil || !os.SameFile(dir, after) {
 		t.Errorf("the directory was replaced: %v", err)
 	}
-	if _, err := TakeOver(filepath.Dir(path)); !errors.Is(err, ErrNotSocket) {
+	if _, err := TakeOver(filepath.Dir(path)); !errors.Is(err, ErrDirectory) {
 		t.Errorf("TakeOver of a directory: %v", err)
 	}
 }

@@ -19,6 +19,7 @@ const DefaultSocket = "/var/run/aesmd/aesm.socket"
 const (
 	defaultMaxConns     = 4096
 	defaultMaxBytes     = 32 << 20
+	defaultMaxReplies   = 64 << 20
 	defaultIdleTimeout  = 30 * time.Second
 	defaultReadTimeout  = 5 * time.Second
 	defaultWriteTimeout = 5 * time.Second
@@ -27,6 +28,8 @@ const (
 	// peerShare is the divisor for one peer's part of a limit, if peers are
 	// identified.
 	peerShare = 4
+	// restrictedShare is that divisor for a RestrictedPeer.
+	restrictedShare = 64
 )
 
 const (
@@ -64,6 +67,14 @@ type Server struct {
 	// connections that have sent only a part of such a request are closed. If that
 	// does not free enough, the new request is refused.
 	MaxBytes int
+	// MaxReplyBytes bounds the kernel's memory for replies that clients have not read
+	// yet; 0 means 64 MiB. A connection counts against its peer until the client has
+	// read the reply or has closed its end. A peer gets at most a quarter of what others
+	// have left, in bytes and in number of connections, and the last quarter is for
+	// peers that hold less than 1/512; a request beyond that is dropped before it is
+	// served. This needs connections that a Listener has accepted, or other
+	// unix sockets; on others, replies count until they are written.
+	MaxReplyBytes int
 	// IdleTimeout bounds the wait for the first byte; 0 means 30 seconds.
 	IdleTimeout time.Duration
 	// ReadTimeout bounds the time from the first to the last byte of a request;
@@ -76,10 +87,10 @@ type Server struct {
 	DrainTimeout time.Duration
 
 	// Identify, where set, identifies the peer of each new connection, for Handler
-	// and Observe. One peer then gets at most a quarter of MaxConns and of MaxBytes,
-	// and a new connection of a peer at its limit replaces one of its own. All
-	// connections for which Identify returns nil count as one peer's. It must be
-	// quick.
+	// and Observe. One peer then gets at most a quarter of MaxConns and of MaxBytes (a
+	// RestrictedPeer less), and a new connection of a peer at its limit replaces one of
+	// its own. All connections for which Identify returns nil count as one peer's. It
+	// must be quick.
 	Identify func(conn net.Conn) Peer
 	// Observe, where set, is called after a connection has ended. It is the place
 	// for logs and metrics. Its context has the values of the one that Serve was
@@ -107,20 +118,18 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, grace time.Du
 	exchanges, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	all := usage{cmp.Or(s.MaxConns, defaultMaxConns), cmp.Or(s.MaxBytes, defaultMaxBytes)}
-	each := usage{math.MaxInt, math.MaxInt}
-	if s.Identify != nil {
-		each = usage{max(all.conns/peerShare, 1), all.bytes / peerShare}
-	}
+	owed := usage{all.conns, cmp.Or(s.MaxReplyBytes, defaultMaxReplies)}
 	serving := &serving{
 		Server:   s,
 		ctx:      exchanges,
 		listener: listener,
 		grace:    grace,
-		conns:    newConns(all, each),
+		conns:    newConns(all, owed, s.Identify != nil),
 		requests: buffers{size: requestBuffer},
 		replies:  buffers{size: replyBuffer},
 		next:     make(chan *conn),
 	}
+	defer serving.conns.end()
 
 	serving.impatience = time.AfterFunc(math.MaxInt64, serving.conns.refuseWhenFull)
 	defer serving.impatience.Stop()

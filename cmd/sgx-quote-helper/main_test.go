@@ -87,6 +87,8 @@ func TestRefusals(t *testing.T) {
 		{"socket of a live daemon", []string{"--platform=simulated", "--socket=" + live}, 1, aesm.ErrInUse.Error() + " (--takeover takes over)"},
 		{"socket is a file", []string{"--platform=simulated", "--socket=" + file}, 1, file},
 		{"socket is a file, to be taken over", []string{"--platform=simulated", "--takeover", "--socket=" + file}, 1, aesm.ErrNotSocket.Error()},
+		{"socket is a directory", []string{"--platform=simulated", "--socket=" + dir}, 1, dir + ": " + aesm.ErrDirectory.Error()},
+		{"abstract socket", []string{"--platform=simulated", "--takeover", "--socket=@aesm"}, 1, "abstract sockets are not supported"},
 		{"no directory", []string{"--platform=simulated", "--socket=/nonexistent/dir/aesm.socket"}, 1, "/nonexistent"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -93,14 +93,20 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 	}
 
 	format := logFormat(d.stderr, shared.logFormat.value)
-	log := newLines(d.stderr, func(n int) []byte {
+	log := newLines(d.stderr, func(source string, n int) []byte {
 		var line bytes.Buffer
-		newLogger(&line, "warn", format).Warn("log lines dropped, reader is too slow", "lines", n)
+		attrs := []any{"lines", n}
+		if source != "" {
+			attrs = []any{"peer", source, "lines", n}
+		}
+		newLogger(&line, "warn", format).Warn("log lines dropped, reader is too slow", attrs...)
 		return line.Bytes()
 	})
 	defer log.close()
 	env := &Environment{
-		Log:     newLogger(log, shared.logLevel.value, format),
+		Log: slog.New(newSourceHandler(log, func(w io.Writer) slog.Handler {
+			return newHandler(w, shared.logLevel.value, format)
+		})),
 		Health:  new(Health),
 		Metrics: newRegistry(d.name),
 	}

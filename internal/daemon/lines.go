@@ -7,6 +7,12 @@ import (
 )
 
 const (
+	// sourceShare is the divisor for one source's part of what the others have left of
+	// that. The last quarter is for sources of less than littlePending.
+	sourceShare   = 4
+	littlePending = 8 << 10
+	// maxSources is how many sources the report of dropped lines names.
+	maxSources = 20
 	// maxPending is the maximum size in bytes of the lines that wait to be written.
 	maxPending = 1 << 20
 	// writePause is the time between two writes under load.
@@ -19,35 +25,69 @@ const (
 // lines writes a log from its own goroutine: a line at once, and all lines of the next
 // millisecond together. So a busy log costs little, and a slow or stuck reader blocks
 // no one: lines that exceed the buffer are dropped and counted.
+//
+// Lines can have a source: the client that they are about. Each source has a part of the
+// buffer, so that one that causes many lines loses its own and not those of others.
 type lines struct {
 	w       io.Writer
-	summary func(dropped int) []byte // a line that reports dropped lines
+	summary func(source string, dropped int) []byte // a line that reports dropped lines
 
 	mu       sync.Mutex
 	pending  []byte
-	dropped  int
+	sources  map[string]int // bytes of pending, by source
+	dropped  map[string]int // lines, by source
 	closed   bool
 	wake     chan struct{} // receives when there are lines, and on close
 	finished chan struct{} // closed when everything is written
 }
 
-func newLines(w io.Writer, summary func(dropped int) []byte) *lines {
-	l := &lines{w: w, summary: summary, wake: make(chan struct{}, 1), finished: make(chan struct{})}
+func newLines(w io.Writer, summary func(source string, dropped int) []byte) *lines {
+	l := &lines{
+		w:        w,
+		summary:  summary,
+		sources:  make(map[string]int),
+		dropped:  make(map[string]int),
+		wake:     make(chan struct{}, 1),
+		finished: make(chan struct{}),
+	}
 	go l.run()
 	return l
 }
 
-// Write queues or drops a line. It never fails.
+// Write queues or drops a line of the daemon itself. It never fails.
 func (l *lines) Write(line []byte) (int, error) {
+	l.add("", line)
+	return len(line), nil
+}
+
+// add queues or drops a line of a source, the daemon itself if that is empty.
+func (l *lines) add(source string, line []byte) {
 	l.mu.Lock()
-	if len(l.pending)+len(line) <= maxPending {
+	switch {
+	case l.fits(source, len(line)):
 		l.pending = append(l.pending, line...)
-	} else {
-		l.dropped++
+		if source != "" {
+			l.sources[source] += len(line)
+		}
+	case l.dropped[source] > 0 || len(l.dropped) < maxSources:
+		l.dropped[source]++
+	default:
+		l.dropped[""]++
 	}
 	l.mu.Unlock()
 	l.signal()
-	return len(line), nil
+}
+
+// fits reports whether n more bytes of a source may wait.
+func (l *lines) fits(source string, n int) bool {
+	own, all := l.sources[source]+n, len(l.pending)+n
+	switch {
+	case source == "" || own <= littlePending:
+		return all <= maxPending
+	case all > maxPending-maxPending/sourceShare:
+		return false
+	}
+	return own <= (maxPending-all+own)/sourceShare
 }
 
 func (l *lines) signal() {
@@ -64,12 +104,14 @@ func (l *lines) run() {
 	for {
 		<-l.wake
 		l.mu.Lock()
-		batch, dropped, closed := l.pending, l.dropped, l.closed
-		l.pending, l.dropped = spare[:0], 0
-		l.mu.Unlock()
-		if dropped > 0 {
-			batch = append(batch, l.summary(dropped)...)
+		batch, closed := l.pending, l.closed
+		for source, n := range l.dropped {
+			batch = append(batch, l.summary(source, n)...)
 		}
+		l.pending = spare[:0]
+		clear(l.sources)
+		clear(l.dropped)
+		l.mu.Unlock()
 		_, _ = l.w.Write(batch) // an error of the log cannot be logged
 		if closed {
 			return

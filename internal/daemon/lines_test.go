@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,7 +18,7 @@ import (
 	"time"
 )
 
-func summary(n int) []byte { return fmt.Appendf(nil, "%d dropped\n", n) }
+func summary(source string, n int) []byte { return fmt.Appendf(nil, "%d dropped%s\n", n, source) }
 
 // logFile is the destination of a log. Writes block until the file is read.
 type logFile struct {
@@ -203,6 +205,67 @@ func TestLinesNotRead(t *testing.T) {
 				l.close()
 			})
 		})
+	}
+}
+
+// Sources that flood a log that is not read lose their own lines, and no others.
+func TestLinesOfSources(t *testing.T) {
+	for _, floods := range []int{1, 3, 20} {
+		t.Run(fmt.Sprint(floods), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				out := newLogFile()
+				l := newLines(out, summary)
+				l.Write([]byte("first\n"))
+				synctest.Wait() // until the line is being written
+				line := []byte(strings.Repeat("x", 511) + "\n")
+				for i := range floods {
+					for range maxPending / len(line) {
+						l.add(fmt.Sprint(" of ", i), line)
+					}
+				}
+				var want []string
+				for i := range 8 {
+					quiet := fmt.Sprintf("quote %d\n", i)
+					l.add(" of the quiet one", []byte(quiet))
+					want = append(want, quiet)
+				}
+				l.Write([]byte("own\n"))
+				want = append(want, "own\n")
+				for i := range min(floods, maxSources-1) {
+					want = append(want, fmt.Sprintf(" dropped of %d\n", i))
+				}
+				close(out.read)
+				l.close()
+				for _, w := range want {
+					if !strings.Contains(out.String(), w) {
+						t.Errorf("no line %q", w)
+					}
+				}
+				if n := len(out.String()); n > maxPending+4096 {
+					t.Errorf("%d bytes were written", n)
+				}
+			})
+		})
+	}
+}
+
+// The source comes with the context, also through derived loggers.
+func TestSourceHandler(t *testing.T) {
+	out := readLogFile()
+	l := newLines(out, summary)
+	log := slog.New(newSourceHandler(l, func(w io.Writer) slog.Handler { return newHandler(w, "info", "json") }))
+	ctx := WithSource(t.Context(), "pod/a")
+	derived := log.With("x", 1).WithGroup("g").With("y", 2)
+	if log.Enabled(ctx, slog.LevelDebug) || !log.Enabled(ctx, slog.LevelInfo) {
+		t.Error("enabled at another level")
+	}
+	derived.InfoContext(ctx, "derived", "z", 3)
+	log.Info("plain")
+	l.close()
+	for _, want := range []string{`"msg":"derived","x":1,"g":{"y":2,"z":3}}`, `"msg":"plain"}`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in %s", want, out)
+		}
 	}
 }
 

@@ -31,7 +31,6 @@ var cgroups = []struct {
 	{"cgroupfs, static pod", "/kubepods/burstable/pod" + staticUID + "/" + id, staticUID, id},
 	{"cgroupfs, CRI-O", "/kubepods/burstable/pod" + uid + "/crio-" + id, uid, id},
 	{"cgroupfs, conmon", "/kubepods/burstable/pod" + uid + "/crio-conmon-" + id, uid, id},
-	{"cgroupfs, Docker Desktop", "/kubepods/kubepods/besteffort/pod" + uid + "/" + id, uid, id},
 
 	// The kubelet's driver systemd.
 	{"systemd, guaranteed", "/kubepods.slice/kubepods-pod" + escapedUID + ".slice/cri-containerd-" + id + ".scope", uid, id},
@@ -42,14 +41,6 @@ var cgroups = []struct {
 	{"systemd, CRI-O with crun", burstable + "/crio-" + id + ".scope/container", uid, id},
 	{"systemd, conmon", burstable + "/crio-conmon-" + id + ".scope", uid, id},
 	{"systemd, Docker", burstable + "/docker-" + id + ".scope", uid, id},
-	{"systemd, containerd not configured", "/system.slice/containerd.service/kubepods-burstable-pod" + escapedUID + ".slice:cri-containerd:" + id, uid, id},
-	{"systemd, containerd not configured, at the root", "/kubepods-besteffort-pod" + escapedUID + ".slice:cri-containerd:" + id, uid, id},
-
-	// Nodes that are containers, or kubelets with a root of their own.
-	{"kind, systemd", inKind + "/cri-containerd-" + id + ".scope", uid, id},
-	{"kind, cgroupfs", "/docker/" + otherID + "/kubelet/kubepods/burstable/pod" + uid + "/" + id, uid, id},
-	{"kind, old", "/docker/" + otherID + "/kubepods/besteffort/pod" + uid + "/" + id, uid, id},
-	{"kind, systemd below Docker", "/system.slice/docker-" + otherID + ".scope" + inKind + "/cri-containerd-" + id + ".scope", uid, id},
 
 	// From within a cgroup namespace.
 	{"namespace, same class", "/../../kubepods-burstable-pod" + escapedUID + ".slice/cri-containerd-" + id + ".scope", uid, id},
@@ -77,6 +68,7 @@ var cgroups = []struct {
 	{"Docker, systemd", "/system.slice/docker-" + id + ".scope", "", id},
 	{"Podman of root", "/machine.slice/libpod-" + id + ".scope/container", "", id},
 	{"Docker in Docker", "/docker/" + id + "/docker/" + otherID, "", id},
+	{"namespace, Docker", "/../../../../system.slice/docker-" + id + ".scope", "", id},
 	{"users of a container", "/docker/" + id + userOfNode + "/kubepods/pod" + uid, "", id},
 
 	// No pod.
@@ -86,6 +78,14 @@ var cgroups = []struct {
 	{"a session of a user", "/user.slice/user-1000.slice/session-2.scope", "", ""},
 	{"a user posing as a pod", userOfNode + "/kubepods/burstable/pod" + uid + "/" + id, "", ""},
 	{"a user posing as a container", userOfNode + "/docker-" + id + ".scope", "", ""},
+	{"a service posing as a pod", "/system.slice/delegated.service/kubepods/burstable/pod" + uid + "/" + id, "", ""},
+	{"a service posing as a kubelet", "/system.slice/delegated.service/kubepods.slice/kubepods-pod" + escapedUID + ".slice/cri-containerd-" + id + ".scope", "", ""},
+	{"a service posing as a containerd", "/system.slice/delegated.service/kubepods-pod" + escapedUID + ".slice:cri-containerd:" + id, "", ""},
+	{"a service posing as a container", "/system.slice/delegated.service/docker-" + id + ".scope", "", ""},
+	{"a service posing as a pod, from a namespace", "/../../../../system.slice/delegated.service/kubepods/pod" + uid + "/" + id, "", ""},
+	{"a service posing as a pod, from a shallow namespace", "/../../../system.slice/delegated.service/pod" + uid + "/" + id, "", ""},
+	{"far below the root", "/kubepods/other/pod" + uid + "/" + id, "", ""},
+	{"two classes", "/kubepods/burstable/besteffort/pod" + uid + "/" + id, "", ""},
 	{"a user posing as a pod, from a namespace", "/../../.." + userOfNode + "/pod" + uid + "/" + id, "", ""},
 	{"quality-of-service classes", "/kubepods.slice/kubepods-burstable.slice", "", ""},
 	{"the kubelet", "/kubelet.slice/kubelet.service", "", ""},
@@ -107,8 +107,42 @@ var cgroups = []struct {
 func TestPath(t *testing.T) {
 	for _, test := range cgroups {
 		t.Run(test.name, func(t *testing.T) {
-			if pod, container := parsePath(test.path); pod != test.pod || container != test.container {
+			if pod, container := layoutOf("").parsePath(test.path); pod != test.pod || container != test.container {
 				t.Errorf("pod %q in container %q, want %q in %q", pod, container, test.pod, test.container)
+			}
+		})
+	}
+}
+
+// What the cgroup of the quote helper itself shows: where the kubelet's root is.
+func TestLayout(t *testing.T) {
+	const kind = "/kubelet.slice/kubelet-kubepods.slice"
+	containerd := func(uid string) string {
+		return "/system.slice/containerd.service/kubepods-burstable-pod" + uid + ".slice:cri-containerd:" + id
+	}
+	tests := []struct {
+		name, own, path string
+		pod             string
+	}{
+		{"cgroupfs", "/kubepods/burstable/pod" + otherUID + "/" + otherID, "/kubepods/pod" + uid + "/" + id, uid},
+		{"systemd", "/kubepods.slice/kubepods-pod" + otherUID + ".slice/cri-containerd-" + otherID + ".scope", burstable + "/cri-containerd-" + id + ".scope", uid},
+		{"a root of its own", "/state/kubepods/burstable/pod" + otherUID + "/" + otherID, "/state/kubepods/besteffort/pod" + uid + "/" + id, uid},
+		{"Docker Desktop", "/kubepods/kubepods/burstable/pod" + otherUID + "/" + otherID, "/kubepods/kubepods/besteffort/pod" + uid + "/" + id, uid},
+		{"kind, systemd", kind + "/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod" + otherUID + ".slice/cri-containerd-" + otherID + ".scope", inKind + "/cri-containerd-" + id + ".scope", uid},
+		{"kind, cgroupfs", "/docker/" + otherID + "/kubelet/kubepods/burstable/pod" + otherUID + "/" + id, "/docker/" + otherID + "/kubelet/kubepods/pod" + uid + "/" + id, uid},
+		{"containerd not configured", containerd(otherUID), containerd(uid), uid},
+
+		{"another kubelet", "/state/kubepods/burstable/pod" + otherUID + "/" + otherID, "/kubepods/besteffort/pod" + uid + "/" + id, ""},
+		{"below a service", containerd(otherUID), "/system.slice/other.service/kubepods-pod" + escapedUID + ".slice:cri-containerd:" + id, ""},
+		{"in no pod, another root", "/system.slice/sgx-quote-helper.service", "/state/kubepods/pod" + uid + "/" + id, ""},
+		{"in no pod", "/system.slice/sgx-quote-helper.service", "/kubepods/pod" + uid + "/" + id, uid},
+		{"in a namespace", "/", "/../../../kubepods-pod" + escapedUID + ".slice/cri-containerd-" + id + ".scope", uid},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := layoutOf("1:name=systemd:/\n0::" + test.own + "\n")
+			if pod, _ := l.parsePath(test.path); pod != test.pod {
+				t.Errorf("pod %q, want %q, below %q", pod, test.pod, l.roots)
 			}
 		})
 	}
@@ -121,7 +155,6 @@ func TestCgroup(t *testing.T) {
 		pod, container string
 	}{
 		{"v2", "0::" + inPod + "\n", uid, id},
-		{"v2, containerd not configured", "0::/system.slice/containerd.service/kubepods-pod" + escapedUID + ".slice:cri-containerd:" + id + "\n", uid, id},
 		{"v1", "12:cpu,cpuacct:" + inPod + "\n11:memory:" + inPod + "\n1:name=systemd:" + inPod + "\n", uid, id},
 		{"v1, root first", "12:rdma:/\n11:memory:" + inPod + "\n0::/system.slice/containerd.service\n", uid, id},
 		{"v1, two pods", "12:cpu:" + inPod + "\n11:memory:/kubepods/pod" + otherUID + "/" + otherID + "\n", uid, id},
@@ -136,14 +169,14 @@ func TestCgroup(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if pod, container := parseCgroup(test.text); pod != test.pod || container != test.container {
+			if pod, container := layoutOf("").parse(test.text); pod != test.pod || container != test.container {
 				t.Errorf("pod %q in container %q, want %q in %q", pod, container, test.pod, test.container)
 			}
 		})
 	}
 }
 
-// FuzzCgroup checks that, for any text, parseCgroup returns a well-formed UID and ID,
+// FuzzCgroup checks that, for any text, parse returns a well-formed UID and ID,
 // and that parsePath finds them again in a normal path.
 func FuzzCgroup(f *testing.F) {
 	for _, test := range cgroups {
@@ -153,7 +186,7 @@ func FuzzCgroup(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		pod, container := parseCgroup(text)
+		pod, container := layoutOf(text).parse(text)
 		if pod != "" && !isUID(pod) {
 			t.Errorf("pod %q", pod)
 		}
@@ -167,7 +200,7 @@ func FuzzCgroup(f *testing.F) {
 			"/kubepods/pod" + pod + "/" + container,
 			"/kubepods.slice/kubepods-pod" + strings.ReplaceAll(pod, "-", "_") + ".slice/cri-containerd-" + container + ".scope",
 		} {
-			if again, in := parsePath(path); again != pod || in != container {
+			if again, in := layoutOf("").parsePath(path); again != pod || in != container {
 				t.Errorf("%q in %q, but %q in %q the second time", pod, container, again, in)
 			}
 		}

@@ -15,7 +15,7 @@ import (
 func ExampleIdentifier() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	identifier := peer.NewIdentifier(slog.Default())
+	identifier := peer.NewIdentifier(slog.Default(), peer.Options{})
 	defer identifier.Close()
 
 	var service aesm.Handler // such as a quoting.Service

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -15,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxKnown is how many processes an Identifier remembers. Each takes a file descriptor.
-// Fewer processes of a node use the quote helper at a time.
+// maxKnown is how many processes an Identifier remembers by default. Fewer processes of a
+// node use the quote helper at a time.
 const maxKnown = 1024
 
 // Identifier identifies peers. It remembers processes, since most connect often. Its
@@ -27,6 +29,9 @@ type Identifier struct {
 	openPidfd func(syscall.RawConn, int32) (int, error) // openPidfd, except in tests
 	max       int                                       // how many processes are remembered
 	freshness time.Duration                             // how long a process seen alive is not checked again
+
+	layout layout
+	index  *index
 
 	invisible, unreadable sync.Once // each logs its warning once
 
@@ -48,14 +53,35 @@ type process struct {
 // takes longer.
 const freshness = 5 * time.Millisecond
 
+// Options configure an Identifier. The zero Options have good defaults.
+type Options struct {
+	// KubeletCgroup is the cgroup below which the kubelet creates those of pods. If it is
+	// empty, it is learnt from the cgroup of this process; outside any pod, it is
+	// /kubepods or /kubepods.slice.
+	KubeletCgroup string
+	// MaxProcesses is how many processes are remembered, each with a file descriptor; 0
+	// means 1024.
+	MaxProcesses int
+}
+
 // NewIdentifier returns an Identifier that logs once what keeps it from
 // distinguishing pods. It must be closed after use.
-func NewIdentifier(log *slog.Logger) *Identifier {
+func NewIdentifier(log *slog.Logger, o Options) *Identifier {
+	const procfs = "/proc"
+	var l layout
+	if o.KubeletCgroup != "" {
+		l.roots = []string{strings.TrimSuffix(o.KubeletCgroup, "/")}
+	} else {
+		own, _ := os.ReadFile(procfs + "/self/cgroup") // without it, nothing is learnt
+		l = layoutOf(string(own))
+	}
 	return &Identifier{
 		log:       log,
-		procfs:    "/proc",
+		procfs:    procfs,
+		layout:    l,
+		index:     newIndex(procfs, l),
 		openPidfd: openPidfd,
-		max:       maxKnown,
+		max:       cmp.Or(o.MaxProcesses, maxKnown),
 		freshness: freshness,
 		known:     make(map[int32]*process),
 	}
@@ -75,8 +101,10 @@ func (i *Identifier) Close() {
 // uses the connection by now. It never fails: unknown fields are left empty, and the
 // peer of anything but a unix socket is the zero Peer.
 //
-// All processes that have ended share one key. Otherwise a pod could pose as any number
-// of users, each with its own budget. No client that waits for its reply has ended.
+// A process that has ended is still identified by its cgroup on Linux 6.16 and newer, if
+// another process of the container is alive or has been seen. Otherwise it is
+// unidentified, as is one whose cgroup cannot be read. All of these share one key: a pod
+// could otherwise pose as any number of users, each with its own budget.
 func (i *Identifier) Identify(conn net.Conn) Peer {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
@@ -122,37 +150,42 @@ func credentials(raw syscall.RawConn) (Peer, bool) {
 // process that the pidfd refers to if that process is still alive afterwards: until it
 // ends, its ID is not reused.
 func (i *Identifier) examine(raw syscall.RawConn, p Peer) Peer {
-	pidfd, pidfdErr := i.openPidfd(raw, p.Process)
+	pidfd, err := i.openPidfd(raw, p.Process)
 	switch {
-	case errors.Is(pidfdErr, unix.ESRCH):
-		return p.unidentified()
-	case pidfdErr != nil:
-		// Linux before 5.3 has no pidfds, a seccomp profile may forbid them, or too
-		// many files may be open. Then nothing is remembered, and the ID may have been
-		// reused since the connection was made.
+	case errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM):
+		// Linux before 5.3 has no pidfds, or a seccomp profile forbids them. Then nothing
+		// is remembered, and the ID may have been reused since the connection was made.
 		text, err := os.ReadFile(i.cgroupFile(p.Process))
 		if err != nil {
 			return p.unidentified()
 		}
-		p.Pod, p.Container = parseCgroup(string(text))
+		p.Pod, p.Container = i.layout.parse(string(text))
 		return p.keyed()
+	case err != nil: // the process has ended, or too many files are open
+		return p.unidentified()
 	}
 
 	text, err := os.ReadFile(i.cgroupFile(p.Process))
 	if ended(pidfd) {
-		unix.Close(pidfd)
-		return p.unidentified()
+		defer unix.Close(pidfd)
+		place, ok := i.index.find(pidfd)
+		if !ok {
+			return p.unidentified()
+		}
+		p.Pod, p.Container = place.pod, place.container
+		return p.keyed()
 	}
 	if err != nil {
 		unix.Close(pidfd)
 		i.unreadable.Do(func() {
 			i.log.Warn("cannot read the cgroup of a caller: cannot identify its pod", "error", err,
-				"advice", "the quote helper's proc file system must show the processes of the node (hostPID, no hidepid), and SELinux or AppArmor must allow reading it; until then, such callers share one queue")
+				"advice", "the quote helper's proc file system must show the processes of the node (hostPID, no hidepid), and SELinux or AppArmor must allow reading it; until then, such callers share one small budget")
 		})
 		return p.unidentified()
 	}
-	p.Pod, p.Container = parseCgroup(string(text))
+	p.Pod, p.Container = i.layout.parse(string(text))
 	p = p.keyed()
+	i.index.learn(pidfd, string(text))
 	i.remember(&process{peer: p, pidfd: pidfd, seen: time.Now()})
 	return p
 }

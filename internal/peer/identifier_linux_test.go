@@ -59,7 +59,7 @@ func identifyInherited() error {
 	if err != nil {
 		return err
 	}
-	identifier := NewIdentifier(slog.New(slog.NewTextHandler(os.Stdout, nil)))
+	identifier := NewIdentifier(slog.New(slog.NewTextHandler(os.Stdout, nil)), Options{})
 	defer identifier.Close()
 	for range 2 {
 		p := identifier.Identify(conn)
@@ -72,7 +72,7 @@ func identifyInherited() error {
 func start(t testing.TB) (*Identifier, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	identifier := NewIdentifier(slog.New(slog.NewTextHandler(&log, nil)))
+	identifier := NewIdentifier(slog.New(slog.NewTextHandler(&log, nil)), Options{})
 	identifier.freshness = 0 // tests notice at once that a process has ended
 	t.Cleanup(identifier.Close)
 	return identifier, &log
@@ -205,7 +205,7 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := self(parseCgroup(string(text)))
+	want := self(layoutOf("").parse(string(text)))
 	listener := listen(t)
 	expect(t, "first connection", identifier.Identify(dial(t, listener)), want)
 	expect(t, "second connection", identifier.Identify(dial(t, listener)), want)
@@ -308,8 +308,17 @@ func TestFreshness(t *testing.T) {
 	expect(t, "a moment later", identifier.Identify(child.conn), first)
 }
 
+// Before Linux 6.16, nothing is known of a process that has ended.
 func TestProcessEnded(t *testing.T) {
 	identifier, log := start(t)
+	identifier.openPidfd = func(raw syscall.RawConn, pid int32) (int, error) {
+		pidfd, err := openPidfd(raw, pid)
+		if err == nil && ended(pidfd) {
+			unix.Close(pidfd)
+			return -1, unix.ESRCH
+		}
+		return pidfd, err
+	}
 	listener := listen(t)
 	child, early := startChild(t, listener), startChild(t, listener)
 	identifier.procfs = proc(t, map[int]string{child.pid(): "/kubepods/pod" + uid, early.pid(): "/kubepods/pod" + uid})
@@ -332,6 +341,87 @@ func TestProcessEnded(t *testing.T) {
 	}
 }
 
+// Since Linux 6.16, a process that has ended is known by its cgroup: if the cgroup was
+// seen before, or if another process is in it now.
+func TestEndedProcessHasItsPod(t *testing.T) {
+	const inPod = "/kubepods/burstable/pod" + uid + "/" + id
+	for _, tt := range []struct {
+		name   string
+		before bool           // its first connection is identified while it is alive
+		others map[int]string // cgroups of other processes
+		want   bool
+	}{
+		{"seen before", true, nil, true},
+		{"another process in its cgroup", false, map[int]string{os.Getpid(): inPod}, true},
+		{"nobody in its cgroup", false, nil, false},
+		{"no pod in its cgroup", false, map[int]string{os.Getpid(): "/system.slice/sshd.service"}, false},
+		{"a pod of cgroup v1", false, map[int]string{os.Getpid(): "/\n1:name=systemd:" + inPod}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			identifier, _ := start(t)
+			listener := listen(t)
+			child := startChild(t, listener)
+			identifier.procfs = proc(t, map[int]string{child.pid(): inPod})
+			identifier.index.procfs = proc(t, tt.others)
+			want := Peer{User: uint32(os.Getuid()), Process: int32(child.pid())}
+			inItsPod := want
+			inItsPod.Pod, inItsPod.Container = uid, id
+			if tt.before {
+				expect(t, "alive", identifier.Identify(child.conn), inItsPod.keyed())
+			}
+			child.end(t)
+			child.wait(t)
+			if raw, err := child.conn.(syscall.Conn).SyscallConn(); err != nil {
+				t.Fatal(err)
+			} else if pidfd, err := openPidfd(raw, int32(child.pid())); err != nil {
+				t.Skip("NOT RUN: this kernel knows nothing of a process that has ended: ", err)
+			} else {
+				unix.Close(pidfd)
+			}
+			if want = want.unidentified(); tt.want {
+				want = inItsPod.keyed()
+			}
+			got := identifier.Identify(child.conn)
+			expect(t, "ended", got, want)
+			if got.Identified() != tt.want || got.Restricted() == tt.want {
+				t.Errorf("identified: %v, restricted: %v", got.Identified(), got.Restricted())
+			}
+		})
+	}
+}
+
+// All processes are looked at only now and then.
+func TestScanIsRare(t *testing.T) {
+	identifier, _ := start(t)
+	listener := listen(t)
+	child := startChild(t, listener)
+	raw, err := child.conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidfd, err := openPidfd(raw, int32(child.pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	if _, ok := cgroupID(pidfd); !ok {
+		t.Skip("NOT RUN: this kernel does not report the cgroup of a process")
+	}
+	x := identifier.index
+	x.procfs = t.TempDir()
+	if _, ok := x.find(pidfd); ok {
+		t.Error("found without any process")
+	}
+	setCgroup(t, x.procfs, os.Getpid(), "/kubepods/pod"+uid)
+	if _, ok := x.find(pidfd); ok {
+		t.Error("looked again at once")
+	}
+	x.next = time.Time{}
+	if got, ok := x.find(pidfd); !ok || got.pod != uid {
+		t.Errorf("got %+v, %v", got, ok)
+	}
+}
+
 func TestUnreadable(t *testing.T) {
 	identifier, log := start(t)
 	listener := listen(t)
@@ -350,7 +440,11 @@ func TestWithoutPidfds(t *testing.T) {
 	identifier, _ := start(t)
 	pid, conn := os.Getpid(), dial(t, listen(t))
 	identifier.procfs = proc(t, map[int]string{pid: "/kubepods/pod" + uid})
-	for _, errno := range []error{unix.ENOSYS, unix.EPERM, unix.EMFILE} {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		identifier.openPidfd = func(syscall.RawConn, int32) (int, error) { return -1, errno }
+		expect(t, errno.Error(), identifier.Identify(conn), self("", "").unidentified())
+	}
+	for _, errno := range []error{unix.ENOSYS, unix.EPERM} {
 		identifier.openPidfd = func(syscall.RawConn, int32) (int, error) { return -1, errno }
 		expect(t, errno.Error(), identifier.Identify(conn), self(uid, ""))
 	}

@@ -48,9 +48,20 @@ func (p Peer) keyed() Peer {
 // unidentified returns the peer with the key that all peers share whose process could
 // not be examined.
 func (p Peer) unidentified() Peer {
-	p.key = "unidentified"
+	p.key = unidentifiedKey
 	return p
 }
+
+// unidentifiedKey is the key of all peers whose process could not be examined.
+const unidentifiedKey = "unidentified"
+
+// Identified reports whether the process that connected is known. If it is not, the
+// process has ended, or its cgroup cannot be read.
+func (p Peer) Identified() bool { return p.key != unidentifiedKey && p != Peer{} }
+
+// Restricted reports whether the peer gets only a small part of the limits: peers that
+// are not identified share one.
+func (p Peer) Restricted() bool { return !p.Identified() }
 
 func (p Peer) makeKey() string {
 	switch {
@@ -65,9 +76,13 @@ func (p Peer) makeKey() string {
 // shortID is how many digits of a container ID logs show, as crictl and docker do.
 const shortID = 12
 
-// LogValue returns the known attributes of the peer: pod, container, pid and uid.
+// LogValue returns the known attributes of the peer: pod, container, pid and uid, and
+// that it is unidentified, if it is.
 func (p Peer) LogValue() slog.Value {
-	attrs := make([]slog.Attr, 0, 4)
+	attrs := make([]slog.Attr, 0, 5)
+	if p.key == unidentifiedKey {
+		attrs = append(attrs, slog.Bool("unidentified", true))
+	}
 	if p.Pod != "" {
 		attrs = append(attrs, slog.String("pod", p.Pod))
 	}

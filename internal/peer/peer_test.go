@@ -42,6 +42,7 @@ func TestLogValue(t *testing.T) {
 		{Peer{}, "msg=m\n"},
 		{Peer{}.keyed(), "msg=m peer.uid=0\n"},
 		{Peer{User: 1000}, "msg=m peer.uid=1000\n"},
+		{Peer{User: 1000, Process: 7}.unidentified(), "msg=m peer.unidentified=true peer.pid=7 peer.uid=1000\n"},
 		{Peer{User: 1000, Process: 7}, "msg=m peer.pid=7 peer.uid=1000\n"},
 		{Peer{Process: 7, Container: id}, "msg=m peer.container=9bca8d63d5fa peer.pid=7 peer.uid=0\n"},
 		{Peer{Process: 7, Pod: uid, Container: id}, "msg=m peer.pod=" + uid + " peer.container=9bca8d63d5fa peer.pid=7 peer.uid=0\n"},

@@ -8,7 +8,9 @@
 //
 //   - helper.go assembles the daemon.
 //   - socketowner.go puts the socket in place, and decides when to take it over.
-//   - check.go checks regularly that quotes can be made.
+//   - limits.go decides how many connections there are at most.
+//   - callers.go refuses callers that are not identified.
+//   - readiness.go checks regularly that quotes can be made.
 package quotehelper
 
 import (
@@ -33,18 +35,37 @@ type Helper struct {
 	// StandBy keeps Run waiting after another daemon has taken over the socket, to take
 	// it back if that daemon dies. Otherwise Run returns.
 	StandBy bool
+	// RefuseUnidentified refuses quotes to callers that are not identified. Otherwise
+	// they share a small part of the limits.
+	RefuseUnidentified bool
+	// KubeletCgroup is the cgroup below which the kubelet creates those of pods. If it is
+	// empty, it is learnt from the cgroup of this process.
+	KubeletCgroup string
 }
 
 // Run serves until ctx is done or, without StandBy, another daemon has taken over the
 // socket. It then finishes the connections made before, and returns nil. It returns an
 // error if it cannot put a socket in place.
 func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
+	files, err := fileLimit()
+	if err != nil {
+		return err
+	}
+	limits, err := limitsOf(files)
+	if err != nil {
+		return err
+	}
+	env.Log.Info("limits", "files", files, "connections", limits.connections, "processes", limits.processes)
 	metrics := quoting.NewMetrics(env.Metrics)
 	observer := quoting.NewObserver(env.Log, metrics)
-	identifier := peer.NewIdentifier(env.Log)
+	identifier := peer.NewIdentifier(env.Log, peer.Options{KubeletCgroup: h.KubeletCgroup, MaxProcesses: limits.processes})
 	defer identifier.Close()
 	service := quoting.NewService(h.Backend, h.Concurrency, metrics)
 
+	var handler aesm.Handler = service
+	if h.RefuseUnidentified {
+		handler = identifiedOnly{service}
+	}
 	socket, quotes := env.Health.Condition("socket"), env.Health.Condition("quotes")
 	checker := newChecker(service, env.Log, quotes)
 	owner := &socketOwner{
@@ -55,12 +76,18 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 		owned:    socket,
 		ready:    checker.ready,
 		server: &aesm.Server{
-			Handler: service,
+			Handler:  handler,
+			MaxConns: limits.connections,
 			Identify: func(conn net.Conn) aesm.Peer {
 				observer.Connected()
 				return identifier.Identify(conn)
 			},
-			Observe: observer.Ended,
+			Observe: func(ctx context.Context, e aesm.Exchange) {
+				if e.Peer != nil {
+					ctx = daemon.WithSource(ctx, e.Peer.Key())
+				}
+				observer.Ended(ctx, e)
+			},
 		},
 	}
 	checking, stop := context.WithCancel(ctx)

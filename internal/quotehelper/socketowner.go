@@ -118,6 +118,11 @@ func (o *socketOwner) serve(ctx context.Context, listener *aesm.Listener) error 
 		}
 		served <- err
 	})
+	probing, endProbing := context.WithCancel(ctx)
+	var probes sync.WaitGroup
+	probes.Go(func() { probeSocket(probing, o.path, o.owned, o.log) })
+	defer probes.Wait()
+	defer endProbing()
 	defer stop()
 	for {
 		select {

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/confcom/confcom/aesm"
-	"github.com/confcom/confcom/internal/peer"
 )
 
 // Observer records the outcome of each connection in the log and in metrics.
@@ -17,17 +17,25 @@ import (
 // Each quote is a line at INFO, with its caller and its enclave. Each answer with an
 // error is a line at WARN, with the layer that the error comes from, its cause and
 // what to do; so is each dropped connection, unless it was a probe or idle. A peer
-// gets 20 lines at WARN per second: a client that floods the helper must not
-// flood the node's log.
+// gets 20 lines at WARN per second, and 100 about quotes after the first 1000: a client
+// that floods the helper must not flood the node's log, whose size is limited. How many
+// lines were suppressed is logged.
 type Observer struct {
 	log     *slog.Logger
 	metrics *Metrics
-	limit   warningLimit
+
+	warnings, quotes *lineLimit
+	sweepAt          atomic.Int64 // when suppressed lines are reported next, in Unix nanoseconds
 }
 
 // NewObserver returns an observer of connections.
 func NewObserver(log *slog.Logger, metrics *Metrics) *Observer {
-	return &Observer{log: log, metrics: metrics}
+	return &Observer{
+		log:      log,
+		metrics:  metrics,
+		warnings: newLineLimit(maxWarnings, maxWarnings),
+		quotes:   newLineLimit(maxQuoteLines, maxQuoteBurst),
+	}
 }
 
 // Connected records a new connection.
@@ -36,6 +44,7 @@ func (o *Observer) Connected() { o.metrics.connected() }
 // Ended records the outcome of a connection. It is the Observe of an aesm.Server.
 func (o *Observer) Ended(ctx context.Context, e aesm.Exchange) {
 	o.metrics.ended(e)
+	defer o.sweep(ctx)
 	if p, ok := errors.AsType[*aesm.PanicError](e.Err); ok {
 		o.metrics.panicked()
 		o.write(ctx, slog.LevelError, "panic in the quote helper: please report this bug", e, slog.String("stack", string(p.Stack)))
@@ -78,7 +87,7 @@ func (o *Observer) write(ctx context.Context, level slog.Level, message string, 
 		return
 	}
 	caller := peerOf(e.Peer)
-	if level == slog.LevelWarn && !o.mayWarn(ctx, caller) {
+	if limit := o.limit(level); limit != nil && !limit.allow(time.Now(), caller.Key()) {
 		return
 	}
 	// The logger's own methods would look up the source position of each line, which
@@ -98,12 +107,27 @@ func (o *Observer) write(ctx context.Context, level slog.Level, message string, 
 	_ = o.log.Handler().Handle(ctx, line) // a logger ignores this error too
 }
 
-// mayWarn reports whether a warning about a peer may be written. It logs how many
-// warnings were suppressed before.
-func (o *Observer) mayWarn(ctx context.Context, caller peer.Peer) bool {
-	ok, suppressed := o.limit.allow(time.Now(), caller.Key())
-	for key, n := range suppressed {
+// limit returns the limit for lines of a level, nil if there is none.
+func (o *Observer) limit(level slog.Level) *lineLimit {
+	switch level {
+	case slog.LevelWarn:
+		return o.warnings
+	case slog.LevelInfo:
+		return o.quotes
+	}
+	return nil
+}
+
+// sweep logs, once per sweepInterval, how many lines were suppressed.
+func (o *Observer) sweep(ctx context.Context) {
+	now, at := time.Now(), o.sweepAt.Load()
+	if now.UnixNano() < at || !o.sweepAt.CompareAndSwap(at, now.Add(sweepInterval).UnixNano()) {
+		return
+	}
+	for key, n := range o.warnings.sweep(now) {
 		o.log.LogAttrs(ctx, slog.LevelWarn, "warnings suppressed", slog.String("peer", key), slog.Int("lines", n))
 	}
-	return ok
+	for key, n := range o.quotes.sweep(now) {
+		o.log.LogAttrs(ctx, slog.LevelWarn, "lines about quotes suppressed", slog.String("peer", key), slog.Int("lines", n))
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -201,11 +202,11 @@ func TestObserverLimitsWarnings(t *testing.T) {
 			t.Fatalf("%v", got)
 		}
 		want := entry{"level": "WARN", "msg": "warnings suppressed", "peer": "pod/flood", "lines": 10.0}
-		if diff := cmp.Diff(want, got[0]); diff != "" {
+		if diff := cmp.Diff(want, got[1]); diff != "" {
 			t.Error(diff)
 		}
-		if got[1]["msg"] != "dropped" {
-			t.Errorf("%v", got[1])
+		if got[0]["msg"] != "dropped" {
+			t.Errorf("%v", got[0])
 		}
 
 		// The peer gets lines again, and suppressed ones are reported once.
@@ -223,14 +224,67 @@ func TestObserverLimitsWarnings(t *testing.T) {
 	})
 }
 
-// The limit remembers only peers that have warned lately.
-func TestWarningLimitForgets(t *testing.T) {
-	var l warningLimit
+// The first thousand quotes of a peer are logged, and then 100 per second. The lines of
+// other peers are not affected, and the loss is logged although the peer is quiet.
+func TestObserverLimitsQuotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, lines := logged(slog.LevelInfo)
+		quote := func(pod string) {
+			o.Ended(t.Context(), aesm.Exchange{Peer: peer.Peer{Pod: pod}, Kind: aesm.KindGetQuoteEx, Report: new(sgx.Report)})
+		}
+		for range maxQuoteBurst + 50 {
+			quote("flood")
+		}
+		quote("other")
+		if n := len(lines(t)); n != maxQuoteBurst+1 {
+			t.Errorf("%d lines, want %d", n, maxQuoteBurst+1)
+		}
+		time.Sleep(sweepInterval)
+		o.Ended(t.Context(), aesm.Exchange{Drop: aesm.DropProbe}) // of anybody
+		want := []entry{{"level": "WARN", "msg": "lines about quotes suppressed", "peer": "pod/flood", "lines": 50.0}}
+		if diff := cmp.Diff(want, lines(t)); diff != "" {
+			t.Error(diff)
+		}
+		for range maxQuoteLines + 1 {
+			quote("flood")
+		}
+		if n := len(lines(t)); n != maxQuoteLines {
+			t.Errorf("%d lines in the next second, want %d", n, maxQuoteLines)
+		}
+	})
+}
+
+// A report names a bounded number of peers, and the others later.
+func TestLineLimitReports(t *testing.T) {
+	l := newLineLimit(1, 1)
+	now := time.Now()
+	const peers = 2*maxReports + 1
+	for i := range peers {
+		l.allow(now, fmt.Sprint(i))
+		l.allow(now, fmt.Sprint(i))
+	}
+	reported := make(map[string]int)
+	for range 3 {
+		report := l.sweep(now)
+		if len(report) > maxReports {
+			t.Errorf("a report of %d peers", len(report))
+		}
+		maps.Copy(reported, report)
+	}
+	if len(reported) != peers {
+		t.Errorf("%d peers were reported, want %d", len(reported), peers)
+	}
+}
+
+// The limit remembers only peers that have had lines lately.
+func TestLineLimitForgets(t *testing.T) {
+	l := newLineLimit(maxWarnings, maxWarnings)
 	start := time.Now()
 	for i := range 100 {
 		l.allow(start, fmt.Sprint(i))
 	}
 	l.allow(start.Add(sweepInterval), "last")
+	l.sweep(start.Add(sweepInterval))
 	if len(l.peers) != 1 {
 		t.Errorf("%d peers are remembered, want 1", len(l.peers))
 	}

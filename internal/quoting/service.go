@@ -9,7 +9,7 @@
 //     wait for it.
 //   - busy.go decides which requests are answered BUSY; deadline.go bounds all of them.
 //   - layer.go decides which layer an error comes from.
-//   - observer.go writes the audit log; warninglimit.go limits its warnings.
+//   - observer.go writes the audit log; linelimit.go limits its lines.
 package quoting
 
 import (

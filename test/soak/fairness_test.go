@@ -18,7 +18,7 @@ func TestFairness(t *testing.T) {
 		t.Skipf("NOT RUN: fairness between pods: cannot create cgroups: %v", err)
 	}
 	socket := filepath.Join(t.TempDir(), "aesm.socket")
-	helper := serveHelper(t, socket, backendSlow, 1)
+	helper := serveHelper(t, socket, backendSlow, 1, pods.helperArgs()...)
 	ask := func(pod, clients int, d time.Duration) *job[map[requestKind]answers] {
 		return startJob[map[requestKind]answers](t, roleClients, pods, pod, clientsTask{Socket: socket, Groups: map[requestKind]int{requestQuotes: clients}, Duration: d})
 	}
@@ -55,7 +55,7 @@ func TestQueuePlaces(t *testing.T) {
 		most       = 1000 // about as many as the queue has places
 	)
 	socket := filepath.Join(t.TempDir(), "aesm.socket")
-	helper := serveHelper(t, socket, backendFailing, 1)
+	helper := serveHelper(t, socket, backendFailing, 1, pods.helperArgs()...)
 	report := simulatedReport(t)
 	ask := func(pod, clients int) *job[map[requestKind]answers] {
 		return startJob[map[requestKind]answers](t, roleClients, pods, pod, clientsTask{

@@ -34,6 +34,7 @@ func helperMain() int {
 		flags.StringVar(&helper.Socket, "socket", "", "")
 		flags.BoolVar(&helper.TakeOver, "takeover", false, "")
 		flags.BoolVar(&helper.StandBy, "stand-by", false, "")
+		flags.StringVar(&helper.KubeletCgroup, "kubelet-cgroup", "", "")
 		flags.IntVar(&helper.Concurrency, "slots", 2, "")
 		backend := flags.String("platform", backendSimulated, "")
 		mode := flags.String("failure-mode", string(modeNone), "the first failure mode of the failing backend")

@@ -158,7 +158,7 @@ func (h *hostile) forge(ctx context.Context, _ *rand.Rand) {
 			h.fault("frame with length %d: answered with %d bytes", length, len(reply))
 		}
 		reply = h.send(ctx, "forged buffer", withBufferSize(quote, length))
-		if length > aesm.MaxQuoteSize && len(reply) > 1000 {
+		if length > aesm.MaxBufferSize && len(reply) > 1000 {
 			h.fault("buffer size %d: answered with %d bytes", length, len(reply))
 		}
 	}

@@ -47,6 +47,14 @@ func newPods(t testing.TB) (*pods, error) {
 
 func uid(pod int) string { return fmt.Sprintf("50a70000-0000-4000-8000-%012d", pod) }
 
+// helperArgs returns the arguments by which a helper knows these cgroups as pods.
+func (p *pods) helperArgs() []string {
+	if p == nil {
+		return nil
+	}
+	return []string{"--kubelet-cgroup=/" + filepath.Base(p.root) + "/kubepods"}
+}
+
 // join moves a process into the only container of a pod.
 func (p *pods) join(pod, pid int) error {
 	if p == nil {

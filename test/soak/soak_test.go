@@ -85,7 +85,7 @@ func TestSoak(t *testing.T) {
 
 	// For 60% of the time, helpers are replaced: a hundred times in ten minutes. The last
 	// one runs for the rest of the time.
-	helper := serveHelper(t, s.socket, backendSimulated, 2)
+	helper := serveHelper(t, s.socket, backendSimulated, 2, s.pods.helperArgs()...)
 	if s.frames, err = genuine(t.Context(), s.socket); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func (s *soak) replace(live *helper, d time.Duration) *helper {
 func (s *soak) succeed(old *helper, standsBy bool) (live *helper, liveStandsBy bool) {
 	s.Helper()
 	s.replaced++
-	args := []string{"--takeover"}
+	args := append(s.pods.helperArgs(), "--takeover")
 	if s.replaced%3 == 2 {
 		args = append(args, "--stand-by")
 		liveStandsBy = true

@@ -1,0 +1,175 @@
+package aesm
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// unread sends a request and waits until the server has replied, without reading.
+func unread(t *testing.T, path string, seen <-chan Exchange, request []byte) (*net.UnixConn, Exchange) {
+	t.Helper()
+	c := dialUnix(t, path)
+	c.Write(request)
+	return c, <-seen
+}
+
+// What a peer does not read counts against it until it reads or disconnects, in number
+// and in bytes, and other peers do not notice.
+func TestUnreadRepliesCount(t *testing.T) {
+	numbers := &Server{Handler: newStub(), MaxConns: 16}
+	bytesOnly := &Server{Handler: newStub(), MaxReplyBytes: 16 * (MaxBufferSize + replyOverhead)}
+	for _, tt := range []struct {
+		name    string
+		server  *Server
+		request []byte
+		want    int // replies that may be unread
+	}{
+		{"in number", numbers, numRequest, 16 / peerShare},
+		// Once written, a reply counts with what it takes, which is a little less.
+		{"in bytes", bytesOnly, quoteRequest(t, MaxBufferSize), 16 / peerShare},
+	} {
+		for _, free := range []struct {
+			name string
+			do   func(*net.UnixConn)
+		}{
+			{"read", func(c *net.UnixConn) { io.ReadAll(c) }},
+			{"closed", func(c *net.UnixConn) { c.Close() }},
+		} {
+			t.Run(tt.name+", then "+free.name, func(t *testing.T) {
+				var n named
+				n.set("bad")
+				server := *tt.server
+				path, seen := start(t, n.server(&server))
+				var held []*net.UnixConn
+				for {
+					c, e := unread(t, path, seen, tt.request)
+					if e.Drop == DropRefused {
+						break
+					}
+					if held = append(held, c); e.Drop != NotDropped || len(held) > tt.want {
+						t.Fatalf("%d replies are unread, the last exchange is %+v", len(held), e)
+					}
+				}
+				if len(held) != tt.want {
+					t.Errorf("%d replies may be unread, want %d", len(held), tt.want)
+				}
+				n.set("good")
+				ask(t, path)
+				<-seen
+
+				n.set("bad")
+				free.do(held[0])
+				for deadline := time.Now().Add(10 * time.Second); ; { // until the server looks
+					c, e := unread(t, path, seen, tt.request)
+					if e.Drop == NotDropped {
+						break
+					}
+					if time.Now().After(deadline) {
+						t.Fatal("the reply still counts")
+					}
+					c.Close()
+					time.Sleep(time.Millisecond)
+				}
+				if got, err := io.ReadAll(held[1]); err != nil || len(got) == 0 {
+					t.Errorf("an earlier reply: %d bytes, %v", len(got), err)
+				}
+			})
+		}
+	}
+}
+
+// Replies to a peer that reads them leave nothing behind.
+func TestReadRepliesDoNotCount(t *testing.T) {
+	path, _ := start(t, &Server{Handler: newStub(), MaxConns: 16})
+	for range 100 {
+		ask(t, path)
+	}
+}
+
+// However many peers hold all that they can, another one gets some.
+func TestUnreadRepliesAreShared(t *testing.T) {
+	for _, peers := range []int{1, 2, 4, 16, 100} {
+		for _, limit := range []usage{{4096, 1 << 30}, {1 << 30, 4096}} {
+			table := newConns(usage{1 << 20, 1 << 20}, limit, true)
+			hold := func(peer string) (n int) {
+				for {
+					c := &conn{account: table.account(name(peer))}
+					if _, err := table.owe(c, 1); err != nil {
+						return n
+					}
+					n++
+				}
+			}
+			most, total := 0, 0
+			for i := range peers {
+				n := hold(fmt.Sprint(i))
+				most, total = max(most, n), total+n
+			}
+			if got := hold("another"); got < 4096/littlePart || total+got > 4096 {
+				t.Errorf("%d peers hold %d of 4096, at most %d, and another one gets %d", peers, total, most, got)
+			}
+			if most > 4096/peerShare {
+				t.Errorf("a peer holds %d", most)
+			}
+		}
+	}
+}
+
+// shared is a Peer that stands for several callers.
+type shared struct{ name }
+
+func (shared) Restricted() bool { return true }
+
+func TestRestrictedPeer(t *testing.T) {
+	table := newConns(usage{4096, 1 << 20}, usage{4096, 1 << 30}, true)
+	a, b := table.account(shared{"s"}), table.account(name("n"))
+	if got := table.limit(a); got != (usage{64, 1 << 14}) {
+		t.Errorf("got %+v", got)
+	}
+	if got := table.limit(b); got != (usage{1024, 1 << 18}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// A server that stops does not wait for replies to be read.
+func TestStopLeavesUnreadReplies(t *testing.T) {
+	var c *net.UnixConn
+	t.Run("serve", func(t *testing.T) {
+		path, seen := start(t, &Server{Handler: newStub()})
+		c, _ = net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+		c.Write(numRequest)
+		<-seen
+	})
+	defer c.Close()
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, numReply) {
+		t.Errorf("got %x, %v", got, err)
+	}
+}
+
+// The largest buffer is served, and beyond it the error names the limit.
+func TestLargestBuffer(t *testing.T) {
+	path, seen := start(t, &Server{Handler: newStub()})
+	for _, tt := range []struct {
+		room uint32
+		code Code
+		size int
+	}{
+		{MaxBufferSize, CodeSuccess, MaxBufferSize},
+		{MaxBufferSize + 1, CodeParameter, 0},
+	} {
+		c := dialUnix(t, path)
+		c.Write(quoteRequest(t, tt.room))
+		e := <-seen // before the client reads
+		got, err := io.ReadAll(c)
+		if err != nil || e.Code != tt.code || len(got) < tt.size {
+			t.Errorf("%d: %d bytes, %v, %+v", tt.room, len(got), err, e)
+		}
+		if tt.code != CodeSuccess && (e.Err == nil || !bytes.Contains([]byte(e.Err.Error()), []byte("65536"))) {
+			t.Errorf("%d: %v", tt.room, e.Err)
+		}
+	}
+}
