@@ -7,7 +7,8 @@
 //
 //   - turn.go decides which pod's request is served next; queue.go is where requests
 //     wait for it.
-//   - busy.go decides which requests are answered BUSY; deadline.go bounds all of them.
+//   - busy.go decides which requests are answered BUSY, by the pace that pace.go
+//     measures; deadline.go bounds all of them.
 //   - layer.go decides which layer an error comes from.
 //   - observer.go writes the audit log; warninglimit.go limits its warnings.
 package quoting
@@ -108,8 +109,19 @@ func serve[T any](ctx context.Context, s *Service, caller aesm.Caller, do func(c
 	served := time.Now()
 	s.metrics.waited(served.Sub(start))
 	v, err := do(ctx)
-	s.metrics.served(time.Since(served))
+	s.measured(ctx, time.Since(served))
 	return v, backendError(ctx, err)
+}
+
+// measured records that the backend has spent took on a request whose context is ctx.
+func (s *Service) measured(ctx context.Context, took time.Duration) {
+	s.metrics.served(took)
+	switch err := ctx.Err(); {
+	case err == nil:
+		s.queue.pace.served(took)
+	case errors.Is(err, context.DeadlineExceeded):
+		s.queue.pace.cutOff(took)
+	}
 }
 
 // backendError returns an error of the backend as a *Failure, nil if there is none.
