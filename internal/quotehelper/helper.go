@@ -20,6 +20,7 @@ import (
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/peer"
 	"github.com/confcom/confcom/internal/quoting"
+	"github.com/confcom/confcom/internal/quoting/targets"
 )
 
 // Helper serves the quotes of a backend.
@@ -44,6 +45,9 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 	identifier := peer.NewIdentifier(env.Log)
 	defer identifier.Close()
 	service := quoting.NewService(h.Backend, h.Concurrency, metrics)
+	// Beside the socket, the file outlives the pod of the helper: a new quoting enclave
+	// comes with a new pod.
+	service.Remember(targets.Open(h.Socket+".targets", env.Log))
 
 	socket, quotes := env.Health.Condition("socket"), env.Health.Condition("quotes")
 	checker := newChecker(service, env.Log, quotes)
