@@ -87,6 +87,31 @@ func TestQueuePlaces(t *testing.T) {
 	helper.terminate(t)
 }
 
+// TestManyThreads checks that a pod gets as many quotes as the backend can make, however
+// many threads of it ask at the same time, and that none of them is refused.
+func TestManyThreads(t *testing.T) {
+	const duration = 3 * time.Second
+	socket := filepath.Join(t.TempDir(), "aesm.socket")
+	helper := serveHelper(t, socket, backendSlow, 1)
+	report := simulatedReport(t)
+	for _, clients := range []int{64, 400, 1000} {
+		before := helper.mustMetrics(t)
+		a := startJob[map[requestKind]answers](t, roleClients, nil, 0, clientsTask{
+			Socket: socket, Groups: map[requestKind]int{requestGiven: clients}, Report: report, Duration: duration,
+		}).outcome(t)[requestGiven]
+		m := helper.mustMetrics(t)
+		busy := time.Duration((m[metricServiceSum] - before[metricServiceSum]) * float64(time.Second))
+		t.Logf("%d clients: %d quotes, the backend was busy for %s of %s", clients, a.Requests, busy, duration)
+		if a.Failed > 0 {
+			t.Errorf("%d clients: %d of %d requests failed: %v", clients, a.Failed, a.Requests, a.Failures)
+		}
+		if busy < duration*8/10 {
+			t.Errorf("%d clients: the backend was busy for %s of %s", clients, busy, duration)
+		}
+	}
+	helper.terminate(t)
+}
+
 // TestCheapRequests checks that requests that need no turn are answered while the backend
 // is busy and many others wait. BenchmarkCheapRequests measures how soon.
 func TestCheapRequests(t *testing.T) {
