@@ -51,8 +51,10 @@ func (d *Doctor) quote(ctx context.Context) Check {
 		return problem(err.Error(), "please report this bug")
 	}
 	quoted, err := client.GetQuote(ctx, key, report, size, nil)
-	if errors.Is(err, aesm.CodeInvalidReport) {
-		// The quoting enclave has checked the report: it is not from this processor.
+	if errors.Is(err, aesm.CodeInvalidReport) || errors.Is(err, aesm.CodeAttKeyNotInitialized) {
+		// The quoting enclave has checked the report: it is not from this processor. The
+		// quote helper answers with the second code if the node has had another quoting
+		// enclave. It has just initialized the key.
 		return ok(fmt.Sprintf("the attestation key is ready, and quotes have %d bytes; only an enclave can request a complete one", size))
 	}
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/peer"
 	"github.com/confcom/confcom/internal/quoting"
+	"github.com/confcom/confcom/internal/quoting/targets"
 )
 
 // Helper serves the quotes of a backend.
@@ -61,6 +62,9 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 	identifier := peer.NewIdentifier(env.Log, peer.Options{KubeletCgroup: h.KubeletCgroup, MaxProcesses: limits.processes})
 	defer identifier.Close()
 	service := quoting.NewService(h.Backend, h.Concurrency, metrics)
+	// Beside the socket, the file outlives the pod of the helper: a new quoting enclave
+	// comes with a new pod.
+	service.Remember(targets.Open(h.Socket+".targets", env.Log))
 
 	var handler aesm.Handler = service
 	if h.RefuseUnidentified {

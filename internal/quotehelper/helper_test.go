@@ -661,8 +661,61 @@ func TestManyTakeOvers(t *testing.T) {
 	if after, err := os.Stat(filepath.Dir(socket)); err != nil || !os.SameFile(directory, after) {
 		t.Errorf("another directory: %v", err)
 	}
-	if left, _ := os.ReadDir(filepath.Dir(socket)); len(left) != 1 {
-		t.Errorf("files in the directory: %v, want only the socket", left)
+	if left, _ := os.ReadDir(filepath.Dir(socket)); len(left) != 2 {
+		t.Errorf("files in the directory: %v, want only the socket and the targets", left)
+	}
+}
+
+// renamed is a backend with another quoting enclave.
+type renamed struct{ *simulated.Backend }
+
+func (r renamed) InitQuote(ctx context.Context) (aesm.Initialized, error) {
+	ready, err := r.Backend.InitQuote(ctx)
+	ready.TargetInfo.MREnclave[0]++
+	return ready, err
+}
+
+func (renamed) Quote(context.Context, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
+	return aesm.Quoted{}, aesm.CodeInvalidReport
+}
+
+// A helper with another quoting enclave answers reports that were made before it
+// started with the code on which clients fetch the target again.
+func TestReportFromBefore(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	backend := newBackend(t, "node")
+	first := start(t, &Helper{Backend: backend, Socket: socket})
+	first.expect(t, "serving quotes")
+	client, key := aesm.Client{Socket: socket}, aesm.IntelQE3KeyID()
+	if _, err := client.InitQuote(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		backend quoting.Backend
+		want    aesm.Code
+	}{
+		{"the same quoting enclave", backend, aesm.CodeInvalidReport},
+		{"another quoting enclave", struct{ quoting.Backend }{renamed{backend}}, aesm.CodeAttKeyNotInitialized}, // which is no Reporter
+		{"the first one again", backend, aesm.CodeAttKeyNotInitialized},
+	} {
+		first.stop()
+		if err := first.end(t); err != nil {
+			t.Error(err)
+		}
+		first = start(t, &Helper{Backend: tt.backend, Socket: socket})
+		first.expect(t, "serving quotes")
+		size, err := client.QuoteSize(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.GetQuote(t.Context(), key, sgx.Report{}, size, nil); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+	if err := getQuote(t.Context(), socket); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -47,10 +47,10 @@ func (c *checker) run(ctx context.Context) {
 				c.log.Warn("quotes unavailable", "error", err)
 			}
 		default:
-			ready()
 			if failing {
 				c.log.Info("quotes available again")
 			}
+			ready()
 		}
 		failing = err != nil
 

@@ -1,50 +1,80 @@
 package quoting
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/confcom/confcom/aesm"
 )
 
-// Here a request is answered BUSY: when the queue is full, when another peer needs its
-// place more, when its client has gone, or when the deadline expires. A backend may
+// Here a request is answered BUSY: when it cannot be served before its deadline at the
+// measured pace, when its client has gone, or when the deadline expires. A backend may
 // answer BUSY for reasons of its own; see failure.go of each.
+//
+// How many requests wait is no reason: each is a goroutine and a connection, and the
+// server bounds the connections, of all peers and of each. Many clients take BUSY as
+// final.
 
-// How many requests may wait: of all peers together, and of one peer. A backend that
-// needs 5 ms for a quote serves 256 in little more than a second.
-const (
-	maxWaiting     = 1024
-	maxWaitingPeer = 256
-)
+// refusalPause is the time after which a request is refused that has just arrived. It
+// is the pause that BUSY asks for. A client that sends its next request at once would
+// otherwise take the processor's time from the requests that are served.
+const refusalPause = time.Second
 
-// makeRoom reports whether one more request of p may wait. If the whole queue is
-// full, the newest request of the peer with the longest queue loses its place,
-// unless p's queue would then be as long.
-func (q *queue) makeRoom(p *peerQueue) bool {
-	if p.waiting.Len() >= maxWaitingPeer {
-		return false
+// hopeless returns an error if a request of p that arrives now cannot be served before
+// its deadline. It never does before the pace of the backend is known.
+//
+// The estimate errs on the side of admission: it counts only requests that wait now,
+// and as if they were in service all the time. A request for which it was wrong is
+// answered when its turn comes too late, or at its deadline.
+func (q *queue) hopeless(p *peerQueue, deadline time.Time) error {
+	pace := q.pace.perRequest()
+	if pace == 0 || deadline.IsZero() {
+		return nil
 	}
-	if q.waiting < maxWaiting {
-		return true
+	left := time.Until(deadline)
+	wait := func(ahead int) time.Duration { return time.Duration(ahead) * pace / time.Duration(q.concurrency) }
+	if wait(q.waiting)+pace <= left {
+		return nil // even if it were served last
 	}
-	longest := p
-	for _, other := range q.peers {
-		if other.waiting.Len() > longest.waiting.Len() {
-			longest = other
-		}
+	if wait := wait(q.ahead(p)); wait+pace > left {
+		return &overload{q.waiting, p.waiting.Len(), wait, pace, left}
 	}
-	if longest.waiting.Len() <= p.waiting.Len()+1 {
-		return false
-	}
-	err := q.full(longest)
-	q.remove(longest, longest.waiting.Back()) <- err
-	return true
+	return nil
 }
 
-// full returns the error of a request of p that gets, or keeps, no place.
-func (q *queue) full(p *peerQueue) error {
-	return fmt.Errorf("queue full: %d requests waiting, %d of them from this caller", q.waiting, p.waiting.Len())
+// late returns an error if a request of p, whose turn it is, has too little time left
+// to be served. Serving it would take the time of others.
+func (q *queue) late(p *peerQueue, deadline, now time.Time) error {
+	pace := q.pace.perRequest()
+	if left := deadline.Sub(now); !deadline.IsZero() && left < pace {
+		return &overload{q.waiting, p.waiting.Len(), 0, pace, left}
+	}
+	return nil
+}
+
+// overload is the error of a request that cannot be served before its deadline.
+type overload struct {
+	waiting, own int           // requests that wait: of all callers, and of this one
+	wait         time.Duration // until its turn
+	pace         time.Duration
+	left         time.Duration // until its deadline
+}
+
+func (o *overload) Error() string {
+	return fmt.Sprintf("cannot be served in time: %d requests waiting, %d of them from this caller; estimated wait %s and service %s, time left %s",
+		o.waiting, o.own, o.wait.Round(time.Millisecond), o.pace.Round(time.Microsecond), o.left.Round(time.Millisecond))
+}
+
+// pause waits for refusalPause, or until ctx is done.
+func pause(ctx context.Context) {
+	timer := time.NewTimer(refusalPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // What the operator of a node can do about an overload.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // maxIdlePeers is how many peers the queue remembers at most, unless more of them
@@ -17,6 +18,7 @@ const maxIdlePeers = 2048
 // peer; a peer with many waits behind its own.
 type queue struct {
 	concurrency int // how many requests the backend serves at a time
+	pace        pace
 
 	mu      sync.Mutex
 	free    int // how many more requests the backend could serve now
@@ -25,18 +27,20 @@ type queue struct {
 	peers   map[string]*peerQueue
 }
 
-// place is the place of a request that waits in the queue. It receives nil when it
-// is the request's turn, or an error when the request has lost its place, and has
-// room for one of them.
-type place chan error
+// place is the place of a request that waits in the queue.
+type place struct {
+	deadline time.Time // of the request, zero if it has none
+	// outcome receives nil when it is the request's turn, or an error if the turn
+	// comes too late, and has room for one of them.
+	outcome chan error
+}
 
 func newQueue(concurrency int) *queue {
 	return &queue{concurrency: concurrency, free: concurrency, peers: make(map[string]*peerQueue)}
 }
 
 // enter waits until it is the turn of a request of peer; leave ends the turn. It
-// reports whether the request had to wait. The error is that of ctx, or that the
-// queue is full.
+// reports whether the request had to wait. The error is that of ctx, or an *overload.
 func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error) {
 	q.mu.Lock()
 	p := q.peers[peer]
@@ -44,7 +48,7 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 		// A new peer counts as one that has just had a turn. Otherwise callers with a
 		// new name for each request would always go first.
 		q.turns++
-		p = &peerQueue{lastTurn: q.turns}
+		p = &peerQueue{key: peer, lastTurn: q.turns}
 		q.peers[peer] = p
 	}
 	if q.free > 0 {
@@ -53,14 +57,15 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 		q.mu.Unlock()
 		return false, nil
 	}
-	if !q.makeRoom(p) {
-		err := q.full(p)
-		q.tidy(peer, p)
+	deadline, _ := ctx.Deadline()
+	if err := q.hopeless(p, deadline); err != nil {
+		q.tidy(p)
 		q.mu.Unlock()
+		pause(ctx)
 		return true, err
 	}
-	outcome := make(place, 1)
-	element := p.waiting.PushBack(outcome)
+	outcome := make(chan error, 1)
+	element := p.waiting.PushBack(place{deadline, outcome})
 	q.waiting++
 	q.mu.Unlock()
 
@@ -79,7 +84,7 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 		q.leaveLocked(peer)
 	default:
 		q.remove(p, element)
-		q.tidy(peer, p)
+		q.tidy(p)
 	}
 	return true, fmt.Errorf("wait for the quote backend: %w", ctx.Err())
 }
@@ -95,15 +100,29 @@ func (q *queue) leaveLocked(peer string) {
 	p := q.peers[peer]
 	// The request that ends still counts for p, so that another peer is next even
 	// if the backend serves one request at a time.
-	if next := q.nextTurn(); next != nil {
-		first := q.remove(next, next.waiting.Front())
-		q.take(next)
-		first <- nil
-	} else {
+	if !q.serveNext() {
 		q.free++
 	}
 	p.inService--
-	q.tidy(peer, p)
+	q.tidy(p)
+}
+
+// serveNext starts the next turn. It reports false if no request waits, apart from
+// those whose turn comes too late.
+func (q *queue) serveNext() bool {
+	for q.waiting > 0 {
+		next := q.nextTurn()
+		first := q.remove(next, next.waiting.Front())
+		if err := q.late(next, first.deadline, time.Now()); err != nil {
+			first.outcome <- err
+			q.tidy(next)
+			continue
+		}
+		q.take(next)
+		first.outcome <- nil
+		return true
+	}
+	return false
 }
 
 // remove takes a waiting request out of the queue.
@@ -114,9 +133,9 @@ func (q *queue) remove(p *peerQueue, element *list.Element) place {
 
 // tidy forgets p if it is idle and has never been served. It forgets all idle peers
 // when nothing waits, or when there are too many of them.
-func (q *queue) tidy(peer string, p *peerQueue) {
+func (q *queue) tidy(p *peerQueue) {
 	if p.idle() && !p.served {
-		delete(q.peers, peer)
+		delete(q.peers, p.key)
 	}
 	if q.waiting > 0 && len(q.peers) <= maxIdlePeers {
 		return

@@ -3,7 +3,6 @@ package quoting
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -38,32 +37,20 @@ func TestQueueServesAtOnce(t *testing.T) {
 // crowd is a queue and the requests in it, on fake time.
 type crowd struct {
 	*queue
-	served   chan string   // receives the peer of each request whose turn it is
-	rejected chan rejected // receives each request that is rejected
-	arrived  int
-}
-
-// rejected is a request that got no turn.
-type rejected struct {
-	peer string
-	n    int // how many requests arrived before it
+	served chan string // receives the peer of each request whose turn it is
 }
 
 func newCrowd(concurrency int) *crowd {
-	return &crowd{queue: newQueue(concurrency), served: make(chan string, 1), rejected: make(chan rejected, 2*maxWaiting)}
+	return &crowd{queue: newQueue(concurrency), served: make(chan string, 1)}
 }
 
 // add adds a request of each peer, one after another.
 func (c *crowd) add(ctx context.Context, peers ...string) {
 	for _, peer := range peers {
-		n := c.arrived
-		c.arrived++
 		go func() {
-			if _, err := c.enter(ctx, peer); err != nil {
-				c.rejected <- rejected{peer, n}
-				return
+			if _, err := c.enter(ctx, peer); err == nil {
+				c.served <- peer
 			}
-			c.served <- peer
 		}()
 		synctest.Wait()
 	}
@@ -151,7 +138,7 @@ func TestQueueFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(1)
 		c.serve(t.Context(), "flood")
-		c.add(t.Context(), slices.Repeat([]string{"flood"}, maxWaitingPeer)...)
+		c.add(t.Context(), slices.Repeat([]string{"flood"}, 1000)...)
 		c.add(t.Context(), "single")
 		c.leave("flood")
 		if got := c.next(); got != "single" {
@@ -182,89 +169,6 @@ func TestQueueComingBack(t *testing.T) {
 			}
 		}
 		c.finish(t, current)
-	})
-}
-
-func TestQueueBoundOfPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(1)
-		c.serve(t.Context(), "a")
-		c.add(t.Context(), slices.Repeat([]string{"a"}, maxWaitingPeer)...)
-		start := time.Now()
-		_, err := c.enter(t.Context(), "a")
-		if want := "queue full: 256 requests waiting, 256 of them from this caller"; err == nil || err.Error() != want {
-			t.Errorf("one more: %v, want %s", err, want)
-		}
-		if !start.Equal(time.Now()) {
-			t.Error("rejected only after a wait")
-		}
-		c.add(t.Context(), "b") // another peer gets a place
-		if _, waiting := c.load(); waiting != maxWaitingPeer+1 {
-			t.Errorf("%d waiting", waiting)
-		}
-		c.finish(t, "a")
-	})
-}
-
-// In a full queue, a peer with few requests gets the places of the newest requests of
-// the peers with the longest queues, until all queues have the same length.
-func TestQueueBound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(1)
-		peers := []string{"a", "b", "c", "d"}
-		c.serve(t.Context(), "a")
-		newest := map[string]int{} // the newest waiting request of each peer
-		for _, peer := range peers {
-			c.add(t.Context(), slices.Repeat([]string{peer}, maxWaitingPeer)...)
-			newest[peer] = c.arrived - 1
-		}
-		if _, waiting := c.load(); waiting != maxWaiting || len(c.rejected) > 0 {
-			t.Fatalf("%d waiting, %d rejected", waiting, len(c.rejected))
-		}
-
-		fair := maxWaiting / (len(peers) + 1)
-		c.add(t.Context(), slices.Repeat([]string{"late"}, fair)...)
-		lost := map[string]int{}
-		for range fair {
-			r := <-c.rejected
-			if r.n != newest[r.peer] {
-				t.Errorf("request %d of %s lost its place, want %d", r.n, r.peer, newest[r.peer])
-			}
-			newest[r.peer]--
-			lost[r.peer]++
-		}
-		for _, peer := range peers {
-			if lost[peer] != fair/len(peers) {
-				t.Errorf("%s lost %d places, want %d", peer, lost[peer], fair/len(peers))
-			}
-		}
-		c.add(t.Context(), "late")
-		if r := <-c.rejected; r.peer != "late" {
-			t.Errorf("%s lost a place to a peer with as many", r.peer)
-		}
-		if _, waiting := c.load(); waiting != maxWaiting {
-			t.Errorf("%d waiting", waiting)
-		}
-		c.finish(t, "a")
-	})
-}
-
-// In a full queue in which each peer has one request, none loses its place.
-func TestQueueBoundOfManyPeers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(1)
-		c.serve(t.Context(), "a")
-		for i := range maxWaiting {
-			c.add(t.Context(), fmt.Sprint(i))
-		}
-		_, err := c.enter(t.Context(), "late")
-		if want := "queue full: 1024 requests waiting, 0 of them from this caller"; err == nil || err.Error() != want {
-			t.Errorf("one more: %v, want %s", err, want)
-		}
-		if c.peers["late"] != nil || len(c.rejected) > 0 {
-			t.Errorf("peer remembered: %v; %d requests lost their place", c.peers["late"] != nil, len(c.rejected))
-		}
-		c.finish(t, "a")
 	})
 }
 
@@ -315,8 +219,8 @@ func TestQueueTimeout(t *testing.T) {
 	})
 }
 
-// A request that gives up at the moment at which its turn begins, or at which it loses
-// its place, leaves nothing behind.
+// A request that gives up at the moment at which its turn begins, or at which it comes
+// too late, leaves nothing behind.
 func TestQueueRaces(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -324,10 +228,10 @@ func TestQueueRaces(t *testing.T) {
 		want   error          // if enter returns one
 	}{
 		{"its turn begins", func(q *queue) { q.leaveLocked("a") }, context.Canceled},
-		{"it loses its place", func(q *queue) {
+		{"its turn comes too late", func(q *queue) {
 			p := q.peers["b"]
-			q.remove(p, p.waiting.Back()) <- errQueueTest
-			q.tidy("b", p) // unlike a peer that loses a place in a full queue, this one has no other request
+			q.remove(p, p.waiting.Back()).outcome <- errQueueTest
+			q.tidy(p)
 			q.leaveLocked("a")
 		}, errQueueTest},
 	} {
@@ -360,7 +264,7 @@ func TestQueueRaces(t *testing.T) {
 	}
 }
 
-var errQueueTest = errors.New("place lost")
+var errQueueTest = errors.New("too late")
 
 // However many requests come and give up, there are never more in service than the
 // backend can serve, and in the end none is left.

@@ -7,7 +7,9 @@
 //
 //   - turn.go decides which pod's request is served next; queue.go is where requests
 //     wait for it.
-//   - busy.go decides which requests are answered BUSY; deadline.go bounds all of them.
+//   - busy.go decides which requests are answered BUSY, by the pace that pace.go
+//     measures; deadline.go bounds all of them.
+//   - target.go decides which invalid reports are those for an earlier quoting enclave.
 //   - layer.go decides which layer an error comes from.
 //   - observer.go writes the audit log; linelimit.go limits its lines.
 package quoting
@@ -19,6 +21,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/peer"
+	"github.com/confcom/confcom/internal/quoting/targets"
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -48,6 +51,7 @@ type Service struct {
 	backend Backend
 	queue   *queue
 	keys    []aesm.KeyID
+	targets *targets.Memory
 	metrics *Metrics
 }
 
@@ -60,18 +64,24 @@ func NewService(backend Backend, concurrency int, metrics *Metrics) *Service {
 		// Clients have the key ID of Intel's production quoting enclave built in,
 		// whatever the backend is.
 		keys:    []aesm.KeyID{aesm.IntelQE3KeyID()},
+		targets: new(targets.Memory),
 		metrics: metrics,
 	}
 	metrics.watch(s.queue)
 	return s
 }
 
+// Remember has the service use the quoting enclaves that memory has. Without it, the
+// service knows only those that the backend has had since NewService. It must be called
+// before the service is used.
+func (s *Service) Remember(memory *targets.Memory) { s.targets = memory }
+
 // KeyIDs returns the ID of the one key.
 func (s *Service) KeyIDs(context.Context) ([]aesm.KeyID, error) { return s.keys, nil }
 
 // InitQuote makes the backend's key ready, when it is the caller's turn.
 func (s *Service) InitQuote(ctx context.Context, caller aesm.Caller, _ aesm.KeyID) (aesm.Initialized, error) {
-	return serve(ctx, s, caller, s.backend.InitQuote)
+	return serve(ctx, s, caller, s.initQuote)
 }
 
 // QuoteSize returns a size in bytes that is enough for the next quote.
@@ -85,7 +95,11 @@ func (s *Service) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
 // Quote signs report, when it is the caller's turn.
 func (s *Service) Quote(ctx context.Context, caller aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	return serve(ctx, s, caller, func(ctx context.Context) (aesm.Quoted, error) {
-		return s.backend.Quote(ctx, report, challenge)
+		quoted, err := s.backend.Quote(ctx, report, challenge)
+		if errors.Is(err, aesm.CodeInvalidReport) {
+			err = s.invalidReport(ctx, err)
+		}
+		return quoted, err
 	})
 }
 
@@ -108,8 +122,19 @@ func serve[T any](ctx context.Context, s *Service, caller aesm.Caller, do func(c
 	served := time.Now()
 	s.metrics.waited(served.Sub(start))
 	v, err := do(ctx)
-	s.metrics.served(time.Since(served))
+	s.measured(ctx, time.Since(served))
 	return v, backendError(ctx, err)
+}
+
+// measured records that the backend has spent took on a request whose context is ctx.
+func (s *Service) measured(ctx context.Context, took time.Duration) {
+	s.metrics.served(took)
+	switch err := ctx.Err(); {
+	case err == nil:
+		s.queue.pace.served(took)
+	case errors.Is(err, context.DeadlineExceeded):
+		s.queue.pace.cutOff(took)
+	}
 }
 
 // backendError returns an error of the backend as a *Failure, nil if there is none.

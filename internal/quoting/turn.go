@@ -6,6 +6,7 @@ import "container/list"
 // request in service or waiting and, so that its last turn is not forgotten, while
 // any other peer waits.
 type peerQueue struct {
+	key       string    // of the peer
 	waiting   list.List // of place, the oldest request first
 	inService int       // requests of the peer that the backend serves now
 	lastTurn  uint64    // when the peer was last served, or first came
@@ -27,6 +28,19 @@ func (q *queue) nextTurn() *peerQueue {
 		}
 	}
 	return next
+}
+
+// ahead returns how many of the requests that wait are served before one of p that
+// arrives now: all others of p and, in turn with these, those of the other peers.
+func (q *queue) ahead(p *peerQueue) int {
+	own := p.waiting.Len()
+	n := own
+	for _, other := range q.peers {
+		if other != p {
+			n += min(other.waiting.Len(), own+1)
+		}
+	}
+	return n
 }
 
 // before reports whether it is p's turn before other's.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
+	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/sgx/simulation"
 )
 
 // No client notices a fault in one worker of four.
@@ -216,6 +218,47 @@ func TestUpdate(t *testing.T) {
 				t.Errorf("it took %s", took)
 			}
 		})
+	}
+}
+
+// After an update of the QE, a client that has the earlier target learns that it must
+// fetch the target again.
+func TestReportFromBeforeUpdate(t *testing.T) {
+	n := start(t, 1, 0)
+	client, key := n.client(), aesm.IntelQE3KeyID()
+	ready, err := client.InitQuote(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := simulation.DefaultCPU().Report(sgx.ReportBody{}, ready.TargetInfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quote := func(report sgx.Report) error {
+		size, err := client.QuoteSize(t.Context(), key)
+		if err == nil {
+			_, err = client.GetQuote(t.Context(), key, report, size, nil)
+		}
+		return err
+	}
+	if err := quote(report); err != nil {
+		t.Fatal(err)
+	}
+	invalid := report
+	invalid.MAC[0]++
+	if err := quote(invalid); !errors.Is(err, aesm.CodeInvalidReport) {
+		t.Errorf("before the update: %v, want %v", err, aesm.CodeInvalidReport)
+	}
+	if err := n.library.UpdateQE("node-1"); err != nil {
+		t.Fatal(err)
+	}
+	n.await(t, "the worker to be replaced", func() bool { return n.value("sgx_quote_helper_worker_ends_total", "update") == 1 })
+	n.await(t, "the end of the worker with the earlier QE", func() bool { err = quote(report); return err != nil })
+	if !errors.Is(err, aesm.CodeAttKeyNotInitialized) {
+		t.Errorf("after the update: %v, want %v", err, aesm.CodeAttKeyNotInitialized)
+	}
+	if err := n.quote(t.Context()); err != nil {
+		t.Errorf("a client that fetches the target again: %v", err)
 	}
 }
 
