@@ -3,6 +3,8 @@ package daemon
 import (
 	"container/list"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +22,10 @@ const (
 	readTimeout = 10 * time.Second
 	// idleTimeout bounds the time between two requests on a connection.
 	idleTimeout = time.Minute
+	// bufferSize is the size of a connection's buffers in the kernel, one for each
+	// direction. Linux allocates up to twice as much for each, and up to several MiB if the
+	// size is not set.
+	bufferSize = 32 << 10
 )
 
 // NewServer returns a server for a port that anyone may reach. It bounds the size of
@@ -30,7 +36,11 @@ func NewServer(handler http.Handler) *http.Server {
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok {
-				c.enter(serving)
+				if r.ContentLength == 0 {
+					c.enter(serving)
+				} else {
+					r.Body = &receivedBody{r.Body, c}
+				}
 			}
 			handler.ServeHTTP(w, r)
 		}),
@@ -58,6 +68,21 @@ func NewServer(handler http.Handler) *http.Server {
 	}
 	server.Protocols.SetHTTP1(true)
 	return server
+}
+
+// receivedBody is the body of a request. The connection is still receiving the request
+// until the body has ended.
+type receivedBody struct {
+	io.ReadCloser
+	conn *boundedConn
+}
+
+func (b *receivedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.conn.enter(serving)
+	}
+	return n, err
 }
 
 // connKey is the key of a request's connection in its context.
@@ -121,25 +146,38 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &boundedConn{Conn: conn, listener: l, from: remoteAddress(conn)}
+		c := &boundedConn{Conn: conn, listener: l, from: Client(conn.RemoteAddr().String())}
 		replaced, ok := l.admit(c)
 		if replaced != nil {
 			_ = replaced.Conn.Close() // Accept can do nothing about an error
 		}
 		if ok {
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				// An error leaves the system's sizes.
+				_ = tcp.SetReadBuffer(bufferSize)
+				_ = tcp.SetWriteBuffer(bufferSize)
+			}
 			return c, nil
 		}
 		_ = conn.Close()
 	}
 }
 
-// remoteAddress returns the address at the other end of a connection, without the port.
-// Connections other than TCP have none, and count as those of one client.
-func remoteAddress(conn net.Conn) netip.Addr {
-	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap()
+// Client returns what counts as one client, by the address at the other end of a
+// connection: the address without the port, or the network of an IPv6 address, of which
+// one machine can have as many as it likes. Connections other than TCP count as those of
+// one client.
+func Client(remoteAddr string) netip.Addr {
+	remote, err := netip.ParseAddrPort(remoteAddr)
+	if err != nil {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	address := remote.Addr().Unmap().WithZone("")
+	if address.Is6() {
+		network, _ := address.Prefix(64) // the length is valid
+		return network.Addr()
+	}
+	return address
 }
 
 // admit admits a connection and returns the one that it replaces, if any. It reports
@@ -206,7 +244,7 @@ func (l *boundedListener) forget(c *boundedConn) {
 type connState int
 
 const (
-	receiving connState = iota // new, or a request's header is incomplete
+	receiving connState = iota // new, or a request's header or body is incomplete
 	serving                    // a handler runs, or its response is being sent
 	idle                       // between two requests
 )
