@@ -222,6 +222,10 @@ func TestArguments(t *testing.T) {
 		{"no roots", nil, attest.Policy{}, today, nil, "no trusted roots: pass IntelRoot()"},
 		{"root without a key", []attest.Root{{Name: "empty"}}, attest.Policy{}, today, nil, `"empty" has no key`},
 		{"expired forever", []attest.Root{root}, attest.Policy{AcceptExpired: true}, today, nil, "forever"},
+		{"negative number", []attest.Root{root}, attest.Policy{MinEvaluationDataNumber: -1}, today, nil, "MinEvaluationDataNumber is -1"},
+		{"no signer", []attest.Root{root}, attest.Policy{MRSigners: []sgx.Measurement{}}, today, nil, "mrSigners: empty list"},
+		{"no platform", []attest.Root{root}, attest.Policy{PlatformInstances: []quote.HexBytes{}}, today, nil, "platformInstances: empty list"},
+		{"any enclave of a signer", []attest.Root{root}, attest.Policy{AnyEnclave: true, MRSigners: []sgx.Measurement{{1}}}, today, nil, "AnyEnclave contradicts"},
 		{"negative age", []attest.Root{root}, attest.Policy{MaxCollateralAge: -1}, today, nil, "negative"},
 		{"long nonce", []attest.Root{root}, attest.Policy{ReportData: make([]byte, 65)}, today, nil, "65 bytes"},
 		{"product without a signer", []attest.Root{root}, attest.Policy{ISVProdID: new(uint16)}, today, nil, "MRSigners"},
@@ -252,7 +256,27 @@ func TestParsePolicy(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	for text, want := range map[string]string{
-		`{"mrSigner": []}`:            "unknown field",
+		`{"mrSigner": []}`:                          `unknown member "mrSigner"`,
+		`{"mrsigners": []}`:                         `did you mean "mrSigners"?`,
+		`{"statuses": []}`:                          "statuses: empty list",
+		`{"mrEnclaves": []}`:                        "mrEnclaves: empty list",
+		`{"mrSigners": []}`:                         "mrSigners: empty list",
+		`{"mrSigners": [null]}`:                     "mrSigners: null",
+		`{"platformInstances": []}`:                 "platformInstances: empty list",
+		`{"platformInstances": [""]}`:               "platformInstances: empty ID",
+		`{"advisories": null}`:                      "advisories: null",
+		`{"isvProdId": null}`:                       "isvProdId: null",
+		`{"isvProdId": -1}`:                         "isvProdId: ",
+		`{"minIsvSvn": -1}`:                         "minIsvSvn: ",
+		`{"minEvaluationDataNumber": -5}`:           "MinEvaluationDataNumber is -5",
+		`{"maxCollateralAge": ""}`:                  "maxCollateralAge: ",
+		`{"maxCollateralAge": "0s"}`:                "maxCollateralAge: want more than 0",
+		`{"maxCollateralAge": "-1h"}`:               "maxCollateralAge: want more than 0",
+		`{"reportData": ""}`:                        "reportData: empty",
+		`{"allowDebug": false, "allowDebug": true}`: `duplicate member "allowDebug"`,
+		`{"mrSigners": ["` + strings.Repeat("01", 32) + `"], "mrsigners": []}`:    `unknown member "mrsigners"`,
+		`{"mrSigners": ["` + strings.Repeat("01", 32) + `"], "anyEnclave": true}`: "AnyEnclave contradicts",
+		`null`:                        "want a JSON object",
 		`{"statuses": ["Fine"]}`:      `unknown TCB status "Fine"`,
 		`{"statuses": ["Revoked"]}`:   "cannot be accepted",
 		`{"maxCollateralAge": "30d"}`: "maxCollateralAge",
@@ -271,6 +295,7 @@ func TestMarshalPolicy(t *testing.T) {
 	product := uint16(3)
 	for _, policy := range []attest.Policy{
 		{},
+		{AnyEnclave: true},
 		{MaxCollateralAge: 36 * time.Hour, AcceptExpired: true, MRSigners: []sgx.Measurement{{1}}, ISVProdID: &product,
 			ReportData: []byte{1, 2}, Statuses: []attest.TCBStatus{attest.SWHardeningNeeded}, Advisories: []string{}},
 	} {
@@ -291,8 +316,16 @@ func TestUnmarshalPolicy(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"acceptExpired": true, "minIsvSvn": 2}`), &p); err != nil || !p.AcceptExpired || p.MaxCollateralAge != time.Hour || p.MinISVSVN != 2 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := json.Unmarshal([]byte(`{"mrSigner": []}`), &p); err == nil || !strings.Contains(err.Error(), "unknown field") {
-		t.Errorf("%v", err)
+	if err := json.Unmarshal([]byte(`{"minIsvSvn": 3, "mrSigner": []}`), &p); err == nil || !strings.Contains(err.Error(), "unknown member") || p.MinISVSVN != 2 {
+		t.Errorf("%d, %v", p.MinISVSVN, err)
+	}
+	if err := json.Unmarshal([]byte(`null`), &p); err == nil {
+		t.Error("null is accepted")
+	}
+	signers := []sgx.Measurement{{1}}
+	p = attest.Policy{MRSigners: signers}
+	if err := json.Unmarshal([]byte(`{"mrSigners": ["`+strings.Repeat("02", 32)+`"]}`), &p); err != nil || p.MRSigners[0][0] != 2 || signers[0][0] != 1 {
+		t.Errorf("%v, the caller's list %v: %v", p.MRSigners, signers, err)
 	}
 }
 

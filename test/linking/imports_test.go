@@ -23,6 +23,7 @@ var layers = []string{
 	"internal/epc internal/peer internal/qcnl internal/daemon",
 	"internal/node internal/buildinfo internal/backend/dcap/pool",
 	"attest",
+	"internal/strictjson",
 	"aesm",
 	"quote",
 	"tdx",
