@@ -131,6 +131,67 @@ func TestCheckError(t *testing.T) {
 	}
 }
 
+// A trusted quote has not expired, also where the policy accepts collateral that has: it
+// expires when the policy no longer does.
+func TestExpires(t *testing.T) {
+	i := newIssuer(t)
+	i.TCBInfo.NextUpdate, i.QEIdentity.NextUpdate = today, today
+	q, c := issue(t, i, sgx.ReportBody{})
+	at := today.Add(48 * time.Hour)
+	for _, tt := range []struct {
+		policy attest.Policy
+		at     time.Time
+		want   time.Time // zero if the quote is not trusted
+	}{
+		{attest.Policy{}, today, today},
+		{attest.Policy{MaxCollateralAge: 72 * time.Hour}, today, today},
+		{attest.Policy{}, at, time.Time{}},
+		{attest.Policy{MaxCollateralAge: 72 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(72 * time.Hour)},
+		{attest.Policy{MaxCollateralAge: 49 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(49 * time.Hour)},
+		{attest.Policy{MaxCollateralAge: 24 * time.Hour, AcceptExpired: true}, at, time.Time{}},
+	} {
+		r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, tt.policy, tt.at)
+		if r == nil {
+			t.Fatal(err)
+		}
+		switch {
+		case tt.want.IsZero():
+			if !errors.Is(err, attest.ErrCollateral) {
+				t.Errorf("%+v: %v, want a fault of the collateral", tt.policy, err)
+			}
+		case err != nil || !r.Expires.Equal(tt.want) || r.Expires.Before(tt.at):
+			t.Errorf("%+v: expires %s, want %s: %v", tt.policy, r.Expires, tt.want, err)
+		}
+	}
+}
+
+// A fault of the collateral is named as one, and no other is.
+func TestCollateralError(t *testing.T) {
+	for _, c := range attesttest.Cases() {
+		if len(c.Failed) == 0 {
+			continue
+		}
+		var want bool
+		switch c.Failed[0] {
+		case attest.CheckRootCRL, attest.CheckPCKCRL, attest.CheckTCBInfo, attest.CheckQEIdentity, attest.CheckCollateralValid,
+			attest.CheckCollateralAge, attest.CheckCollateralPlatform, attest.CheckEvaluationDataNumber:
+			want = true
+		}
+		q, collateral, err := c.Issue()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = attest.NewVerifier(simulatedRoot(t)).Verify(q, collateral, c.Policy, c.At)
+		if errors.Is(err, attest.ErrCollateral) != want || want != strings.Contains(err.Error(), "the collateral cannot be used: ") || !errors.Is(err, attest.ErrNotTrusted) {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+	}
+	_, c := issue(t, newIssuer(t), sgx.ReportBody{})
+	if _, err := attest.NewVerifier(attest.IntelRoot()).Check(c, today); !errors.Is(err, attest.ErrCollateral) || strings.Contains(err.Error(), "the quote") {
+		t.Errorf("collateral alone: %v", err)
+	}
+}
+
 func certificates(t testing.TB, q *quote.Quote) []*x509.Certificate {
 	t.Helper()
 	chain, err := q.Signature.CertificationData.Certificates()
