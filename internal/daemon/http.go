@@ -5,15 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metricsTimeout bounds a request for /metrics.
-const metricsTimeout = 10 * time.Second
+const (
+	// metricsTimeout bounds a request for /metrics.
+	metricsTimeout = 10 * time.Second
+	// maxConnections bounds the connections for health and metrics. The kubelet and
+	// Prometheus need one each. A hundred that hold what a client can send take 20 MB,
+	// most of it in the kernel.
+	maxConnections = 100
+)
 
 // handler serves /healthz, which succeeds while the process is alive, /readyz and
 // /metrics.
@@ -40,6 +45,18 @@ func (env *Environment) handler() http.Handler {
 	return mux
 }
 
+// withoutBody serves requests, none of which needs a body, without waiting for the end of
+// one.
+func withoutBody(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close")
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // the timeouts of the server remain
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
 // serve serves HTTP on address for as long as work runs, so that a daemon that takes
 // time to stop still answers its probes. It serves nothing if the address is empty. If
 // serving fails, it cancels the context of work.
@@ -47,7 +64,7 @@ func (env *Environment) serve(ctx context.Context, address string, work func(con
 	if address == "" {
 		return work(ctx)
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := Listen(address, maxConnections)
 	if err != nil {
 		return fmt.Errorf("--http-address=%s: %w", address, err)
 	}
@@ -55,12 +72,8 @@ func (env *Environment) serve(ctx context.Context, address string, work func(con
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := &http.Server{
-		Handler:           env.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      metricsTimeout + 5*time.Second,
-		IdleTimeout:       time.Minute,
-	}
+	server := NewServer(withoutBody(env.handler()))
+	server.WriteTimeout = metricsTimeout + 5*time.Second
 	served := make(chan error, 1)
 	go func() {
 		defer cancel()
