@@ -3,6 +3,8 @@ package daemon
 import (
 	"container/list"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -30,7 +32,11 @@ func NewServer(handler http.Handler) *http.Server {
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok {
-				c.enter(serving)
+				if r.ContentLength == 0 {
+					c.enter(serving)
+				} else {
+					r.Body = &receivedBody{r.Body, c}
+				}
 			}
 			handler.ServeHTTP(w, r)
 		}),
@@ -58,6 +64,21 @@ func NewServer(handler http.Handler) *http.Server {
 	}
 	server.Protocols.SetHTTP1(true)
 	return server
+}
+
+// receivedBody is the body of a request. The connection is still receiving the request
+// until the body has ended.
+type receivedBody struct {
+	io.ReadCloser
+	conn *boundedConn
+}
+
+func (b *receivedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.conn.enter(serving)
+	}
+	return n, err
 }
 
 // connKey is the key of a request's connection in its context.
@@ -121,7 +142,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &boundedConn{Conn: conn, listener: l, from: remoteAddress(conn)}
+		c := &boundedConn{Conn: conn, listener: l, from: Client(conn.RemoteAddr().String())}
 		replaced, ok := l.admit(c)
 		if replaced != nil {
 			_ = replaced.Conn.Close() // Accept can do nothing about an error
@@ -133,13 +154,21 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// remoteAddress returns the address at the other end of a connection, without the port.
-// Connections other than TCP have none, and count as those of one client.
-func remoteAddress(conn net.Conn) netip.Addr {
-	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap()
+// Client returns what counts as one client, by the address at the other end of a
+// connection: the address without the port, or the network of an IPv6 address, of which
+// one machine can have as many as it likes. Connections other than TCP count as those of
+// one client.
+func Client(remoteAddr string) netip.Addr {
+	remote, err := netip.ParseAddrPort(remoteAddr)
+	if err != nil {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	address := remote.Addr().Unmap().WithZone("")
+	if address.Is6() {
+		network, _ := address.Prefix(64) // the length is valid
+		return network.Addr()
+	}
+	return address
 }
 
 // admit admits a connection and returns the one that it replaces, if any. It reports
@@ -206,7 +235,7 @@ func (l *boundedListener) forget(c *boundedConn) {
 type connState int
 
 const (
-	receiving connState = iota // new, or a request's header is incomplete
+	receiving connState = iota // new, or a request's header or body is incomplete
 	serving                    // a handler runs, or its response is being sent
 	idle                       // between two requests
 )

@@ -95,6 +95,63 @@ func TestHeldConnections(t *testing.T) {
 	}
 }
 
+// Bodies that never end do not keep out other requests of the same address, whose bodies
+// end.
+func TestHeldBodies(t *testing.T) {
+	const room = 8
+	listener, err := Listen("127.0.0.1:0", room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(w, r.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Close()
+		<-served
+	})
+	for range 4 * room {
+		conn := dialFrom(t, 0, listener.Addr().String())
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+listener.Addr().String(), strings.NewReader("whole"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Close = true
+		client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialFrom(t, 0, address), nil
+		}}}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || string(text) != "whole" {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+}
+
+func TestClient(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:80":              "192.0.2.1",
+		"[::ffff:192.0.2.1]:80":     "192.0.2.1",
+		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::",
+		"[fe80::1%eth0]:80":         "fe80::",
+		"@":                         "invalid IP",
+		"":                          "invalid IP",
+	} {
+		if got := Client(remote).String(); got != want {
+			t.Errorf("%q: %s, want %s", remote, got, want)
+		}
+	}
+}
+
 func TestLargeHeader(t *testing.T) {
 	address := serveForTest(t, 16)
 	for _, tt := range []struct {
