@@ -22,6 +22,10 @@ const (
 	readTimeout = 10 * time.Second
 	// idleTimeout bounds the time between two requests on a connection.
 	idleTimeout = time.Minute
+	// bufferSize is the size of a connection's buffers in the kernel, one for each
+	// direction. Linux allocates up to twice as much for each, and up to several MiB if the
+	// size is not set.
+	bufferSize = 32 << 10
 )
 
 // NewServer returns a server for a port that anyone may reach. It bounds the size of
@@ -148,6 +152,11 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 			_ = replaced.Conn.Close() // Accept can do nothing about an error
 		}
 		if ok {
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				// An error leaves the system's sizes.
+				_ = tcp.SetReadBuffer(bufferSize)
+				_ = tcp.SetWriteBuffer(bufferSize)
+			}
 			return c, nil
 		}
 		_ = conn.Close()
