@@ -144,7 +144,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "verify", good, "--policy", file("null", []byte(`null`))}, 2, "want a JSON object"},
 		{[]string{"quote", "verify", good, "--policy", file("no-signer", []byte(`{"mrSigners":[]}`))}, 2, "mrSigners: empty list"},
 		{[]string{"quote", "verify", good, "--policy", file("no-platform", []byte(`{"platformInstances":[]}`))}, 2, "platformInstances: empty list"},
-		{[]string{"quote", "verify", good, "--policy", file("two-signers", []byte(`{"mrSigners":["` + strings.Repeat("0", 63) + `1"],"mrsigners":[]}`))}, 2, `unknown member "mrsigners"`},
+		{[]string{"quote", "verify", good, "--policy", file("two-signers", []byte(`{"mrSigners":["`+strings.Repeat("0", 63)+`1"],"mrsigners":[]}`))}, 2, `unknown member "mrsigners"`},
 		{[]string{"quote", "verify", good, "--policy", file("negative", []byte(`{"minEvaluationDataNumber":-5}`))}, 2, "MinEvaluationDataNumber is -5"},
 		{[]string{"quote", "verify", good, "--report-data", ""}, 2, "empty"},
 		{[]string{"quote", "verify", good, "--policy", file("expired", []byte(`{"acceptExpired": true}`))}, 2, "MaxCollateralAge"},

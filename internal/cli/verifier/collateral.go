@@ -3,28 +3,18 @@ package verifier
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/internal/cli/trust"
+	"github.com/confcom/confcom/internal/reload"
+	"github.com/confcom/confcom/internal/verifyserver"
 	"github.com/confcom/confcom/quote"
 )
 
-// source returns a function that gets the collateral for a quote: from the service,
-// or from the file.
-func (s *server) source(root attest.Root, log *slog.Logger) (func(context.Context, *quote.Quote) (*attest.Collateral, error), error) {
-	if !trust.IsURL(s.collateral) {
-		// It is small, and replaced when it expires: read it for each quote.
-		read := func(context.Context, *quote.Quote) (*attest.Collateral, error) {
-			bundle, err := trust.ReadCollateral(s.collateral)
-			if err != nil {
-				return nil, err
-			}
-			return &bundle.Collateral, nil
-		}
-		_, err := read(context.Background(), nil)
-		return read, err
-	}
+// fetcher returns what fetches collateral from the service at the URL.
+func (s *server) fetcher(root attest.Root, log *slog.Logger) (*verifyserver.Fetcher, error) {
 	f := trust.Fetcher{URL: s.collateral, Cache: s.cache, Timeout: trust.DefaultTimeout, SkipTLSCheck: s.skipTLSCheck}
 	client, err := f.Client(root, func(step pcs.Step) {
 		switch {
@@ -37,15 +27,28 @@ func (s *server) source(root attest.Root, log *slog.Logger) (func(context.Contex
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, q *quote.Quote) (*attest.Collateral, error) {
-		family, err := pcs.FamilyOf(q)
-		if err != nil {
-			return nil, err
-		}
+	return verifyserver.NewFetcher(func(ctx context.Context, family pcs.Family) (*attest.Collateral, error) {
 		bundle, err := client.Collateral(ctx, family)
 		if err != nil {
 			return nil, err
 		}
 		return &bundle.Collateral, nil
-	}, nil
+	}), nil
+}
+
+// file is collateral in a file.
+type file struct{ *reload.Value[*pcs.Bundle] }
+
+func (s *server) collateralFile() (file, error) {
+	path := trust.CollateralFile(s.collateral)
+	bundle, err := reload.Read(func() (*pcs.Bundle, error) { return trust.ReadCollateral(path) }, path)
+	return file{bundle}, err
+}
+
+// Kept returns the collateral in the file.
+func (f file) Kept(*quote.Quote) *attest.Collateral { return &f.Get().Collateral }
+
+// Fetch returns the same: there is no other.
+func (f file) Fetch(context.Context, netip.Addr, *quote.Quote) (*attest.Collateral, error) {
+	return f.Kept(nil), nil
 }
