@@ -124,8 +124,8 @@ func checkPlatform(pck *x509.Certificate) (*Platform, Check) {
 // checkLink checks that parent issued child and is allowed to, and that parent allows
 // below more CAs under it.
 func checkLink(child, parent *x509.Certificate, below int) error {
-	if len(child.UnhandledCriticalExtensions) > 0 {
-		return fmt.Errorf("%q has an unknown critical extension %s", child.Subject.CommonName, child.UnhandledCriticalExtensions[0])
+	if err := checkCertificateExtensions(child.Extensions); err != nil {
+		return fmt.Errorf("%q has %w", child.Subject.CommonName, err)
 	}
 	if !bytes.Equal(child.RawIssuer, parent.RawSubject) {
 		return fmt.Errorf("%q was issued by %q, but the next certificate is %q", child.Subject.CommonName, child.Issuer.CommonName, parent.Subject.CommonName)

@@ -48,49 +48,72 @@ func checkRevoked(crl *x509.RevocationList, certificates ...*x509.Certificate) e
 	return nil
 }
 
-// parseCRL reads the certificate revocation list of an issuer and verifies its signature.
+// signedCRL is a CRL before its content is read.
+type signedCRL struct {
+	TBS       asn1.RawValue // what is signed
+	Algorithm pkix.AlgorithmIdentifier
+	Signature asn1.BitString
+}
+
+// crlHead is the content of a CRL up to its issuer.
+type crlHead struct {
+	Version   int
+	Algorithm pkix.AlgorithmIdentifier
+	Issuer    asn1.RawValue
+}
+
+// parseCRL reads the certificate revocation list of an issuer. It reads the entries after it
+// has verified the signature: there may be millions, and they are untrusted input until then.
 func parseCRL(der []byte, issuer *x509.Certificate) (*x509.RevocationList, error) {
+	var signed signedCRL
+	if err := unmarshal(der, &signed); err != nil {
+		return nil, err
+	}
+	if err := signed.verify(issuer); err != nil {
+		return nil, err
+	}
 	crl, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return nil, err
 	}
-	if len(crl.Raw) != len(der) {
-		return nil, fmt.Errorf("%d bytes after the CRL", len(der)-len(crl.Raw))
-	}
-	if !bytes.Equal(crl.RawIssuer, issuer.RawSubject) {
-		return nil, fmt.Errorf("the issuer is %q, want %q", crl.Issuer.CommonName, issuer.Subject.CommonName)
-	}
-	if crl.SignatureAlgorithm != x509.ECDSAWithSHA256 {
-		return nil, fmt.Errorf("the signature algorithm is %s, want ECDSA-SHA256", crl.SignatureAlgorithm)
-	}
-	if err := crl.CheckSignatureFrom(issuer); err != nil {
-		return nil, fmt.Errorf("signature verification failed with the key of %q: %w", issuer.Subject.CommonName, err)
+	if !bytes.Equal(crl.RawTBSRevocationList, signed.TBS.FullBytes) {
+		return nil, errors.New("it is not in canonical form (DER)")
 	}
 	if crl.NextUpdate.IsZero() {
 		return nil, errors.New("nextUpdate is missing")
 	}
-	if err := checkExtensions(crl.Extensions); err != nil {
+	if err := checkCRLExtensions(crl); err != nil {
 		return nil, err
-	}
-	for _, entry := range crl.RevokedCertificateEntries {
-		if err := checkExtensions(entry.Extensions); err != nil {
-			return nil, err
-		}
 	}
 	return crl, nil
 }
 
-// checkExtensions refuses critical extensions other than CRL number and authority key
-// identifier: they change the meaning of a CRL, for example to a list of the changes only
-// (RFC 5280, section 5.2).
-func checkExtensions(extensions []pkix.Extension) error {
-	for _, e := range extensions {
-		if e.Critical && !e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 20}) && !e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 35}) {
-			return fmt.Errorf("unknown critical extension %s", e.Id)
-		}
+// verify checks the issuer and the signature.
+func (s *signedCRL) verify(issuer *x509.Certificate) error {
+	var head crlHead
+	if _, err := asn1.Unmarshal(s.TBS.FullBytes, &head); err != nil { // it ignores what follows the head
+		return err
+	}
+	if !bytes.Equal(head.Issuer.FullBytes, issuer.RawSubject) {
+		return fmt.Errorf("it is not issued by %q", issuer.Subject.CommonName)
+	}
+	if !issuer.BasicConstraintsValid || !issuer.IsCA || issuer.KeyUsage&x509.KeyUsageCRLSign == 0 {
+		return fmt.Errorf("%q is not allowed to sign CRLs", issuer.Subject.CommonName)
+	}
+	if _, err := p256Key(issuer); err != nil {
+		return err
+	}
+	if !s.Algorithm.Algorithm.Equal(ecdsaWithSHA256()) {
+		return fmt.Errorf("the signature algorithm is %s, want ECDSA-SHA256 (%s)", s.Algorithm.Algorithm, ecdsaWithSHA256())
+	}
+	if err := issuer.CheckSignature(x509.ECDSAWithSHA256, s.TBS.FullBytes, s.Signature.RightAlign()); err != nil {
+		return fmt.Errorf("signature verification failed with the key of %q: %w", issuer.Subject.CommonName, err)
 	}
 	return nil
 }
+
+// ecdsaWithSHA256 returns the OID of the signature algorithm (RFC 5758, section 3.2).
+func ecdsaWithSHA256() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2} }
 
 // crlPeriod returns when a CRL is valid.
 func crlPeriod(what string, crl *x509.RevocationList) period {

@@ -1,6 +1,7 @@
 package attesttest
 
 import (
+	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"slices"
@@ -16,7 +17,7 @@ import (
 // verifier must accept them. The numbers in the comments are classes of bugs that verifiers
 // have had.
 func Cases() []Case {
-	cases := slices.Concat(quotingEnclaveCases(), revocationCases(), tcbCases(), validityCases(),
+	cases := slices.Concat(quotingEnclaveCases(), revocationCases(), crlExtensionCases(), certificateExtensionCases(), tcbCases(), validityCases(),
 		collateralCases(), rootCases(), policyCases(), quoteCases())
 	for i := range cases {
 		if cases[i].At.IsZero() {
@@ -56,7 +57,7 @@ func revocationCases() []Case {
 	return []Case{
 		// 2: one that does not check CRLs.
 		{Name: "CRLs swapped", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.RootCRL, c.PCKCRL = c.PCKCRL, c.RootCRL },
-			Failed: failed(attest.CheckRootCRL, attest.CheckPCKCRL, attest.CheckRevocation), Detail: `the issuer is "SIMULATED (NOT INTEL) SGX PCK Processor CA"`},
+			Failed: failed(attest.CheckRootCRL, attest.CheckPCKCRL, attest.CheckRevocation), Detail: `it is not issued by "SIMULATED (NOT INTEL) SGX PCK Processor CA"`},
 		{Name: "PCK CRL is garbage", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = []byte("garbage") }, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation)},
 		{Name: "PCK CRL with a damaged signature", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL[len(c.PCKCRL)-1] ^= 1 }, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation), Detail: "signature verification failed"},
 		{Name: "PCK CRL followed by a byte", tamper: func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = append(c.PCKCRL, 0) }, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation)},
@@ -66,9 +67,6 @@ func revocationCases() []Case {
 				c.PCKCRL = own.PCKCRL
 				return err
 			}, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation), Detail: "signature verification failed"},
-		{Name: "PCK CRL is a delta CRL", prepare: func(i *Issuer) {
-			i.PCKCRL.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}}
-		}, Failed: failed(attest.CheckPCKCRL, attest.CheckRevocation), Detail: "unknown critical extension"},
 		{Name: "expired PCK CRL", prepare: func(i *Issuer) {
 			i.PCKCRL.NextUpdate = today.Add(-time.Hour)
 			i.PCKCRL.ThisUpdate = day(2026, 5, 1)
@@ -87,6 +85,102 @@ func revocationCases() []Case {
 		{Name: "revoked TCB signing certificate", prepare: func(i *Issuer) { revoke(i.RootCRL, i.TCBSigner) }, Failed: failed(attest.CheckRevocation), Detail: "SGX TCB Signing"},
 		{Name: "valid, another PCK certificate is revoked", prepare: func(i *Issuer) { revoke(i.PCKCRL, i.TCBSigner) }},
 	}
+}
+
+// The extensions of the cases below, as in RFC 5280, sections 4.2 and 5.2.
+func unknownExtension(critical bool) pkix.Extension {
+	return pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: critical, Value: []byte{5, 0}}
+}
+
+func standardExtension(number int, critical bool, value ...byte) pkix.Extension {
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, number}, Critical: critical, Value: value}
+}
+
+// crlExtensionCases are about CRLs that are valid for something else than all certificates
+// of their issuer, and which the verifier must not take for complete.
+func crlExtensionCases() []Case {
+	withExtension := func(e pkix.Extension) func(*Issuer) {
+		return func(i *Issuer) { i.PCKCRL.ExtraExtensions = []pkix.Extension{e} }
+	}
+	withEntry := func(e pkix.Extension) func(*Issuer) {
+		return func(i *Issuer) {
+			i.PCKCRL.RevokedCertificateEntries = []x509.RevocationListEntry{{
+				SerialNumber: i.TCBSigner.Template.SerialNumber, RevocationTime: day(2026, time.May, 1), ExtraExtensions: []pkix.Extension{e},
+			}}
+		}
+	}
+	broken := failed(attest.CheckPCKCRL, attest.CheckRevocation)
+	return []Case{
+		// 19: one that ignores what a CRL is about.
+		{Name: "PCK CRL is a delta CRL", prepare: withExtension(standardExtension(27, true, 2, 1, 1)), Failed: broken, Detail: "delta CRL indicator"},
+		{Name: "PCK CRL is a delta CRL, not critical", prepare: withExtension(standardExtension(27, false, 2, 1, 1)), Failed: broken, Detail: "delta CRL indicator"},
+		{Name: "PCK CRL of CA certificates only", prepare: withExtension(standardExtension(28, true, 0x30, 3, 0x82, 1, 0xff)), Failed: broken, Detail: "issuing distribution point"},
+		{Name: "PCK CRL of some reasons only", prepare: withExtension(standardExtension(28, true, 0x30, 4, 0x83, 2, 6, 0x40)), Failed: broken, Detail: "issuing distribution point"},
+		{Name: "PCK CRL is an indirect CRL", prepare: withExtension(standardExtension(28, true, 0x30, 3, 0x84, 1, 0xff)), Failed: broken, Detail: "issuing distribution point"},
+		{Name: "PCK CRL of attribute certificates only, not critical", prepare: withExtension(standardExtension(28, false, 0x30, 3, 0x85, 1, 0xff)), Failed: broken, Detail: "issuing distribution point"},
+		{Name: "PCK CRL with an unknown critical extension", prepare: withExtension(unknownExtension(true)), Failed: broken, Detail: "unknown critical extension 1.2.3.4"},
+		{Name: "valid, PCK CRL with an unknown extension", prepare: withExtension(unknownExtension(false))},
+		{Name: "PCK CRL with an entry of another issuer", prepare: withEntry(standardExtension(29, true, 0x30, 0)), Failed: broken, Detail: "certificate issuer"},
+		{Name: "PCK CRL with an entry of another issuer, not critical", prepare: withEntry(standardExtension(29, false, 0x30, 0)), Failed: broken, Detail: "certificate issuer"},
+		{Name: "PCK CRL with an unknown critical extension of an entry", prepare: withEntry(unknownExtension(true)), Failed: broken, Detail: "unknown critical extension 1.2.3.4"},
+		{Name: "root CRL is a delta CRL", prepare: func(i *Issuer) {
+			i.RootCRL.ExtraExtensions = []pkix.Extension{standardExtension(27, true, 2, 1, 1)}
+		}, Failed: failed(attest.CheckRootCRL, attest.CheckRevocation), Detail: "delta CRL indicator"},
+		{Name: "revoked PCK certificate, removed by a delta CRL", prepare: func(i *Issuer) {
+			revoke(i.PCKCRL, i.PCK)
+			i.PCKCRL.RevokedCertificateEntries[0].ReasonCode = 8 // removeFromCRL, for delta CRLs only
+		}, Failed: failed(attest.CheckRevocation), Detail: "SGX PCK Certificate"},
+	}
+}
+
+// certificateExtensionCases are about certificates that are valid for something else than
+// what the proof needs.
+func certificateExtensionCases() []Case {
+	serverAuth := standardExtension(37, false, 0x30, 0x0a, 6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1)
+	names := standardExtension(30, false, 0x30, 0x0f, 0xa0, 0x0d, 0x30, 0x0b, 0x82, 9, 'x', '.', 'e', 'x', 'a', 'm', 'p', 'l', 'e')
+	policies := standardExtension(36, false, 0x30, 3, 0x80, 1, 0)
+	extensions := []struct {
+		name      string
+		extension pkix.Extension
+		detail    string
+	}{
+		{"an unknown critical extension", unknownExtension(true), "unknown critical extension 1.2.3.4"},
+		{"an extended key usage", serverAuth, "extended key usage"},
+		{"a critical extended key usage", critical(serverAuth), "extended key usage"},
+		{"name constraints", names, "name constraints"},
+		{"critical name constraints", critical(names), "name constraints"},
+		{"policy constraints", policies, "policy constraints"},
+		{"critical policy constraints", critical(policies), "policy constraints"},
+	}
+	var cases []Case
+	for _, certificate := range []struct {
+		name   string
+		of     func(*Issuer) Authority
+		failed []attest.CheckName
+	}{
+		{"root certificate", func(i *Issuer) Authority { return i.Root }, failed(attest.CheckPCKChain)},
+		{"PCK CA", func(i *Issuer) Authority { return i.PCKCA }, failed(attest.CheckPCKChain)},
+		{"PCK certificate", func(i *Issuer) Authority { return i.PCK }, failed(attest.CheckPCKChain)},
+		{"TCB signing certificate", func(i *Issuer) Authority { return i.TCBSigner }, failed(attest.CheckTCBInfo, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus)},
+	} {
+		add := func(e pkix.Extension) func(*Issuer) {
+			return func(i *Issuer) {
+				template := certificate.of(i).Template
+				template.ExtraExtensions = append(template.ExtraExtensions, e)
+			}
+		}
+		// 20: one that does not enforce what a certificate is valid for.
+		for _, e := range extensions {
+			cases = append(cases, Case{Name: certificate.name + " with " + e.name, prepare: add(e.extension), Failed: certificate.failed, Detail: e.detail})
+		}
+		cases = append(cases, Case{Name: "valid, " + certificate.name + " with an unknown extension", prepare: add(unknownExtension(false))})
+	}
+	return cases
+}
+
+func critical(e pkix.Extension) pkix.Extension {
+	e.Critical = true
+	return e
 }
 
 // tcbCases are about TCB levels and statuses.

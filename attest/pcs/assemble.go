@@ -77,6 +77,9 @@ func chainOf(header http.Header, names []string) (string, error) {
 	if encoded == "" {
 		return "", fmt.Errorf("the response has no header %s", names[0])
 	}
+	if len(encoded) > maxHeader {
+		return "", fmt.Errorf("header %s has more than %d KiB", names[0], maxHeader>>10)
+	}
 	chain, err := url.PathUnescape(encoded)
 	if err != nil {
 		return "", fmt.Errorf("header %s: %w", names[0], err)

@@ -10,6 +10,16 @@ import (
 	"time"
 )
 
+// newDir returns a directory that only this user can write to.
+func newDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "cache")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // An expired response is requested again, conditionally. A response in a directory serves the next
 // process. If the service fails, a response that is still valid is used.
 func TestCache(t *testing.T) {
@@ -17,10 +27,10 @@ func TestCache(t *testing.T) {
 		s := newService(t)
 		s.header.Set("ETag", `"1"`)
 		client := s.client(t, pccs)
-		client.Dir = t.TempDir()
+		client.Dir = newDir(t)
 		fetch := func(c *Client) error {
 			t.Helper()
-			_, err := c.Collateral(t.Context(), family)
+			_, err := c.Refresh(t.Context(), family)
 			return err
 		}
 		if err := fetch(client); err != nil {
@@ -52,7 +62,7 @@ func TestCache(t *testing.T) {
 
 		// Damaged files are ignored.
 		third := s.client(t, pccs)
-		third.Dir = t.TempDir()
+		third.Dir = newDir(t)
 		files, err := filepath.Glob(filepath.Join(client.Dir, "pcs-*.json"))
 		if err != nil || len(files) != 4 {
 			t.Fatalf("%q, %v", files, err)

@@ -5,9 +5,10 @@
 //
 // A Client fetches the collateral of one Family of platforms. Before it returns or caches
 // anything, it verifies it: everything is signed under a root that it trusts, valid, and for the
-// family. It caches responses for as long as the service allows, in memory or in a directory,
-// and uses them for longer if the service fails and they are still valid. Requests that fail are
-// retried with exponential backoff.
+// family. It caches responses in memory or in a directory. Collateral in the cache that is valid is
+// returned at once; when it is older than the service allows, it is refreshed in the background.
+// Requests that fail are retried with exponential backoff, and failures are remembered, so that a
+// service that is down is asked now and then and not for each quote.
 //
 // A Bundle is collateral in a file, for verifiers without a network. Its JSON form is that of
 // attest.Collateral with two more members.

@@ -32,6 +32,7 @@ func ExampleClient() {
 		return
 	}
 	client := &pcs.Client{Service: service, Roots: []attest.Root{root}, HTTP: server.Client()}
+	defer client.Close()
 
 	family, err := pcs.NewFamily("005A1D000000", pcs.ProcessorCA) // or pcs.FamilyOf a quote
 	if err != nil {

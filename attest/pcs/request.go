@@ -13,15 +13,21 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
 	defaultTimeout  = 10 * time.Second
 	defaultAttempts = 3
-	// maxBody is larger than any part of collateral.
-	maxBody = 4 << 20
+	// maxBody is larger than any part of collateral, of which the largest have some 10 KB: a CRL of
+	// this size has more than 20,000 entries.
+	maxBody = 1 << 20
 	// maxPause is the longest time between two attempts.
 	maxPause = 30 * time.Second
+	// A response is requested again after this time at the earliest and at the latest, whatever
+	// the service says.
+	minLifetime = time.Minute
+	maxLifetime = 7 * 24 * time.Hour
 )
 
 // StatusError is a response with a status other than 200.
@@ -51,9 +57,27 @@ func (e *StatusError) Error() string {
 	return text
 }
 
+// requestAll returns responses for the parts of the collateral of a family, from the cache if they
+// have not expired. If anew is set, it requests all of them.
+func (c *Client) requestAll(k *collateral, attempts int, anew bool) (responses, error) {
+	var got responses
+	group, ctx := errgroup.WithContext(c.ctx)
+	for i, p := range k.parts {
+		group.Go(func() (err error) {
+			var old *response
+			if !anew {
+				old = c.cached(p)
+			}
+			got[i], err = c.get(ctx, p, old, attempts)
+			return err
+		})
+	}
+	return got, group.Wait()
+}
+
 // get returns a cached response that has not expired, or else a new one. If the service fails, it
 // returns the cached response: the caller verifies that it is still valid.
-func (c *Client) get(ctx context.Context, p part, cached *response) (*response, error) {
+func (c *Client) get(ctx context.Context, p part, cached *response, attempts int) (*response, error) {
 	if cached != nil && time.Now().Before(cached.Expires) {
 		c.report(Step{Part: p.name, URL: p.url, Cached: true})
 		return cached, nil
@@ -63,20 +87,61 @@ func (c *Client) get(ctx context.Context, p part, cached *response) (*response, 
 	r, err := backoff.Retry(ctx, func() (r *response, err error) {
 		r, last = c.request(ctx, p, cached)
 		return r, pauses.classify(last)
-	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(uint(max(cmp.Or(c.Attempts, defaultAttempts), 1))), backoff.WithMaxElapsedTime(0))
+	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(uint(attempts)), backoff.WithMaxElapsedTime(0))
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("pcs: fetch %s: %w", p.name, ctx.Err()) // another part has failed, or the client is closed
+	}
+	c.mu.Lock()
+	if err != nil {
+		c.known(p).failure.note(last, time.Now())
+	} else {
+		c.known(p).failure = failure{}
+	}
+	c.mu.Unlock()
 	if err == nil {
 		c.report(Step{Part: p.name, URL: p.url})
 		return r, nil
 	}
 	c.report(Step{Part: p.name, URL: p.url, Cached: cached != nil, Err: last})
 	if cached != nil {
+		cached.failed = last
 		return cached, nil
 	}
 	return nil, last
 }
 
+// state is what a Step says of a part. The zero state is that nothing is known.
+type state struct {
+	known, failing bool
+	status         int // with which it fails
+}
+
+// report calls Progress for a step that is news: a response that was fetched, or another state than
+// the last one.
 func (c *Client) report(s Step) {
-	if c.Progress != nil {
+	if c.Progress == nil {
+		return
+	}
+	now := state{known: true, failing: s.Err != nil}
+	if status, ok := errors.AsType[*StatusError](s.Err); ok {
+		now.status = status.Status
+	}
+	c.mu.Lock()
+	known := c.known(part{url: s.URL})
+	var news bool
+	switch before := known.reported; {
+	case s.Err != nil:
+		news = now != before
+	case s.Cached:
+		news = !before.known
+	default:
+		news = true
+	}
+	if news {
+		known.reported = now
+	}
+	c.mu.Unlock()
+	if news {
 		c.Progress(s)
 	}
 }
@@ -112,6 +177,9 @@ func (p *pacing) classify(err error) error {
 	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
 		return backoff.Permanent(err)
 	}
+	if errors.Is(err, errRedirect) {
+		return backoff.Permanent(err)
+	}
 	return err
 }
 
@@ -130,7 +198,7 @@ func (c *Client) request(ctx context.Context, p part, cached *response) (*respon
 	if cached != nil && cached.LastModified != "" {
 		request.Header.Set("If-Modified-Since", cached.LastModified)
 	}
-	got, err := cmp.Or(c.HTTP, http.DefaultClient).Do(request)
+	got, err := c.http.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("pcs: fetch %s: %w", p.name, err)
 	}
@@ -138,7 +206,7 @@ func (c *Client) request(ctx context.Context, p part, cached *response) (*respon
 	switch {
 	case got.StatusCode == http.StatusNotModified && cached != nil:
 		again := *cached
-		again.kept = false
+		again.kept, again.failed = false, nil
 		again.Fetched, again.Expires = time.Now(), expires(got.Header)
 		return &again, nil
 	case got.StatusCode != http.StatusOK:
@@ -163,19 +231,19 @@ func (c *Client) request(ctx context.Context, p part, cached *response) (*respon
 }
 
 // expires returns until when a response can be used without asking again: as long as the service
-// says (RFC 9111), or an hour.
+// says (RFC 9111), but at least minLifetime and at most maxLifetime; if it says nothing, an hour.
 func expires(header http.Header) time.Time {
 	lifetime := time.Hour
 	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
 		switch strings.ToLower(name) {
 		case "no-store", "no-cache":
-			return time.Now()
+			return time.Now().Add(minLifetime)
 		case "max-age":
 			if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
-				lifetime = time.Duration(min(seconds, 7*24*3600)) * time.Second
+				lifetime = time.Duration(min(seconds, int(maxLifetime/time.Second))) * time.Second
 			}
 		}
 	}
-	return time.Now().Add(lifetime)
+	return time.Now().Add(max(lifetime, minLifetime))
 }

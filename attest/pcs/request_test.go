@@ -45,7 +45,7 @@ func TestFailures(t *testing.T) {
 				w.Write(make([]byte, 1<<20))
 			}
 			return true
-		}, nil, family, 0, "more than 4 MiB"},
+		}, nil, family, 0, "more than 1 MiB"},
 		{"no chain", nil, func(s *service) { s.tcbChain = "X" }, family, 0, "no header TCB-Info-Issuer-Chain"},
 		{"not JSON", func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasSuffix(r.URL.Path, "/qe/identity") {
@@ -74,7 +74,7 @@ func TestFailures(t *testing.T) {
 					c.change(s)
 				}
 				client := s.client(t, pccs)
-				client.Dir = t.TempDir()
+				client.Dir = newDir(t)
 				b, err := client.Collateral(t.Context(), c.family)
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("%+v, %v; want %q", b, err, c.want)

@@ -175,7 +175,9 @@ func (s *service) client(t *testing.T, k kind) *Client {
 	}
 	transport := &http.Transport{DialContext: s.listener.dial}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &Client{Service: service, Roots: []attest.Root{root(t)}, HTTP: &http.Client{Transport: transport}}
+	client := &Client{Service: service, Roots: []attest.Root{root(t)}, HTTP: &http.Client{Transport: transport}}
+	t.Cleanup(client.Close)
+	return client
 }
 
 var family = Family{"005A1D000000", ProcessorCA}

@@ -23,7 +23,7 @@ func addDCAPFlags(flags *pflag.FlagSet, c *config.Config) {
 	flags.StringVar(&c.Provider, "dcap-provider", c.Provider, "with --platform=dcap: the quote provider library, a `name` or path")
 	flags.StringVar(&c.EnclaveDir, "enclave-dir", c.EnclaveDir, "with --platform=dcap: the `directory` of the architectural enclaves; empty for that of the quoting library")
 	flags.StringVar(&c.QCNL, "qcnl-config", c.QCNL, "with --platform=dcap: the `path` of the configuration of Intel's default quote provider")
-	flags.StringVar(&c.Certificates, "certificates-dir", c.Certificates, "with --platform=dcap: the `directory` in which the platform's certificates are cached; empty for a temporary one")
+	flags.StringVar(&c.Certificates, "certificates-dir", c.Certificates, "with --platform=dcap: the `directory` in which the platform's certificates are cached, which only this user and root may be able to write to; empty for a temporary one")
 	flags.DurationVar(&c.RefreshAfter, "certificates-refresh", c.RefreshAfter, "with --platform=dcap: fetch certificates again when they are this old")
 }
 

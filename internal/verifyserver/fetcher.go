@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
@@ -23,58 +22,54 @@ type Source interface {
 	Fetch(ctx context.Context, client netip.Addr, q *quote.Quote) (*attest.Collateral, error)
 }
 
+// A fetch may take long while the collateral service hangs. These bound how many there are
+// at a time, which is what a pcs.Client makes at a time, and how many requests wait for
+// them: in all, and for each client.
 const (
-	// refreshAge is the age at which collateral that is kept is fetched again. Whether that
-	// takes a request is for the fetching function to decide.
-	refreshAge = time.Minute
-	// maxFamilies is the number of families whose collateral is kept.
-	maxFamilies = 200
-
-	// A fetch may take long while the collateral service hangs. These bound how many there
-	// are at a time, and how many requests wait for them: in all, and for each client.
-	maxFetches, maxFetchesEach = 16, 4
+	maxFetches, maxFetchesEach = 4, 1
 	maxWaiting, maxWaitingEach = 128, 32
 )
 
-// Fetcher fetches the collateral of families of platforms, and keeps it. Collateral that
-// is kept is used at once and fetched again in the background, so that a collateral
-// service that hangs or fails delays no quote of a known platform.
+// Client gets collateral from a service: a *pcs.Client.
+type Client interface {
+	// Cached returns valid collateral that is at hand, or nil. It does not wait for the
+	// service.
+	Cached(pcs.Family) *pcs.Bundle
+	// Collateral waits for the service if there is none.
+	Collateral(context.Context, pcs.Family) (*pcs.Bundle, error)
+}
+
+// Fetcher has a client fetch collateral that is not at hand. A collateral service that
+// hangs or fails delays no quote of a platform whose collateral is.
 type Fetcher struct {
+	client  Client
 	ctx     context.Context // of all fetches
 	cancel  context.CancelFunc
-	fetch   func(context.Context, pcs.Family) (*attest.Collateral, error)
 	fetches share
 	waiting share
 	running sync.WaitGroup
 
-	mu       sync.Mutex
-	closed   bool
-	families map[pcs.Family]*family
-}
-
-// family is what is known about a family of platforms.
-type family struct {
-	collateral *attest.Collateral // nil if it has not been fetched
-	tried      time.Time          // when the last fetch ended
-	flight     *flight            // the fetch in progress, or nil
+	mu      sync.Mutex
+	closed  bool
+	flights map[pcs.Family]*flight
 }
 
 // flight is a fetch in progress.
 type flight struct {
 	done chan struct{}
 	// These are set when done is closed.
-	collateral *attest.Collateral
-	err        error
+	bundle *pcs.Bundle
+	err    error
 }
 
-// NewFetcher returns a Fetcher that fetches with a function.
-func NewFetcher(fetch func(context.Context, pcs.Family) (*attest.Collateral, error)) *Fetcher {
+// NewFetcher returns a Fetcher. Close it before the client.
+func NewFetcher(client Client) *Fetcher {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Fetcher{
-		ctx: ctx, cancel: cancel, fetch: fetch,
-		fetches:  share{all: maxFetches, each: maxFetchesEach},
-		waiting:  share{all: maxWaiting, each: maxWaitingEach},
-		families: make(map[pcs.Family]*family),
+		client: client, ctx: ctx, cancel: cancel,
+		fetches: share{all: maxFetches, each: maxFetchesEach},
+		waiting: share{all: maxWaiting, each: maxWaitingEach},
+		flights: make(map[pcs.Family]*flight),
 	}
 }
 
@@ -87,28 +82,21 @@ func (f *Fetcher) Close() {
 	f.running.Wait()
 }
 
-// Kept returns collateral that was fetched before. If it is old, it is fetched again in
-// the background.
+// Kept returns what the client has at hand.
 func (f *Fetcher) Kept(q *quote.Quote) *attest.Collateral {
-	name, err := pcs.FamilyOf(q)
+	family, err := pcs.FamilyOf(q)
 	if err != nil {
 		return nil
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	known := f.families[name]
-	if known == nil || known.collateral == nil {
-		return nil
+	if bundle := f.client.Cached(family); bundle != nil {
+		return &bundle.Collateral
 	}
-	if !f.closed && known.flight == nil && time.Since(known.tried) >= refreshAge {
-		f.start(name, known, func() {}) // one for each family that is kept: no client can ask for more
-	}
-	return known.collateral
+	return nil
 }
 
 // Fetch waits for a fetch, which it starts if there is none in progress.
 func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote) (*attest.Collateral, error) {
-	name, err := pcs.FamilyOf(q)
+	family, err := pcs.FamilyOf(q)
 	if err != nil {
 		return nil, err
 	}
@@ -117,25 +105,27 @@ func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote) 
 		return nil, errors.New("too many requests wait for collateral: try again")
 	}
 	defer giveBack()
-	waiting, err := f.join(client, name)
+	fetch, err := f.join(client, family)
 	if err != nil {
 		return nil, err
 	}
 	select {
-	case <-waiting.done:
-		return waiting.collateral, waiting.err
+	case <-fetch.done:
+		if fetch.err != nil {
+			return nil, fetch.err
+		}
+		return &fetch.bundle.Collateral, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("no answer from the collateral service: %w", context.Cause(ctx))
 	}
 }
 
 // join returns the fetch of a family that is in progress, or a new one.
-func (f *Fetcher) join(client netip.Addr, name pcs.Family) (*flight, error) {
+func (f *Fetcher) join(client netip.Addr, family pcs.Family) (*flight, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known := f.families[name]
-	if known != nil && known.flight != nil {
-		return known.flight, nil
+	if running := f.flights[family]; running != nil {
+		return running, nil
 	}
 	if f.closed {
 		return nil, errors.New("the service is stopping")
@@ -144,45 +134,15 @@ func (f *Fetcher) join(client netip.Addr, name pcs.Family) (*flight, error) {
 	if !ok {
 		return nil, errors.New("too many fetches of collateral are in progress: try again")
 	}
-	if known == nil {
-		known = new(family)
-		f.families[name] = known
-	}
-	return f.start(name, known, giveBack), nil
-}
-
-// start starts a fetch, and calls ended when it has ended. The caller holds mu.
-func (f *Fetcher) start(name pcs.Family, known *family, ended func()) *flight {
 	started := &flight{done: make(chan struct{})}
-	known.flight = started
+	f.flights[family] = started
 	f.running.Go(func() {
-		defer ended()
-		collateral, err := f.fetch(f.ctx, name)
+		defer giveBack()
+		started.bundle, started.err = f.client.Collateral(f.ctx, family)
+		close(started.done)
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		known.flight, known.tried = nil, time.Now()
-		if err == nil {
-			known.collateral = collateral
-		}
-		f.makeRoom(name, known)
-		started.collateral, started.err = collateral, err
-		close(started.done)
+		delete(f.flights, family)
 	})
-	return started
-}
-
-// makeRoom forgets the family of a fetch that has ended if nothing is known about it, or
-// another one if there are too many. The caller holds mu.
-func (f *Fetcher) makeRoom(name pcs.Family, known *family) {
-	if known.collateral == nil {
-		delete(f.families, name)
-	}
-	for other, o := range f.families {
-		if len(f.families) <= maxFamilies {
-			return
-		}
-		if o != known && o.flight == nil {
-			delete(f.families, other)
-		}
-	}
+	return started, nil
 }

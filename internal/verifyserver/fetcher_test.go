@@ -21,20 +21,20 @@ import (
 	"github.com/confcom/confcom/sgx"
 )
 
-// collateralService is a service that hangs, fails or answers.
+// collateralService is a client of a service that hangs or answers.
 type collateralService struct {
 	collateral *attest.Collateral
 
-	mu    sync.Mutex
-	hangs bool
-	fails bool
-	calls int
+	mu     sync.Mutex
+	cached map[pcs.Family]bool
+	hangs  bool
+	calls  int
 }
 
-func (s *collateralService) set(hangs, fails bool) {
+func (s *collateralService) hang() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hangs, s.fails, s.calls = hangs, fails, 0
+	s.hangs, s.calls = true, 0
 }
 
 func (s *collateralService) called() int {
@@ -43,25 +43,34 @@ func (s *collateralService) called() int {
 	return s.calls
 }
 
-func (s *collateralService) fetch(ctx context.Context, _ pcs.Family) (*attest.Collateral, error) {
+func (s *collateralService) Cached(f pcs.Family) *pcs.Bundle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.cached[f] {
+		return nil
+	}
+	return &pcs.Bundle{Collateral: *s.collateral}
+}
+
+func (s *collateralService) Collateral(ctx context.Context, f pcs.Family) (*pcs.Bundle, error) {
 	s.mu.Lock()
 	s.calls++
-	hangs, fails := s.hangs, s.fails
+	hangs := s.hangs
 	s.mu.Unlock()
-	switch {
-	case hangs:
+	if hangs {
 		<-ctx.Done()
 		return nil, ctx.Err()
-	case fails:
-		return nil, errors.New("not registered")
 	}
-	return s.collateral, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cached[f] = true
+	return &pcs.Bundle{Collateral: *s.collateral}, nil
 }
 
 // newFetcher returns a fetcher from a service that answers.
 func newFetcher(t *testing.T, collateral *attest.Collateral) (*Fetcher, *collateralService) {
-	s := &collateralService{collateral: collateral}
-	f := NewFetcher(s.fetch)
+	s := &collateralService{collateral: collateral, cached: make(map[pcs.Family]bool)}
+	f := NewFetcher(s)
 	t.Cleanup(f.Close)
 	return f, s
 }
@@ -104,8 +113,7 @@ func testHangingService(t *testing.T) {
 	if status := send(known, client(0)); status != 200 {
 		t.Fatal(status)
 	}
-	service.set(true, false)
-	time.Sleep(2 * refreshAge)
+	service.hang()
 
 	unknown := otherFamilies(t, 8)
 	start := time.Now()
@@ -130,47 +138,9 @@ func testHangingService(t *testing.T) {
 	if took := time.Since(start); took != fetchTimeout {
 		t.Errorf("the others waited for %s", took)
 	}
-	if n := service.called(); n > maxFetches+1 {
+	if n := service.called(); n > maxFetches {
 		t.Errorf("%d fetches", n)
 	}
-}
-
-// Collateral that is kept is used at once, and fetched again when it is old.
-func TestRefresh(t *testing.T) { inBubble(t, testRefresh) }
-
-func testRefresh(t *testing.T) {
-	_, _, q, from := newService(t, attest.Policy{})
-	f, service := newFetcher(t, from.collateral)
-	if f.Kept(q) != nil {
-		t.Error("kept before it was fetched")
-	}
-	if c, err := f.Fetch(t.Context(), client(1), q); err != nil || c != from.collateral {
-		t.Fatal(err)
-	}
-	step := func(what string, calls int) {
-		t.Helper()
-		for range 10 {
-			if f.Kept(q) == nil {
-				t.Errorf("%s: nothing is kept", what)
-			}
-			synctest.Wait()
-		}
-		if n := service.called(); n != calls {
-			t.Errorf("%s: %d calls, want %d", what, n, calls)
-		}
-	}
-	step("fresh", 1)
-	time.Sleep(refreshAge)
-	step("old", 2)
-	service.set(false, true)
-	time.Sleep(refreshAge)
-	step("the service fails", 1)
-	step("it has failed just now", 1)
-	service.set(true, false)
-	time.Sleep(refreshAge)
-	step("the service hangs", 1)
-	time.Sleep(refreshAge)
-	step("the service still hangs", 1)
 }
 
 // The number of requests that wait, and of fetches, is bounded in all and for each client.
@@ -179,7 +149,7 @@ func TestFetcherBounds(t *testing.T) { inBubble(t, testFetcherBounds) }
 func testFetcherBounds(t *testing.T) {
 	quotes := otherFamilies(t, maxFetches+1)
 	f, service := newFetcher(t, nil)
-	service.set(true, false)
+	service.hang()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var mu sync.Mutex
 	refused := make(map[string]int)
@@ -207,19 +177,20 @@ func testFetcherBounds(t *testing.T) {
 	const tooMany, tooManyFetches = "too many requests wait for collateral: try again", "too many fetches of collateral are in progress: try again"
 	ask(maxWaitingEach+5, 0, quotes[0])
 	check("one client, one family", tooMany, 5, 1)
-	for i := range maxFetchesEach + 2 {
-		ask(1, 1, quotes[1+i])
+	for range maxFetchesEach + 2 {
+		ask(1, 1, quotes[1])
 	}
-	check("one client, many families", tooManyFetches, 2, 1+maxFetchesEach)
-	for i := 1 + maxFetchesEach; i < len(quotes); i++ {
-		ask(1, 2+i/maxFetchesEach, quotes[i])
+	ask(1, 1, quotes[2])
+	check("one client, another family", tooManyFetches, 1, 2)
+	for i, q := range quotes[2:] {
+		ask(1, 2+i, q)
 	}
 	check("many families", tooManyFetches, 1, maxFetches)
 	for i := range 5 {
 		ask(maxWaitingEach, 100+i, quotes[0])
 	}
-	// All of the first client wait, and one for each other family.
-	check("many clients", tooMany, 5*maxWaitingEach-(maxWaiting-maxWaitingEach-(maxFetches-1)), maxFetches)
+	// All of the first client wait, three of the second, and one for each other family.
+	check("many clients", tooMany, 5*maxWaitingEach-(maxWaiting-maxWaitingEach-3-(maxFetches-2)), maxFetches)
 	cancel(errors.New("given up"))
 	requests.Wait()
 	check("given up", "no answer from the collateral service: given up", maxWaiting, maxFetches)
@@ -227,8 +198,8 @@ func testFetcherBounds(t *testing.T) {
 		t.Errorf("waiting %v, fetches %v", f.waiting.taken, f.fetches.taken)
 	}
 	f.Close()
-	if len(f.fetches.taken) > 0 || f.fetches.total != 0 || len(f.families) > 0 {
-		t.Errorf("closed: fetches %v, families %v", f.fetches.taken, f.families)
+	if len(f.fetches.taken) > 0 || f.fetches.total != 0 || len(f.flights) > 0 {
+		t.Errorf("closed: fetches %v, flights %v", f.fetches.taken, f.flights)
 	}
 	if _, err := f.Fetch(t.Context(), client(1), quotes[0]); err == nil || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("closed: %v", err)

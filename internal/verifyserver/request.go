@@ -29,12 +29,9 @@ func read(w http.ResponseWriter, r *http.Request) (request, error) {
 	if r.URL.RawQuery != "" {
 		return request{}, fmt.Errorf("unknown query parameters %.40q: send a JSON object to require report data", r.URL.RawQuery)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return request{}, &problem{http.StatusRequestEntityTooLarge, fmt.Errorf("request body larger than %d bytes: not a quote", tooLarge.Limit)}
-	}
+	body, err := readBody(w, r)
 	if err != nil {
-		return request{}, fmt.Errorf("read request: %w", err)
+		return request{}, err
 	}
 	mediaType, err := mediaTypeOf(r.Header.Get("Content-Type"), body)
 	if err != nil {
@@ -56,6 +53,26 @@ func read(w http.ResponseWriter, r *http.Request) (request, error) {
 		return request{}, fmt.Errorf("reportData: %d bytes, at most %d are allowed", n, len(sgx.ReportData{}))
 	}
 	return asked, nil
+}
+
+// readBody reads a body without growing buffers, as many may be received at a time.
+func readBody(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
+	switch size := r.ContentLength; {
+	case size > maxBody:
+		err = &http.MaxBytesError{Limit: maxBody}
+	case size >= 0:
+		body = make([]byte, size)
+		_, err = io.ReadFull(r.Body, body)
+	default:
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, &problem{http.StatusRequestEntityTooLarge, fmt.Errorf("request body larger than %d bytes: not a quote", tooLarge.Limit)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read request: %w", err)
+	}
+	return body, nil
 }
 
 const (

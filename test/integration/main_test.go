@@ -98,7 +98,7 @@ func start(t testing.TB, workers int, delay time.Duration) *node {
 	c.Program = filepath.Join(programs, "sgx-quote-worker")
 	c.MemoryLimit = memoryLimit
 	c.Library, c.Provider = n.library.Path(dcaptest.QuotingLibrary), n.library.Path(dcaptest.Provider)
-	c.QCNL, c.Certificates = configuration, t.TempDir()
+	c.QCNL, c.Certificates = configuration, filepath.Join(t.TempDir(), "certificates")
 	c.Env = env
 	if n.backend, err = dcap.Start(c, log, dcap.NewMetrics(n.registry)); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ var layers = []string{
 	"quote",
 	"tdx",
 	"sgx",
+	"internal/cachedir",
 }
 
 // public are the packages for other modules, each with the modules that it may depend on.
@@ -40,7 +41,7 @@ var public = map[string][]string{
 	"quote":             nil,
 	"aesm":              {"google.golang.org/protobuf", "golang.org/x/sys"},
 	"attest":            nil,
-	"attest/pcs":        {"github.com/cenkalti/backoff/v5", "github.com/google/renameio/v2", "golang.org/x/sync"},
+	"attest/pcs":        {"github.com/cenkalti/backoff/v5", "golang.org/x/sync"},
 	"attest/attesttest": {"github.com/tink-crypto/tink-go/v2", "golang.org/x/crypto"},
 }
 

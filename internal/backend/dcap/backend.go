@@ -32,6 +32,7 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
 	"github.com/confcom/confcom/internal/backend/dcap/pool"
+	"github.com/confcom/confcom/internal/cachedir"
 	"github.com/confcom/confcom/internal/quoting"
 	"github.com/confcom/confcom/sgx"
 )
@@ -82,6 +83,8 @@ func start(c config.Config, log *slog.Logger, metrics *Metrics, poll time.Durati
 			return nil, fmt.Errorf("create directory for the platform's certificates: %w", err)
 		}
 		c.Certificates, b.temporary = dir, dir
+	} else if err := cachedir.Make(c.Certificates); err != nil {
+		return nil, fmt.Errorf("directory for the platform's certificates: %w", err)
 	}
 	b.config = c
 	b.pool = pool.Start(pool.Options{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -107,7 +108,7 @@ func testConfig(t *testing.T, workers int, mode string) config.Config {
 	}
 	c := config.Default()
 	c.Workers, c.Program, c.Timeout, c.MemoryLimit = workers, program, timeout, 0
-	c.QCNL, c.Certificates = "", t.TempDir()
+	c.QCNL, c.Certificates = "", filepath.Join(t.TempDir(), "certificates")
 	c.Env = append(os.Environ(), workerMode+"="+mode, "GORACE=atexit_sleep_ms=0")
 	return c
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
+	"github.com/confcom/confcom/internal/cachedir"
 	"github.com/confcom/confcom/internal/cli/exit"
 )
 
@@ -41,12 +42,13 @@ const SkipTLSCheckUsage = "accept any TLS certificate of the collateral service,
 // AddFlags declares all flags but the one for the URL.
 func (f *Fetcher) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&f.Update, "update", "", "`version` of the TCB info to request: early or standard; empty for the service's default")
-	flags.StringVar(&f.Cache, "cache", "", "cache fetched collateral in this `directory` for as long as the service allows")
+	flags.StringVar(&f.Cache, "cache", "", "cache fetched collateral in this `directory` for as long as the service allows; only this user and root may be able to write to it")
 	flags.DurationVar(&f.Timeout, "timeout", DefaultTimeout, "timeout of each attempt of a request")
 	flags.BoolVar(&f.SkipTLSCheck, "skip-tls-check", false, SkipTLSCheckUsage)
 }
 
-// Client returns a client of the service. It creates the cache directory.
+// Client returns a client of the service, which the caller must close. It creates the cache
+// directory.
 func (f *Fetcher) Client(root attest.Root, progress func(pcs.Step)) (*pcs.Client, error) {
 	switch f.Update {
 	case "", "early", "standard":
@@ -61,7 +63,7 @@ func (f *Fetcher) Client(root attest.Root, progress func(pcs.Step)) (*pcs.Client
 		return nil, err
 	}
 	if f.Cache != "" {
-		if err := os.MkdirAll(f.Cache, 0o755); err != nil {
+		if err := cachedir.Make(f.Cache); err != nil {
 			return nil, fmt.Errorf("--cache: %w", err)
 		}
 	}
@@ -85,7 +87,8 @@ func (f *Fetcher) Fetch(command *cobra.Command, root attest.Root, family pcs.Fam
 	}
 	ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	bundle, err := client.Collateral(ctx, family)
+	defer client.Close()
+	bundle, err := client.Refresh(ctx, family)
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		err = fmt.Errorf("%w: install the service's CA on this machine, or pass --skip-tls-check", err)
 	}

@@ -9,14 +9,13 @@ import (
 	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/internal/cli/trust"
 	"github.com/confcom/confcom/internal/reload"
-	"github.com/confcom/confcom/internal/verifyserver"
 	"github.com/confcom/confcom/quote"
 )
 
-// fetcher returns what fetches collateral from the service at the URL.
-func (s *server) fetcher(root attest.Root, log *slog.Logger) (*verifyserver.Fetcher, error) {
+// client returns a client of the service at the URL.
+func (s *server) client(root attest.Root, log *slog.Logger) (*pcs.Client, error) {
 	f := trust.Fetcher{URL: s.collateral, Cache: s.cache, Timeout: trust.DefaultTimeout, SkipTLSCheck: s.skipTLSCheck}
-	client, err := f.Client(root, func(step pcs.Step) {
+	return f.Client(root, func(step pcs.Step) {
 		switch {
 		case step.Err != nil:
 			log.Warn("fetch collateral part failed", "part", step.Part, "url", step.URL, "cached", step.Cached, "error", step.Err)
@@ -24,16 +23,6 @@ func (s *server) fetcher(root attest.Root, log *slog.Logger) (*verifyserver.Fetc
 			log.Info("fetched collateral part", "part", step.Part, "url", step.URL)
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	return verifyserver.NewFetcher(func(ctx context.Context, family pcs.Family) (*attest.Collateral, error) {
-		bundle, err := client.Collateral(ctx, family)
-		if err != nil {
-			return nil, err
-		}
-		return &bundle.Collateral, nil
-	}), nil
 }
 
 // file is collateral in a file.

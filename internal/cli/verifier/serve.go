@@ -60,7 +60,7 @@ func declare(flags *pflag.FlagSet) daemon.Run {
 	flags.StringVar(&s.tlsKey, "tls-key", "", "private key of --tls-cert: a `file` (PEM)")
 	flags.StringVar(&s.policy, "policy", "", "appraisal policy (JSON `file`), reloaded when it changes; required. It must have mrEnclaves or mrSigners, or anyEnclave")
 	flags.StringVar(&s.collateral, "collateral", pcs.Intel().String(), "fetch collateral from the service at this `URL`, or read it from this file, reloaded when it changes")
-	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`")
+	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`, which only this user and root may be able to write to")
 	flags.BoolVar(&s.skipTLSCheck, "skip-tls-check", false, trust.SkipTLSCheckUsage)
 	flags.StringVar(&s.root, "root", "", "trust only the root certificate in this `file` (PEM) instead of Intel's")
 	return s.run
@@ -118,10 +118,12 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		})
 	}
 	if trust.IsURL(s.collateral) {
-		fetcher, err := s.fetcher(root, env.Log)
+		client, err := s.client(root, env.Log)
 		if err != nil {
 			return fmt.Errorf("--collateral: %w", err)
 		}
+		defer client.Close()
+		fetcher := verifyserver.NewFetcher(client)
 		defer fetcher.Close()
 		service.Collateral = fetcher
 	} else {

@@ -1,0 +1,43 @@
+package pcs
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// maxHeader is larger than the header of any response, which has a chain of certificates.
+const maxHeader = 64 << 10
+
+// errRedirect is wrapped by the error of a redirect that is not followed.
+var errRedirect = errors.New("redirects to other hosts are not followed")
+
+// newHTTPClient returns a copy of a client, or a new one, that follows no redirects to other hosts:
+// a service must not choose which hosts are sent requests. The transport is nil if it is the
+// caller's.
+func newHTTPClient(given *http.Client) (*http.Client, *http.Transport) {
+	var client http.Client
+	if given != nil {
+		client = *given
+	}
+	var own *http.Transport
+	if standard, ok := http.DefaultTransport.(*http.Transport); ok && client.Transport == nil {
+		own = standard.Clone()
+		own.MaxResponseHeaderBytes = maxHeader
+		client.Transport = own
+	}
+	next := client.CheckRedirect
+	client.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		from := via[0].URL
+		switch {
+		case r.URL.Host != from.Host, from.Scheme == "https" && r.URL.Scheme != "https":
+			return fmt.Errorf("%s://%s: %w", r.URL.Scheme, r.URL.Host, errRedirect)
+		case next != nil:
+			return next(r, via)
+		case len(via) >= 10:
+			return errors.New("stopped after 10 redirects")
+		}
+		return nil
+	}
+	return &client, own
+}
