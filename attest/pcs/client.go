@@ -274,7 +274,8 @@ func (c *Client) fetchFor(k *collateral, now time.Time, valid bool) (*fetch, err
 		return nil, err
 	}
 	for _, p := range k.parts {
-		if known := c.parts[p.url]; known != nil {
+		// For a family that is not known yet, a cached response may still do.
+		if known := c.parts[p.url]; known != nil && (valid || known.response == nil) {
 			if err := known.failure.at(now); err != nil {
 				return nil, err
 			}

@@ -303,6 +303,41 @@ func TestManyFamilies(t *testing.T) {
 	})
 }
 
+// A part that all families share and that cannot be fetched is taken from the cache, also for a
+// family that is not known yet.
+func TestSharedPart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newService(t)
+		client := s.client(t, pccs)
+		if _, err := client.Collateral(t.Context(), family); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		s.first(func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, "/rootcacrl") {
+				w.WriteHeader(500)
+				return true
+			}
+			return false
+		})
+		if _, err := client.Refresh(t.Context(), family); err != nil {
+			t.Fatal(err)
+		}
+		_, _, tcbInfo, _ := client.Service.parts(family, client.Update)
+		client.mu.Lock()
+		delete(client.families, family)
+		delete(client.parts, tcbInfo.url)
+		client.mu.Unlock()
+		s.take()
+		if _, err := client.Collateral(t.Context(), family); err != nil {
+			t.Error(err)
+		}
+		if requests := s.take(); len(requests) != 1 || !strings.Contains(requests[0], "/tcb?") {
+			t.Errorf("requests %q", requests)
+		}
+	})
+}
+
 // A few families are fetched at a time. One whose collateral is known does not wait for them.
 func TestHangingFamilies(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

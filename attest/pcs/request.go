@@ -82,6 +82,9 @@ func (c *Client) get(ctx context.Context, p part, cached *response, attempts int
 		c.report(Step{Part: p.name, URL: p.url, Cached: true})
 		return cached, nil
 	}
+	if err := c.remembered(p); err != nil {
+		return standIn(cached, err)
+	}
 	pauses := newPacing()
 	var last error // of a request, also where ctx ends the pause after it
 	r, err := backoff.Retry(ctx, func() (r *response, err error) {
@@ -103,11 +106,27 @@ func (c *Client) get(ctx context.Context, p part, cached *response, attempts int
 		return r, nil
 	}
 	c.report(Step{Part: p.name, URL: p.url, Cached: cached != nil, Err: last})
-	if cached != nil {
-		cached.failed = last
-		return cached, nil
+	return standIn(cached, last)
+}
+
+// remembered returns the error of the last request for a part, while it is remembered.
+func (c *Client) remembered(p part) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.parts[p.url]; known != nil {
+		return known.failure.at(time.Now())
 	}
-	return nil, last
+	return nil
+}
+
+// standIn returns a cached response in place of one that could not be fetched, or the error if there
+// is none.
+func standIn(cached *response, err error) (*response, error) {
+	if cached == nil {
+		return nil, err
+	}
+	cached.failed = err
+	return cached, nil
 }
 
 // state is what a Step says of a part. The zero state is that nothing is known.
