@@ -64,13 +64,12 @@ func (p Policy) appraiseEvaluation(number int) Check {
 
 // appraiseAge checks how long ago TCB info, QE identity and PCK CRL were issued.
 func (p Policy) appraiseAge(k *checkedCollateral, at time.Time) Check {
-	parts := k.signedPeriods()
-	if k.pckCRL != nil {
-		parts = append(parts, crlPeriod("the PCK CRL", k.pckCRL))
-	}
 	var oldest time.Duration
 	var err error
-	for _, part := range parts {
+	for _, part := range k.periods() {
+		if !part.aging {
+			continue
+		}
 		age := at.Sub(part.from)
 		if oldest = max(oldest, age); age > p.MaxCollateralAge && err == nil {
 			err = fmt.Errorf("%s was issued %s ago, on %s; the policy accepts %s", part.what, days(age), part.from.UTC().Format(time.RFC3339), days(p.MaxCollateralAge))

@@ -41,6 +41,8 @@ const (
 	CheckCollateralValid CheckName = "collateral valid"
 	// CheckCollateralAge checks Policy.MaxCollateralAge.
 	CheckCollateralAge CheckName = "collateral age"
+	// CheckCollateralPlatform checks that the TCB info is for the family of the platform.
+	CheckCollateralPlatform CheckName = "collateral platform"
 
 	// CheckQEReport checks that the key of the PCK certificate signed the QE report.
 	CheckQEReport CheckName = "QE report signature"
@@ -108,22 +110,46 @@ func newCheck(name CheckName, detail string, err error) Check {
 	return Check{Name: name, Passed: true, Detail: detail}
 }
 
+// ofCollateral reports whether a check is about the collateral: if it fails, the quote may
+// well be genuine.
+func (n CheckName) ofCollateral() bool {
+	switch n {
+	case CheckRootCRL, CheckPCKCRL, CheckTCBInfo, CheckQEIdentity,
+		CheckCollateralValid, CheckCollateralAge, CheckCollateralPlatform, CheckEvaluationDataNumber:
+		return true
+	}
+	return false
+}
+
 // CheckError is the error of a verification in which a check failed. It wraps
-// ErrNotTrusted and the cause.
+// ErrNotTrusted, the cause, and ErrCollateral if the check is about the collateral.
 type CheckError struct {
 	// Check is the first check that failed, in the order of the proof. Result.Checks has
 	// them all.
 	Check CheckName
 	// Err is why it failed.
 	Err error
+
+	collateralOnly bool // there was no quote
 }
 
+func (e *CheckError) ofCollateral() bool { return e.collateralOnly || e.Check.ofCollateral() }
+
 func (e *CheckError) Error() string {
+	if e.ofCollateral() {
+		return fmt.Sprintf("attest: %v: %s: %v", ErrCollateral, e.Check, e.Err)
+	}
 	return fmt.Sprintf("attest: %v: %s: %v", ErrNotTrusted, e.Check, e.Err)
 }
 
-// Unwrap returns ErrNotTrusted and the cause.
-func (e *CheckError) Unwrap() []error { return []error{ErrNotTrusted, e.Err} }
+// Unwrap returns ErrNotTrusted, the cause, and ErrCollateral if the check is about the
+// collateral.
+func (e *CheckError) Unwrap() []error {
+	if e.ofCollateral() {
+		return []error{ErrNotTrusted, ErrCollateral, e.Err}
+	}
+	return []error{ErrNotTrusted, e.Err}
+}
 
 // checkError returns the error of a check that failed. A check that was read from JSON
 // has the text of its cause only.

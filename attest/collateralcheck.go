@@ -120,6 +120,16 @@ func (k *checkedCollateral) signedPeriods() (periods []period) {
 	return periods
 }
 
+// checkPlatform checks that the collateral is for the platform of a PCK certificate.
+func (k *checkedCollateral) checkPlatform(platform *Platform) Check {
+	var err error
+	if !bytes.Equal(platform.FMSPC, k.tcbInfo.FMSPC[:]) || !bytes.Equal(platform.PCEID, k.tcbInfo.PCEID[:]) {
+		err = fmt.Errorf("the TCB info is for FMSPC %X and PCE %X, but the platform has FMSPC %X and PCE %X",
+			k.tcbInfo.FMSPC, k.tcbInfo.PCEID, []byte(platform.FMSPC), []byte(platform.PCEID))
+	}
+	return newCheck(CheckCollateralPlatform, fmt.Sprintf("FMSPC %X, PCE %X", k.tcbInfo.FMSPC, k.tcbInfo.PCEID), err)
+}
+
 // periods returns the periods of all parts.
 func (k *checkedCollateral) periods() []period {
 	periods := k.signedPeriods()
@@ -127,7 +137,9 @@ func (k *checkedCollateral) periods() []period {
 		periods = append(periods, crlPeriod("the root CRL", k.rootCRL))
 	}
 	if k.pckCRL != nil {
-		periods = append(periods, crlPeriod("the PCK CRL", k.pckCRL))
+		crl := crlPeriod("the PCK CRL", k.pckCRL)
+		crl.aging = true
+		periods = append(periods, crl)
 	}
 	for _, s := range k.signers {
 		periods = append(periods, periodOf(s))

@@ -44,7 +44,7 @@ func TestGenuineQuotes(t *testing.T) {
 			attest.Policy{Statuses: all.Statuses, Advisories: []string{"INTEL-SA-00289"}}, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckAdvisories}, nil},
 		{"phala, after its collateral", "phala/sample__sgx_quote", phala, day(2025, 7, 25), all, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckCollateralValid}, nil},
 		{"phala, before its collateral", "phala/sample__sgx_quote", phala, day(2025, 6, 1), all, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckCollateralValid}, nil},
-		{"phala, the collateral of another platform", "phala/sample__sgx_quote", combined, day(2025, 8, 25), all, "", []attest.CheckName{attest.CheckPCKCRL, attest.CheckRevocation, attest.CheckTCBStatus}, nil},
+		{"phala, the collateral of another platform", "phala/sample__sgx_quote", combined, day(2025, 8, 25), all, "", []attest.CheckName{attest.CheckPCKCRL, attest.CheckRevocation, attest.CheckCollateralPlatform, attest.CheckTCBStatus}, nil},
 		{"automata", "automata/quotev3.decoded.bin", combined, day(2025, 8, 25), attest.Policy{}, attest.SWHardeningNeeded, []attest.CheckName{attest.CheckTCBStatus}, nil},
 		{"automata, accepted", "automata/quotev3.decoded.bin", combined, day(2025, 8, 25), hardening, attest.SWHardeningNeeded, nil, nil},
 		{"oasis", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), hardening, attest.OutOfDate, []attest.CheckName{attest.CheckTCBStatus}, nil},

@@ -1,13 +1,13 @@
 package attest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/confcom/confcom/internal/strictjson"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
@@ -15,28 +15,35 @@ import (
 // Policy is an appraisal policy: what the caller requires of a quote besides that it is
 // genuine. The zero Policy requires a platform that is up to date and an enclave that no
 // debugger can read; any enclave will do.
+//
+// A list that is nil requires nothing. One that is empty is an error, as nothing could
+// meet it and its writer may mean the opposite; only Advisories can be empty.
 type Policy struct {
 	// Statuses are the TCB statuses that are accepted besides UpToDate. Revoked is never
 	// accepted.
-	Statuses []TCBStatus `json:"statuses,omitempty"`
+	Statuses []TCBStatus `json:"statuses,omitzero"`
 	// Advisories are the security advisories that are accepted, such as INTEL-SA-00615,
 	// if the status is accepted and not UpToDate. Nil accepts all; an empty list accepts
 	// none.
-	Advisories []string `json:"advisories"`
+	Advisories []string `json:"advisories,omitzero"`
 	// AllowDebug accepts enclaves that a debugger can read.
 	AllowDebug bool `json:"allowDebug,omitempty"`
 
 	// The enclave must be one of MREnclaves, signed by one of MRSigners, of the product
-	// ISVProdID and at least of the security version MinISVSVN. An empty or nil field
+	// ISVProdID and at least of the security version MinISVSVN. A nil or zero field
 	// requires nothing. ISVProdID and MinISVSVN need MRSigners or MREnclaves: each signer
 	// counts its own products and versions.
-	MREnclaves []sgx.Measurement `json:"mrEnclaves,omitempty"`
-	MRSigners  []sgx.Measurement `json:"mrSigners,omitempty"`
-	ISVProdID  *uint16           `json:"isvProdId,omitempty"`
-	MinISVSVN  uint16            `json:"minIsvSvn,omitempty"`
+	MREnclaves []sgx.Measurement `json:"mrEnclaves,omitzero"`
+	MRSigners  []sgx.Measurement `json:"mrSigners,omitzero"`
+	// AnyEnclave states that any enclave will do, for readers that refuse a policy without
+	// MREnclaves and MRSigners because they may have been forgotten. It changes nothing in
+	// a verification.
+	AnyEnclave bool    `json:"anyEnclave,omitempty"`
+	ISVProdID  *uint16 `json:"isvProdId,omitempty"`
+	MinISVSVN  uint16  `json:"minIsvSvn,omitempty"`
 	// ReportData is what the enclave must have bound, such as a nonce: the quote's report
 	// data must be these bytes followed by zeros. Nil requires nothing.
-	ReportData quote.HexBytes `json:"reportData,omitempty"`
+	ReportData quote.HexBytes `json:"reportData,omitzero"`
 
 	// MaxCollateralAge is how long ago TCB info, QE identity and PCK CRL may have been
 	// issued. Zero requires nothing.
@@ -48,9 +55,9 @@ type Policy struct {
 	// identity that is accepted. Intel increments it with each TCB recovery.
 	MinEvaluationDataNumber int `json:"minEvaluationDataNumber,omitempty"`
 
-	// PlatformInstances are the platforms that are accepted, by Platform.InstanceID.
-	// Empty accepts any.
-	PlatformInstances []quote.HexBytes `json:"platformInstances,omitempty"`
+	// PlatformInstances are the platforms that are accepted, by Platform.InstanceID. Nil
+	// accepts any.
+	PlatformInstances []quote.HexBytes `json:"platformInstances,omitzero"`
 	// A platform with one of these properties is refused. A PCK certificate that does not
 	// have the property is treated as if it were false.
 	RefuseDynamicPlatform bool `json:"refuseDynamicPlatform,omitempty"`
@@ -58,13 +65,17 @@ type Policy struct {
 	RefuseSMT             bool `json:"refuseSmt,omitempty"`
 }
 
-// ParsePolicy reads a policy in JSON and checks that it is consistent.
+// ParsePolicy reads a policy in JSON, as UnmarshalJSON does, and checks that it is
+// consistent.
 func ParsePolicy(text []byte) (Policy, error) {
 	var p Policy
-	if err := json.Unmarshal(text, &p); err != nil {
+	if err := p.UnmarshalJSON(text); err != nil {
 		return Policy{}, fmt.Errorf("attest: parse policy: %w", err)
 	}
-	return p, p.check()
+	if err := p.check(); err != nil {
+		return Policy{}, err
+	}
+	return p, nil
 }
 
 // MarshalJSON returns the policy in the form that ParsePolicy reads.
@@ -81,41 +92,87 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON sets the fields that the JSON object has, with MaxCollateralAge as a Go
-// duration ("720h"). An unknown member is an error. It does not check that the policy is
-// consistent: a caller may complete it, and verification checks it.
+// duration ("720h"). A member that is unknown, is given twice, is null, or is empty where
+// that would require nothing is an error, and leaves the policy as it was. UnmarshalJSON
+// does not check that the policy is consistent: a caller may complete it, and
+// verification checks it.
 func (p *Policy) UnmarshalJSON(text []byte) error {
 	type fields Policy // without this method
 	read := struct {
-		*fields
-		MaxCollateralAge string `json:"maxCollateralAge"` // instead of nanoseconds
-	}{fields: (*fields)(p)}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&read); err != nil {
+		fields
+		MaxCollateralAge *string `json:"maxCollateralAge"` // instead of nanoseconds
+	}{fields: fields(*p)}
+	// A list is not decoded into the memory of the former one.
+	read.Statuses, read.Advisories = slices.Clone(read.Statuses), slices.Clone(read.Advisories)
+	read.MREnclaves, read.MRSigners = slices.Clone(read.MREnclaves), slices.Clone(read.MRSigners)
+	read.PlatformInstances = slices.Clone(read.PlatformInstances)
+	if p.ISVProdID != nil {
+		read.ISVProdID = new(uint16)
+		*read.ISVProdID = *p.ISVProdID
+	}
+	if err := strictjson.Unmarshal(text, &read); err != nil {
 		return err
 	}
-	if read.MaxCollateralAge != "" {
-		age, err := time.ParseDuration(read.MaxCollateralAge)
+	if read.MaxCollateralAge != nil {
+		age, err := time.ParseDuration(*read.MaxCollateralAge)
+		if err == nil && age <= 0 {
+			err = errors.New("want more than 0")
+		}
 		if err != nil {
 			return fmt.Errorf("maxCollateralAge: %w", err)
 		}
-		p.MaxCollateralAge = age
+		read.fields.MaxCollateralAge = age
+	}
+	if read.ReportData != nil && len(read.ReportData) == 0 {
+		return errors.New("reportData: empty: leave it out to require nothing")
+	}
+	if err := Policy(read.fields).checkLists(); err != nil {
+		return err
+	}
+	*p = Policy(read.fields)
+	return nil
+}
+
+// checkLists checks that no list is empty but Advisories.
+func (p Policy) checkLists() error {
+	for _, list := range []struct {
+		name  string
+		empty bool
+	}{
+		{"statuses", p.Statuses != nil && len(p.Statuses) == 0},
+		{"mrEnclaves", p.MREnclaves != nil && len(p.MREnclaves) == 0},
+		{"mrSigners", p.MRSigners != nil && len(p.MRSigners) == 0},
+		{"platformInstances", p.PlatformInstances != nil && len(p.PlatformInstances) == 0},
+	} {
+		if list.empty {
+			return fmt.Errorf("%s: empty list: leave it out to require nothing, or list what is accepted", list.name)
+		}
+	}
+	if slices.ContainsFunc(p.PlatformInstances, func(id quote.HexBytes) bool { return len(id) == 0 }) {
+		return errors.New("platformInstances: empty ID")
 	}
 	return nil
 }
 
 // check checks that the policy is consistent.
 func (p Policy) check() error {
+	if err := p.checkLists(); err != nil {
+		return fmt.Errorf("attest: policy: %w", err)
+	}
 	switch {
 	case p.AcceptExpired && p.MaxCollateralAge <= 0:
 		return errors.New("attest: policy: AcceptExpired needs MaxCollateralAge: collateral would be accepted forever")
 	case p.MaxCollateralAge < 0:
 		return errors.New("attest: policy: MaxCollateralAge is negative")
+	case p.MinEvaluationDataNumber < 0:
+		return fmt.Errorf("attest: policy: MinEvaluationDataNumber is %d, want 0 or more", p.MinEvaluationDataNumber)
 	case len(p.ReportData) > len(sgx.ReportData{}):
 		return fmt.Errorf("attest: policy: ReportData has %d bytes, want at most %d", len(p.ReportData), len(sgx.ReportData{}))
-	case p.ISVProdID != nil && len(p.MRSigners) == 0 && len(p.MREnclaves) == 0:
+	case p.AnyEnclave && (p.MRSigners != nil || p.MREnclaves != nil):
+		return errors.New("attest: policy: AnyEnclave contradicts MREnclaves and MRSigners: set either")
+	case p.ISVProdID != nil && p.MRSigners == nil && p.MREnclaves == nil:
 		return errors.New("attest: policy: ISVProdID needs MRSigners: each signer counts its own products")
-	case p.MinISVSVN > 0 && len(p.MRSigners) == 0 && len(p.MREnclaves) == 0:
+	case p.MinISVSVN > 0 && p.MRSigners == nil && p.MREnclaves == nil:
 		return errors.New("attest: policy: MinISVSVN needs MRSigners: each signer counts its own versions")
 	}
 	for _, s := range p.Statuses {

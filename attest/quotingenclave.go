@@ -32,7 +32,7 @@ func checkQuotingEnclave(q *quote.Quote, chain *pckChain, k *checkedCollateral) 
 	case k != nil && k.qeIdentity != nil:
 		return newCheck(CheckQuotingEnclave, fmt.Sprintf("matches the QE identity, security version %d", report.ISVSVN), k.qeIdentity.matches(report)), true
 	case k != nil:
-		return newCheck(CheckQuotingEnclave, "", errors.New("cannot identify the quoting enclave: the QE identity is missing")), true
+		return newCheck(CheckQuotingEnclave, "", errors.New("cannot identify the quoting enclave: the collateral has no valid QE identity")), true
 	case known:
 		return newCheck(CheckQuotingEnclave, fmt.Sprintf("signer and product %d are the root's", report.ISVProdID), checkKnownEnclave(report, want)), true
 	}

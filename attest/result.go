@@ -27,7 +27,8 @@ type Result struct {
 	// EvaluationDataNumber is the lower of the numbers of TCB info and QE identity.
 	EvaluationDataNumber int `json:"tcbEvaluationDataNumber,omitempty"`
 	// Expires is when the first part of the proof expires: a certificate, or a part of
-	// the collateral.
+	// the collateral, which also expires when the policy no longer accepts its age. It is
+	// not before the time of verification if the quote is trusted.
 	Expires time.Time `json:"expires,omitzero"`
 	// Platform is the content of the PCK certificate; nil if it could not be read.
 	Platform *Platform `json:"platform,omitempty"`
@@ -43,6 +44,10 @@ var (
 	// ErrNotTrusted is wrapped by the error of a verification in which a check failed:
 	// a *CheckError.
 	ErrNotTrusted = errors.New("the quote is not trusted")
+	// ErrCollateral is wrapped besides ErrNotTrusted if the first check that failed is
+	// about the collateral: the quote may well be genuine, but other collateral is needed to
+	// prove it.
+	ErrCollateral = errors.New("the collateral cannot be used")
 	// ErrIncomplete is wrapped by the error of a verification in which no check failed,
 	// but not everything could be checked.
 	ErrIncomplete = errors.New("verification incomplete")

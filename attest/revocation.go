@@ -16,7 +16,7 @@ import (
 func (k *checkedCollateral) checkRevocation(chain *pckChain) Check {
 	const detail = "neither the PCK certificate nor its CA nor the signer of TCB info and QE identity is revoked"
 	if k.rootCRL == nil || k.pckCRL == nil {
-		return newCheck(CheckRevocation, "", errors.New("cannot check revocation: the root CRL or the PCK CRL is missing"))
+		return newCheck(CheckRevocation, "", errors.New("cannot check revocation: the collateral has no valid root CRL or no valid PCK CRL"))
 	}
 	err := k.authoritiesRevoked(chain)
 	if err == nil {

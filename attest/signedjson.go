@@ -34,6 +34,8 @@ type issued struct {
 // check checks the kind and the version, and that nothing is missing.
 func (i issued) check(id string, version int) error {
 	switch {
+	case i.ID != id && (i.ID == "TDX" || i.ID == "TD_QE"):
+		return fmt.Errorf("id is %q, want %q: it is from a service's API for TDX, whose path has /tdx/ in place of /sgx/", i.ID, id)
 	case i.ID != id:
 		return fmt.Errorf("id is %q, want %q", i.ID, id)
 	case i.Version != version:
@@ -48,7 +50,7 @@ func (i issued) check(id string, version int) error {
 
 // period returns when the text is valid.
 func (i issued) period(what string) period {
-	return period{what: what, from: i.IssueDate, until: i.NextUpdate, renewable: true}
+	return period{what: what, from: i.IssueDate, until: i.NextUpdate, renewable: true, aging: true}
 }
 
 // levelStatus is the part of a TCB level that is its status.

@@ -25,13 +25,17 @@ type tcb struct {
 // reaches has a status, the highest level of the QE identity that the quoting enclave
 // reaches has one, and converge combines the two.
 func (k *checkedCollateral) tcbLevel(platform *Platform, qeSVN uint16) (tcb, error) {
-	if platform == nil || k.tcbInfo == nil || k.qeIdentity == nil {
-		return tcb{}, errors.New("cannot determine the TCB status: the SGX extension, the TCB info or the QE identity is missing")
+	switch {
+	case platform == nil:
+		return tcb{}, errors.New("cannot determine the TCB status: the PCK certificate does not describe a platform")
+	case k.tcbInfo == nil:
+		return tcb{}, errors.New("cannot determine the TCB status: the collateral has no valid TCB info")
+	case k.qeIdentity == nil:
+		return tcb{}, errors.New("cannot determine the TCB status: the collateral has no valid QE identity")
 	}
 	unknown := tcb{evaluationDataNumber: k.evaluationDataNumber()}
-	if !bytes.Equal(platform.FMSPC, k.tcbInfo.FMSPC[:]) || !bytes.Equal(platform.PCEID, k.tcbInfo.PCEID[:]) {
-		return unknown, fmt.Errorf("the TCB info is for FMSPC %X and PCE %X, but the platform has FMSPC %X and PCE %X",
-			k.tcbInfo.FMSPC, k.tcbInfo.PCEID, []byte(platform.FMSPC), []byte(platform.PCEID))
+	if !k.checkPlatform(platform).Passed {
+		return unknown, errors.New("cannot determine the TCB status: the collateral is for another platform")
 	}
 	level, err := k.tcbInfo.level(platform)
 	if err != nil {

@@ -62,6 +62,9 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 		r.add(k.checks...)
 		r.add(k.checkRevocation(chain))
 		r.addCollateralPeriods(k, policy, at)
+		if k.tcbInfo != nil && chain.platform != nil {
+			r.add(k.checkPlatform(chain.platform))
+		}
 	}
 
 	r.add(checkQEReport(q, chain.leaf))
@@ -119,7 +122,11 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	r.addCollateralPeriods(k, Policy{}, at)
 	r.EvaluationDataNumber = k.evaluationDataNumber()
 	r.Trusted = r.passed()
-	return r, r.Err()
+	err = r.Err()
+	if failed, ok := errors.AsType[*CheckError](err); ok {
+		failed.collateralOnly = true
+	}
+	return r, err
 }
 
 // usualChecks is at least the number of checks with a policy that requires little: Result.Checks
@@ -133,10 +140,10 @@ func (r *Result) addCollateralPeriods(k *checkedCollateral, policy Policy, at ti
 	if len(periods) == 0 {
 		return // none of it could be read: those checks failed
 	}
-	if first := earliest(periods); first.Before(r.Expires) {
+	if first := earliest(policy.accepted(periods)); first.Before(r.Expires) {
 		r.Expires = first
 	}
-	r.add(checkCollateralValid(periods, policy.AcceptExpired, at))
+	r.add(checkCollateralValid(periods, policy, at))
 	if policy.MaxCollateralAge != 0 {
 		r.add(policy.appraiseAge(k, at))
 	}

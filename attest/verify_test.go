@@ -131,6 +131,67 @@ func TestCheckError(t *testing.T) {
 	}
 }
 
+// A trusted quote has not expired, also where the policy accepts collateral that has: it
+// expires when the policy no longer does.
+func TestExpires(t *testing.T) {
+	i := newIssuer(t)
+	i.TCBInfo.NextUpdate, i.QEIdentity.NextUpdate = today, today
+	q, c := issue(t, i, sgx.ReportBody{})
+	at := today.Add(48 * time.Hour)
+	for _, tt := range []struct {
+		policy attest.Policy
+		at     time.Time
+		want   time.Time // zero if the quote is not trusted
+	}{
+		{attest.Policy{}, today, today},
+		{attest.Policy{MaxCollateralAge: 72 * time.Hour}, today, today},
+		{attest.Policy{}, at, time.Time{}},
+		{attest.Policy{MaxCollateralAge: 72 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(72 * time.Hour)},
+		{attest.Policy{MaxCollateralAge: 49 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(49 * time.Hour)},
+		{attest.Policy{MaxCollateralAge: 24 * time.Hour, AcceptExpired: true}, at, time.Time{}},
+	} {
+		r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, tt.policy, tt.at)
+		if r == nil {
+			t.Fatal(err)
+		}
+		switch {
+		case tt.want.IsZero():
+			if !errors.Is(err, attest.ErrCollateral) {
+				t.Errorf("%+v: %v, want a fault of the collateral", tt.policy, err)
+			}
+		case err != nil || !r.Expires.Equal(tt.want) || r.Expires.Before(tt.at):
+			t.Errorf("%+v: expires %s, want %s: %v", tt.policy, r.Expires, tt.want, err)
+		}
+	}
+}
+
+// A fault of the collateral is named as one, and no other is.
+func TestCollateralError(t *testing.T) {
+	for _, c := range attesttest.Cases() {
+		if len(c.Failed) == 0 {
+			continue
+		}
+		var want bool
+		switch c.Failed[0] {
+		case attest.CheckRootCRL, attest.CheckPCKCRL, attest.CheckTCBInfo, attest.CheckQEIdentity, attest.CheckCollateralValid,
+			attest.CheckCollateralAge, attest.CheckCollateralPlatform, attest.CheckEvaluationDataNumber:
+			want = true
+		}
+		q, collateral, err := c.Issue()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = attest.NewVerifier(simulatedRoot(t)).Verify(q, collateral, c.Policy, c.At)
+		if errors.Is(err, attest.ErrCollateral) != want || want != strings.Contains(err.Error(), "the collateral cannot be used: ") || !errors.Is(err, attest.ErrNotTrusted) {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+	}
+	_, c := issue(t, newIssuer(t), sgx.ReportBody{})
+	if _, err := attest.NewVerifier(attest.IntelRoot()).Check(c, today); !errors.Is(err, attest.ErrCollateral) || strings.Contains(err.Error(), "the quote") {
+		t.Errorf("collateral alone: %v", err)
+	}
+}
+
 func certificates(t testing.TB, q *quote.Quote) []*x509.Certificate {
 	t.Helper()
 	chain, err := q.Signature.CertificationData.Certificates()
@@ -222,6 +283,10 @@ func TestArguments(t *testing.T) {
 		{"no roots", nil, attest.Policy{}, today, nil, "no trusted roots: pass IntelRoot()"},
 		{"root without a key", []attest.Root{{Name: "empty"}}, attest.Policy{}, today, nil, `"empty" has no key`},
 		{"expired forever", []attest.Root{root}, attest.Policy{AcceptExpired: true}, today, nil, "forever"},
+		{"negative number", []attest.Root{root}, attest.Policy{MinEvaluationDataNumber: -1}, today, nil, "MinEvaluationDataNumber is -1"},
+		{"no signer", []attest.Root{root}, attest.Policy{MRSigners: []sgx.Measurement{}}, today, nil, "mrSigners: empty list"},
+		{"no platform", []attest.Root{root}, attest.Policy{PlatformInstances: []quote.HexBytes{}}, today, nil, "platformInstances: empty list"},
+		{"any enclave of a signer", []attest.Root{root}, attest.Policy{AnyEnclave: true, MRSigners: []sgx.Measurement{{1}}}, today, nil, "AnyEnclave contradicts"},
 		{"negative age", []attest.Root{root}, attest.Policy{MaxCollateralAge: -1}, today, nil, "negative"},
 		{"long nonce", []attest.Root{root}, attest.Policy{ReportData: make([]byte, 65)}, today, nil, "65 bytes"},
 		{"product without a signer", []attest.Root{root}, attest.Policy{ISVProdID: new(uint16)}, today, nil, "MRSigners"},
@@ -252,7 +317,27 @@ func TestParsePolicy(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	for text, want := range map[string]string{
-		`{"mrSigner": []}`:            "unknown field",
+		`{"mrSigner": []}`:                          `unknown member "mrSigner"`,
+		`{"mrsigners": []}`:                         `did you mean "mrSigners"?`,
+		`{"statuses": []}`:                          "statuses: empty list",
+		`{"mrEnclaves": []}`:                        "mrEnclaves: empty list",
+		`{"mrSigners": []}`:                         "mrSigners: empty list",
+		`{"mrSigners": [null]}`:                     "mrSigners: null",
+		`{"platformInstances": []}`:                 "platformInstances: empty list",
+		`{"platformInstances": [""]}`:               "platformInstances: empty ID",
+		`{"advisories": null}`:                      "advisories: null",
+		`{"isvProdId": null}`:                       "isvProdId: null",
+		`{"isvProdId": -1}`:                         "isvProdId: ",
+		`{"minIsvSvn": -1}`:                         "minIsvSvn: ",
+		`{"minEvaluationDataNumber": -5}`:           "MinEvaluationDataNumber is -5",
+		`{"maxCollateralAge": ""}`:                  "maxCollateralAge: ",
+		`{"maxCollateralAge": "0s"}`:                "maxCollateralAge: want more than 0",
+		`{"maxCollateralAge": "-1h"}`:               "maxCollateralAge: want more than 0",
+		`{"reportData": ""}`:                        "reportData: empty",
+		`{"allowDebug": false, "allowDebug": true}`: `duplicate member "allowDebug"`,
+		`{"mrSigners": ["` + strings.Repeat("01", 32) + `"], "mrsigners": []}`:    `unknown member "mrsigners"`,
+		`{"mrSigners": ["` + strings.Repeat("01", 32) + `"], "anyEnclave": true}`: "AnyEnclave contradicts",
+		`null`:                        "want a JSON object",
 		`{"statuses": ["Fine"]}`:      `unknown TCB status "Fine"`,
 		`{"statuses": ["Revoked"]}`:   "cannot be accepted",
 		`{"maxCollateralAge": "30d"}`: "maxCollateralAge",
@@ -271,6 +356,7 @@ func TestMarshalPolicy(t *testing.T) {
 	product := uint16(3)
 	for _, policy := range []attest.Policy{
 		{},
+		{AnyEnclave: true},
 		{MaxCollateralAge: 36 * time.Hour, AcceptExpired: true, MRSigners: []sgx.Measurement{{1}}, ISVProdID: &product,
 			ReportData: []byte{1, 2}, Statuses: []attest.TCBStatus{attest.SWHardeningNeeded}, Advisories: []string{}},
 	} {
@@ -291,8 +377,16 @@ func TestUnmarshalPolicy(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"acceptExpired": true, "minIsvSvn": 2}`), &p); err != nil || !p.AcceptExpired || p.MaxCollateralAge != time.Hour || p.MinISVSVN != 2 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := json.Unmarshal([]byte(`{"mrSigner": []}`), &p); err == nil || !strings.Contains(err.Error(), "unknown field") {
-		t.Errorf("%v", err)
+	if err := json.Unmarshal([]byte(`{"minIsvSvn": 3, "mrSigner": []}`), &p); err == nil || !strings.Contains(err.Error(), "unknown member") || p.MinISVSVN != 2 {
+		t.Errorf("%d, %v", p.MinISVSVN, err)
+	}
+	if err := json.Unmarshal([]byte(`null`), &p); err == nil {
+		t.Error("null is accepted")
+	}
+	signers := []sgx.Measurement{{1}}
+	p = attest.Policy{MRSigners: signers}
+	if err := json.Unmarshal([]byte(`{"mrSigners": ["`+strings.Repeat("02", 32)+`"]}`), &p); err != nil || p.MRSigners[0][0] != 2 || signers[0][0] != 1 {
+		t.Errorf("%v, the caller's list %v: %v", p.MRSigners, signers, err)
 	}
 }
 

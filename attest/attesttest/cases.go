@@ -277,8 +277,8 @@ func collateralCases() []Case {
 		{Name: "TCB levels of an unknown type", prepare: func(i *Issuer) { i.TCBInfo.TCBType = 1 }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "tcbType"},
 
 		// 12: one that accepts collateral of another platform.
-		{Name: "TCB info of another FMSPC", prepare: func(i *Issuer) { i.TCBInfo.FMSPC = "00906ED50000" }, Failed: failed(attest.CheckTCBStatus), Detail: "00906ED50000"},
-		{Name: "TCB info of another PCE", prepare: func(i *Issuer) { i.TCBInfo.PCEID = "0001" }, Failed: failed(attest.CheckTCBStatus), Detail: "0001"},
+		{Name: "TCB info of another FMSPC", prepare: func(i *Issuer) { i.TCBInfo.FMSPC = "00906ED50000" }, Failed: failed(attest.CheckCollateralPlatform, attest.CheckTCBStatus), Detail: "00906ED50000"},
+		{Name: "TCB info of another PCE", prepare: func(i *Issuer) { i.TCBInfo.PCEID = "0001" }, Failed: failed(attest.CheckCollateralPlatform, attest.CheckTCBStatus), Detail: "0001"},
 		{Name: "valid, FMSPC in lower case", prepare: func(i *Issuer) { i.TCBInfo.FMSPC = strings.ToLower(i.TCBInfo.FMSPC) }},
 	}
 }

@@ -101,6 +101,27 @@ func (c *Client) Collateral(ctx context.Context, f Family) (*Bundle, error) {
 	return c.collateral(ctx, f, false)
 }
 
+// Cached returns what Collateral returns without a request, or nil: if the cache has collateral that
+// is valid, it returns that at once and, if it is older than the service allows, refreshes it in the
+// background.
+func (c *Client) Cached(f Family) *Bundle {
+	k, err := c.family(f)
+	if err != nil {
+		return nil
+	}
+	k.load.Do(func() { c.load(k) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if k.bundle == nil || !now.Before(k.valid) {
+		return nil
+	}
+	if !now.Before(k.fresh) {
+		_, _ = c.fetchFor(k, now, true) // what is cached is valid, whatever the service does
+	}
+	return k.copyBundle()
+}
+
 // Refresh is Collateral for programs that run once: if the collateral in the cache is older than the
 // service allows, it waits for the service, and returns what the cache has only if that fails.
 func (c *Client) Refresh(ctx context.Context, f Family) (*Bundle, error) {

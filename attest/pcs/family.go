@@ -41,8 +41,11 @@ func NewFamily(fmspc string, ca CA) (Family, error) {
 }
 
 // FamilyOf returns the family of the platform in the certificates of a quote. It does not verify
-// them. If the quote has none, the error wraps quote.ErrUnsupported.
+// them. If the quote has none, or is that of a trust domain, the error wraps quote.ErrUnsupported.
 func FamilyOf(q *quote.Quote) (Family, error) {
+	if q.TD != nil {
+		return Family{}, fmt.Errorf("pcs: %w: the quote is about a trust domain (TDX), which needs other collateral than an SGX enclave", quote.ErrUnsupported)
+	}
 	if q.Signature.CertificationData.Type != quote.PCKChain {
 		return Family{}, fmt.Errorf("pcs: %w: the quote has a %s, want a PCK certificate chain", quote.ErrUnsupported, q.Signature.CertificationData.Type)
 	}

@@ -180,6 +180,40 @@ func TestStaleWhileRevalidate(t *testing.T) {
 	}
 }
 
+// Cached does not wait for the service, and makes no request for collateral that is not in the cache.
+func TestCached(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newService(t)
+		client := s.client(t, pccs)
+		if client.Cached(family) != nil || len(s.take()) > 0 {
+			t.Error("cached, or requested, before the first fetch")
+		}
+		fetched, err := client.Collateral(t.Context(), family)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.take()
+		for _, c := range []struct {
+			what     string
+			after    time.Duration
+			requests int
+		}{{"fresh", 0, 0}, {"old", 2 * time.Hour, 4}, {"refreshed", time.Second, 0}} {
+			time.Sleep(c.after)
+			if b := client.Cached(family); b == nil || b.TCBInfo != fetched.TCBInfo {
+				t.Errorf("%s: %v", c.what, b)
+			}
+			synctest.Wait()
+			if n := len(s.take()); n != c.requests {
+				t.Errorf("%s: %d requests, want %d", c.what, n, c.requests)
+			}
+		}
+		time.Sleep(60 * 24 * time.Hour)
+		if client.Cached(family) != nil {
+			t.Error("cached after it has expired")
+		}
+	})
+}
+
 // A program that runs once gets the newest collateral, and waits for a service that does not answer
 // once only.
 func TestRefreshWaits(t *testing.T) {

@@ -67,6 +67,9 @@ func at(k kind, base string) (Service, error) {
 	if u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" {
 		return Service{}, fmt.Errorf("pcs: %q is not the URL of a service: want for example https://pccs.example:8081%s", base, basePath)
 	}
+	if strings.Contains(u.Path+"/", "/tdx/") {
+		return Service{}, fmt.Errorf("pcs: %q is a service's API for TDX: want its API for SGX, %s", base, basePath)
+	}
 	if strings.Trim(u.Path, "/") == "" {
 		u.Path = basePath
 	}

@@ -232,10 +232,12 @@ func TestURLs(t *testing.T) {
 		"https://pccs.example/sgx/certification/v4":               "https://pccs.example/sgx/certification/v4/",
 		"https://api.trustedservices.intel.com":                   "https://api.trustedservices.intel.com/sgx/certification/v4/",
 		"https://global.acccache.azure.net/sgx/certification/v4/": "https://global.acccache.azure.net/sgx/certification/v4/",
-		"pccs.example":              "",
-		"ftp://pccs.example":        "",
-		"https://pccs.example/?x=y": "",
-		"https://pccs.example/%zz":  "",
+		"pccs.example":                                                "",
+		"ftp://pccs.example":                                          "",
+		"https://pccs.example/?x=y":                                   "",
+		"https://pccs.example:8081/tdx/certification/v4":              "",
+		"https://api.trustedservices.intel.com/tdx/certification/v4/": "",
+		"https://pccs.example/%zz":                                    "",
 	} {
 		s, err := ServiceAt(text)
 		if s.String() != want || (err == nil) != (want != "") {

@@ -241,6 +241,11 @@ func TestHTTP(t *testing.T) {
 		registered.Set(nil)
 		check("met", "/readyz", 200, "[+] running\n[+] registered\n")
 
+		registered.Note(errors.New("slow kubelet"))
+		check("met, with a note", "/readyz", 200, "[+] running\n[+] registered: slow kubelet\n")
+		registered.Set(nil)
+		check("met again", "/readyz", 200, "[+] running\n[+] registered\n")
+
 		if code, body := get(t, "http://"+address+"/metrics"); code != 200 ||
 			!strings.Contains(body, `confcom_build_info{daemon="sgx-example",version="`) || !strings.Contains(body, "\ngo_goroutines ") {
 			t.Errorf("/metrics: %d\n%s", code, body)

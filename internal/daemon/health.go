@@ -30,19 +30,28 @@ type Condition struct {
 
 	mu    sync.Mutex
 	unmet error
+	note  error
 }
 
 // Set records that the condition is met, if unmet is nil, or why it is not.
 func (c *Condition) Set(unmet error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unmet = unmet
+	c.unmet, c.note = unmet, nil
 }
 
-func (c *Condition) reason() error {
+// Note records that the condition is met, and what is wrong although it is.
+func (c *Condition) Note(note error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.unmet
+	c.unmet, c.note = nil, note
+}
+
+// state returns why the condition is not met, if it is not, and what is noted if it is.
+func (c *Condition) state() (unmet, note error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unmet, c.note
 }
 
 // report reports whether all conditions are met, and returns a line for each in the
@@ -53,10 +62,13 @@ func (h *Health) report() (ready bool, text string) {
 	var b strings.Builder
 	ready = true
 	for _, c := range h.conditions {
-		if unmet := c.reason(); unmet != nil {
+		switch unmet, note := c.state(); {
+		case unmet != nil:
 			ready = false
 			fmt.Fprintf(&b, "[-] %s: %v\n", c.name, unmet)
-		} else {
+		case note != nil:
+			fmt.Fprintf(&b, "[+] %s: %v\n", c.name, note)
+		default:
 			fmt.Fprintf(&b, "[+] %s\n", c.name)
 		}
 	}

@@ -2,13 +2,13 @@ package verifyserver
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 
+	"github.com/confcom/confcom/internal/strictjson"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
@@ -19,37 +19,60 @@ const maxBody = 64 << 10
 // request is the body of a request in JSON. The other form is the bytes of a quote.
 type request struct {
 	Quote []byte `json:"quote"` // base64
-	// ReportData is what the report data must begin with, in hex. It replaces that of
-	// the policy; zeros must follow.
+	// ReportData is what the report data must begin with, in hex; zeros must follow. The
+	// requirement of the policy, if it has one, holds as well.
 	ReportData quote.HexBytes `json:"reportData"`
 }
 
-// read returns the quote of a request, and the report data that the request expects, nil
-// if it expects none.
-func read(w http.ResponseWriter, r *http.Request) (*quote.Quote, []byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, nil, &problem{http.StatusRequestEntityTooLarge, fmt.Errorf("request body larger than %d bytes: not a quote", tooLarge.Limit)}
+// read reads a request. It does nothing that takes the processor long.
+func read(w http.ResponseWriter, r *http.Request) (request, error) {
+	if r.URL.RawQuery != "" {
+		return request{}, fmt.Errorf("unknown query parameters %.40q: send a JSON object to require report data", r.URL.RawQuery)
 	}
+	body, err := readBody(w, r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read request: %w", err)
+		return request{}, err
 	}
 	mediaType, err := mediaTypeOf(r.Header.Get("Content-Type"), body)
 	if err != nil {
-		return nil, nil, &problem{http.StatusUnsupportedMediaType, err}
+		return request{}, &problem{http.StatusUnsupportedMediaType, err}
 	}
-	asked := request{Quote: body}
-	if mediaType == mediaTypeJSON {
-		asked = request{}
-		if err := json.Unmarshal(body, &asked); err != nil {
-			return nil, nil, fmt.Errorf("decode request: %w", err)
-		}
-		if len(asked.ReportData) > len(sgx.ReportData{}) {
-			return nil, nil, fmt.Errorf("reportData: %d bytes, at most %d are allowed", len(asked.ReportData), len(sgx.ReportData{}))
-		}
+	if mediaType != mediaTypeJSON {
+		return request{Quote: body}, nil
 	}
-	q, err := quote.Parse(asked.Quote)
-	return q, asked.ReportData, err
+	var asked request
+	if err := strictjson.Unmarshal(body, &asked); err != nil {
+		return request{}, fmt.Errorf("decode request: %w", err)
+	}
+	switch n := len(asked.ReportData); {
+	case len(asked.Quote) == 0:
+		return request{}, errors.New("quote: missing or empty")
+	case asked.ReportData != nil && n == 0:
+		return request{}, errors.New("reportData: empty: leave it out to require nothing")
+	case n > len(sgx.ReportData{}):
+		return request{}, fmt.Errorf("reportData: %d bytes, at most %d are allowed", n, len(sgx.ReportData{}))
+	}
+	return asked, nil
+}
+
+// readBody reads a body without growing buffers, as many may be received at a time.
+func readBody(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
+	switch size := r.ContentLength; {
+	case size > maxBody:
+		err = &http.MaxBytesError{Limit: maxBody}
+	case size >= 0:
+		body = make([]byte, size)
+		_, err = io.ReadFull(r.Body, body)
+	default:
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, &problem{http.StatusRequestEntityTooLarge, fmt.Errorf("request body larger than %d bytes: not a quote", tooLarge.Limit)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read request: %w", err)
+	}
+	return body, nil
 }
 
 const (

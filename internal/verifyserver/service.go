@@ -1,10 +1,14 @@
 // Package verifyserver verifies SGX quotes over HTTP, for relying parties that cannot
 // do it themselves: they POST a quote and get the attestation result, an attest.Result.
 //
-// The appraisal policy comes from a file, which is read again when it changes; a request
-// may add the nonce that it expects in the report data. Collateral is fetched only for
-// quotes whose certificate chain ends in a trusted root and whose signature is valid,
-// so that callers cannot make the service send arbitrary requests.
+// The appraisal policy is that of the service; a request may require report data, such as
+// a nonce, besides. Collateral is fetched only for quotes whose certificate chain ends in
+// a trusted root and whose signature is valid, so that callers cannot make the service
+// send arbitrary requests.
+//
+// A request waits for three things, one after the other, and holds nothing of the next one
+// meanwhile: for its body, which the HTTP server bounds; for the processor; and for
+// collateral that is not at hand, which Fetcher bounds.
 package verifyserver
 
 import (
@@ -15,10 +19,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
@@ -28,27 +36,38 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// maxPerCPU is how many requests the service works on at a time, for each CPU. Verifying
-// is CPU work: more requests would only wait for each other.
-const maxPerCPU = 16
+const (
+	// maxPerCPU is how many requests the service works on at a time, for each CPU.
+	// Verifying is CPU work: more requests would only wait for each other.
+	maxPerCPU = 2
+	// turnTimeout is how long a request waits for its turn to be worked on.
+	turnTimeout = 5 * time.Second
+	// fetchTimeout is how long a request waits for collateral. The fetch goes on without
+	// it, for the next request.
+	fetchTimeout = 15 * time.Second
+	// warnInterval is the shortest time between two log lines about requests that could not
+	// be served. The metrics count all of them.
+	warnInterval = time.Second
+)
 
 // Service verifies quotes.
 type Service struct {
-	Verifier *attest.Verifier
-	// Collateral returns the collateral to verify a quote with. Its certificate chain
-	// ends in a trusted root, and its signature is valid.
-	Collateral func(context.Context, *quote.Quote) (*attest.Collateral, error)
+	Verifier   *attest.Verifier
+	Collateral Source
 	// Policy returns the current appraisal policy.
 	Policy  func() attest.Policy
 	Log     *slog.Logger
 	Metrics *Metrics // nil counts nothing
 
-	busy chan struct{} // has an element for each request in progress
+	working chan struct{} // has an element for each request that the processor works on
+	warn    rate.Sometimes
 }
 
-// Handler returns the HTTP handler of the service.
+// Handler returns the HTTP handler of the service. The server bounds the number of
+// requests, and the time in which their bodies are received.
 func (s *Service) Handler() http.Handler {
-	s.busy = make(chan struct{}, maxPerCPU*runtime.GOMAXPROCS(0))
+	s.working = make(chan struct{}, maxPerCPU*runtime.GOMAXPROCS(0))
+	s.warn.Interval = warnInterval
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/verify", s.serve)
 	mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -76,24 +95,20 @@ type problem struct {
 func (p *problem) Error() string { return p.err.Error() }
 
 func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
-	select {
-	case s.busy <- struct{}{}:
-		defer func() { <-s.busy }()
-	default:
-		s.Metrics.count(unavailable)
-		w.Header().Set("Retry-After", "1")
-		s.answer(w, http.StatusServiceUnavailable, map[string]string{"error": "too many requests at once: try again"})
-		return
-	}
+	asked, err := read(w, r)
 	start := time.Now()
-	response, err := s.verify(w, r)
-	s.Metrics.took(time.Since(start))
+	var response *Response
+	if err == nil {
+		response, err = s.verify(r.Context(), daemon.Client(r.RemoteAddr), asked)
+		s.Metrics.took(time.Since(start))
+	}
 	if err != nil {
 		v, status := badRequest, http.StatusBadRequest
 		if p, ok := errors.AsType[*problem](err); ok {
 			if status = p.status; status == http.StatusServiceUnavailable {
 				v = unavailable
-				s.Log.Warn("verify quote failed", "error", err)
+				w.Header().Set("Retry-After", "1")
+				s.warn.Do(func() { s.Log.Warn("verify quote failed", "error", err) })
 			}
 		}
 		s.Metrics.count(v)
@@ -106,6 +121,9 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 		v = trusted
 	case errors.Is(err, attest.ErrIncomplete):
 		v = incomplete
+	case errors.Is(err, attest.ErrCollateral):
+		v = badCollateral
+		s.warn.Do(func() { s.Log.Warn("verify quote failed", "error", err) })
 	}
 	s.Metrics.count(v)
 	s.Log.Debug("quote verified", "verdict", string(v), "reason", response.Reason)
@@ -124,34 +142,104 @@ func (s *Service) answer(w http.ResponseWriter, status int, value any) {
 	_, _ = w.Write(append(text, '\n')) // the client may be gone
 }
 
-// verify reads a request and verifies its quote: first without collateral and, if only
-// that is missing, again with it.
-func (s *Service) verify(w http.ResponseWriter, r *http.Request) (*Response, error) {
-	policy := s.Policy() // also for a bad request, so that a broken policy file is noticed
-	q, reportData, err := read(w, r)
+// verify verifies the quote of a request. If it lacks collateral only, or the collateral at
+// hand cannot be used, verify fetches collateral and verifies it again.
+func (s *Service) verify(ctx context.Context, client netip.Addr, asked request) (*Response, error) {
+	var q *quote.Quote
+	var kept *attest.Collateral
+	var result *attest.Result
+	var fetch bool
+	err := s.work(ctx, func() (err error) {
+		if q, err = quote.Parse(asked.Quote); err != nil {
+			return err
+		}
+		kept = s.Collateral.Kept(q)
+		result, err = s.appraise(q, kept, asked)
+		switch {
+		case result == nil:
+			return err // the quote carries no certificates, or unreadable ones
+		case kept == nil:
+			fetch = q.Enclave != nil && errors.Is(result.Err(), attest.ErrIncomplete)
+		case errors.Is(result.Err(), attest.ErrCollateral):
+			alone, _ := s.appraise(q, nil, asked)
+			fetch = alone != nil && errors.Is(alone.Err(), attest.ErrIncomplete)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if reportData != nil {
-		policy.ReportData = reportData
-	}
-	now := time.Now()
-	result, err := s.Verifier.Verify(q, nil, policy, now)
-	if errors.Is(err, attest.ErrIncomplete) && q.Enclave != nil {
-		var collateral *attest.Collateral
-		if collateral, err = s.Collateral(r.Context(), q); err != nil {
-			return nil, &problem{http.StatusServiceUnavailable, fmt.Errorf("fetch collateral: %w", err)}
+	if fetch {
+		collateral, err := s.fetch(ctx, client, q)
+		if err != nil {
+			return nil, err
 		}
-		result, err = s.Verifier.Verify(q, collateral, policy, now)
-	}
-	if result == nil {
-		return nil, err // the quote carries no certificates, or unreadable ones
+		if collateral != kept {
+			err = s.work(ctx, func() (err error) {
+				if result, err = s.appraise(q, collateral, asked); result == nil {
+					return err
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	response := &Response{Result: result}
-	if err != nil {
+	if err := result.Err(); err != nil {
 		response.Reason = err.Error()
 	} else {
 		response.Enclave = q.Enclave
 	}
 	return response, nil
+}
+
+// work does what takes the processor when it is the request's turn.
+func (s *Service) work(ctx context.Context, do func() error) error {
+	turn := time.NewTimer(turnTimeout)
+	defer turn.Stop()
+	select {
+	case s.working <- struct{}{}:
+		defer func() { <-s.working }()
+		return do()
+	case <-turn.C:
+		return &problem{http.StatusServiceUnavailable, errors.New("too many requests at once: try again")}
+	case <-ctx.Done():
+		return &problem{http.StatusServiceUnavailable, context.Cause(ctx)}
+	}
+}
+
+// fetch fetches collateral for a quote.
+func (s *Service) fetch(ctx context.Context, client netip.Addr, q *quote.Quote) (*attest.Collateral, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, fetchTimeout, fmt.Errorf("waited for %s", fetchTimeout))
+	defer cancel()
+	collateral, err := s.Collateral.Fetch(ctx, client, q)
+	if err != nil {
+		return nil, &problem{http.StatusServiceUnavailable, fmt.Errorf("fetch collateral: %w", err)}
+	}
+	return collateral, nil
+}
+
+// appraise verifies a quote by the policy, and by what the request requires. The result
+// is nil if the quote cannot be verified.
+func (s *Service) appraise(q *quote.Quote, collateral *attest.Collateral, asked request) (*attest.Result, error) {
+	policy := s.Policy()
+	required := policy.ReportData != nil
+	if !required {
+		policy.ReportData = asked.ReportData
+	}
+	result, err := s.Verifier.Verify(q, collateral, policy, time.Now())
+	if result == nil || !required || asked.ReportData == nil {
+		return result, err
+	}
+	var want sgx.ReportData
+	copy(want[:], asked.ReportData)
+	check := attest.Check{Name: attest.CheckReportData, Passed: q.ReportData() == want, Detail: "as the request requires"}
+	if !check.Passed {
+		check.Detail = fmt.Sprintf("%s, and the request requires %s", q.ReportData(), want)
+	}
+	result.Checks = append(result.Checks, check)
+	result.Trusted = result.Trusted && check.Passed
+	return result, nil
 }

@@ -3,11 +3,13 @@ package verifyserver
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,9 +27,29 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
+// source is a source of collateral. If keeps is not set, it keeps none.
+type source struct {
+	collateral *attest.Collateral
+	keeps      bool
+	err        error
+	fetched    int
+}
+
+func (s *source) Kept(*quote.Quote) *attest.Collateral {
+	if s.keeps {
+		return s.collateral
+	}
+	return nil
+}
+
+func (s *source) Fetch(context.Context, netip.Addr, *quote.Quote) (*attest.Collateral, error) {
+	s.fetched++
+	return s.collateral, s.err
+}
+
 // newService returns a service that trusts simulated platforms, a quote of one, and the
-// number of times that collateral was fetched.
-func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Handler, q *quote.Quote, fetched *int) {
+// source of its collateral.
+func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Handler, q *quote.Quote, from *source) {
 	t.Helper()
 	root, err := attest.ParseRoot(simulation.RootPEM())
 	if err != nil {
@@ -40,17 +62,33 @@ func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Ha
 	if q, err = issuance.Quote(sgx.ReportBody{MREnclave: sgx.Measurement{1}, ReportData: sgx.ReportData{0xc0}}); err != nil {
 		t.Fatal(err)
 	}
-	collateral, err := issuance.Collateral()
+	from = new(source)
+	if from.collateral, err = issuance.Collateral(); err != nil {
+		t.Fatal(err)
+	}
+	s = &Service{
+		Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return policy }, Log: slog.New(slog.DiscardHandler),
+		Collateral: from,
+		Metrics:    NewMetrics(prometheus.NewRegistry()),
+	}
+	return s, s.Handler(), q, from
+}
+
+// inBubble runs a test with a fake clock, at a time at which certificates are valid.
+func inBubble(t *testing.T, test func(*testing.T)) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)))
+		test(t)
+	})
+}
+
+func marshal(t *testing.T, q *quote.Quote) []byte {
+	t.Helper()
+	data, err := q.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	fetched = new(int)
-	s = &Service{
-		Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return policy }, Log: slog.New(slog.DiscardHandler),
-		Collateral: func(context.Context, *quote.Quote) (*attest.Collateral, error) { *fetched++; return collateral, nil },
-		Metrics:    NewMetrics(prometheus.NewRegistry()),
-	}
-	return s, s.Handler(), q, fetched
+	return data
 }
 
 func post(h http.Handler, kind string, body []byte) (int, map[string]any) {
@@ -68,7 +106,7 @@ func post(h http.Handler, kind string, body []byte) (int, map[string]any) {
 }
 
 func TestVerify(t *testing.T) {
-	s, h, q, fetched := newService(t, attest.Policy{MREnclaves: []sgx.Measurement{{1}}})
+	s, h, q, from := newService(t, attest.Policy{MREnclaves: []sgx.Measurement{{1}}})
 	good, err := q.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
@@ -107,8 +145,9 @@ func TestVerify(t *testing.T) {
 		{"changed", mediaTypeBytes, changed, 200, false, "quote signature", 0},
 		{"another root", mediaTypeBytes, otherRoot, 200, false, "trusted root", 0},
 		{"truncated", mediaTypeBytes, good[:1000], 400, false, "data ends here", 0},
-		{"no quote", jsonUTF8, []byte("{}"), 400, false, "data ends here", 0},
-		{"invalid JSON", jsonUTF8, good, 400, false, "invalid character", 0},
+		{"no quote", jsonUTF8, []byte("{}"), 400, false, "quote: missing", 0},
+		{"empty", mediaTypeBytes, nil, 400, false, "data ends here", 0},
+		{"invalid JSON", jsonUTF8, good, 400, false, "not UTF-8", 0},
 		{"report data too long", jsonUTF8, inJSON(good, strings.Repeat("00", 65)), 400, false, "65 bytes", 0},
 		{"body too large", mediaTypeBytes, make([]byte, maxBody+1), 413, false, "not a quote", 0},
 		{"unsupported type", "application/x-www-form-urlencoded", good, 415, false, "application/octet-stream", 0},
@@ -116,39 +155,140 @@ func TestVerify(t *testing.T) {
 		{"JSON without a type", "", inJSON(good, "c0"), 200, true, "", 1},
 		{"malformed type", ";", good, 415, false, "application/octet-stream", 0},
 	} {
-		*fetched = 0
+		from.fetched = 0
 		status, answer := post(h, c.contentType, c.body)
 		text, _ := answer["reason"].(string)
 		if text == "" {
 			text, _ = answer["error"].(string)
 		}
 		got, _ := answer["trusted"].(bool)
-		if status != c.status || got != c.trusted || !strings.Contains(text, c.want) || *fetched != c.fetches || (answer["enclave"] != nil) != c.trusted {
-			t.Errorf("%s: status %d, trusted %v, %q, collateral fetched %d times", c.name, status, got, text, *fetched)
+		if status != c.status || got != c.trusted || !strings.Contains(text, c.want) || from.fetched != c.fetches || (answer["enclave"] != nil) != c.trusted {
+			t.Errorf("%s: status %d, trusted %v, %q, collateral fetched %d times", c.name, status, got, text, from.fetched)
 		}
 	}
-	for v, want := range map[verdict]float64{trusted: 4, notTrusted: 3, incomplete: 0, badRequest: 7} {
+	for v, want := range map[verdict]float64{trusted: 4, notTrusted: 3, incomplete: 0, badRequest: 8} {
 		if n := testutil.ToFloat64(s.Metrics.requests.WithLabelValues(string(v))); n != want {
 			t.Errorf("%s: %v, want %v", v, n, want)
 		}
 	}
 }
 
-func TestUnavailable(t *testing.T) {
-	s, h, q, _ := newService(t, attest.Policy{})
-	good, err := q.MarshalBinary()
-	if err != nil {
-		t.Fatal(err)
+// A request that may be understood in another way than it is meant is an error that names
+// the member.
+func TestStrictRequests(t *testing.T) {
+	_, h, q, from := newService(t, attest.Policy{})
+	from.keeps = true
+	encoded := `"quote": "` + base64.StdEncoding.EncodeToString(marshal(t, q)) + `"`
+	for text, want := range map[string]string{
+		`{` + encoded + `, "report_data": "00ff"}`:                    `unknown member "report_data": did you mean "reportData"?`,
+		`{` + encoded + `, "nonce": "00ff"}`:                          `unknown member "nonce"`,
+		`{` + encoded + `, "reportdata": "00ff"}`:                     `unknown member "reportdata"`,
+		`{` + encoded + `, "reportData": null}`:                       "reportData: null",
+		`{` + encoded + `, "reportData": ""}`:                         "reportData: empty",
+		`{` + encoded + `, "reportData": "0"}`:                        "reportData: ",
+		`{` + encoded + `, "reportData": "00ff", "reportData": "c0"}`: `duplicate member "reportData"`,
+		`{` + encoded + `, "reportData": "00ff", "ReportData": "c0"}`: `unknown member "ReportData"`,
+		`{` + encoded + `, ` + encoded + `}`:                          `duplicate member "quote"`,
+		`{"quote": null}`:                                             "quote: null",
+		`{"quote": ""}`:                                               "quote: missing",
+		`{"quote": 1}`:                                                "quote: ",
+		`{` + encoded + `} {}`:                                        "after top-level value",
+		`null`:                                                        "want a JSON object",
+		`[]`:                                                          "want a JSON object",
+	} {
+		status, answer := post(h, mediaTypeJSON, []byte(text))
+		if got, _ := answer["error"].(string); status != 400 || !strings.Contains(got, want) {
+			t.Errorf("%.20s...%s: %d, %v; want %q", text, text[max(len(text)-60, 0):], status, answer, want)
+		}
 	}
-	s.Collateral = func(context.Context, *quote.Quote) (*attest.Collateral, error) { return nil, errors.New("no network") }
-	if status, answer := post(h, "application/octet-stream", good); status != 503 || !strings.Contains(answer["error"].(string), "no network") {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/verify?reportData=00ff", bytes.NewReader(marshal(t, q))))
+	if w.Code != 400 || !strings.Contains(w.Body.String(), "reportData=00ff") {
+		t.Errorf("%d, %s", w.Code, w.Body)
+	}
+}
+
+// The report data of the policy and of the request are both required.
+func TestReportData(t *testing.T) {
+	for _, c := range []struct {
+		policy, request string // the quote's is c0, followed by zeros
+		trusted         bool
+		want            string
+	}{
+		{"", "", true, ""},
+		{"c0", "", true, ""},
+		{"", "c0", true, ""},
+		{"c0", "c000", true, ""},
+		{"c1", "", false, "report data"},
+		{"", "c1", false, "report data"},
+		{"c1", "c0", false, "report data"},
+		{"c0", "c1", false, "the request requires c1"},
+		{"c1", "c1", false, "report data"},
+	} {
+		var policy attest.Policy
+		if c.policy != "" {
+			if err := policy.ReportData.UnmarshalText([]byte(c.policy)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, keeps := range []bool{false, true} {
+			_, h, q, from := newService(t, policy)
+			from.keeps = keeps
+			body := map[string]any{"quote": marshal(t, q)}
+			if c.request != "" {
+				body["reportData"] = c.request
+			}
+			text, err := json.Marshal(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			status, answer := post(h, mediaTypeJSON, text)
+			reason, _ := answer["reason"].(string)
+			if status != 200 || answer["trusted"] != c.trusted || !strings.Contains(reason, c.want) || !c.trusted && answer["enclave"] != nil {
+				t.Errorf("policy %q, request %q: %d, %v", c.policy, c.request, status, answer)
+			}
+		}
+	}
+}
+
+func TestUnavailable(t *testing.T) { inBubble(t, testUnavailable) }
+
+func testUnavailable(t *testing.T) {
+	s, h, q, from := newService(t, attest.Policy{})
+	from.err = errors.New("no network")
+	if status, answer := post(h, "application/octet-stream", marshal(t, q)); status != 503 || !strings.Contains(answer["error"].(string), "no network") {
 		t.Errorf("%d, %v", status, answer)
 	}
-	for range cap(s.busy) {
-		s.busy <- struct{}{}
+	for range cap(s.working) {
+		s.working <- struct{}{}
 	}
-	if status, answer := post(h, "application/octet-stream", good); status != 503 || !strings.Contains(answer["error"].(string), "too many") {
-		t.Errorf("%d, %v", status, answer)
+	start := time.Now()
+	if status, answer := post(h, "application/octet-stream", marshal(t, q)); status != 503 || !strings.Contains(answer["error"].(string), "too many") || time.Since(start) != turnTimeout {
+		t.Errorf("%d, %v after %s", status, answer, time.Since(start))
+	}
+}
+
+// Collateral at hand is used without a fetch, unless it cannot be used.
+func TestKeptCollateral(t *testing.T) {
+	s, h, q, from := newService(t, attest.Policy{MaxCollateralAge: 1})
+	from.keeps = true
+	status, answer := post(h, mediaTypeBytes, marshal(t, q))
+	reason, _ := answer["reason"].(string)
+	if status != 200 || answer["trusted"] != false || !strings.Contains(reason, "the collateral cannot be used: collateral age") || from.fetched != 1 {
+		t.Errorf("collateral that is too old: %d, %v, fetched %d times", status, answer, from.fetched)
+	}
+	if n := testutil.ToFloat64(s.Metrics.requests.WithLabelValues(string(badCollateral))); n != 1 {
+		t.Errorf("bad collateral: %v", n)
+	}
+	from.fetched = 0
+	q.Enclave.ISVSVN++
+	if status, answer := post(h, mediaTypeBytes, marshal(t, q)); status != 200 || answer["trusted"] != false || from.fetched != 0 {
+		t.Errorf("and a quote that is not genuine: %d, %v, fetched %d times", status, answer, from.fetched)
+	}
+	q.Enclave.ISVSVN--
+	s.Policy = func() attest.Policy { return attest.Policy{} }
+	if status, answer := post(h, mediaTypeBytes, marshal(t, q)); status != 200 || answer["trusted"] != true || from.fetched != 0 {
+		t.Errorf("good collateral: %d, %v, fetched %d times", status, answer, from.fetched)
 	}
 }
 
@@ -179,51 +319,28 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-func TestPolicyFile(t *testing.T) { synctest.Test(t, testPolicyFile) }
-
-func testPolicyFile(t *testing.T) {
+func TestReadPolicy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.json")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := ReadPolicy(path, slog.New(slog.DiscardHandler), nil); err == nil {
+	if _, err := ReadPolicy(path); err == nil {
 		t.Error("no error for a missing file")
 	}
-	write(`{"minEvaluationDataNumber": 1}`)
-	var changes []error
-	p, err := ReadPolicy(path, slog.New(slog.DiscardHandler), func(err error) { changes = append(changes, err) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		text string
-		want int
-		bad  bool
-	}{
-		{`{"minEvaluationDataNumber": 2}`, 2, false},
-		{`{"minEvaluationDataNumber": `, 2, true},
-		{`{"minEvaluationDataNumber": 3}`, 3, false},
+	id := strings.Repeat("01", 32)
+	for text, want := range map[string]string{
+		`{"mrSigners": ["` + id + `"]}`:             "",
+		`{"mrEnclaves": ["` + id + `"]}`:            "",
+		`{"anyEnclave": true}`:                      "",
+		`{}`:                                        "which enclaves are accepted",
+		`{"anyEnclave": false}`:                     "which enclaves are accepted",
+		`{"statuses": ["SWHardeningNeeded"]}`:       "which enclaves are accepted",
+		`{"mrSigners": []}`:                         "mrSigners: empty list",
+		`{"anyEnclave": true, "AnyEnclave": false}`: "AnyEnclave",
+		`{"anyEnclave": true`:                       "unexpected end",
 	} {
-		before := p.Policy().MinEvaluationDataNumber
-		write(c.text)
-		changes = nil
-		if got := p.Policy().MinEvaluationDataNumber; got != before || len(changes) > 0 {
-			t.Errorf("polled twice within %s: %d, changes %v", pollInterval, got, changes)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(pollInterval)
-		if got := p.Policy().MinEvaluationDataNumber; got != c.want || len(changes) != 1 || (changes[0] != nil) != c.bad {
-			t.Errorf("after %s: %d, changes %v", c.text, got, changes)
+		if _, err := ReadPolicy(path); (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path)) {
+			t.Errorf("%s: %v, want %q", text, err, want)
 		}
-	}
-	changes = nil
-	time.Sleep(pollInterval)
-	if p.Policy(); len(changes) > 0 {
-		t.Errorf("unchanged file: changes %v", changes)
 	}
 }

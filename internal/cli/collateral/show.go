@@ -51,7 +51,7 @@ Exit codes: 0 valid; 1 not valid; 2 bad input.`,
 		if *format == output.JSON {
 			err = output.WriteJSON(command, result)
 		} else {
-			err = show(command.OutOrStdout(), bundle, result)
+			err = show(command.OutOrStdout(), bundle, result, when)
 		}
 		switch {
 		case err != nil:
@@ -64,7 +64,7 @@ Exit codes: 0 valid; 1 not valid; 2 bad input.`,
 	return command
 }
 
-func show(w io.Writer, bundle *pcs.Bundle, result *attest.Result) error {
+func show(w io.Writer, bundle *pcs.Bundle, result *attest.Result, at time.Time) error {
 	p := output.NewPage(w)
 	if family, err := bundle.Family(); err == nil {
 		p.Row("platforms", "FMSPC %s, %s CA", family.FMSPC, family.CA)
@@ -76,5 +76,5 @@ func show(w io.Writer, bundle *pcs.Bundle, result *attest.Result) error {
 	if p.Err() != nil {
 		return p.Err()
 	}
-	return output.Collateral(w, result)
+	return output.Collateral(w, result, at)
 }

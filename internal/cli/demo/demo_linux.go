@@ -112,16 +112,17 @@ func startHelper(ctx context.Context, socket string) (<-chan error, error) {
 
 // verify prints the attestation result of q, whose verdict must be the expected one.
 func verify(command *cobra.Command, q *quote.Quote, root attest.Root, want bool) error {
-	collateral, err := attesttest.NewCollateral(time.Now())
+	now := time.Now()
+	collateral, err := attesttest.NewCollateral(now)
 	if err != nil {
 		return err
 	}
 	data := q.ReportData()
-	result, err := attest.NewVerifier(root).Verify(q, collateral, attest.Policy{ReportData: data[:]}, time.Now())
+	result, err := attest.NewVerifier(root).Verify(q, collateral, attest.Policy{ReportData: data[:]}, now)
 	if result == nil {
 		return err
 	}
-	if err := output.Result(command.OutOrStdout(), result); err != nil {
+	if err := output.Result(command.OutOrStdout(), result, now); err != nil {
 		return err
 	}
 	if result.Trusted != want {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,15 +32,29 @@ func TestTrustDomain(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	passed := attest.Check{Name: "one", Passed: true, Detail: "good"}
 	refused := attest.Check{Name: "two", Detail: "bad"}
+	outdated := attest.Check{Name: attest.CheckCollateralValid, Detail: "bad"}
+	at, later := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 2, 0, 0, 0, 0, time.UTC)
 	for want, r := range map[string]*attest.Result{
-		"ok  one  good\nTRUSTED until 0001-01-01T00:00:00Z, unless something is revoked earlier\n": {Trusted: true, Checks: []attest.Check{passed}},
-		"ok      one  good\nFAILED  two  bad\nNOT TRUSTED (failed: two)\n":                         {Checks: []attest.Check{passed, refused}},
+		"ok  one  good\nTRUSTED until 9999-01-02T00:00:00Z, unless something is revoked earlier\n":               {Trusted: true, Checks: []attest.Check{passed}, Expires: later},
+		"ok  one  good\nTRUSTED as of 2026-01-02T00:00:00Z; it has expired since, on 2026-01-03T00:00:00Z\n":     {Trusted: true, Checks: []attest.Check{passed}, Expires: at.AddDate(0, 0, 1)},
+		"ok      one  good\nFAILED  two  bad\nNOT TRUSTED (failed: two)\n":                                       {Checks: []attest.Check{passed, refused}, Expires: later},
+		"FAILED  collateral valid  bad\nNOT TRUSTED: the collateral cannot be used (failed: collateral valid)\n": {Checks: []attest.Check{outdated}},
 		"NOT TRUSTED\n": {},
 	} {
 		var out strings.Builder
-		if err := Result(&out, r); err != nil || out.String() != want {
+		if err := Result(&out, r, at); err != nil || out.String() != want {
 			t.Errorf("%v\n%swant\n%s", err, &out, want)
 		}
+	}
+}
+
+// Collateral that has expired is not said to be valid until a time in the past.
+func TestExpiredCollateral(t *testing.T) {
+	at := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	var out strings.Builder
+	err := Collateral(&out, &attest.Result{Trusted: true, Expires: at.AddDate(0, 0, 1)}, at)
+	if want := "VALID as of 2026-01-02T00:00:00Z; it has expired since, on 2026-01-03T00:00:00Z\n"; err != nil || out.String() != want {
+		t.Errorf("%v\n%s", err, &out)
 	}
 }
 

@@ -11,15 +11,21 @@ import (
 	"github.com/confcom/confcom/attest"
 )
 
-// Result writes an attestation result: each check and, last, the verdict.
-func Result(w io.Writer, r *attest.Result) error {
+// Result writes the attestation result of a verification as of a time: each check and,
+// last, the verdict.
+func Result(w io.Writer, r *attest.Result, at time.Time) error {
 	if err := checks(w, r); err != nil {
 		return err
 	}
-	verdict, c := "TRUSTED until "+until(r)+", unless something is revoked earlier", green
+	verdict, c := "TRUSTED "+when(r, at), green
+	if r.Expires.After(time.Now()) {
+		verdict += ", unless something is revoked earlier"
+	}
 	switch {
 	case errors.Is(r.Err(), attest.ErrIncomplete):
 		verdict, c = "INCOMPLETE: no check failed, but required checks could not be made", plain
+	case errors.Is(r.Err(), attest.ErrCollateral):
+		verdict, c = "NOT TRUSTED: the collateral cannot be used"+failed(r), red
 	case !r.Trusted:
 		verdict, c = "NOT TRUSTED"+failed(r), red
 	}
@@ -27,12 +33,12 @@ func Result(w io.Writer, r *attest.Result) error {
 	return err
 }
 
-// Collateral writes the result of checking collateral alone.
-func Collateral(w io.Writer, r *attest.Result) error {
+// Collateral writes the result of checking collateral alone, as of a time.
+func Collateral(w io.Writer, r *attest.Result, at time.Time) error {
 	if err := checks(w, r); err != nil {
 		return err
 	}
-	verdict, c := "VALID until "+until(r), green
+	verdict, c := "VALID "+when(r, at), green
 	if !r.Trusted {
 		verdict, c = "NOT VALID"+failed(r), red
 	}
@@ -71,4 +77,12 @@ func failed(r *attest.Result) string {
 	return " (failed: " + strings.Join(names, ", ") + ")"
 }
 
-func until(r *attest.Result) string { return r.Expires.UTC().Format(time.RFC3339) }
+// when returns until when a result holds or, if that is in the past, as of which time it
+// held.
+func when(r *attest.Result, at time.Time) string {
+	expires := r.Expires.UTC().Format(time.RFC3339)
+	if r.Expires.After(time.Now()) {
+		return "until " + expires
+	}
+	return "as of " + at.UTC().Format(time.RFC3339) + "; it has expired since, on " + expires
+}

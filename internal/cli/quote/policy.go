@@ -2,7 +2,6 @@ package quote
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +33,7 @@ func (f *policyFlags) read() (attest.Policy, error) {
 		if err != nil {
 			return p, fmt.Errorf("--policy: %w", err)
 		}
-		if err := json.Unmarshal(text, &p); err != nil {
+		if err := p.UnmarshalJSON(text); err != nil {
 			return p, fmt.Errorf("--policy=%s: %w", name, err)
 		}
 	}
@@ -167,8 +166,11 @@ func parseInt(text string) (int, error) {
 
 func parseHex(text string) (quote.HexBytes, error) {
 	b, err := hex.DecodeString(strings.TrimSpace(text))
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, errors.New("not hexadecimal")
+	case len(b) == 0:
+		return nil, errors.New("empty: omit the flag to require nothing")
 	}
 	return b, nil
 }

@@ -56,12 +56,16 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 	v := verification{command: command}
 	format := output.FormatFlag(command)
 	v.root = trust.RootFlag(command)
-	v.at = trust.TimeFlag(command)
+	at := trust.TimeFlag(command)
 	command.Flags().StringVar(&v.collateral, "collateral", "", "verify with the collateral in this `file` or directory, or from the service at this URL")
 	v.fetcher.AddFlags(command.Flags())
 	v.policy.addFlags(command.Flags())
 	command.RunE = func(command *cobra.Command, args []string) error {
-		result, err := v.run(args[0])
+		when, err := at()
+		if err != nil {
+			return err
+		}
+		result, err := v.run(args[0], when)
 		if result == nil {
 			return err
 		}
@@ -69,7 +73,7 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 		if *format == output.JSON {
 			err = output.WriteJSON(command, result)
 		} else {
-			err = output.Result(command.OutOrStdout(), result)
+			err = output.Result(command.OutOrStdout(), result, when)
 		}
 		switch {
 		case err != nil:
@@ -90,19 +94,15 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 type verification struct {
 	command    *cobra.Command
 	root       func() (attest.Root, error)
-	at         func() (time.Time, error)
 	collateral string
 	fetcher    trust.Fetcher
 	policy     policyFlags
 }
 
-// run verifies the quote in a file. Without a result, its error is the command's.
-func (v *verification) run(name string) (*attest.Result, error) {
+// run verifies the quote in a file as of a time. Without a result, its error is the
+// command's.
+func (v *verification) run(name string, at time.Time) (*attest.Result, error) {
 	root, err := v.root()
-	if err != nil {
-		return nil, err
-	}
-	at, err := v.at()
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,9 @@ func (v *verification) run(name string) (*attest.Result, error) {
 	return result, err
 }
 
-// readCollateral returns the collateral of the flag, or nil if it is not given.
+// readCollateral returns the collateral of the flag, or nil if it is not given, or if it
+// would have to be fetched for a trust domain: verification of its quote is incomplete
+// in any case.
 func (v *verification) readCollateral(root attest.Root, q *quote.Quote) (*attest.Collateral, error) {
 	if !v.command.Flags().Changed("collateral") {
 		return nil, nil
@@ -136,6 +138,9 @@ func (v *verification) readCollateral(root attest.Root, q *quote.Quote) (*attest
 			return nil, exit.BadInput(fmt.Errorf("--collateral: %w", err))
 		}
 		return &bundle.Collateral, nil
+	}
+	if q.TD != nil {
+		return nil, nil
 	}
 	family, err := pcs.FamilyOf(q)
 	if err != nil {

@@ -116,12 +116,19 @@ func printSteps(w io.Writer) func(pcs.Step) {
 	}
 }
 
+// CollateralFile returns the name of the file with collateral: name, or collateral.json
+// in it if it is a directory.
+func CollateralFile(name string) string {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return filepath.Join(name, "collateral.json")
+	}
+	return name
+}
+
 // ReadCollateral reads collateral from a file, or from collateral.json in a
 // directory.
 func ReadCollateral(name string) (*pcs.Bundle, error) {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		name = filepath.Join(name, "collateral.json")
-	}
+	name = CollateralFile(name)
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err

@@ -3,30 +3,19 @@ package verifier
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/internal/cli/trust"
+	"github.com/confcom/confcom/internal/reload"
 	"github.com/confcom/confcom/quote"
 )
 
-// source returns a function that gets the collateral for a quote: from the service,
-// or from the file. The caller must close it.
-func (s *server) source(root attest.Root, log *slog.Logger) (get func(context.Context, *quote.Quote) (*attest.Collateral, error), closeIt func(), err error) {
-	if !trust.IsURL(s.collateral) {
-		// It is small, and replaced when it expires: read it for each quote.
-		read := func(context.Context, *quote.Quote) (*attest.Collateral, error) {
-			bundle, err := trust.ReadCollateral(s.collateral)
-			if err != nil {
-				return nil, err
-			}
-			return &bundle.Collateral, nil
-		}
-		_, err := read(context.Background(), nil)
-		return read, func() {}, err
-	}
+// client returns a client of the service at the URL.
+func (s *server) client(root attest.Root, log *slog.Logger) (*pcs.Client, error) {
 	f := trust.Fetcher{URL: s.collateral, Cache: s.cache, Timeout: trust.DefaultTimeout, SkipTLSCheck: s.skipTLSCheck}
-	client, err := f.Client(root, func(step pcs.Step) {
+	return f.Client(root, func(step pcs.Step) {
 		switch {
 		case step.Err != nil:
 			log.Warn("fetch collateral part failed", "part", step.Part, "url", step.URL, "cached", step.Cached, "error", step.Err)
@@ -34,18 +23,21 @@ func (s *server) source(root attest.Root, log *slog.Logger) (get func(context.Co
 			log.Info("fetched collateral part", "part", step.Part, "url", step.URL)
 		}
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return func(ctx context.Context, q *quote.Quote) (*attest.Collateral, error) {
-		family, err := pcs.FamilyOf(q)
-		if err != nil {
-			return nil, err
-		}
-		bundle, err := client.Collateral(ctx, family)
-		if err != nil {
-			return nil, err
-		}
-		return &bundle.Collateral, nil
-	}, client.Close, nil
+}
+
+// file is collateral in a file.
+type file struct{ *reload.Value[*pcs.Bundle] }
+
+func (s *server) collateralFile() (file, error) {
+	path := trust.CollateralFile(s.collateral)
+	bundle, err := reload.Read(func() (*pcs.Bundle, error) { return trust.ReadCollateral(path) }, path)
+	return file{bundle}, err
+}
+
+// Kept returns the collateral in the file.
+func (f file) Kept(*quote.Quote) *attest.Collateral { return &f.Get().Collateral }
+
+// Fetch returns the same: there is no other.
+func (f file) Fetch(context.Context, netip.Addr, *quote.Quote) (*attest.Collateral, error) {
+	return f.Kept(nil), nil
 }

@@ -5,49 +5,67 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	stdlog "log"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/reload"
 )
 
-// listen listens on the address, with TLS if there is a certificate.
-func (s *server) listen() (net.Listener, error) {
+const (
+	// maxConnections bounds the connections of clients. All of them fit into the memory
+	// limit of the chart, each with a body of the largest size and full buffers in the
+	// kernel.
+	maxConnections = 900
+	// writeTimeout bounds a request from the end of its header: the time in which it is
+	// received and waits for the processor and for collateral.
+	writeTimeout = time.Minute
+	// drainTimeout is how long requests may take that are being served when the service is
+	// asked to stop.
+	drainTimeout = 15 * time.Second
+)
+
+// certificate returns the TLS certificate of the flags, or nil if they are not set.
+func (s *server) certificate() (*reload.Value[tls.Certificate], error) {
 	if (s.tlsCert == "") != (s.tlsKey == "") {
 		return nil, errors.New("--tls-cert and --tls-key: pass both or neither")
 	}
-	config := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		certificate, err := tls.LoadX509KeyPair(s.tlsCert, s.tlsKey)
-		return &certificate, err
-	}}
-	if s.tlsCert != "" {
-		if _, err := config.GetCertificate(nil); err != nil {
-			return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-		}
+	if s.tlsCert == "" {
+		return nil, nil
 	}
-	listener, err := net.Listen("tcp", s.address)
+	certificate, err := reload.Read(func() (tls.Certificate, error) { return tls.LoadX509KeyPair(s.tlsCert, s.tlsKey) }, s.tlsCert, s.tlsKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	return certificate, nil
+}
+
+// listen listens on the address, with TLS if there is a certificate.
+func (s *server) listen(certificate *reload.Value[tls.Certificate]) (net.Listener, error) {
+	listener, err := daemon.Listen(s.address, maxConnections)
 	if err != nil {
 		return nil, fmt.Errorf("--address=%s: %w", s.address, err)
 	}
-	if s.tlsCert != "" {
-		listener = tls.NewListener(listener, config)
+	if certificate != nil {
+		listener = tls.NewListener(listener, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			current := certificate.Get()
+			return &current, nil
+		}})
 	}
 	return listener, nil
 }
 
-// drainTimeout is how long requests may take that are being served when the service is
-// asked to stop.
-const drainTimeout = 15 * time.Second
-
 // serveHTTP serves requests until ctx is done, and then finishes those it has read.
-func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      2 * time.Minute, // includes fetching collateral
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
+func serveHTTP(ctx context.Context, log *slog.Logger, listener net.Listener, handler http.Handler) error {
+	server := daemon.NewServer(handler)
+	server.WriteTimeout = writeTimeout
+	server.ErrorLog = newErrorLog(log)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {
@@ -60,4 +78,20 @@ func serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler)
 	err := server.Shutdown(draining)
 	<-served
 	return err
+}
+
+// newErrorLog returns a logger for the errors of the HTTP server. Clients cause most of
+// them, such as failed TLS handshakes: at most one line a second is logged.
+func newErrorLog(log *slog.Logger) *stdlog.Logger {
+	return stdlog.New(&errorLog{log: log, sometimes: rate.Sometimes{Interval: time.Second}}, "", 0)
+}
+
+type errorLog struct {
+	log       *slog.Logger
+	sometimes rate.Sometimes
+}
+
+func (l *errorLog) Write(line []byte) (int, error) {
+	l.sometimes.Do(func() { l.log.Warn("serve HTTP failed", "error", strings.TrimSpace(string(line))) })
+	return len(line), nil
 }

@@ -2,8 +2,10 @@ package verifier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,6 +15,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/trust"
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/reload"
 	"github.com/confcom/confcom/internal/verifyserver"
 )
 
@@ -53,10 +56,10 @@ type server struct {
 func declare(flags *pflag.FlagSet) daemon.Run {
 	var s server
 	flags.StringVar(&s.address, "address", "127.0.0.1:8087", "serve on this `host:port`")
-	flags.StringVar(&s.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in this `file` (PEM), which is read for each connection")
+	flags.StringVar(&s.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in this `file` (PEM), reloaded when it changes")
 	flags.StringVar(&s.tlsKey, "tls-key", "", "private key of --tls-cert: a `file` (PEM)")
-	flags.StringVar(&s.policy, "policy", "", "appraisal policy (JSON `file`), reloaded when it changes; empty requires only an up-to-date platform and an enclave that no debugger can read")
-	flags.StringVar(&s.collateral, "collateral", pcs.Intel().String(), "fetch collateral from the service at this `URL`, or read it from this file")
+	flags.StringVar(&s.policy, "policy", "", "appraisal policy (JSON `file`), reloaded when it changes; required. It must have mrEnclaves or mrSigners, or anyEnclave")
+	flags.StringVar(&s.collateral, "collateral", pcs.Intel().String(), "fetch collateral from the service at this `URL`, or read it from this file, reloaded when it changes")
 	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`, which only this user and root may be able to write to")
 	flags.BoolVar(&s.skipTLSCheck, "skip-tls-check", false, trust.SkipTLSCheckUsage)
 	flags.StringVar(&s.root, "root", "", "trust only the root certificate in this `file` (PEM) instead of Intel's")
@@ -75,31 +78,70 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		}
 		env.Log.Warn("trusting a root other than Intel's", "root", root.Name)
 	}
-	service := verifyserver.Service{
-		Verifier: attest.NewVerifier(root),
-		Policy:   func() attest.Policy { return attest.Policy{} },
-		Log:      env.Log,
-		Metrics:  verifyserver.NewMetrics(env.Metrics),
+	if s.policy == "" {
+		return errors.New("--policy: missing: it states which enclaves are accepted")
 	}
-	if s.policy != "" {
-		read := env.Health.Condition("policy")
-		file, err := verifyserver.ReadPolicy(s.policy, env.Log, read.Set)
-		if err != nil {
-			return fmt.Errorf("--policy: %w", err)
-		}
-		read.Set(nil)
-		service.Policy = file.Policy
-	}
-	get, closeSource, err := s.source(root, env.Log)
+	metrics := verifyserver.NewMetrics(env.Metrics)
+	policy, err := reload.Read(func() (attest.Policy, error) { return verifyserver.ReadPolicy(s.policy) }, s.policy)
 	if err != nil {
-		return fmt.Errorf("--collateral: %w", err)
+		return fmt.Errorf("--policy: %w", err)
 	}
-	defer closeSource()
-	service.Collateral = get
-	listener, err := s.listen()
+	certificate, err := s.certificate()
 	if err != nil {
 		return err
 	}
-	env.Log.Info("serving", "address", listener.Addr().String(), "tls", s.tlsCert != "", "collateral", s.collateral)
-	return serveHTTP(ctx, listener, service.Handler())
+	service := verifyserver.Service{
+		Verifier: attest.NewVerifier(root),
+		Policy:   policy.Get,
+		Log:      env.Log,
+		Metrics:  metrics,
+	}
+	watching, cancel := context.WithCancel(ctx)
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	defer cancel()
+	watch := func(file, path string, watch func(context.Context, func(error))) {
+		condition := env.Health.Condition(file)
+		condition.Set(nil)
+		metrics.Reloaded(file, nil)
+		watchers.Go(func() {
+			watch(watching, func(err error) {
+				metrics.Reloaded(file, err)
+				if err != nil {
+					condition.Note(fmt.Errorf("reload failed, the former one stays in force: %w", err))
+					env.Log.Warn("reload failed, the former version stays in force", "file", file, "path", path, "error", err)
+					return
+				}
+				condition.Set(nil)
+				env.Log.Info("reloaded", "file", file, "path", path)
+			})
+		})
+	}
+	if trust.IsURL(s.collateral) {
+		client, err := s.client(root, env.Log)
+		if err != nil {
+			return fmt.Errorf("--collateral: %w", err)
+		}
+		defer client.Close()
+		fetcher := verifyserver.NewFetcher(client)
+		defer fetcher.Close()
+		service.Collateral = fetcher
+	} else {
+		bundle, err := s.collateralFile()
+		if err != nil {
+			return fmt.Errorf("--collateral: %w", err)
+		}
+		watch("collateral", s.collateral, bundle.Watch)
+		service.Collateral = bundle
+	}
+	listener, err := s.listen(certificate)
+	if err != nil {
+		return err
+	}
+	watch("policy", s.policy, policy.Watch)
+	if certificate != nil {
+		watch("certificate", s.tlsCert, certificate.Watch)
+	}
+	env.Log.Info("serving", "address", listener.Addr().String(), "tls", certificate != nil, "collateral", s.collateral)
+	return serveHTTP(ctx, env.Log, listener, service.Handler())
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/confcom/confcom/internal/cli"
 	"github.com/confcom/confcom/internal/cli/clitest"
@@ -42,73 +44,244 @@ func testCertificate(t *testing.T, certFile, keyFile string) *http.Client {
 	return server.Client()
 }
 
-// A quote of a quote helper is verified over HTTP, with collateral from a PCCS.
-func TestServe(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name string) string { return filepath.Join(dir, name) }
-	clitest.MustRun(t, "quote", "get", "--socket", clitest.Serve(t), "--out", file("quote"))
-	clitest.MustRun(t, "simulated", "root", "--out", file("root.pem"))
-	client := testCertificate(t, file("tls.crt"), file("tls.key"))
+// service is 'confcom verifier serve' in a test.
+type service struct {
+	client  *http.Client
+	address string // of the service
+	health  string // of health and metrics
+	stop    func()
+	ended   chan int // the exit code
+}
+
+// start runs the service until the test ends.
+func start(t *testing.T, client *http.Client, args ...string) *service {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	pccs := clitest.ServePCCS(t)
 	log, stderr := io.Pipe()
 	command := cli.New()
 	command.SetOut(io.Discard)
 	command.SetErr(stderr)
-	ended := make(chan int, 1)
+	s := &service{client: client, stop: stop, ended: make(chan int, 1)}
 	go func() {
-		exit := cli.Run(ctx, command, []string{"verifier", "serve", "--address=127.0.0.1:0", "--root", file("root.pem"),
-			"--collateral", pccs, "--cache", file("cache"), "--log-format=json", "--tls-cert", file("tls.crt"), "--tls-key", file("tls.key")})
+		exit := cli.Run(ctx, command, append([]string{"verifier", "serve", "--address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--log-format=json"}, args...))
 		stderr.Close()
-		ended <- exit
+		s.ended <- exit
 	}()
-	address := regexp.MustCompile(`"msg":"serving","address":"([^"]+)"`)
-	var found []string
+	address := regexp.MustCompile(`"msg":"(serving[^"]*)","address":"([^"]+)"`)
 	var lines []string
-	for scanner := bufio.NewScanner(log); found == nil && scanner.Scan(); lines = append(lines, scanner.Text()) {
-		found = address.FindStringSubmatch(scanner.Text())
+	for scanner := bufio.NewScanner(log); s.address == "" && scanner.Scan(); lines = append(lines, scanner.Text()) {
+		switch found := address.FindStringSubmatch(scanner.Text()); {
+		case found == nil:
+		case found[1] == "serving":
+			s.address = found[2]
+		default:
+			s.health = found[2]
+		}
 	}
-	if found == nil {
+	if s.address == "" || s.health == "" {
 		t.Fatalf("the service does not start:\n%s", strings.Join(lines, "\n"))
 	}
-	go io.Copy(io.Discard, log) // until the command ends
-	data, err := os.ReadFile(file("quote"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := client.Post("https://"+found[1]+"/v1/verify", "application/octet-stream", bytes.NewReader(data))
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(io.Discard, log) // until the command ends
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-read
+	})
+	return s
+}
+
+// get returns a page of health and metrics.
+func (s *service) get(t *testing.T, path string) (status int, body string) {
+	t.Helper()
+	response, err := http.Get("http://" + s.health + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	var answer struct {
-		Trusted bool
-		Status  string
-		Reason  string
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || !answer.Trusted || answer.Status != "UpToDate" {
-		t.Errorf("%+v, %v", answer, err)
+	return response.StatusCode, string(text)
+}
+
+// awaitMetric waits until a line is in the metrics.
+func (s *service) awaitMetric(t *testing.T, line string) {
+	t.Helper()
+	for {
+		_, metrics := s.get(t, "/metrics")
+		if strings.Contains(metrics, "\n"+line+"\n") {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatalf("%s is not in the metrics:\n%s", line, metrics)
+		}
 	}
-	stop()
-	if exit := <-ended; exit != 0 {
+}
+
+// files writes and replaces files in a directory.
+type files struct {
+	t   *testing.T
+	dir string
+}
+
+func (f files) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f files) write(name, text string) {
+	f.t.Helper()
+	if err := os.WriteFile(f.path(name+".new"), []byte(text), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.Rename(f.path(name+".new"), f.path(name)); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f files) read(name string) []byte {
+	f.t.Helper()
+	text, err := os.ReadFile(f.path(name))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return text
+}
+
+type answer struct {
+	Trusted bool
+	Status  string
+	Reason  string
+	Error   string
+}
+
+func (s *service) verify(t *testing.T, quote []byte) (answer answer, status int) {
+	t.Helper()
+	scheme := "https://"
+	if s.client == http.DefaultClient {
+		scheme = "http://"
+	}
+	response, err := s.client.Post(scheme+s.address+"/v1/verify", "application/octet-stream", bytes.NewReader(quote))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer, response.StatusCode
+}
+
+// A quote of a quote helper is verified over HTTP, with collateral from a PCCS. Broken
+// versions of the policy and of the certificate change nothing but metrics and conditions.
+func TestServe(t *testing.T) {
+	f := files{t, t.TempDir()}
+	clitest.MustRun(t, "quote", "get", "--socket", clitest.Serve(t), "--out", f.path("quote"))
+	clitest.MustRun(t, "simulated", "root", "--out", f.path("root.pem"))
+	client := testCertificate(t, f.path("tls.crt"), f.path("tls.key"))
+	client.Transport.(*http.Transport).DisableKeepAlives = true // a handshake for each request
+	f.write("policy.json", `{"anyEnclave": true}`)
+	s := start(t, client, "--root", f.path("root.pem"), "--policy", f.path("policy.json"), "--collateral", clitest.ServePCCS(t),
+		"--cache", f.path("cache"), "--tls-cert", f.path("tls.crt"), "--tls-key", f.path("tls.key"))
+	quote := f.read("quote")
+	trusted := func(when string) {
+		t.Helper()
+		if answer, status := s.verify(t, quote); status != 200 || !answer.Trusted || answer.Status != "UpToDate" {
+			t.Errorf("%s: %d, %+v", when, status, answer)
+		}
+	}
+	trusted("at start")
+
+	certificate := f.read("tls.crt")
+	f.write("tls.crt", "broken")
+	f.write("policy.json", `{"mrSigners": []}`)
+	s.awaitMetric(t, `confcom_verifier_reload_failed{file="policy"} 1`)
+	s.awaitMetric(t, `confcom_verifier_reload_failed{file="certificate"} 1`)
+	trusted("with broken files")
+	if status, text := s.get(t, "/readyz"); status != 200 || !strings.Contains(text, "[+] policy: reload failed") ||
+		!strings.Contains(text, "mrSigners: empty list") || !strings.Contains(text, "[+] certificate: reload failed") {
+		t.Errorf("%d\n%s", status, text)
+	}
+
+	f.write("tls.crt", string(certificate))
+	f.write("policy.json", `{"mrSigners": ["`+strings.Repeat("00", 32)+`"]}`)
+	s.awaitMetric(t, `confcom_verifier_reload_failed{file="policy"} 0`)
+	s.awaitMetric(t, `confcom_verifier_reload_failed{file="certificate"} 0`)
+	if answer, _ := s.verify(t, quote); answer.Trusted || !strings.Contains(answer.Reason, "MRSIGNER") {
+		t.Errorf("with another policy: %+v", answer)
+	}
+	if status, text := s.get(t, "/readyz"); status != 200 || !strings.Contains(text, "[+] policy\n[+] certificate\n") {
+		t.Errorf("%d\n%s", status, text)
+	}
+	s.stop()
+	if exit := <-s.ended; exit != 0 {
 		t.Errorf("exit %d", exit)
 	}
 }
 
+// Connections of one client that send nothing, unfinished headers or unfinished bodies, or
+// are kept open, do not keep another request of it from being served.
+func TestServeHeldConnections(t *testing.T) {
+	f := files{t, t.TempDir()}
+	clitest.MustRun(t, "quote", "get", "--socket", clitest.Serve(t), "--out", f.path("quote"))
+	clitest.MustRun(t, "simulated", "collateral", "--out-dir", f.dir)
+	f.write("policy.json", `{"anyEnclave": true}`)
+	s := start(t, http.DefaultClient, "--root", f.path("root.pem"), "--policy", f.path("policy.json"), "--collateral", f.dir)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	quote := f.read("quote")
+	for _, text := range []string{
+		"",
+		"POST /v1/verify HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("a", 1<<20),
+		"POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: 5000\r\n\r\n",
+		"POST /v1/verify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello",
+		"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
+		for i := range 200 {
+			conn, err := net.Dial("tcp", s.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = io.WriteString(conn, text) // the service may have closed the connection
+			if i%10 > 0 {
+				continue
+			}
+			http.DefaultClient.CloseIdleConnections()
+			if answer, status := s.verify(t, quote); status != 200 || !answer.Trusted {
+				t.Fatalf("%d connections with %.60q: %d, %+v", i+1, text, status, answer)
+			}
+		}
+	}
+}
+
 func TestServeBadInput(t *testing.T) {
+	policy := func(text string) string {
+		path := filepath.Join(t.TempDir(), "policy.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "--policy=" + path
+	}
+	anyEnclave := policy(`{"anyEnclave": true}`)
 	for _, c := range []struct {
 		args []string
 		exit int
 		want string
 	}{
+		{nil, 1, "--policy: missing"},
 		{[]string{"--policy", "/none"}, 1, "--policy: "},
+		{[]string{policy(`{}`)}, 1, "which enclaves are accepted"},
+		{[]string{policy(`{"mrEnclave": []}`)}, 1, `unknown member \"mrEnclave`},
 		{[]string{"--root", "/none"}, 1, "--root: "},
-		{[]string{"--collateral", "/none"}, 1, "--collateral: "},
-		{[]string{"--collateral", "https://"}, 1, "not the URL of a service"},
-		{[]string{"--tls-cert", "/none"}, 1, "pass both"},
-		{[]string{"--tls-cert", "/none", "--tls-key", "/none"}, 1, "no such file"},
-		{[]string{"--address", "nowhere"}, 1, "--address=nowhere"},
+		{[]string{anyEnclave, "--collateral", "/none"}, 1, "--collateral: "},
+		{[]string{anyEnclave, "--collateral", "https://"}, 1, "not the URL of a service"},
+		{[]string{anyEnclave, "--tls-cert", "/none"}, 1, "pass both"},
+		{[]string{anyEnclave, "--tls-cert", "/none", "--tls-key", "/none"}, 1, "no such file"},
+		{[]string{anyEnclave, "--address", "nowhere"}, 1, "--address=nowhere"},
 		{[]string{"--adress", "nowhere"}, 2, "unknown flag"},
 	} {
 		exit, out, errs := clitest.Run(t, nil, append([]string{"verifier", "serve"}, c.args...)...)

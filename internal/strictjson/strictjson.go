@@ -1,0 +1,104 @@
+// Package strictjson decodes JSON objects on which decisions about trust depend: whatever
+// a reader may understand in another way than the writer is an error that names the member.
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+)
+
+// Unmarshal decodes a JSON object into the struct that into points to, whose fields all
+// have a name in a json tag. Members that the object does not have keep their value.
+//
+// Encoding/json ignores a member that it does not know, finds names in any case, takes
+// the last one of two, and skips null. Unmarshal refuses all of these, text that is not
+// UTF-8, and anything after the object. A member that is itself an object must be decoded
+// by a type with its own UnmarshalJSON.
+func Unmarshal(text []byte, into any) error {
+	if !utf8.Valid(text) {
+		return errors.New("the text is not UTF-8")
+	}
+	var whole json.RawMessage
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return err
+	}
+	if first := bytes.TrimLeft(whole, " \t\r\n"); first[0] != '{' {
+		return fmt.Errorf("want a JSON object, not %.20q", first)
+	}
+	fields := fieldsOf(reflect.ValueOf(into).Elem())
+	decoder := json.NewDecoder(bytes.NewReader(text)) // the syntax is valid
+	if _, err := decoder.Token(); err != nil {
+		return err
+	}
+	seen := make(map[string]bool)
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := token.(string)
+		field, known := fields[name]
+		switch {
+		case !known:
+			return unknown(name, fields)
+		case seen[name]:
+			return fmt.Errorf("duplicate member %q", name)
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return err
+		}
+		if err := checkNotNull(value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// fieldsOf returns the fields of a struct and of those embedded in it, by the names in
+// their tags.
+func fieldsOf(v reflect.Value) map[string]reflect.Value {
+	fields := make(map[string]reflect.Value)
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			fields[name] = v.FieldByIndex(f.Index)
+		}
+	}
+	return fields
+}
+
+// unknown returns the error of a member that a struct does not have.
+func unknown(name string, fields map[string]reflect.Value) error {
+	letters := func(name string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name)) }
+	for field := range fields {
+		if letters(field) == letters(name) {
+			return fmt.Errorf("unknown member %q: did you mean %q?", name, field)
+		}
+	}
+	return fmt.Errorf("unknown member %q", name)
+}
+
+// checkNotNull checks that a value is not null and contains no null.
+func checkNotNull(value json.RawMessage) error {
+	decoder := json.NewDecoder(bytes.NewReader(value))
+	for {
+		switch token, err := decoder.Token(); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case token == nil:
+			return errors.New("null is not a value: leave it out")
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package strictjson_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/confcom/confcom/internal/strictjson"
+)
+
+type embedded struct {
+	List []string `json:"list"`
+	Text int      `json:"text"` // hidden
+}
+
+type object struct {
+	*embedded
+	Text   string `json:"text,omitempty"`
+	Number uint16 `json:"number"`
+}
+
+func TestUnmarshal(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{`{}`, ""},
+		{" {\"text\": \"a\", \"number\": 2, \"list\": [\"null\", \"\"]}\n", ""},
+		{`{"other": 1}`, `unknown member "other"`},
+		{`{"": 1}`, `unknown member ""`},
+		{`{"Text": "a"}`, `unknown member "Text": did you mean "text"?`},
+		{`{"te_xt": "a"}`, `did you mean "text"?`},
+		{`{"text": "a", "TEXT": "b"}`, `"TEXT"`},
+		{`{"text": "a", "text": "a"}`, `duplicate member "text"`},
+		{`{"text": "a", "t\u0065xt": "b"}`, `duplicate member "text"`},
+		{"{\"li\u017ft\": []}", "unknown member"}, // the long s, which encoding/json takes for an s
+		{`{"text": null}`, "text: null is not a value"},
+		{`{"list": ["a", null]}`, "list: null is not a value"},
+		{`{"number": -1}`, "number: "},
+		{`{"number": 65536}`, "number: "},
+		{`{"number": 1.5}`, "number: "},
+		{`{"number": "1"}`, "number: "},
+		{`{"text": {"text": "a"}}`, "text: "},
+		{`null`, `want a JSON object, not "null"`},
+		{`[]`, "want a JSON object"},
+		{`"text"`, "want a JSON object"},
+		{``, "unexpected end"},
+		{`{`, "unexpected end"},
+		{`{"text": "a",}`, "invalid character"},
+		{`{} {}`, "after top-level value"},
+		{"{}\x00", "after top-level value"},
+		{"\ufeff{}", "invalid character"},
+		{"{\"text\": \"\xff\"}", "not UTF-8"},
+	} {
+		o := object{embedded: new(embedded)}
+		err := strictjson.Unmarshal([]byte(c.text), &o)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
+func TestUnmarshalKeeps(t *testing.T) {
+	o := object{embedded: &embedded{List: []string{"a"}}, Text: "before", Number: 1}
+	if err := strictjson.Unmarshal([]byte(`{"number": 2}`), &o); err != nil || o.Number != 2 || o.Text != "before" || len(o.List) != 1 {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// What is accepted, encoding/json understands in the same way.
+func FuzzUnmarshal(f *testing.F) {
+	for _, text := range []string{`{"text": "a", "number": 2}`, `{"Text": "a"}`, `{"list": [null]}`, `{"list": ["a"]}`, `null`, `{"text": "a", "text": "b"}`} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		strict, loose := object{embedded: new(embedded)}, object{embedded: new(embedded)}
+		if err := strictjson.Unmarshal([]byte(text), &strict); err != nil {
+			return
+		}
+		if err := json.Unmarshal([]byte(text), &loose); err != nil || strict.Text != loose.Text || strict.Number != loose.Number ||
+			strings.Join(strict.List, ",") != strings.Join(loose.List, ",") {
+			t.Errorf("%q: %+v, and %+v with encoding/json: %v", text, strict, loose, err)
+		}
+	})
+}
