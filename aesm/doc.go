@@ -33,12 +33,14 @@
 //   - Connections are read concurrently, with deadlines, and their number is
 //     bounded. Intel's daemon reads one after another and waits forever.
 //   - A request has at most MaxRequestFrame bytes and a quote buffer at most
-//     MaxQuoteSize, checked before any memory is allocated.
+//     MaxBufferSize, checked before any memory is allocated.
 //   - A request followed by bytes that cannot be decoded is malformed as a whole,
 //     and the connection is closed without a reply. Intel's daemon answers from the
 //     fields before the damage.
 //   - A refused GetQuoteEx echoes its qe_report_info only up to 960 bytes, the size
 //     of that structure. Intel's daemon echoes any length.
+//   - A connection is closed once its client has read the reply, and counts until then;
+//     the client sees its end at once. Intel's daemon closes it at once.
 //   - A reply is one write. Intel's daemon writes the length separately.
 //   - Without any key, GetSupportedAttKeyIDs is refused with
 //     CodeServiceUnavailable whatever its buffer size.

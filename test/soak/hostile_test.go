@@ -23,6 +23,7 @@ type hostileTask struct {
 	Idle     int      // idle connections at a time
 	Stalled  int      // connections stalled in the middle of a frame, at a time
 	Vanished int      // clients that disconnect in the middle of a request, at a time
+	Unread   int      // clients that do not read their reply, at a time
 }
 
 // havoc is what a hostile process has done.
@@ -67,6 +68,7 @@ func (h *hostile) run(ctx context.Context) havoc {
 		{shortRest, h.forge},
 		{shortRest, h.fuzz},
 		{shortRest, h.vanish},
+		{0, h.unread},
 	} {
 		random := rand.New(rand.NewPCG(h.Seed, uint64(i)))
 		running.Go(func() {
@@ -187,6 +189,22 @@ func (h *hostile) send(ctx context.Context, kind string, frame []byte) []byte {
 		h.fault("%s: %v", kind, err)
 	}
 	return reply
+}
+
+// unread requests quotes for the largest buffer and does not read them.
+func (h *hostile) unread(ctx context.Context, _ *rand.Rand) {
+	frame := withBufferSize(h.Frames[frameQuote], aesm.MaxBufferSize)
+	conns := make([]*net.UnixConn, 0, h.Unread)
+	for range h.Unread {
+		if conn := h.connect(ctx, "reply not read"); conn != nil {
+			_, _ = conn.Write(frame) // the connection may have been refused
+			conns = append(conns, conn)
+		}
+	}
+	rest(ctx, holdTime)
+	for _, conn := range conns {
+		conn.Close()
+	}
 }
 
 // vanish disconnects in the middle of requests: after half of the frame, after all of it,

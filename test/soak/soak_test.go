@@ -20,12 +20,14 @@ const (
 	hostilePods  = 5 // the pods after goodPod
 	totalIdle    = 10_000
 	totalStalled = 1_000
+	totalUnread  = 1_000
 	spareFiles   = 1_000 // files that a process keeps for everything else
 
 	// Without pods, all clients share the budget of one peer, 1024 connections and 256
 	// queue places. These numbers leave enough of it to the good clients.
 	gentleIdle    = 400
 	gentleStalled = 200
+	gentleUnread  = 50
 )
 
 // goodClients returns the clients that must not notice anything, by kind of request.
@@ -131,9 +133,9 @@ func (s *soak) gatherGood() *job[map[requestKind]answers] {
 
 func (s *soak) hostileTask(i int) hostileTask {
 	s.Helper()
-	task := hostileTask{Socket: s.socket, Seed: s.seed + uint64(i), Frames: s.frames, Idle: totalIdle / hostilePods, Stalled: totalStalled / hostilePods, Vanished: 64}
+	task := hostileTask{Socket: s.socket, Seed: s.seed + uint64(i), Frames: s.frames, Idle: totalIdle / hostilePods, Stalled: totalStalled / hostilePods, Vanished: 64, Unread: totalUnread / hostilePods}
 	if s.pods == nil {
-		task.Idle, task.Stalled, task.Vanished = gentleIdle/hostilePods, gentleStalled/hostilePods, 8
+		task.Idle, task.Stalled, task.Vanished, task.Unread = gentleIdle/hostilePods, gentleStalled/hostilePods, 8, gentleUnread/hostilePods
 	}
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
