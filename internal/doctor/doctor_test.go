@@ -287,10 +287,13 @@ func TestServices(t *testing.T) {
 }
 
 // genuine is a service that rejects reports which its processor has not made.
-type genuine struct{ aesm.Handler }
+type genuine struct {
+	aesm.Handler
+	code aesm.Code // with which it rejects them
+}
 
-func (genuine) Quote(context.Context, aesm.Caller, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
-	return aesm.Quoted{}, aesm.CodeInvalidReport
+func (g genuine) Quote(context.Context, aesm.Caller, aesm.KeyID, sgx.Report, *aesm.Challenge) (aesm.Quoted, error) {
+	return aesm.Quoted{}, g.code
 }
 
 // serve runs a daemon on the doctor's socket until the test ends.
@@ -326,9 +329,12 @@ func TestQuotes(t *testing.T) {
 	d.examine(t, "socket").expect(t, OK, "answers")
 	d.examine(t, "quote").expect(t, Warning, "SIMULATED")
 
-	d = patient(t, nil)
-	d.serve(t, func(h aesm.Handler) aesm.Handler { return genuine{h} })
-	d.examine(t, "quote").expect(t, OK, "key is ready")
+	// The second is the answer on a node that has had another quoting enclave.
+	for _, code := range []aesm.Code{aesm.CodeInvalidReport, aesm.CodeAttKeyNotInitialized} {
+		d = patient(t, nil)
+		d.serve(t, func(h aesm.Handler) aesm.Handler { return genuine{h, code} })
+		d.examine(t, "quote").expect(t, OK, "key is ready")
+	}
 }
 
 // If a quote can be obtained, a machine that cannot make quotes has no problem.

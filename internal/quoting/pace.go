@@ -11,7 +11,7 @@ const (
 	// paceWindow is how many services the pace is computed from, and paceEvery after
 	// how many more it is computed again.
 	paceWindow = 32
-	paceEvery  = 4
+	paceEvery  = 8
 	// paceTrim is the divisor for the part of the services that is ignored, the
 	// longest. A first quote that fetches certificates, or a worker that hangs once,
 	// says nothing about the next requests.

@@ -122,19 +122,24 @@ func serve[T any](ctx context.Context, s *Service, caller aesm.Caller, do func(c
 	served := time.Now()
 	s.metrics.waited(served.Sub(start))
 	v, err := do(ctx)
-	s.measured(ctx, time.Since(served))
+	s.measured(ctx, time.Since(served), err)
 	return v, backendError(ctx, err)
 }
 
-// measured records that the backend has spent took on a request whose context is ctx.
-func (s *Service) measured(ctx context.Context, took time.Duration) {
+// measured records that the backend has spent took on a request whose context is ctx,
+// and returned err.
+func (s *Service) measured(ctx context.Context, took time.Duration, err error) {
 	s.metrics.served(took)
-	switch err := ctx.Err(); {
-	case err == nil:
-		s.queue.pace.served(took)
-	case errors.Is(err, context.DeadlineExceeded):
-		s.queue.pace.cutOff(took)
+	if err != nil {
+		switch err := ctx.Err(); {
+		case errors.Is(err, context.DeadlineExceeded):
+			s.queue.pace.cutOff(took)
+			return
+		case err != nil:
+			return
+		}
 	}
+	s.queue.pace.served(took)
 }
 
 // backendError returns an error of the backend as a *Failure, nil if there is none.
