@@ -193,7 +193,7 @@ func TestNoAnswer(t *testing.T) {
 		{"hangs", hang, aesm.CodeBusy, deadline,
 			"backend: the daemon behind /run/aesm.socket has not answered GetQuoteSizeEx within 10s: context deadline exceeded"},
 		{"garbage", func(b *Backend) { raw(b, func(aesm.Kind) []byte { return []byte("HTTP/1.1 400 Bad Request") }) }, aesm.CodeUnexpected, 0,
-			"backend: aesm: GetQuoteSizeEx: /run/aesm.socket: bad reply: its header announces 1347703880 bytes, the limit is 36864: " +
+			"backend: aesm: GetQuoteSizeEx: /run/aesm.socket: bad reply: its header announces 1347703880 bytes, the limit is 69632: " +
 				"is this an AESM daemon, and of the right version?"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
