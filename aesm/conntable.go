@@ -104,6 +104,9 @@ func (t *conns) add(caller Caller) (c *conn, why Drop) {
 	defer t.mu.Unlock()
 	a := t.account(caller.Peer)
 	a.used.conns++
+	if a.used.conns > t.limit(a).conns {
+		t.sweep(a)
+	}
 	for a.used.conns > t.limit(a).conns {
 		if !t.evict(func(c *conn) bool { return c.account == a }) {
 			t.leave(a)

@@ -50,11 +50,7 @@ func (t *conns) owe(c *conn, bytes int) (closed Drop, err error) {
 	}
 	a := c.account
 	if !t.mayOwe(a, bytes) {
-		var read [sweepBefore]*conn
-		for _, c := range read[:t.sweep(a, read[:])] {
-			c.caller.socket.Close()
-		}
-		if !t.mayOwe(a, bytes) {
+		if t.sweep(a); !t.mayOwe(a, bytes) {
 			return DropRefused, fmt.Errorf("aesm: the peer has %d requests whose replies it has not read, with %d bytes of memory for them", a.owed.conns, a.owed.bytes)
 		}
 	}
@@ -153,26 +149,23 @@ func (t *conns) release(c *conn) {
 	}
 }
 
-// sweep looks at as many of the oldest unread replies of a peer as fit into read. Those
-// that were read are in read afterwards, n of them; their connections have left the
-// table and are to be closed. The others become the newest, so that each has its turn.
-func (t *conns) sweep(a *account, read []*conn) (n int) {
+// sweep looks at the oldest unread replies of a peer, and closes the connections of those
+// that were read. The others become the newest, so that each has its turn.
+func (t *conns) sweep(a *account) {
 	c := a.unread.oldest
-	for range read {
+	for range sweepBefore {
 		if c == nil {
-			break
+			return
 		}
 		next := c.newer
 		if t.look(c) {
-			read[n] = c
-			n++
+			c.caller.socket.Close()
 		} else if next != nil {
 			a.unread.remove(c)
 			a.unread.push(c)
 		}
 		c = next
 	}
-	return n
 }
 
 // sweepAll looks at all unread replies, and again after sweepInterval if any is left.
