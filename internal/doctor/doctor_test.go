@@ -231,6 +231,7 @@ func TestNetwork(t *testing.T) {
 		case <-hanging:
 		case <-r.Context().Done():
 		}
+		panic(http.ErrAbortHandler) // no answer at all
 	})
 	server := httptest.NewTLSServer(mux)
 	defer server.Close()

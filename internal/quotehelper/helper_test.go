@@ -272,11 +272,15 @@ func TestStopDrains(t *testing.T) {
 		conns = append(conns, dial(t, socket))
 	}
 	r.stop()
+	var asking sync.WaitGroup
 	for i, conn := range conns {
-		if err := askOn(t.Context(), conn); err != nil {
-			t.Errorf("connection %d: %v", i, err)
-		}
+		asking.Go(func() { // at the same time: a stopping helper does not wait for long
+			if err := askOn(t.Context(), conn); err != nil {
+				t.Errorf("connection %d: %v", i, err)
+			}
+		})
 	}
+	asking.Wait()
 	if err := r.end(t); err != nil {
 		t.Error(err)
 	}

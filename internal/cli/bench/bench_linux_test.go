@@ -134,12 +134,23 @@ func TestBenchInterrupted(t *testing.T) {
 // A quote helper that hangs is a failure.
 func TestBenchHangs(t *testing.T) {
 	release := make(chan struct{})
+	var asked atomic.Int64
+	all := make(chan struct{})
 	socket := clitest.ServeBefore(t, func() error {
+		if asked.Add(1) == 16 {
+			close(all)
+		}
 		<-release
 		return aesm.CodeBusy
 	})
 	t.Cleanup(func() { close(release) }) // before the helper is stopped
-	exit, out, errs := clitest.Run(t, nil, "bench", "--socket", socket, "--duration=50ms")
+	go func() {
+		<-all
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			t.Error(err)
+		}
+	}()
+	exit, out, errs := clitest.Run(t, nil, "bench", "--socket", socket, "--duration=1h")
 	if exit != 1 || !strings.Contains(errs, "no request was answered within ") || !strings.Contains(out, "cancelled         16, longest wait ") {
 		t.Errorf("exit %d\n%s%s", exit, out, errs)
 	}
