@@ -15,8 +15,8 @@ import (
 const socketMode = 0o777
 
 // stage is a directory that only this user can enter. In it, a socket gets its mode
-// before it has a name that others can reach: whoever can write to the directory of the
-// socket could put a link to any file in the socket's place.
+// before it has a name that others can reach: a user who can write to the directory of the
+// socket could otherwise put a link to any file in its place.
 //
 // Everything in it is named by descriptor, since its own name can be given to something
 // else as well.

@@ -47,8 +47,8 @@ func TestStage(t *testing.T) {
 	}
 	defer socket.Close()
 
-	// What chmod-race does: whoever may write to dir moves the stage away, and puts a
-	// directory in its place with a link to somebody's file.
+	// A user who can write to dir moves the stage away, and puts a directory in its place
+	// with a link to somebody's file.
 	secret := filepath.Join(dir, "secret")
 	if err := os.WriteFile(secret, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -7,14 +7,14 @@ import (
 )
 
 const (
+	// maxPending is the maximum size in bytes of the lines that wait to be written.
+	maxPending = 1 << 20
 	// sourceShare is the divisor for one source's part of what the others have left of
-	// that. The last quarter is for sources of less than littlePending.
+	// maxPending. The last quarter is for sources with at most littlePending bytes.
 	sourceShare   = 4
 	littlePending = 8 << 10
 	// maxSources is how many sources the report of dropped lines names.
 	maxSources = 20
-	// maxPending is the maximum size in bytes of the lines that wait to be written.
-	maxPending = 1 << 20
 	// writePause is the time between two writes under load.
 	writePause = time.Millisecond
 	// flushTimeout bounds the wait for the last lines to be written when the daemon
