@@ -3,12 +3,15 @@ package daemon
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -24,11 +27,23 @@ func serveForTest(t *testing.T, connections int) (address string) {
 	env := &Environment{Health: new(Health), Metrics: newRegistry("sgx-example"), Log: newLogger(io.Discard, "error", "text")}
 	server := NewServer(withoutBody(env.handler()))
 	server.WriteTimeout = time.Minute
+	var open sync.WaitGroup
+	record := server.ConnState
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
+		record(conn, state)
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateClosed:
+			open.Done()
+		}
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
 		server.Close()
 		<-served
+		open.Wait() // the server lingers for half a second after it has refused a header
 	})
 	return listener.Addr().String()
 }
@@ -98,7 +113,7 @@ func TestHeldConnections(t *testing.T) {
 // Bodies that never end do not keep out other requests of the same address, whose bodies
 // end.
 func TestHeldBodies(t *testing.T) {
-	const room = 8
+	const room = 32 // a quarter for one address: some may be connections that the server is still closing
 	listener, err := Listen("127.0.0.1:0", room)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +129,7 @@ func TestHeldBodies(t *testing.T) {
 		server.Close()
 		<-served
 	})
-	for range 4 * room {
+	for range 2 * room {
 		conn := dialFrom(t, 0, listener.Addr().String())
 		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+listener.Addr().String(), strings.NewReader("whole"))
@@ -172,6 +187,60 @@ func TestLargeHeader(t *testing.T) {
 		if response.StatusCode != tt.status {
 			t.Errorf("%d bytes: %s, want %d", tt.size, response.Status, tt.status)
 		}
+	}
+}
+
+// A request that is being served is not given up for another one from the same address,
+// with TLS or without.
+func TestServedIsKept(t *testing.T) {
+	certified := httptest.NewTLSServer(http.NotFoundHandler())
+	defer certified.Close()
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			listener, err := Listen("127.0.0.1:0", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			address := listener.Addr().String()
+			if scheme == "https" {
+				listener = tls.NewListener(listener, &tls.Config{Certificates: certified.TLS.Certificates})
+			}
+			began, end := make(chan struct{}), make(chan struct{})
+			server := NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				close(began)
+				<-end
+			}))
+			stopped := make(chan error, 1)
+			go func() { stopped <- server.Serve(listener) }()
+			defer func() {
+				server.Close()
+				<-stopped
+			}()
+
+			responded := make(chan error, 1)
+			client := certified.Client()
+			defer client.CloseIdleConnections()
+			go func() {
+				response, err := client.Get(scheme + "://" + address)
+				if err == nil {
+					response.Body.Close()
+				}
+				responded <- err
+			}()
+			<-began
+			another, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer another.Close()
+			if n, err := another.Read(make([]byte, 1)); n != 0 || err == nil {
+				t.Errorf("the second connection read %d bytes, %v", n, err)
+			}
+			close(end)
+			if err := <-responded; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
