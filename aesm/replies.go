@@ -27,7 +27,7 @@ const (
 
 	// replyOverhead bounds the kernel's memory for a reply beyond the quote: the fields
 	// around it, the kernel's own structures, and the rest of the last page.
-	replyOverhead = 8 << 10
+	replyOverhead = 6 << 10
 )
 
 // replyMemory bounds the kernel's memory for the reply to a request.
