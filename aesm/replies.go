@@ -13,14 +13,10 @@ import (
 const (
 	// sweepInterval is the time between two searches for replies that were read.
 	sweepInterval = 50 * time.Millisecond
-	// sweepStep is how many unread replies of a peer are looked at when it gets another
-	// one. With two, the replies of a peer that reads never pile up.
-	sweepStep = 2
-
 	// sweepBefore is how many are looked at before a peer is refused another one.
 	sweepBefore = 16
 
-	// reservedPart is the divisor for the part of the limits that is for peers that hold
+	// reservedPart is the divisor for the part of the limits that is only for peers that hold
 	// little of them: 1/littlePart at most.
 	reservedPart = 4
 	littlePart   = 512
