@@ -1,9 +1,9 @@
 // Package cachedir reads and writes the files of a directory that belongs to this user alone.
 //
-// What is cached is read again later, maybe by a process with more rights than whoever could
-// write to the directory. So neither the directory nor a file is used that another user could
-// have put there or can change, nor anything that is no regular file: a FIFO would block its
-// reader, and a link leads elsewhere. The size of a file is bounded before it is read.
+// What is cached is read again later, perhaps by a process with more rights than the user who
+// could write to the directory. So neither the directory nor a file is used if another user
+// could have put it there or can change it, nor anything but a regular file: a FIFO would block
+// its reader, and a link leads elsewhere. The size of a file is bounded before it is read.
 //
 // It is below all other packages and imports the standard library only.
 package cachedir

@@ -22,13 +22,13 @@ import (
 // otherwise take the processor's time from the requests that are served.
 const refusalPause = time.Second
 
-// hopeless returns an error if a request of p that arrives now cannot be served before
+// unsatisfiable returns an error if a request of p that arrives now cannot be served before
 // its deadline. It never does before the pace of the backend is known.
 //
 // The estimate errs on the side of admission: it counts only requests that wait now,
 // and as if they were in service all the time. A request for which it was wrong is
 // answered when its turn comes too late, or at its deadline.
-func (q *queue) hopeless(p *peerQueue, deadline time.Time) error {
+func (q *queue) unsatisfiable(p *peerQueue, deadline time.Time) error {
 	pace := q.pace.perRequest()
 	if pace == 0 || deadline.IsZero() {
 		return nil

@@ -287,7 +287,7 @@ func TestHopeless(t *testing.T) {
 			if p == nil {
 				p = &peerQueue{key: tt.peer}
 			}
-			err := c.hopeless(p, began.Add(tt.left))
+			err := c.unsatisfiable(p, began.Add(tt.left))
 			c.mu.Unlock()
 			if err != nil != tt.want {
 				t.Errorf("%s with %s left: %v, want an error: %v", tt.peer, tt.left, err, tt.want)

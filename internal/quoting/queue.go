@@ -58,7 +58,7 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 		return false, nil
 	}
 	deadline, _ := ctx.Deadline()
-	if err := q.hopeless(p, deadline); err != nil {
+	if err := q.unsatisfiable(p, deadline); err != nil {
 		q.tidy(p)
 		q.mu.Unlock()
 		pause(ctx)
