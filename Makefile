@@ -69,13 +69,15 @@ portable: go # cross-compile the portable packages
 
 FUZZTIME := 10s
 
+# Go sometimes reports the end of the time as a failure: without a failing input it is none.
 .PHONY: fuzz
 fuzz: go ## Run each fuzz target for a while (FUZZTIME=10m for longer)
 	@trap 'rm -f fuzz.log' EXIT; \
 	targets=$$(grep -r --include='*_test.go' --exclude-dir={cluster,tools} -o '^func Fuzz[A-Za-z0-9]*' . | sort); \
 	while IFS=: read -r file target; do \
 		package=$$(dirname "$$file"); target=$${target#func }; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x "$$package" >fuzz.log 2>&1 </dev/null || { cat fuzz.log; exit 1; }; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x "$$package" >fuzz.log 2>&1 </dev/null || \
+			{ grep -qx '    context deadline exceeded' fuzz.log && ! grep -q 'Failing input' fuzz.log; } || { cat fuzz.log; exit 1; }; \
 		echo "fuzzed $${package#./} $$target: $$(sed -n 's/^fuzz: elapsed.*execs: \([0-9]*\).*/\1/p' fuzz.log | tail -1) inputs"; \
 	done <<<"$$targets"
 
