@@ -20,6 +20,9 @@ const (
 	// little of them: 1/littlePart at most.
 	reservedPart = 4
 	littlePart   = 512
+	// acceptPart is the divisor for the part of the limits that nobody gets. Connections
+	// that fill it wait for their request, so they can be closed to make room.
+	acceptPart = 8
 
 	// replyOverhead bounds the kernel's memory for a reply beyond the quote: the fields
 	// around it, the kernel's own structures, and the rest of the last page.
@@ -63,16 +66,18 @@ func (t *conns) mayOwe(a *account, bytes int) bool {
 
 // fits reports whether a peer, and all together, may hold so much of a limit.
 //
-// What a peer holds cannot be taken back, so the last quarter is only for peers that
-// hold little. Of the rest, a peer gets as much as its share would be of what the
+// What a peer holds cannot be taken back. So nobody gets the last eighth, which is for
+// new connections, and the quarter before it is only for peers that hold little. Of the
+// rest, a peer gets as much as its share would be of what the
 // others have left.
 func (t *conns) fits(a *account, peer, all, limit int) bool {
-	shared := limit - limit/reservedPart
+	most := limit - limit/acceptPart
+	shared := most - limit/reservedPart
 	switch {
 	case !t.identity:
 		return all <= shared // new connections still find room
 	case peer <= max(limit/littlePart, 1):
-		return all <= limit
+		return all <= most
 	}
 	return all <= shared && peer <= (limit-all+peer)/a.share
 }

@@ -13,16 +13,19 @@ const maxHeader = 64 << 10
 var errRedirect = errors.New("redirects to other hosts are not followed")
 
 // newHTTPClient returns a copy of a client, or a new one, that follows no redirects to other hosts:
-// a service must not choose which hosts are sent requests. The transport is nil if it is the
-// caller's.
+// a service must not choose which hosts are sent requests. Unless the caller's transport bounds
+// headers, or is of another kind, the client has a copy of it that does, which is returned.
 func newHTTPClient(given *http.Client) (*http.Client, *http.Transport) {
 	var client http.Client
 	if given != nil {
 		client = *given
 	}
+	if client.Transport == nil {
+		client.Transport = http.DefaultTransport
+	}
 	var own *http.Transport
-	if standard, ok := http.DefaultTransport.(*http.Transport); ok && client.Transport == nil {
-		own = standard.Clone()
+	if transport, ok := client.Transport.(*http.Transport); ok && transport.MaxResponseHeaderBytes == 0 {
+		own = transport.Clone()
 		own.MaxResponseHeaderBytes = maxHeader
 		client.Transport = own
 	}

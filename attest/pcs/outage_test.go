@@ -568,7 +568,7 @@ func TestLargeHeader(t *testing.T) {
 		})
 		client := s.client(t, pccs)
 		client.Attempts = 1
-		if _, err := client.Collateral(t.Context(), family); err == nil || !strings.Contains(err.Error(), "header TCB-Info-Issuer-Chain has more than 64 KiB") {
+		if _, err := client.Collateral(t.Context(), family); err == nil || !strings.Contains(err.Error(), "response headers exceeded 65536 bytes") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -164,8 +164,8 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 }
 
 // Client returns what counts as one client, by the address at the other end of a
-// connection: the address without the port, or the network of an IPv6 address, of which
-// one machine can have as many as it likes. Connections other than TCP count as those of
+// connection: the address without the port, or the network of a public IPv6 address, of
+// which one machine can have as many as it likes. Connections other than TCP count as those of
 // one client.
 func Client(remoteAddr string) netip.Addr {
 	remote, err := netip.ParseAddrPort(remoteAddr)
@@ -173,7 +173,8 @@ func Client(remoteAddr string) netip.Addr {
 		return netip.Addr{}
 	}
 	address := remote.Addr().Unmap().WithZone("")
-	if address.Is6() {
+	// Networks of a cluster are shared by many pods, and by the kubelet.
+	if address.Is6() && !address.IsPrivate() && !address.IsLoopback() && !address.IsLinkLocalUnicast() {
 		network, _ := address.Prefix(64) // the length is valid
 		return network.Addr()
 	}

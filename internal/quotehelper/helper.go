@@ -64,7 +64,9 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 	service := quoting.NewService(h.Backend, h.Concurrency, metrics)
 	// Beside the socket, the file outlives the pod of the helper: a new quoting enclave
 	// comes with a new pod.
-	service.Remember(targets.Open(h.Socket+".targets", env.Log))
+	if isPath(h.Socket) {
+		service.Remember(targets.Open(h.Socket+".targets", env.Log))
+	}
 
 	var handler aesm.Handler = service
 	if h.RefuseUnidentified {
@@ -101,3 +103,6 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 	checks.Go(func() { checker.run(checking) })
 	return owner.run(ctx)
 }
+
+// isPath reports whether a socket has a path. Listening on another one fails.
+func isPath(socket string) bool { return socket != "" && socket[0] != '@' }

@@ -44,7 +44,7 @@ func (o *Observer) Connected() { o.metrics.connected() }
 // Ended records the outcome of a connection. It is the Observe of an aesm.Server.
 func (o *Observer) Ended(ctx context.Context, e aesm.Exchange) {
 	o.metrics.ended(e)
-	defer o.sweep(ctx)
+	defer o.sweep()
 	if p, ok := errors.AsType[*aesm.PanicError](e.Err); ok {
 		o.metrics.panicked()
 		o.write(ctx, slog.LevelError, "panic in the quote helper: please report this bug", e, slog.String("stack", string(p.Stack)))
@@ -118,8 +118,10 @@ func (o *Observer) limit(level slog.Level) *lineLimit {
 	return nil
 }
 
-// sweep logs, once per sweepInterval, how many lines were suppressed.
-func (o *Observer) sweep(ctx context.Context) {
+// sweep logs, once per sweepInterval, how many lines were suppressed. The lines are not
+// of the peer whose exchange it is.
+func (o *Observer) sweep() {
+	ctx := context.Background()
 	now, at := time.Now(), o.sweepAt.Load()
 	if now.UnixNano() < at || !o.sweepAt.CompareAndSwap(at, now.Add(sweepInterval).UnixNano()) {
 		return

@@ -95,7 +95,7 @@ func TestChart(t *testing.T) {
 		{"no AESM directory", "1.37", []string{plain, "aesmDir="}, []string{"--aesm-dir=\n"}, nil},
 		{"older images, newer runtimes", "1.37", []string{plain, "devicePlugin.legacyDevicePaths=true", "devicePlugin.cdi=true"},
 			[]string{"--legacy-device-paths", "--cdi\n", "{path: /var/run/cdi, type: DirectoryOrCreate}"}, nil},
-		{"who connects", "1.30", []string{simulated, "verifier.enabled=true"},
+		{"who connects", "1.30", []string{simulated, "verifier.enabled=true", "verifier.policy.anyEnclave=true"},
 			[]string{"kind: NetworkPolicy\nmetadata:\n  name: confcom\n", "kind: NetworkPolicy\nmetadata:\n  name: confcom-verifier\n", "kubernetes.io/metadata.name: monitoring", "- {port: 8087}"}, nil},
 		{"nobody connects", "1.30", []string{simulated, "networkPolicy.from=null"},
 			[]string{"kind: NetworkPolicy\n"}, []string{"ingress:", "from:", "name: confcom-verifier"}},
