@@ -119,6 +119,28 @@ func TestUnreadRepliesAreShared(t *testing.T) {
 	}
 }
 
+// However many peers leave replies unread, a new connection finds room without waiting
+// for one of them.
+func TestUnreadRepliesLeaveRoom(t *testing.T) {
+	const most = 64
+	table := newConns(usage{most, 1 << 20}, usage{most, 1 << 30}, true)
+	for i := range 10 * most {
+		c, why := table.add(Caller{Peer: name(fmt.Sprint(i))})
+		if c == nil {
+			t.Fatalf("peer %d: %s", i, why)
+		}
+		if _, err := table.owe(c, 1); err != nil {
+			table.remove(c)
+		}
+		if table.used.conns >= most {
+			t.Fatalf("%d peers hold all %d connections", i+1, most)
+		}
+	}
+	if table.used.conns < most/2 {
+		t.Errorf("%d connections in use: the peers were refused too early", table.used.conns)
+	}
+}
+
 // shared is a Peer that stands for several callers.
 type shared struct{ name }
 

@@ -70,9 +70,9 @@ type Server struct {
 	// MaxReplyBytes bounds the kernel's memory for replies that clients have not read
 	// yet; 0 means 64 MiB. A connection counts against its peer until the client has
 	// read the reply or has closed its end. A peer gets at most a quarter of what others
-	// have left, in bytes and in number of connections, and the last quarter is for
-	// peers that hold less than 1/512; a request beyond that is dropped before it is
-	// served. This needs connections that a Listener has accepted, or other
+	// have left, in bytes and in number of connections. Nobody gets the last eighth, and
+	// the quarter before it is for peers that hold less than 1/512. A request beyond
+	// that is dropped before it is served. This needs connections that a Listener has accepted, or other
 	// unix sockets; on others, replies count until they are written.
 	MaxReplyBytes int
 	// IdleTimeout bounds the wait for the first byte; 0 means 30 seconds.
