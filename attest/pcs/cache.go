@@ -61,7 +61,6 @@ func (rs responses) fresh() time.Time {
 // knownPart is what a client knows of a part of collateral.
 type knownPart struct {
 	response *response // verified; nil if there is none
-	failure  failure
 	reported state
 }
 
@@ -103,9 +102,11 @@ func (c *Client) load(k *collateral) {
 		return // it is fetched again
 	}
 	c.mu.Lock()
-	k.bundle, k.fresh, k.valid = bundle, found.fresh(), valid
-	for i, p := range k.parts {
-		c.known(p).response = found[i]
+	if k.bundle == nil || k.valid.Before(valid) {
+		k.bundle, k.fresh, k.valid = bundle, found.fresh(), valid
+		for i, p := range k.parts {
+			c.known(p).response = found[i]
+		}
 	}
 	c.mu.Unlock()
 	if time.Now().Before(found.fresh()) {
