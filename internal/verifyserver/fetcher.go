@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -18,9 +19,9 @@ type Source interface {
 	// Kept returns collateral for the platform of a quote that is at hand, or nil. It does
 	// not wait for anything. Nothing of the quote has been verified.
 	Kept(*quote.Quote) *attest.Collateral
-	// Fetch returns the newest collateral for the platform of a quote. A client asks for
-	// it. It may return what Kept returns.
-	Fetch(ctx context.Context, client netip.Addr, q *quote.Quote) (*attest.Collateral, error)
+	// Fetch returns collateral for the platform of a quote, for which a client asks: other
+	// collateral than kept, which Kept has returned, if there is newer one.
+	Fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error)
 }
 
 // A fetch may take long while the collateral service hangs. These bound how many there are
@@ -38,8 +39,8 @@ type Client interface {
 	// Cached returns valid collateral that is at hand, or nil. It does not wait for the
 	// service.
 	Cached(pcs.Family) *pcs.Bundle
-	// Collateral waits for the service if there is none.
-	Collateral(context.Context, pcs.Family) (*pcs.Bundle, error)
+	// Refresh waits for the service if there is none, or it is older than the service allows.
+	Refresh(context.Context, pcs.Family) (*pcs.Bundle, error)
 }
 
 // Fetcher has a client fetch collateral that is not at hand. A collateral service that
@@ -114,12 +115,12 @@ func (f *Fetcher) Kept(q *quote.Quote) *attest.Collateral {
 }
 
 // Fetch returns what the client has at hand, or waits for a fetch.
-func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote) (*attest.Collateral, error) {
+func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error) {
 	family, err := pcs.FamilyOf(q)
 	if err != nil {
 		return nil, err
 	}
-	if bundle := f.client.Cached(family); bundle != nil {
+	if bundle := f.client.Cached(family); bundle != nil && !same(&bundle.Collateral, kept) {
 		return &bundle.Collateral, nil
 	}
 	giveBack, ok := f.waiting.take(client)
@@ -142,6 +143,9 @@ func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote) 
 		return nil, fmt.Errorf("%s: %w", f.stateOf(wanted), context.Cause(ctx))
 	}
 }
+
+// same reports whether two have the same content: a client returns copies.
+func same(a, b *attest.Collateral) bool { return reflect.DeepEqual(a, b) }
 
 // join returns the flight of a family, which one more request of a client waits for.
 func (f *Fetcher) join(client netip.Addr, family pcs.Family) (*flight, error) {
@@ -217,7 +221,7 @@ func (f *Fetcher) next() (next *flight, first netip.Addr) {
 
 // fly makes the fetch.
 func (f *Fetcher) fly(started *flight, giveBack func()) {
-	started.bundle, started.err = f.client.Collateral(f.ctx, started.family)
+	started.bundle, started.err = f.client.Refresh(f.ctx, started.family)
 	close(started.done)
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -61,7 +61,7 @@ func (s *collateralService) Cached(f pcs.Family) *pcs.Bundle {
 	return s.InMemory(f)
 }
 
-func (s *collateralService) Collateral(ctx context.Context, f pcs.Family) (*pcs.Bundle, error) {
+func (s *collateralService) Refresh(ctx context.Context, f pcs.Family) (*pcs.Bundle, error) {
 	s.mu.Lock()
 	s.calls++
 	hangs, takes := s.hangs, s.takes
@@ -167,7 +167,7 @@ func testFetcherBounds(t *testing.T) {
 	ask := func(n, from int, q *quote.Quote) {
 		for range n {
 			requests.Go(func() {
-				_, err := f.Fetch(ctx, client(from), q)
+				_, err := f.Fetch(ctx, client(from), q, nil)
 				mu.Lock()
 				defer mu.Unlock()
 				ended[fmt.Sprint(err)]++
@@ -218,7 +218,7 @@ func testFetcherBounds(t *testing.T) {
 	if len(f.fetches.taken) > 0 || f.fetches.total != 0 || len(f.flights) > 0 || service.called() != maxFetches {
 		t.Errorf("closed: fetches %v, flights %v", f.fetches.taken, f.flights)
 	}
-	if _, err := f.Fetch(t.Context(), client(1), quotes[0]); err == nil || !strings.Contains(err.Error(), "stopping") {
+	if _, err := f.Fetch(t.Context(), client(1), quotes[0], nil); err == nil || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("closed: %v", err)
 	}
 }
@@ -234,7 +234,7 @@ func TestFetchesOfOneClient(t *testing.T) {
 		var requests sync.WaitGroup
 		for _, q := range quotes[:3] {
 			requests.Go(func() {
-				if _, err := f.Fetch(t.Context(), client(1), q); err != nil {
+				if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -249,14 +249,14 @@ func TestFetchesOfOneClient(t *testing.T) {
 			requests.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout)
 				defer cancel()
-				if _, err := f.Fetch(ctx, client(1), quotes[3+i]); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := f.Fetch(ctx, client(1), quotes[3+i], nil); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%v; want %q", err, want)
 				}
 			})
 			synctest.Wait()
 		}
 		for _, q := range quotes[:3] {
-			if _, err := f.Fetch(t.Context(), client(1), q); err != nil || time.Since(start) > 0 {
+			if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil || time.Since(start) > 0 {
 				t.Errorf("collateral at hand: %v after %s", err, time.Since(start))
 			}
 		}
@@ -276,11 +276,11 @@ func TestFetchesAreFair(t *testing.T) {
 		quotes := otherFamilies(t, maxFetches*each+1)
 		var requests sync.WaitGroup
 		for i, q := range quotes[:maxFetches*each] {
-			requests.Go(func() { _, _ = f.Fetch(t.Context(), client(i%maxFetches), q) })
+			requests.Go(func() { _, _ = f.Fetch(t.Context(), client(i%maxFetches), q, nil) })
 			synctest.Wait()
 		}
 		start := time.Now()
-		if _, err := f.Fetch(t.Context(), client(99), quotes[maxFetches*each]); err != nil {
+		if _, err := f.Fetch(t.Context(), client(99), quotes[maxFetches*each], nil); err != nil {
 			t.Error(err)
 		}
 		if took := time.Since(start); took != 2*time.Second {
@@ -300,7 +300,7 @@ func TestFlightsAreShared(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var requests sync.WaitGroup
 		fetch := func(ctx context.Context, from int, q *quote.Quote) {
-			requests.Go(func() { _, _ = f.Fetch(ctx, client(from), q) })
+			requests.Go(func() { _, _ = f.Fetch(ctx, client(from), q, nil) })
 			synctest.Wait()
 		}
 		fetch(t.Context(), 1, quotes[0])
@@ -323,6 +323,25 @@ func TestFlightsAreShared(t *testing.T) {
 	})
 }
 
+// Collateral at hand that cannot be used is not the answer, unless there is no other.
+func TestFetchOther(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, service := newFetcher(t, &attest.Collateral{TCBInfo: "old"})
+		q := otherFamilies(t, 1)[0]
+		if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil {
+			t.Fatal(err)
+		}
+		kept := f.Kept(q)
+		if c, err := f.Fetch(t.Context(), client(1), q, kept); err != nil || c == kept || !same(c, kept) || service.called() != 2 {
+			t.Errorf("%+v, %v, %d fetches", c, err, service.called())
+		}
+		service.collateral = &attest.Collateral{TCBInfo: "new"}
+		if c, err := f.Fetch(t.Context(), client(1), q, kept); err != nil || c.TCBInfo != "new" || service.called() != 2 {
+			t.Errorf("%+v, %v, %d fetches", c, err, service.called())
+		}
+	})
+}
+
 // What is in the directory is found for a platform that has been verified, without a share.
 func TestCollateralInDirectory(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -335,12 +354,12 @@ func TestCollateralInDirectory(t *testing.T) {
 		}
 		service.filed[family] = true
 		var requests sync.WaitGroup
-		requests.Go(func() { _, _ = f.Fetch(t.Context(), client(1), quotes[0]) })
+		requests.Go(func() { _, _ = f.Fetch(t.Context(), client(1), quotes[0], nil) })
 		synctest.Wait()
 		if f.Kept(quotes[1]) != nil {
 			t.Error("the directory was read for a quote that nobody has verified")
 		}
-		if c, err := f.Fetch(t.Context(), client(1), quotes[1]); c == nil || err != nil {
+		if c, err := f.Fetch(t.Context(), client(1), quotes[1], nil); c == nil || err != nil {
 			t.Error(err)
 		}
 		if f.Kept(quotes[1]) == nil || service.called() != 1 {

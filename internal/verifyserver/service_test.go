@@ -42,7 +42,7 @@ func (s *source) Kept(*quote.Quote) *attest.Collateral {
 	return nil
 }
 
-func (s *source) Fetch(context.Context, netip.Addr, *quote.Quote) (*attest.Collateral, error) {
+func (s *source) Fetch(context.Context, netip.Addr, *quote.Quote, *attest.Collateral) (*attest.Collateral, error) {
 	s.fetched++
 	return s.collateral, s.err
 }
@@ -290,6 +290,60 @@ func TestKeptCollateral(t *testing.T) {
 	if status, answer := post(h, mediaTypeBytes, marshal(t, q)); status != 200 || answer["trusted"] != true || from.fetched != 0 {
 		t.Errorf("good collateral: %d, %v, fetched %d times", status, answer, from.fetched)
 	}
+}
+
+// Collateral at hand that cannot be used is verified with once, however often the source copies
+// it, and replaced by newer collateral if the source has that.
+func TestRenewedCollateral(t *testing.T) {
+	old := time.Now().Add(-20 * 24 * time.Hour)
+	oldCollateral, err := attesttest.NewCollateral(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name       string
+		renews     bool
+		err        error
+		trusted    bool
+		appraisals int
+	}{
+		{"a copy", false, nil, false, 2}, // one of them without collateral
+		{"newer", true, nil, true, 3},
+		{"no answer", false, errors.New("no network"), false, 2},
+	} {
+		s, h, q, from := newService(t, attest.Policy{MaxCollateralAge: 10 * 24 * time.Hour})
+		kept := &renewing{old: oldCollateral, err: c.err}
+		if c.renews {
+			kept.renewed = from.collateral
+		}
+		s.Collateral = kept
+		appraisals, policy := 0, s.Policy
+		s.Policy = func() attest.Policy { appraisals++; return policy() }
+		status, answer := post(h, mediaTypeBytes, marshal(t, q))
+		reason, _ := answer["reason"].(string)
+		if status != 200 || answer["trusted"] != c.trusted || !c.trusted && !strings.Contains(reason, "collateral age") || appraisals != c.appraisals {
+			t.Errorf("%s: %d, trusted %v, %q, verified %d times, want %d", c.name, status, answer["trusted"], reason, appraisals, c.appraisals)
+		}
+	}
+}
+
+// renewing is a source that returns copies of old collateral, and newer one if it is asked for
+// that.
+type renewing struct {
+	old, renewed *attest.Collateral
+	err          error
+}
+
+func (r *renewing) Kept(*quote.Quote) *attest.Collateral {
+	c := *r.old
+	return &c
+}
+
+func (r *renewing) Fetch(_ context.Context, _ netip.Addr, q *quote.Quote, _ *attest.Collateral) (*attest.Collateral, error) {
+	if r.renewed != nil {
+		return r.renewed, r.err
+	}
+	return r.Kept(q), r.err
 }
 
 // The OpenAPI document is valid JSON and describes all members of an answer.

@@ -38,6 +38,6 @@ func (s *server) collateralFile() (file, error) {
 func (f file) Kept(*quote.Quote) *attest.Collateral { return &f.Get().Collateral }
 
 // Fetch returns the same: there is no other.
-func (f file) Fetch(context.Context, netip.Addr, *quote.Quote) (*attest.Collateral, error) {
+func (f file) Fetch(context.Context, netip.Addr, *quote.Quote, *attest.Collateral) (*attest.Collateral, error) {
 	return f.Kept(nil), nil
 }
