@@ -46,11 +46,12 @@ type Client interface {
 // Fetcher has a client fetch collateral that is not at hand. A collateral service that
 // hangs or fails delays no quote of a platform whose collateral is.
 type Fetcher struct {
-	client  Client
-	ctx     context.Context // of all fetches
-	cancel  context.CancelFunc
-	waiting share
-	running sync.WaitGroup
+	client   Client
+	families families
+	ctx      context.Context // of all fetches
+	cancel   context.CancelFunc
+	waiting  share
+	running  sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
@@ -104,7 +105,7 @@ var errStopping = errors.New("the service is stopping")
 
 // Kept returns what the client has in memory.
 func (f *Fetcher) Kept(q *quote.Quote) *attest.Collateral {
-	family, err := pcs.FamilyOf(q)
+	family, err := f.families.of(q)
 	if err != nil {
 		return nil
 	}
@@ -116,7 +117,7 @@ func (f *Fetcher) Kept(q *quote.Quote) *attest.Collateral {
 
 // Fetch returns what the client has at hand, or waits for a fetch.
 func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error) {
-	family, err := pcs.FamilyOf(q)
+	family, err := f.families.of(q)
 	if err != nil {
 		return nil, err
 	}

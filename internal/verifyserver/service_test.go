@@ -49,7 +49,7 @@ func (s *source) Fetch(context.Context, netip.Addr, *quote.Quote, *attest.Collat
 
 // newService returns a service that trusts simulated platforms, a quote of one, and the
 // source of its collateral.
-func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Handler, q *quote.Quote, from *source) {
+func newService(t testing.TB, policy attest.Policy) (s *Service, handler http.Handler, q *quote.Quote, from *source) {
 	t.Helper()
 	root, err := attest.ParseRoot(simulation.RootPEM())
 	if err != nil {
@@ -82,7 +82,7 @@ func inBubble(t *testing.T, test func(*testing.T)) {
 	})
 }
 
-func marshal(t *testing.T, q *quote.Quote) []byte {
+func marshal(t testing.TB, q *quote.Quote) []byte {
 	t.Helper()
 	data, err := q.MarshalBinary()
 	if err != nil {
