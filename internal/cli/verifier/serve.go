@@ -127,7 +127,7 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		defer fetcher.Close()
 		service.Collateral = fetcher
 	} else {
-		bundle, err := s.collateralFile()
+		bundle, err := s.collateralFile(root)
 		if err != nil {
 			return fmt.Errorf("--collateral: %w", err)
 		}

@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/internal/cli"
 	"github.com/confcom/confcom/internal/cli/clitest"
 )
@@ -288,6 +290,63 @@ func TestServeBadCertificate(t *testing.T) {
 	if served() != other.certificate {
 		t.Error("the next good one is not served")
 	}
+}
+
+// Collateral that is forged, or no longer valid, replaces none that is valid.
+func TestServeBadCollateral(t *testing.T) {
+	f := files{t, t.TempDir()}
+	clitest.MustRun(t, "quote", "get", "--socket", clitest.Serve(t), "--out", f.path("quote"))
+	clitest.MustRun(t, "simulated", "root", "--out", f.path("root.pem"))
+	f.write("policy.json", `{"anyEnclave": true}`)
+	issued := func(days int, change func(*attest.Collateral)) string {
+		t.Helper()
+		collateral, err := attesttest.NewCollateral(time.Now().AddDate(0, 0, -days))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change != nil {
+			change(collateral)
+		}
+		text, err := json.Marshal(collateral)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	forged := issued(0, func(c *attest.Collateral) { c.TCBInfoSignature[0] ^= 1 })
+	args := []string{"--root", f.path("root.pem"), "--policy", f.path("policy.json"), "--collateral", f.path("collateral.json")}
+	f.write("collateral.json", forged)
+	if exit, _, errs := clitest.Run(t, nil, append([]string{"verifier", "serve", "--address=127.0.0.1:0"}, args...)...); exit != 1 || !strings.Contains(errs, "TCB info: signature verification failed") {
+		t.Errorf("forged, at start: exit %d, %s", exit, errs)
+	}
+	f.write("collateral.json", issued(60, nil)) // without a former one it is a reason to refuse quotes, not to stop
+	s := start(t, http.DefaultClient, args...)
+	quote := f.read("quote")
+	if answer, status := s.verify(t, quote); status != 200 || answer.Trusted || !strings.Contains(answer.Reason, "collateral valid") {
+		t.Errorf("with expired collateral: %d, %+v", status, answer)
+	}
+	f.write("collateral.json", issued(2, nil))
+	for answer, _ := s.verify(t, quote); !answer.Trusted; answer, _ = s.verify(t, quote) {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatalf("%+v", answer)
+		}
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"forged", forged, "signature verification failed"},
+		{"of no known root", issued(0, func(c *attest.Collateral) { c.PCKCRLIssuerChain = c.TCBInfoIssuerChain + c.TCBInfoIssuerChain }), "pck_crl_issuer_chain"},
+		{"expired", issued(60, nil), "collateral valid"},
+		{"of the future", issued(-60, nil), "collateral valid"},
+	} {
+		f.write("collateral.json", c.text)
+		s.await(t, "/readyz", c.want)
+		if answer, status := s.verify(t, quote); status != 200 || !answer.Trusted {
+			t.Errorf("%s: %d, %+v", c.name, status, answer)
+		}
+	}
+	f.write("collateral.json", issued(1, nil))
+	s.awaitMetric(t, `confcom_verifier_reload_failed{file="collateral"} 0`)
 }
 
 // pair is a certificate and its key, in PEM.
