@@ -56,6 +56,7 @@ type Service struct {
 	Collateral Source
 	// Policy returns the current appraisal policy.
 	Policy  func() attest.Policy
+	Cluster daemon.Networks // in which each address is a client
 	Log     *slog.Logger
 	Metrics *Metrics // nil counts nothing
 
@@ -99,7 +100,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	var response *Response
 	if err == nil {
-		response, err = s.verify(r.Context(), daemon.Client(r.RemoteAddr), asked)
+		response, err = s.verify(r.Context(), daemon.Client(r.RemoteAddr, s.Cluster), asked)
 		s.Metrics.took(time.Since(start))
 	}
 	if err != nil {

@@ -64,8 +64,8 @@ func readCertificate(certFile, keyFile string) (tls.Certificate, error) {
 }
 
 // listen listens on the address, with TLS if there is a certificate.
-func (s *server) listen(certificate *reload.Value[tls.Certificate]) (net.Listener, error) {
-	listener, err := daemon.Listen(s.address, maxConnections)
+func (s *server) listen(cluster daemon.Networks, certificate *reload.Value[tls.Certificate]) (net.Listener, error) {
+	listener, err := daemon.Listen(s.address, maxConnections, cluster)
 	if err != nil {
 		return nil, fmt.Errorf("--address=%s: %w", s.address, err)
 	}

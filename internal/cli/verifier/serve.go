@@ -93,6 +93,7 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 	service := verifyserver.Service{
 		Verifier: attest.NewVerifier(root),
 		Policy:   policy.Get,
+		Cluster:  env.Cluster,
 		Log:      env.Log,
 		Metrics:  metrics,
 	}
@@ -134,7 +135,7 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		watch("collateral", s.collateral, bundle.Watch)
 		service.Collateral = bundle
 	}
-	listener, err := s.listen(certificate)
+	listener, err := s.listen(env.Cluster, certificate)
 	if err != nil {
 		return err
 	}
