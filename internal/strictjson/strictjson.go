@@ -4,6 +4,7 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +19,9 @@ import (
 //
 // Encoding/json ignores a member that it does not know, finds names in any case, takes
 // the last one of two, and skips null. Unmarshal refuses all of these, text that is not
-// UTF-8, and anything after the object. A member that is itself an object must be decoded
-// by a type with its own UnmarshalJSON.
+// UTF-8, and anything after the object. Bytes are a string in base64 only: encoding/json
+// takes an array of numbers for them as well. A member that is itself an object, or an array
+// of a fixed length, must be decoded by a type with its own UnmarshalJSON or UnmarshalText.
 func Unmarshal(text []byte, into any) error {
 	if !utf8.Valid(text) {
 		return errors.New("the text is not UTF-8")
@@ -58,6 +60,9 @@ func Unmarshal(text []byte, into any) error {
 		if err := checkNotNull(value); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		if err := checkForm(field.Type(), value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -86,6 +91,37 @@ func unknown(name string, fields map[string]reflect.Value) error {
 		}
 	}
 	return fmt.Errorf("unknown member %q", name)
+}
+
+// checkForm checks that a type reads a value in one form only.
+func checkForm(t reflect.Type, value json.RawMessage) error {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if into := reflect.PointerTo(t); into.Implements(reflect.TypeFor[json.Unmarshaler]()) || into.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return nil
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Interface, reflect.Array:
+		return fmt.Errorf("cannot read a %s strictly: please report this bug", t)
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			if value[0] != '"' {
+				return errors.New("want a string in base64")
+			}
+			return nil
+		}
+		var elements []json.RawMessage
+		if err := json.Unmarshal(value, &elements); err != nil {
+			return err
+		}
+		for _, element := range elements {
+			if err := checkForm(t.Elem(), element); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // checkNotNull checks that a value is not null and contains no null.

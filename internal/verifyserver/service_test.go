@@ -192,6 +192,8 @@ func TestStrictRequests(t *testing.T) {
 		`{"quote": null}`:                                             "quote: null",
 		`{"quote": ""}`:                                               "quote: missing",
 		`{"quote": 1}`:                                                "quote: ",
+		`{"quote": [3, 0, 2, 0]}`:                                     "quote: want a string in base64",
+		`{` + encoded + `, "reportData": [0, 255]}`:                   "reportData: ",
 		`{` + encoded + `} {}`:                                        "after top-level value",
 		`null`:                                                        "want a JSON object",
 		`[]`:                                                          "want a JSON object",
