@@ -20,8 +20,9 @@ type response struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"lastModified,omitempty"`
 
-	kept   bool  // it is from the cache
-	failed error // of the request that it stands in for
+	kept   bool      // it is from the cache
+	failed error     // of the request that it stands in for
+	issued time.Time // once it has been verified
 }
 
 // responses are the responses for the parts of collateral.

@@ -369,6 +369,17 @@ func (c *Client) accept(k *collateral, responses responses) error {
 	if err != nil {
 		return err
 	}
+	if newest, older := c.newest(k.parts, responses); older {
+		// If they do not go together, as after one of them has expired, the service's are used.
+		if b, until, err := c.verify(k.family, newest); err == nil {
+			bundle, valid, responses = b, until, newest
+			for i, p := range k.parts {
+				if failed := newest[i].failed; failed != nil {
+					c.report(Step{Part: p.name, URL: p.url, Cached: true, Err: failed})
+				}
+			}
+		}
+	}
 	c.mu.Lock()
 	k.bundle, k.fresh, k.valid = bundle, responses.fresh(), valid
 	c.mu.Unlock()
@@ -384,8 +395,15 @@ func (c *Client) verify(want Family, responses responses) (*Bundle, time.Time, e
 	if err == nil {
 		until, err = c.check(bundle, want)
 	}
+	var issued [4]time.Time
+	if err == nil {
+		issued, err = bundle.issueDates()
+	}
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("pcs: collateral from %s: %w", c.Service, err)
+	}
+	for i, r := range responses {
+		r.issued = issued[i]
 	}
 	return bundle, until, nil
 }

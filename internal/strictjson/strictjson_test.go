@@ -24,6 +24,7 @@ type object struct {
 	At     netip.Addr `json:"at"` // reads text
 	Inner  struct{}   `json:"inner"`
 	Pair   [2]byte    `json:"pair"`
+	None   string     `json:"-"`
 }
 
 type named []byte
@@ -33,6 +34,7 @@ func TestUnmarshal(t *testing.T) {
 		{`{}`, ""},
 		{" {\"text\": \"a\", \"number\": 2, \"list\": [\"null\", \"\"]}\n", ""},
 		{`{"other": 1}`, `unknown member "other"`},
+		{`{"-": "a"}`, `unknown member "-"`},
 		{`{"": 1}`, `unknown member ""`},
 		{`{"Text": "a"}`, `unknown member "Text": did you mean "text"?`},
 		{`{"te_xt": "a"}`, `did you mean "text"?`},
