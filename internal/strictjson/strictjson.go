@@ -5,6 +5,7 @@ package strictjson
 import (
 	"bytes"
 	"encoding"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,8 +20,8 @@ import (
 //
 // Encoding/json ignores a member that it does not know, finds names in any case, takes
 // the last one of two, and skips null. Unmarshal refuses all of these, text that is not
-// UTF-8, and anything after the object. Bytes are a string in base64 only: encoding/json
-// takes an array of numbers for them as well. A member that is itself an object, or an array
+// UTF-8, and anything after the object. Bytes are a string in base64 only, without line
+// breaks: encoding/json takes an array of numbers for them as well. A member that is itself an object, or an array
 // of a fixed length, must be decoded by a type with its own UnmarshalJSON or UnmarshalText.
 func Unmarshal(text []byte, into any) error {
 	if !utf8.Valid(text) {
@@ -106,10 +107,7 @@ func checkForm(t reflect.Type, value json.RawMessage) error {
 		return fmt.Errorf("cannot read a %s strictly: please report this bug", t)
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
-			if value[0] != '"' {
-				return errors.New("want a string in base64")
-			}
-			return nil
+			return checkBase64(value)
 		}
 		var elements []json.RawMessage
 		if err := json.Unmarshal(value, &elements); err != nil {
@@ -122,6 +120,22 @@ func checkForm(t reflect.Type, value json.RawMessage) error {
 		}
 	}
 	return nil
+}
+
+// checkBase64 checks that a value is a string in base64, in the one form that its bytes have.
+func checkBase64(value json.RawMessage) error {
+	if value[0] != '"' {
+		return errors.New("want a string in base64")
+	}
+	var text string
+	if err := json.Unmarshal(value, &text); err != nil {
+		return err
+	}
+	if strings.ContainsAny(text, "\r\n") {
+		return errors.New("base64 with line breaks")
+	}
+	_, err := base64.StdEncoding.Strict().DecodeString(text)
+	return err
 }
 
 // checkNotNull checks that a value is not null and contains no null.

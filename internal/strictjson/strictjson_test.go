@@ -53,6 +53,10 @@ func TestUnmarshal(t *testing.T) {
 		{`{"bytes": [1, 2, 3]}`, "bytes: want a string in base64"},
 		{`{"bytes": []}`, "bytes: want a string in base64"},
 		{`{"bytes": "010203f"}`, "bytes: illegal base64"},
+		{`{"bytes": "AQ"}`, "bytes: illegal base64"},
+		{`{"bytes": "AR=="}`, "bytes: illegal base64"}, // bits that are not used
+		{`{"bytes": "A_-_"}`, "bytes: illegal base64"},
+		{`{"bytes": "AQ\nID"}`, "bytes: base64 with line breaks"},
 		{`{"blocks": ["AQID", [1]]}`, "blocks: want a string in base64"},
 		{`{"blocks": "AQID"}`, "blocks: "},
 		{`{"named": [1]}`, "named: want a string in base64"},
