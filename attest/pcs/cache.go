@@ -20,8 +20,9 @@ type response struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"lastModified,omitempty"`
 
-	kept   bool  // it is from the cache
-	failed error // of the request that it stands in for
+	kept   bool      // it is from the cache
+	failed error     // of the request that it stands in for
+	issued time.Time // once it has been verified
 }
 
 // responses are the responses for the parts of collateral.
@@ -61,7 +62,6 @@ func (rs responses) fresh() time.Time {
 // knownPart is what a client knows of a part of collateral.
 type knownPart struct {
 	response *response // verified; nil if there is none
-	failure  failure
 	reported state
 }
 
@@ -103,9 +103,11 @@ func (c *Client) load(k *collateral) {
 		return // it is fetched again
 	}
 	c.mu.Lock()
-	k.bundle, k.fresh, k.valid = bundle, found.fresh(), valid
-	for i, p := range k.parts {
-		c.known(p).response = found[i]
+	if k.bundle == nil || k.valid.Before(valid) {
+		k.bundle, k.fresh, k.valid = bundle, found.fresh(), valid
+		for i, p := range k.parts {
+			c.known(p).response = found[i]
+		}
 	}
 	c.mu.Unlock()
 	if time.Now().Before(found.fresh()) {

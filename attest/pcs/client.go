@@ -52,6 +52,9 @@ type Client struct {
 	fetches  sync.WaitGroup
 	families map[Family]*collateral
 	parts    map[string]*knownPart // by URL
+
+	failedFamilies failures[Family]
+	failedParts    failures[string] // by URL
 }
 
 // Step is a change in what is known of a part of the collateral.
@@ -63,7 +66,7 @@ type Step struct {
 }
 
 const (
-	// maxFamilies is how many families a client remembers. Intel has some dozens.
+	// maxFamilies is how many families' collateral a client keeps. Intel has some dozens.
 	maxFamilies = 64
 	// maxFetches is how many families are fetched at a time, which bounds the memory for
 	// responses.
@@ -80,8 +83,7 @@ type collateral struct {
 	bundle       *Bundle // verified; nil if there is none
 	fresh, valid time.Time
 	used         time.Time
-	failure      failure // of the last fetch
-	fetch        *fetch  // in progress; nil if there is none
+	fetch        *fetch // in progress; nil if there is none
 }
 
 // fetch is a fetch of the collateral of a family.
@@ -101,21 +103,49 @@ func (c *Client) Collateral(ctx context.Context, f Family) (*Bundle, error) {
 	return c.collateral(ctx, f, false)
 }
 
-// Cached returns what Collateral returns without a request, or nil: if the cache has collateral that
-// is valid, it returns that at once and, if it is older than the service allows, refreshes it in the
+// InMemory returns valid collateral that is in memory, or nil. It is for families that nobody has
+// verified yet, as in quotes of strangers: it reads no file, and a family that the client does not
+// know leaves no trace. Collateral that is older than the service allows is refreshed in the
 // background.
+func (c *Client) InMemory(f Family) *Bundle {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current(c.families[f])
+}
+
+// Cached returns what Collateral returns without a request, or nil: it is InMemory, and reads the
+// directory if that has none.
 func (c *Client) Cached(f Family) *Bundle {
-	k, err := c.family(f)
+	if b := c.InMemory(f); b != nil || c.Dir == "" {
+		return b
+	}
+	c.mu.Lock()
+	err := c.start()
+	k := c.families[f]
+	c.mu.Unlock()
 	if err != nil {
 		return nil
 	}
-	k.load.Do(func() { c.load(k) })
+	if k == nil {
+		k = c.newFamily(f)
+	}
+	c.load(k)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if k.bundle != nil && c.families[f] == nil && c.makeRoom() == nil {
+		c.families[f] = k
+	}
+	return c.current(k)
+}
+
+// current returns the collateral of a family if it is valid, and refreshes it if it is old. c.mu is
+// held.
+func (c *Client) current(k *collateral) *Bundle {
 	now := time.Now()
-	if k.bundle == nil || !now.Before(k.valid) {
+	if k == nil || k.bundle == nil || !now.Before(k.valid) {
 		return nil
 	}
+	k.used = now
 	if !now.Before(k.fresh) {
 		_, _ = c.fetchFor(k, now, true) // what is cached is valid, whatever the service does
 	}
@@ -203,12 +233,17 @@ func (c *Client) family(f Family) (*collateral, error) {
 		if err := c.makeRoom(); err != nil {
 			return nil, err
 		}
-		k = &collateral{family: f}
-		k.parts[0], k.parts[1], k.parts[2], k.parts[3] = c.Service.parts(f, c.Update)
+		k = c.newFamily(f)
 		c.families[f] = k
 	}
 	k.used = time.Now()
 	return k, nil
+}
+
+func (c *Client) newFamily(f Family) *collateral {
+	k := &collateral{family: f}
+	k.parts[0], k.parts[1], k.parts[2], k.parts[3] = c.Service.parts(f, c.Update)
+	return k
 }
 
 // start prepares the client for its first use.
@@ -230,6 +265,7 @@ func (c *Client) start() error {
 	c.http, c.own = newHTTPClient(c.HTTP)
 	c.turns = make(chan struct{}, maxFetches)
 	c.families, c.parts = make(map[Family]*collateral), make(map[string]*knownPart)
+	c.failedFamilies, c.failedParts = make(failures[Family]), make(failures[string])
 	c.started = true
 	return nil
 }
@@ -270,13 +306,13 @@ func (c *Client) fetchFor(k *collateral, now time.Time, valid bool) (*fetch, err
 	if c.closed {
 		return nil, fmt.Errorf("pcs: fetch collateral from %s: the client is closed", c.Service)
 	}
-	if err := k.failure.at(now); err != nil {
+	if err := c.failedFamilies.at(k.family, now); err != nil {
 		return nil, err
 	}
 	for _, p := range k.parts {
 		// For a family that is not known yet, a cached response may still do.
-		if known := c.parts[p.url]; known != nil && (valid || known.response == nil) {
-			if err := known.failure.at(now); err != nil {
+		if known := c.parts[p.url]; valid || known == nil || known.response == nil {
+			if err := c.failedParts.at(p.url, now); err != nil {
 				return nil, err
 			}
 		}
@@ -294,9 +330,9 @@ func (c *Client) fetchFor(k *collateral, now time.Time, valid bool) (*fetch, err
 		defer c.mu.Unlock()
 		k.fetch = nil
 		if running.err == nil {
-			k.failure = failure{}
+			delete(c.failedFamilies, k.family)
 		} else if c.ctx.Err() == nil {
-			k.failure.note(running.err, time.Now())
+			c.failedFamilies.note(k.family, running.err, time.Now())
 		}
 	})
 	return running, nil
@@ -333,6 +369,17 @@ func (c *Client) accept(k *collateral, responses responses) error {
 	if err != nil {
 		return err
 	}
+	if newest, older := c.newest(k.parts, responses); older {
+		// If they do not go together, as after one of them has expired, the service's are used.
+		if b, until, err := c.verify(k.family, newest); err == nil {
+			bundle, valid, responses = b, until, newest
+			for i, p := range k.parts {
+				if failed := newest[i].failed; failed != nil {
+					c.report(Step{Part: p.name, URL: p.url, Cached: true, Err: failed})
+				}
+			}
+		}
+	}
 	c.mu.Lock()
 	k.bundle, k.fresh, k.valid = bundle, responses.fresh(), valid
 	c.mu.Unlock()
@@ -348,8 +395,15 @@ func (c *Client) verify(want Family, responses responses) (*Bundle, time.Time, e
 	if err == nil {
 		until, err = c.check(bundle, want)
 	}
+	var issued [4]time.Time
+	if err == nil {
+		issued, err = bundle.issueDates()
+	}
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("pcs: collateral from %s: %w", c.Service, err)
+	}
+	for i, r := range responses {
+		r.issued = issued[i]
 	}
 	return bundle, until, nil
 }

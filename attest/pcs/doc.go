@@ -8,7 +8,8 @@
 // family. It caches responses in memory or in a directory. Collateral in the cache that is valid is
 // returned at once; when it is older than the service allows, it is refreshed in the background.
 // Requests that fail are retried with exponential backoff, and failures are remembered, so that a
-// service that is down is asked now and then and not for each quote.
+// service that is down is asked now and then and not for each quote. Responses that were issued
+// before those in the cache do not replace them.
 //
 // A Bundle is collateral in a file, for verifiers without a network. Its JSON form is that of
 // attest.Collateral with two more members.

@@ -11,6 +11,9 @@ import (
 const (
 	firstBackoff = 10 * time.Second
 	maxBackoff   = 5 * time.Minute
+	// maxFailures is how many failures are remembered: more than Intel has families, so that
+	// those of real ones are not forgotten early, whatever is asked for.
+	maxFailures = 1024
 )
 
 // failure remembers that something failed, so that it is not tried again for a while: longer each
@@ -39,4 +42,42 @@ func (f *failure) at(now time.Time) error {
 		return nil
 	}
 	return fmt.Errorf("%w; not asked again for %s", f.err, f.until.Sub(now).Round(time.Second))
+}
+
+// failures remembers failures by what failed. They are kept apart from collateral, so that
+// neither makes room for the other.
+type failures[K comparable] map[K]*failure
+
+// note remembers an error. If there are too many, it forgets the one that would be tried again
+// first.
+func (fs failures[K]) note(key K, err error, now time.Time) {
+	f := fs[key]
+	if f == nil {
+		fs.makeRoom()
+		f = new(failure)
+		fs[key] = f
+	}
+	f.note(err, now)
+}
+
+// at returns the error of a key while it is remembered.
+func (fs failures[K]) at(key K, now time.Time) error {
+	if f := fs[key]; f != nil {
+		return f.at(now)
+	}
+	return nil
+}
+
+func (fs failures[K]) makeRoom() {
+	if len(fs) < maxFailures {
+		return
+	}
+	var first K
+	var until time.Time
+	for key, f := range fs {
+		if until.IsZero() || f.until.Before(until) {
+			first, until = key, f.until
+		}
+	}
+	delete(fs, first)
 }

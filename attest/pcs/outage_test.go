@@ -214,6 +214,106 @@ func TestCached(t *testing.T) {
 	})
 }
 
+// Cached reads the directory, which another process may have written; InMemory does not.
+func TestCachedInDirectory(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newService(t)
+		client, other := s.client(t, pccs), s.client(t, pccs)
+		client.Dir = newDir(t)
+		other.Dir = client.Dir
+		if client.Cached(family) != nil {
+			t.Error("cached before anybody has fetched it")
+		}
+		if _, err := other.Collateral(t.Context(), family); err != nil {
+			t.Fatal(err)
+		}
+		s.take()
+		if client.InMemory(family) != nil {
+			t.Error("in memory before the directory was read")
+		}
+		if client.Cached(family) == nil || client.InMemory(family) == nil {
+			t.Error("not cached")
+		}
+		if n := len(s.take()); n > 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// Requests for families that do not exist push out neither collateral nor failures that are
+// remembered, and those that InMemory and Cached look up leave nothing behind.
+func TestInventedFamilies(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newService(t)
+		client := s.client(t, pccs)
+		client.Dir = newDir(t)
+		if _, err := client.Collateral(t.Context(), family); err != nil {
+			t.Fatal(err)
+		}
+		s.first(func(w http.ResponseWriter, r *http.Request) bool {
+			if fmspc := r.FormValue("fmspc"); fmspc != "" && fmspc != family.FMSPC {
+				w.WriteHeader(404)
+				return true
+			}
+			return false
+		})
+		refused := Family{"00906ED50000", ProcessorCA}
+		check := func(when string) {
+			t.Helper()
+			s.take()
+			if _, err := client.Collateral(t.Context(), family); err != nil {
+				t.Errorf("%s: %v", when, err)
+			}
+			if _, err := client.Collateral(t.Context(), refused); err == nil || !strings.Contains(err.Error(), "not asked again") {
+				t.Errorf("%s, a family that was refused: %v", when, err)
+			}
+			if n := len(s.take()); n > 0 {
+				t.Errorf("%s: %d requests", when, n)
+			}
+		}
+		if _, err := client.Collateral(t.Context(), refused); err == nil {
+			t.Fatal("collateral of an unknown family")
+		}
+		check("before")
+		client.mu.Lock()
+		families, parts := len(client.families), len(client.parts)
+		client.mu.Unlock()
+		for i := range 5 * maxFamilies {
+			for _, look := range []func(Family) *Bundle{client.InMemory, client.Cached} {
+				if look(Family{fmt.Sprintf("%012X", i), ProcessorCA}) != nil {
+					t.Error("collateral of an unknown family")
+				}
+			}
+		}
+		client.mu.Lock()
+		if len(client.families) != families || len(client.parts) != parts {
+			t.Errorf("%d families and %d parts, before %d and %d", len(client.families), len(client.parts), families, parts)
+		}
+		client.mu.Unlock()
+		check("looked up")
+		time.Sleep(firstBackoff / 2)
+		for i := range 5 * maxFamilies {
+			if _, err := client.Collateral(t.Context(), Family{fmt.Sprintf("%012X", i), ProcessorCA}); err == nil {
+				t.Error("collateral of an unknown family")
+			}
+		}
+		check("asked for")
+	})
+}
+
+// The number of failures that are remembered is bounded. The one that would be tried again first
+// is forgotten first.
+func TestFailuresAreBounded(t *testing.T) {
+	fs := make(failures[int])
+	now := issued
+	for i := range maxFailures + 10 {
+		fs.note(i, errors.New("failed"), now.Add(time.Duration(i)*time.Minute))
+	}
+	if len(fs) != maxFailures || fs[9] != nil || fs[10] == nil {
+		t.Errorf("%d failures", len(fs))
+	}
+}
+
 // A program that runs once gets the newest collateral, and waits for a service that does not answer
 // once only.
 func TestRefreshWaits(t *testing.T) {

@@ -96,9 +96,9 @@ func (c *Client) get(ctx context.Context, p part, cached *response, attempts int
 	}
 	c.mu.Lock()
 	if err != nil {
-		c.known(p).failure.note(last, time.Now())
+		c.failedParts.note(p.url, last, time.Now())
 	} else {
-		c.known(p).failure = failure{}
+		delete(c.failedParts, p.url)
 	}
 	c.mu.Unlock()
 	if err == nil {
@@ -113,10 +113,7 @@ func (c *Client) get(ctx context.Context, p part, cached *response, attempts int
 func (c *Client) remembered(p part) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known := c.parts[p.url]; known != nil {
-		return known.failure.at(time.Now())
-	}
-	return nil
+	return c.failedParts.at(p.url, time.Now())
 }
 
 // standIn returns a cached response in place of one that could not be fetched, or the error if there

@@ -49,6 +49,7 @@ type Environment struct {
 	Log     *slog.Logger
 	Health  *Health
 	Metrics *prometheus.Registry
+	Cluster Networks // for Listen and Client
 }
 
 // Main runs a daemon and returns its exit code: 0 if it stopped on request, 1 if it
@@ -109,6 +110,7 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 		})),
 		Health:  new(Health),
 		Metrics: newRegistry(d.name),
+		Cluster: shared.cluster,
 	}
 	// A daemon can be stopped as soon as it has logged its first line.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)

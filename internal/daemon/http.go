@@ -64,7 +64,7 @@ func (env *Environment) serve(ctx context.Context, address string, work func(con
 	if address == "" {
 		return work(ctx)
 	}
-	listener, err := Listen(address, maxConnections)
+	listener, err := Listen(address, maxConnections, env.Cluster)
 	if err != nil {
 		return fmt.Errorf("--http-address=%s: %w", address, err)
 	}

@@ -111,18 +111,21 @@ func bounded(conn net.Conn) *boundedConn {
 // served. If nothing can be replaced, the new connection is closed. So connections that
 // are held open keep nobody out, and least of all a client with few of them, such as the
 // kubelet with its probes.
-func Listen(address string, connections int) (net.Listener, error) {
+//
+// In the networks of the cluster, which may be nil, each address is one; see Client.
+func Listen(address string, connections int, cluster Networks) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return bound(listener, connections), nil
+	return bound(listener, connections, cluster), nil
 }
 
 // bound bounds the number of open connections of a listener.
-func bound(listener net.Listener, connections int) *boundedListener {
+func bound(listener net.Listener, connections int, cluster Networks) *boundedListener {
 	return &boundedListener{
 		Listener:      listener,
+		cluster:       cluster,
 		max:           connections,
 		maxPerAddress: max(connections/4, 1),
 		open:          make(map[netip.Addr]int),
@@ -133,6 +136,7 @@ func bound(listener net.Listener, connections int) *boundedListener {
 type boundedListener struct {
 	net.Listener
 	max, maxPerAddress int
+	cluster            Networks
 
 	mu    sync.Mutex
 	open  map[netip.Addr]int // open connections by address
@@ -146,7 +150,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &boundedConn{Conn: conn, listener: l, from: Client(conn.RemoteAddr().String())}
+		c := &boundedConn{Conn: conn, listener: l, from: Client(conn.RemoteAddr().String(), l.cluster)}
 		replaced, ok := l.admit(c)
 		if replaced != nil {
 			_ = replaced.Conn.Close() // Accept can do nothing about an error
@@ -161,24 +165,6 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		}
 		_ = conn.Close()
 	}
-}
-
-// Client returns what counts as one client, by the address at the other end of a
-// connection: the address without the port, or the network of a public IPv6 address, of
-// which one machine can have as many as it likes. Connections other than TCP count as those of
-// one client.
-func Client(remoteAddr string) netip.Addr {
-	remote, err := netip.ParseAddrPort(remoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	address := remote.Addr().Unmap().WithZone("")
-	// Networks of a cluster are shared by many pods, and by the kubelet.
-	if address.Is6() && !address.IsPrivate() && !address.IsLoopback() && !address.IsLinkLocalUnicast() {
-		network, _ := address.Prefix(64) // the length is valid
-		return network.Addr()
-	}
-	return address
 }
 
 // admit admits a connection and returns the one that it replaces, if any. It reports

@@ -20,7 +20,7 @@ import (
 // until the test ends.
 func serveForTest(t *testing.T, connections int) (address string) {
 	t.Helper()
-	listener, err := Listen("127.0.0.1:0", connections)
+	listener, err := Listen("127.0.0.1:0", connections, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestHeldConnections(t *testing.T) {
 // end.
 func TestHeldBodies(t *testing.T) {
 	const room = 32 // a quarter for one address: some may be connections that the server is still closing
-	listener, err := Listen("127.0.0.1:0", room)
+	listener, err := Listen("127.0.0.1:0", room, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,22 +152,6 @@ func TestHeldBodies(t *testing.T) {
 	}
 }
 
-func TestClient(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:80":              "192.0.2.1",
-		"[::ffff:192.0.2.1]:80":     "192.0.2.1",
-		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::",
-		"[fe80::1%eth0]:80":         "fe80::1",
-		"[fd00::1:2]:80":            "fd00::1:2",
-		"@":                         "invalid IP",
-		"":                          "invalid IP",
-	} {
-		if got := Client(remote).String(); got != want {
-			t.Errorf("%q: %s, want %s", remote, got, want)
-		}
-	}
-}
-
 func TestLargeHeader(t *testing.T) {
 	address := serveForTest(t, 16)
 	for _, tt := range []struct {
@@ -198,7 +182,7 @@ func TestServedIsKept(t *testing.T) {
 	defer certified.Close()
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
-			listener, err := Listen("127.0.0.1:0", 1)
+			listener, err := Listen("127.0.0.1:0", 1, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -272,7 +256,7 @@ func TestReplaced(t *testing.T) {
 		{"all being served, but one's share is used", "a1:serving a2:serving b1:serving b2:serving c1:serving c2:serving d1:serving e1:serving", "e", refused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := bound(nil, 8)
+			l := bound(nil, 8, nil)
 			address := func(name string) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, name[0]}) }
 			names := make(map[*boundedConn]string)
 			for _, text := range strings.Fields(tt.open) {
@@ -301,7 +285,7 @@ func TestReplaced(t *testing.T) {
 
 // A connection counts until it is closed, and once.
 func TestClosed(t *testing.T) {
-	l := bound(nil, 8)
+	l := bound(nil, 8, nil)
 	for range 3 {
 		here, there := net.Pipe()
 		defer there.Close()

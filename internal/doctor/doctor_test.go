@@ -330,11 +330,16 @@ func TestQuotes(t *testing.T) {
 	d.examine(t, "socket").expect(t, OK, "answers")
 	d.examine(t, "quote").expect(t, Warning, "SIMULATED")
 
-	// The second is the answer on a node that has had another quoting enclave.
-	for _, code := range []aesm.Code{aesm.CodeInvalidReport, aesm.CodeAttKeyNotInitialized} {
+	for code, want := range map[aesm.Code]string{
+		aesm.CodeInvalidReport:        "only an enclave can request a complete one",
+		aesm.CodeAttKeyNotInitialized: "the node has had another quoting enclave",
+	} {
 		d = patient(t, nil)
 		d.serve(t, func(h aesm.Handler) aesm.Handler { return genuine{h, code} })
 		d.examine(t, "quote").expect(t, OK, "key is ready")
+		if seen := d.examine(t, "quote").Seen; !strings.Contains(seen, want) || code == aesm.CodeInvalidReport && strings.Contains(seen, "another") {
+			t.Errorf("%v: %s", code, seen)
+		}
 	}
 }
 

@@ -51,11 +51,15 @@ func (d *Doctor) quote(ctx context.Context) Check {
 		return problem(err.Error(), "please report this bug")
 	}
 	quoted, err := client.GetQuote(ctx, key, report, size, nil)
-	if errors.Is(err, aesm.CodeInvalidReport) || errors.Is(err, aesm.CodeAttKeyNotInitialized) {
-		// The quoting enclave has checked the report: it is not from this processor. The
-		// quote helper answers with the second code if the node has had another quoting
-		// enclave. It has just initialized the key.
-		return ok(fmt.Sprintf("the attestation key is ready, and quotes have %d bytes; only an enclave can request a complete one", size))
+	seen := fmt.Sprintf("the attestation key is ready, and quotes have %d bytes; only an enclave can request a complete one", size)
+	switch {
+	case errors.Is(err, aesm.CodeInvalidReport):
+		return ok(seen) // the quoting enclave has checked the report: it is not from this processor
+	case errors.Is(err, aesm.CodeAttKeyNotInitialized):
+		// The key has just been initialized. So this is the quote helper's answer to an
+		// invalid report on such a node.
+		return ok(fmt.Sprintf("%s. The answer to an invalid report is %v: the node has had another quoting enclave since it booted. "+
+			"Applications that still have its target info must repeat InitQuoteEx", seen, aesm.CodeAttKeyNotInitialized))
 	}
 	if err != nil {
 		return refused(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +18,10 @@ const checkInterval = 5 * time.Minute
 
 // forbiddenResource is a resource that the writer may not write.
 const forbiddenResource = "confcom.github.io/forbidden"
+
+// refusal is in the API server's answer if the policy has refused a patch. Others may have: RBAC
+// does without the ClusterRole, and then shows nothing about the policy.
+const refusal = "ValidatingAdmissionPolicy 'sgx-node-resource' "
 
 // errUnguarded is why the writer does not write while nothing stops it from writing more
 // than it may.
@@ -54,9 +59,12 @@ func (g *guard) check(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return errUnguarded
-	case apierrors.IsForbidden(err):
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), refusal):
 		g.checked = time.Now()
 		return nil
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("check admission policy: forbidden, but not by the policy: "+
+			"restore the ClusterRole sgx-node-resource and its binding with 'helm upgrade': %w", err)
 	}
 	return fmt.Errorf("check admission policy: %w", err)
 }

@@ -93,7 +93,12 @@ const (
 )
 
 // refused is the API server's answer to a patch that its policy does not allow.
-var refused = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "node-1", errors.New("denied request"))
+var refused = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "node-1",
+	errors.New("ValidatingAdmissionPolicy 'sgx-node-resource' with binding 'sgx-node-resource' denied request: sgx-node-resource may change only …"))
+
+// forbidden is its answer without permission.
+var forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "node-1",
+	errors.New(`User "system:serviceaccount:confcom-system:sgx-node-resource" cannot patch resource "nodes/status" in API group "" at the cluster scope`))
 
 // runWriter runs a status writer, which is guarded, in fake time during a test.
 func runWriter(t *testing.T, test func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter)) {
@@ -212,6 +217,7 @@ func TestUnguarded(t *testing.T) {
 			{"the policy is gone", nil, func() { time.Sleep(time.Hour) }, "none", [2]int{55, 70}, "level=ERROR", 1},
 			{"capacity changes", nil, func() { capacities <- epc.Capacity{} }, "none", [2]int{1, 1}, "msg=\"capacity changed\"", 1},
 			{"the API server does not answer", errors.New("connection refused"), func() { time.Sleep(5 * time.Minute) }, "none", [2]int{2, 20}, "check admission policy: connection refused", 1},
+			{"somebody else forbids it", forbidden, func() { time.Sleep(5 * time.Minute) }, "none", [2]int{2, 20}, "restore the ClusterRole", 1},
 			{"the policy is back", refused, func() { time.Sleep(2 * maxRetry) }, "some", [2]int{1, 1}, "succeeded again", 0},
 			{"another mode", refused, func() { capacities <- epc.Capacity{Mode: epc.Devices}; time.Sleep(time.Hour) }, "none", [2]int{10, 12}, "capacity changed", 0},
 			{"the policy is gone in another mode", nil, func() { time.Sleep(2 * checkInterval) }, "none", [2]int{1, 20}, "level=ERROR", 1},

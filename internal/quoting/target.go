@@ -32,10 +32,12 @@ func (s *Service) initQuote(ctx context.Context) (aesm.Initialized, error) {
 // CodeAttKeyNotInitialized, on which Gramine fetches the target again;
 // CodeInvalidReport is final to it.
 func (s *Service) invalidReport(ctx context.Context, err error) error {
-	if !s.targets.Replaced() && s.targets.Age() >= targetInterval {
-		s.targets.Reload()
-		// If this fails, the report is as invalid as before.
-		_, _ = s.initQuote(ctx)
+	if !s.targets.Replaced() {
+		s.targets.Ask(ctx, targetInterval, func() {
+			s.targets.Reload()
+			// If this fails, the report is as invalid as before.
+			_, _ = s.initQuote(ctx)
+		})
 	}
 	if !s.targets.Replaced() {
 		return err

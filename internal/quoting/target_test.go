@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,4 +105,46 @@ func TestInvalidReportsAskRarely(t *testing.T) {
 			t.Errorf("asked %d times in 3 s, want 3", asked)
 		}
 	})
+}
+
+// Many invalid reports at once make the backend return its target once, and all of them get
+// the answer that it leads to. So do those that come while it fails to.
+func TestInvalidReportsAskTogether(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		fail error
+		want aesm.Code
+	}{
+		{"replaced", nil, aesm.CodeAttKeyNotInitialized},
+		{"no answer", aesm.CodeNetwork, aesm.CodeInvalidReport},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int32
+				s := NewService(&stub{
+					init: func(context.Context) (aesm.Initialized, error) {
+						asked.Add(1)
+						time.Sleep(targetInterval / 10)
+						return aesm.Initialized{TargetInfo: target(2)}, tt.fail
+					},
+					quote: func(context.Context) (aesm.Quoted, error) { return aesm.Quoted{}, aesm.CodeInvalidReport },
+				}, 8, nil)
+				s.targets.Learn(target(1))
+				time.Sleep(targetInterval)
+				var requests sync.WaitGroup
+				for range 16 {
+					requests.Go(func() {
+						err := quoteAs(t.Context(), s, "")
+						if code, _ := errors.AsType[aesm.Code](err); code != tt.want {
+							t.Errorf("%v, want %v", err, tt.want)
+						}
+					})
+				}
+				requests.Wait()
+				if n := asked.Load(); n != 1 {
+					t.Errorf("asked %d times", n)
+				}
+			})
+		})
+	}
 }

@@ -11,8 +11,13 @@ import (
 	"time"
 )
 
-// interval is the time between two checks for a change.
-const interval = time.Second
+const (
+	// interval is the time between two checks for a change.
+	interval = time.Second
+	// retryInterval is the time after which a version that could not be used is read again,
+	// although it has not changed: reading may have failed, or it may not have been valid yet.
+	retryInterval = 10 * time.Second
+)
 
 // Value is a value from files.
 type Value[T any] struct {
@@ -22,6 +27,7 @@ type Value[T any] struct {
 
 	// Watch uses these alone.
 	seen   []fs.FileInfo // of the files that were read last; nil if one of them is missing
+	tried  time.Time     // when they were read
 	failed string        // the error that was reported last; empty if the last change was good
 }
 
@@ -46,7 +52,8 @@ func (v *Value[T]) Watch(ctx context.Context, changed func(error)) {
 			return
 		case <-ticker.C:
 		}
-		if seen, err := v.stat(); err == nil && slices.EqualFunc(seen, v.seen, same) {
+		if seen, err := v.stat(); err == nil && slices.EqualFunc(seen, v.seen, same) &&
+			(v.failed == "" || time.Since(v.tried) < retryInterval) {
 			continue
 		}
 		err := v.reload()
@@ -62,6 +69,7 @@ func (v *Value[T]) Watch(ctx context.Context, changed func(error)) {
 }
 
 func (v *Value[T]) reload() (err error) {
+	v.tried = time.Now()
 	// What is read may be newer than this. Then the next check finds another change.
 	if v.seen, err = v.stat(); err != nil {
 		return err

@@ -1,4 +1,4 @@
-package reload_test
+package reload
 
 import (
 	"context"
@@ -11,8 +11,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/confcom/confcom/internal/reload"
 )
 
 func TestWatch(t *testing.T) { synctest.Test(t, testWatch) }
@@ -31,9 +29,13 @@ func testWatch(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var reads atomic.Int64
+	var refuse atomic.Bool
 	// The value is the sum of two numbers, which must not be equal.
 	sum := func() (int, error) {
 		reads.Add(1)
+		if refuse.Load() {
+			return 0, errors.New("not yet")
+		}
 		var numbers [2]int
 		for i, path := range []string{one, two} {
 			text, err := os.ReadFile(path)
@@ -50,11 +52,11 @@ func testWatch(t *testing.T) {
 		return numbers[0] + numbers[1], nil
 	}
 	write(one, "1")
-	if _, err := reload.Read(sum, one, two); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Read(sum, one, two); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 	write(two, "2")
-	v, err := reload.Read(sum, one, two)
+	v, err := Read(sum, one, two)
 	if err != nil || v.Get() != 3 {
 		t.Fatalf("%v", err)
 	}
@@ -91,12 +93,23 @@ func testWatch(t *testing.T) {
 	if reads.Load() != before+1 {
 		t.Errorf("read %d times", reads.Load()-before)
 	}
+	time.Sleep(2 * retryInterval)
+	step("still broken", 7, 0, true)
+	if n := reads.Load() - before; n != 3 {
+		t.Errorf("read %d times in %s", n, 2*retryInterval)
+	}
 	if err := os.Remove(one); err != nil {
 		t.Fatal(err)
 	}
 	step("a missing file", 7, 1, true)
 	write(one, "3")
 	step("a new file", 8, 1, false)
+	refuse.Store(true)
+	write(one, "4")
+	step("a file that cannot be used yet", 8, 1, true)
+	refuse.Store(false)
+	time.Sleep(retryInterval)
+	step("now it can, unchanged", 9, 1, false)
 	stop()
 	<-ended
 }

@@ -4,6 +4,8 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +20,9 @@ import (
 //
 // Encoding/json ignores a member that it does not know, finds names in any case, takes
 // the last one of two, and skips null. Unmarshal refuses all of these, text that is not
-// UTF-8, and anything after the object. A member that is itself an object must be decoded
-// by a type with its own UnmarshalJSON.
+// UTF-8, and anything after the object. Bytes are a string in base64 only, without line
+// breaks: encoding/json takes an array of numbers for them as well. A member that is itself an object, or an array
+// of a fixed length, must be decoded by a type with its own UnmarshalJSON or UnmarshalText.
 func Unmarshal(text []byte, into any) error {
 	if !utf8.Valid(text) {
 		return errors.New("the text is not UTF-8")
@@ -58,6 +61,9 @@ func Unmarshal(text []byte, into any) error {
 		if err := checkNotNull(value); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		if err := checkForm(field.Type(), value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -70,7 +76,7 @@ func Unmarshal(text []byte, into any) error {
 func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	fields := make(map[string]reflect.Value)
 	for _, f := range reflect.VisibleFields(v.Type()) {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
 			fields[name] = v.FieldByIndex(f.Index)
 		}
 	}
@@ -86,6 +92,50 @@ func unknown(name string, fields map[string]reflect.Value) error {
 		}
 	}
 	return fmt.Errorf("unknown member %q", name)
+}
+
+// checkForm checks that a type reads a value in one form only.
+func checkForm(t reflect.Type, value json.RawMessage) error {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if into := reflect.PointerTo(t); into.Implements(reflect.TypeFor[json.Unmarshaler]()) || into.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return nil
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Interface, reflect.Array:
+		return fmt.Errorf("cannot read a %s strictly: please report this bug", t)
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return checkBase64(value)
+		}
+		var elements []json.RawMessage
+		if err := json.Unmarshal(value, &elements); err != nil {
+			return err
+		}
+		for _, element := range elements {
+			if err := checkForm(t.Elem(), element); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkBase64 checks that a value is a string in base64, in the one form that its bytes have.
+func checkBase64(value json.RawMessage) error {
+	if value[0] != '"' {
+		return errors.New("want a string in base64")
+	}
+	var text string
+	if err := json.Unmarshal(value, &text); err != nil {
+		return err
+	}
+	if strings.ContainsAny(text, "\r\n") {
+		return errors.New("base64 with line breaks")
+	}
+	_, err := base64.StdEncoding.Strict().DecodeString(text)
+	return err
 }
 
 // checkNotNull checks that a value is not null and contains no null.

@@ -2,6 +2,7 @@ package strictjson_test
 
 import (
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -15,15 +16,25 @@ type embedded struct {
 
 type object struct {
 	*embedded
-	Text   string `json:"text,omitempty"`
-	Number uint16 `json:"number"`
+	Text   string     `json:"text,omitempty"`
+	Number uint16     `json:"number"`
+	Bytes  []byte     `json:"bytes"`
+	Blocks [][]byte   `json:"blocks"`
+	Named  named      `json:"named"`
+	At     netip.Addr `json:"at"` // reads text
+	Inner  struct{}   `json:"inner"`
+	Pair   [2]byte    `json:"pair"`
+	None   string     `json:"-"`
 }
+
+type named []byte
 
 func TestUnmarshal(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{`{}`, ""},
 		{" {\"text\": \"a\", \"number\": 2, \"list\": [\"null\", \"\"]}\n", ""},
 		{`{"other": 1}`, `unknown member "other"`},
+		{`{"-": "a"}`, `unknown member "-"`},
 		{`{"": 1}`, `unknown member ""`},
 		{`{"Text": "a"}`, `unknown member "Text": did you mean "text"?`},
 		{`{"te_xt": "a"}`, `did you mean "text"?`},
@@ -38,6 +49,20 @@ func TestUnmarshal(t *testing.T) {
 		{`{"number": 1.5}`, "number: "},
 		{`{"number": "1"}`, "number: "},
 		{`{"text": {"text": "a"}}`, "text: "},
+		{`{"bytes": "AQID", "blocks": ["AQID", ""], "named": "AQ==", "at": "10.0.0.1"}`, ""},
+		{`{"bytes": [1, 2, 3]}`, "bytes: want a string in base64"},
+		{`{"bytes": []}`, "bytes: want a string in base64"},
+		{`{"bytes": "010203f"}`, "bytes: illegal base64"},
+		{`{"bytes": "AQ"}`, "bytes: illegal base64"},
+		{`{"bytes": "AR=="}`, "bytes: illegal base64"}, // bits that are not used
+		{`{"bytes": "A_-_"}`, "bytes: illegal base64"},
+		{`{"bytes": "AQ\nID"}`, "bytes: base64 with line breaks"},
+		{`{"blocks": ["AQID", [1]]}`, "blocks: want a string in base64"},
+		{`{"blocks": "AQID"}`, "blocks: "},
+		{`{"named": [1]}`, "named: want a string in base64"},
+		{`{"at": [10, 0, 0, 1]}`, "at: "},
+		{`{"inner": {"Text": "a"}}`, "inner: cannot read a struct {} strictly"},
+		{`{"pair": [1, 2, 3]}`, "pair: cannot read a [2]uint8 strictly"}, // encoding/json drops the third
 		{`null`, `want a JSON object, not "null"`},
 		{`[]`, "want a JSON object"},
 		{`"text"`, "want a JSON object"},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/confcom/confcom/attest"
@@ -15,11 +17,11 @@ import (
 // Source is where a service has collateral from.
 type Source interface {
 	// Kept returns collateral for the platform of a quote that is at hand, or nil. It does
-	// not wait for anything.
+	// not wait for anything. Nothing of the quote has been verified.
 	Kept(*quote.Quote) *attest.Collateral
-	// Fetch returns the newest collateral for the platform of a quote. A client asks for
-	// it. It may return what Kept returns.
-	Fetch(ctx context.Context, client netip.Addr, q *quote.Quote) (*attest.Collateral, error)
+	// Fetch returns collateral for the platform of a quote, for which a client asks: other
+	// collateral than kept, which Kept has returned, if there is newer one.
+	Fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error)
 }
 
 // A fetch may take long while the collateral service hangs. These bound how many there are
@@ -32,31 +34,42 @@ const (
 
 // Client gets collateral from a service: a *pcs.Client.
 type Client interface {
+	// InMemory returns valid collateral that is in memory, or nil.
+	InMemory(pcs.Family) *pcs.Bundle
 	// Cached returns valid collateral that is at hand, or nil. It does not wait for the
 	// service.
 	Cached(pcs.Family) *pcs.Bundle
-	// Collateral waits for the service if there is none.
-	Collateral(context.Context, pcs.Family) (*pcs.Bundle, error)
+	// Refresh waits for the service if there is none, or it is older than the service allows.
+	Refresh(context.Context, pcs.Family) (*pcs.Bundle, error)
 }
 
 // Fetcher has a client fetch collateral that is not at hand. A collateral service that
 // hangs or fails delays no quote of a platform whose collateral is.
 type Fetcher struct {
-	client  Client
-	ctx     context.Context // of all fetches
-	cancel  context.CancelFunc
-	fetches share
-	waiting share
-	running sync.WaitGroup
+	client   Client
+	families families
+	ctx      context.Context // of all fetches
+	cancel   context.CancelFunc
+	waiting  share
+	running  sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
 	flights map[pcs.Family]*flight
+	queue   []*flight // those that have not started, the first one first
+	fetches share
+	starts  uint64
+	started map[netip.Addr]uint64 // of the clients that wait: the number of their last start
 }
 
-// flight is a fetch in progress.
+// flight is a fetch that requests of several clients may wait for. Fetcher.mu guards the
+// first group of fields.
 type flight struct {
-	done chan struct{}
+	started bool
+	waiting map[netip.Addr]int // requests by client; without zeros
+
+	family pcs.Family
+	done   chan struct{}
 	// These are set when done is closed.
 	bundle *pcs.Bundle
 	err    error
@@ -69,7 +82,7 @@ func NewFetcher(client Client) *Fetcher {
 		client: client, ctx: ctx, cancel: cancel,
 		fetches: share{all: maxFetches, each: maxFetchesEach},
 		waiting: share{all: maxWaiting, each: maxWaitingEach},
-		flights: make(map[pcs.Family]*flight),
+		flights: make(map[pcs.Family]*flight), started: make(map[netip.Addr]uint64),
 	}
 }
 
@@ -77,72 +90,155 @@ func NewFetcher(client Client) *Fetcher {
 func (f *Fetcher) Close() {
 	f.mu.Lock()
 	f.closed = true
+	for _, waiting := range f.queue {
+		delete(f.flights, waiting.family)
+		waiting.err = errStopping
+		close(waiting.done)
+	}
+	f.queue = nil
 	f.mu.Unlock()
 	f.cancel()
 	f.running.Wait()
 }
 
-// Kept returns what the client has at hand.
+var errStopping = errors.New("the service is stopping")
+
+// Kept returns what the client has in memory.
 func (f *Fetcher) Kept(q *quote.Quote) *attest.Collateral {
-	family, err := pcs.FamilyOf(q)
+	family, err := f.families.of(q)
 	if err != nil {
 		return nil
 	}
-	if bundle := f.client.Cached(family); bundle != nil {
+	if bundle := f.client.InMemory(family); bundle != nil {
 		return &bundle.Collateral
 	}
 	return nil
 }
 
-// Fetch waits for a fetch, which it starts if there is none in progress.
-func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote) (*attest.Collateral, error) {
-	family, err := pcs.FamilyOf(q)
+// Fetch returns what the client has at hand, or waits for a fetch.
+func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error) {
+	family, err := f.families.of(q)
 	if err != nil {
 		return nil, err
+	}
+	if bundle := f.client.Cached(family); bundle != nil && !same(&bundle.Collateral, kept) {
+		return &bundle.Collateral, nil
 	}
 	giveBack, ok := f.waiting.take(client)
 	if !ok {
 		return nil, errors.New("too many requests wait for collateral: try again")
 	}
 	defer giveBack()
-	fetch, err := f.join(client, family)
+	wanted, err := f.join(client, family)
 	if err != nil {
 		return nil, err
 	}
+	defer f.leave(client, wanted)
 	select {
-	case <-fetch.done:
-		if fetch.err != nil {
-			return nil, fetch.err
+	case <-wanted.done:
+		if wanted.err != nil {
+			return nil, wanted.err
 		}
-		return &fetch.bundle.Collateral, nil
+		return &wanted.bundle.Collateral, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("no answer from the collateral service: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("%s: %w", f.stateOf(wanted), context.Cause(ctx))
 	}
 }
 
-// join returns the fetch of a family that is in progress, or a new one.
+// same reports whether two have the same content: a client returns copies.
+func same(a, b *attest.Collateral) bool { return reflect.DeepEqual(a, b) }
+
+// join returns the flight of a family, which one more request of a client waits for.
 func (f *Fetcher) join(client netip.Addr, family pcs.Family) (*flight, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if running := f.flights[family]; running != nil {
-		return running, nil
-	}
 	if f.closed {
-		return nil, errors.New("the service is stopping")
+		return nil, errStopping
 	}
-	giveBack, ok := f.fetches.take(client)
-	if !ok {
-		return nil, errors.New("too many fetches of collateral are in progress: try again")
+	wanted := f.flights[family]
+	if wanted == nil {
+		wanted = &flight{family: family, done: make(chan struct{}), waiting: make(map[netip.Addr]int)}
+		f.flights[family] = wanted
+		f.queue = append(f.queue, wanted)
 	}
-	started := &flight{done: make(chan struct{})}
-	f.flights[family] = started
-	f.running.Go(func() {
-		defer giveBack()
-		started.bundle, started.err = f.client.Collateral(f.ctx, family)
-		close(started.done)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(f.flights, family)
-	})
-	return started, nil
+	wanted.waiting[client]++
+	f.startNext()
+	return wanted, nil
+}
+
+// leave notes that one request less of a client waits for a flight. If it has not started,
+// and nobody else waits for it, it never does.
+func (f *Fetcher) leave(client netip.Addr, left *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if left.waiting[client]--; left.waiting[client] == 0 {
+		delete(left.waiting, client)
+	}
+	if i := slices.Index(f.queue, left); i >= 0 && len(left.waiting) == 0 {
+		f.queue = slices.Delete(f.queue, i, i+1)
+		delete(f.flights, left.family)
+	}
+	for _, other := range f.flights {
+		if other.waiting[client] > 0 {
+			return
+		}
+	}
+	delete(f.started, client)
+}
+
+// startNext starts flights in the queue for which a client that waits for them has a share.
+// f.mu is held.
+func (f *Fetcher) startNext() {
+	for {
+		next, client := f.next()
+		if next == nil {
+			return
+		}
+		giveBack, ok := f.fetches.take(client)
+		if !ok {
+			return
+		}
+		f.queue = slices.DeleteFunc(f.queue, func(queued *flight) bool { return queued == next })
+		next.started = true
+		f.starts++
+		f.started[client] = f.starts
+		f.running.Go(func() { f.fly(next, giveBack) })
+	}
+}
+
+// next returns the flight that starts next, and for which client: the one that has had its
+// last start before the others, so that a client with many families does not delay one with
+// few. f.mu is held.
+func (f *Fetcher) next() (next *flight, first netip.Addr) {
+	for _, queued := range f.queue {
+		for client := range queued.waiting {
+			if f.fetches.has(client) && (next == nil || f.started[client] < f.started[first]) {
+				next, first = queued, client
+			}
+		}
+	}
+	return next, first
+}
+
+// fly makes the fetch.
+func (f *Fetcher) fly(started *flight, giveBack func()) {
+	started.bundle, started.err = f.client.Refresh(f.ctx, started.family)
+	close(started.done)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.flights, started.family)
+	giveBack()
+	if !f.closed {
+		f.startNext()
+	}
+}
+
+// stateOf returns what a request that waits for a flight has waited for.
+func (f *Fetcher) stateOf(wanted *flight) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if wanted.started {
+		return "no answer from the collateral service"
+	}
+	return "too many fetches of collateral are in progress: try again"
 }

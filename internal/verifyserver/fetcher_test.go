@@ -26,7 +26,9 @@ type collateralService struct {
 	collateral *attest.Collateral
 
 	mu     sync.Mutex
-	cached map[pcs.Family]bool
+	cached map[pcs.Family]bool // in memory
+	filed  map[pcs.Family]bool // in the directory only
+	takes  time.Duration       // for each call
 	hangs  bool
 	calls  int
 }
@@ -43,7 +45,7 @@ func (s *collateralService) called() int {
 	return s.calls
 }
 
-func (s *collateralService) Cached(f pcs.Family) *pcs.Bundle {
+func (s *collateralService) InMemory(f pcs.Family) *pcs.Bundle {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.cached[f] {
@@ -52,15 +54,23 @@ func (s *collateralService) Cached(f pcs.Family) *pcs.Bundle {
 	return &pcs.Bundle{Collateral: *s.collateral}
 }
 
-func (s *collateralService) Collateral(ctx context.Context, f pcs.Family) (*pcs.Bundle, error) {
+func (s *collateralService) Cached(f pcs.Family) *pcs.Bundle {
+	s.mu.Lock()
+	s.cached[f] = s.cached[f] || s.filed[f]
+	s.mu.Unlock()
+	return s.InMemory(f)
+}
+
+func (s *collateralService) Refresh(ctx context.Context, f pcs.Family) (*pcs.Bundle, error) {
 	s.mu.Lock()
 	s.calls++
-	hangs := s.hangs
+	hangs, takes := s.hangs, s.takes
 	s.mu.Unlock()
 	if hangs {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
+	time.Sleep(takes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cached[f] = true
@@ -69,7 +79,7 @@ func (s *collateralService) Collateral(ctx context.Context, f pcs.Family) (*pcs.
 
 // newFetcher returns a fetcher from a service that answers.
 func newFetcher(t *testing.T, collateral *attest.Collateral) (*Fetcher, *collateralService) {
-	s := &collateralService{collateral: collateral, cached: make(map[pcs.Family]bool)}
+	s := &collateralService{collateral: collateral, cached: make(map[pcs.Family]bool), filed: make(map[pcs.Family]bool)}
 	f := NewFetcher(s)
 	t.Cleanup(f.Close)
 	return f, s
@@ -152,15 +162,15 @@ func testFetcherBounds(t *testing.T) {
 	service.hang()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var mu sync.Mutex
-	refused := make(map[string]int)
+	ended := make(map[string]int) // requests by their error
 	var requests sync.WaitGroup
-	ask := func(n, client int, q *quote.Quote) {
+	ask := func(n, from int, q *quote.Quote) {
 		for range n {
 			requests.Go(func() {
-				_, err := f.Fetch(ctx, netip.AddrFrom4([4]byte{10, 0, 0, byte(client)}), q)
+				_, err := f.Fetch(ctx, client(from), q, nil)
 				mu.Lock()
 				defer mu.Unlock()
-				refused[fmt.Sprint(err)]++
+				ended[fmt.Sprint(err)]++
 			})
 		}
 		synctest.Wait()
@@ -169,39 +179,193 @@ func testFetcherBounds(t *testing.T) {
 		t.Helper()
 		mu.Lock()
 		defer mu.Unlock()
-		if refused[message] != want || service.called() != calls {
-			t.Errorf("%s: %d calls, want %d; refused %v, want %d", what, service.called(), calls, refused, want)
+		if ended[message] != want || service.called() != calls {
+			t.Errorf("%s: %d calls, want %d; ended %v, want %d", what, service.called(), calls, ended, want)
 		}
-		clear(refused)
+		clear(ended)
 	}
-	const tooMany, tooManyFetches = "too many requests wait for collateral: try again", "too many fetches of collateral are in progress: try again"
+	const tooMany, queued = "too many requests wait for collateral: try again", "too many fetches of collateral are in progress: try again: given up"
 	ask(maxWaitingEach+5, 0, quotes[0])
 	check("one client, one family", tooMany, 5, 1)
-	for range maxFetchesEach + 2 {
-		ask(1, 1, quotes[1])
-	}
-	ask(1, 1, quotes[2])
-	check("one client, another family", tooManyFetches, 1, 2)
-	for i, q := range quotes[2:] {
-		ask(1, 2+i, q)
-	}
-	check("many families", tooManyFetches, 1, maxFetches)
+	ask(3, 1, quotes[1])
+	ask(1, 1, quotes[2]) // waits for its share
+	check("one client, another family", tooMany, 0, 2)
+	ask(1, 2, quotes[2])
+	ask(1, 3, quotes[3])
+	ask(1, 4, quotes[4]) // waits for one of the others
+	check("many families", tooMany, 0, maxFetches)
+	waiting := maxWaitingEach + 7
 	for i := range 5 {
+		left := maxWaiting - waiting
 		ask(maxWaitingEach, 100+i, quotes[0])
+		takes := min(maxWaitingEach, left/2+1)
+		for takes > 1 && takes-1 >= (left-takes+1)/2+1 {
+			takes-- // half of what is left shrinks as it is taken
+		}
+		check("many clients", tooMany, maxWaitingEach-takes, maxFetches)
+		waiting += takes
 	}
-	// All of the first client wait, three of the second, and one for each other family.
-	check("many clients", tooMany, 5*maxWaitingEach-(maxWaiting-maxWaitingEach-3-(maxFetches-2)), maxFetches)
+	if waiting >= maxWaiting {
+		t.Error("a few clients leave nothing to others")
+	}
 	cancel(errors.New("given up"))
 	requests.Wait()
-	check("given up", "no answer from the collateral service: given up", maxWaiting, maxFetches)
-	if len(f.waiting.taken) > 0 || len(f.fetches.taken) == 0 {
-		t.Errorf("waiting %v, fetches %v", f.waiting.taken, f.fetches.taken)
+	check("given up", queued, 1, maxFetches)
+	if len(f.waiting.taken) > 0 || len(f.started) > 0 || len(f.queue) > 0 || len(f.flights) != maxFetches || len(f.fetches.taken) != maxFetches {
+		t.Errorf("waiting %v, queue %v, fetches %v", f.waiting.taken, f.queue, f.fetches.taken)
 	}
 	f.Close()
-	if len(f.fetches.taken) > 0 || f.fetches.total != 0 || len(f.flights) > 0 {
+	if len(f.fetches.taken) > 0 || f.fetches.total != 0 || len(f.flights) > 0 || service.called() != maxFetches {
 		t.Errorf("closed: fetches %v, flights %v", f.fetches.taken, f.flights)
 	}
-	if _, err := f.Fetch(t.Context(), client(1), quotes[0]); err == nil || !strings.Contains(err.Error(), "stopping") {
+	if _, err := f.Fetch(t.Context(), client(1), quotes[0], nil); err == nil || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("closed: %v", err)
 	}
+}
+
+// A client's platforms are fetched one after the other, and each request waits as long as it
+// can.
+func TestFetchesOfOneClient(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, service := newFetcher(t, new(attest.Collateral))
+		service.takes = time.Second
+		quotes := otherFamilies(t, 5)
+		start := time.Now()
+		var requests sync.WaitGroup
+		for _, q := range quotes[:3] {
+			requests.Go(func() {
+				if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		requests.Wait()
+		if took := time.Since(start); took != 3*time.Second || service.called() != 3 {
+			t.Errorf("%d fetches in %s, want 3 in 3s", service.called(), took)
+		}
+		service.hang()
+		start = time.Now()
+		for i, want := range []string{"no answer from the collateral service: ", "too many fetches of collateral are in progress: try again: "} {
+			requests.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout)
+				defer cancel()
+				if _, err := f.Fetch(ctx, client(1), quotes[3+i], nil); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%v; want %q", err, want)
+				}
+			})
+			synctest.Wait()
+		}
+		for _, q := range quotes[:3] {
+			if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil || time.Since(start) > 0 {
+				t.Errorf("collateral at hand: %v after %s", err, time.Since(start))
+			}
+		}
+		requests.Wait()
+		if took := time.Since(start); took != fetchTimeout || service.called() != 1 {
+			t.Errorf("waited for %s, %d fetches", took, service.called())
+		}
+	})
+}
+
+// A client that has had no fetch comes before clients with many families.
+func TestFetchesAreFair(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, service := newFetcher(t, new(attest.Collateral))
+		service.takes = time.Second
+		const each = 5
+		quotes := otherFamilies(t, maxFetches*each+1)
+		var requests sync.WaitGroup
+		for i, q := range quotes[:maxFetches*each] {
+			requests.Go(func() { _, _ = f.Fetch(t.Context(), client(i%maxFetches), q, nil) })
+			synctest.Wait()
+		}
+		start := time.Now()
+		if _, err := f.Fetch(t.Context(), client(99), quotes[maxFetches*each], nil); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("served after %s, want 2s", took)
+		}
+		requests.Wait()
+	})
+}
+
+// Several clients wait for the same flight; it starts with the share of any of them, and not
+// at all once nobody waits for it.
+func TestFlightsAreShared(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, service := newFetcher(t, new(attest.Collateral))
+		service.hang()
+		quotes := otherFamilies(t, 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		var requests sync.WaitGroup
+		fetch := func(ctx context.Context, from int, q *quote.Quote) {
+			requests.Go(func() { _, _ = f.Fetch(ctx, client(from), q, nil) })
+			synctest.Wait()
+		}
+		fetch(t.Context(), 1, quotes[0])
+		fetch(ctx, 1, quotes[1])
+		cancel()
+		synctest.Wait()
+		if len(f.queue) > 0 || len(f.flights) != 1 {
+			t.Errorf("flights %v, queue %v: nobody waits", f.flights, f.queue)
+		}
+		fetch(t.Context(), 1, quotes[1])
+		if n := service.called(); n != 1 {
+			t.Errorf("%d fetches for a client", n)
+		}
+		fetch(t.Context(), 2, quotes[1])
+		if n := service.called(); n != 2 {
+			t.Errorf("%d fetches for two clients", n)
+		}
+		f.Close()
+		requests.Wait()
+	})
+}
+
+// Collateral at hand that cannot be used is not the answer, unless there is no other.
+func TestFetchOther(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, service := newFetcher(t, &attest.Collateral{TCBInfo: "old"})
+		q := otherFamilies(t, 1)[0]
+		if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil {
+			t.Fatal(err)
+		}
+		kept := f.Kept(q)
+		if c, err := f.Fetch(t.Context(), client(1), q, kept); err != nil || c == kept || !same(c, kept) || service.called() != 2 {
+			t.Errorf("%+v, %v, %d fetches", c, err, service.called())
+		}
+		service.collateral = &attest.Collateral{TCBInfo: "new"}
+		if c, err := f.Fetch(t.Context(), client(1), q, kept); err != nil || c.TCBInfo != "new" || service.called() != 2 {
+			t.Errorf("%+v, %v, %d fetches", c, err, service.called())
+		}
+	})
+}
+
+// What is in the directory is found for a platform that has been verified, without a share.
+func TestCollateralInDirectory(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f, service := newFetcher(t, new(attest.Collateral))
+		service.hang()
+		quotes := otherFamilies(t, 2)
+		family, err := pcs.FamilyOf(quotes[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		service.filed[family] = true
+		var requests sync.WaitGroup
+		requests.Go(func() { _, _ = f.Fetch(t.Context(), client(1), quotes[0], nil) })
+		synctest.Wait()
+		if f.Kept(quotes[1]) != nil {
+			t.Error("the directory was read for a quote that nobody has verified")
+		}
+		if c, err := f.Fetch(t.Context(), client(1), quotes[1], nil); c == nil || err != nil {
+			t.Error(err)
+		}
+		if f.Kept(quotes[1]) == nil || service.called() != 1 {
+			t.Errorf("%d fetches", service.called())
+		}
+		f.Close()
+		requests.Wait()
+	})
 }

@@ -56,6 +56,7 @@ type Service struct {
 	Collateral Source
 	// Policy returns the current appraisal policy.
 	Policy  func() attest.Policy
+	Cluster daemon.Networks // in which each address is a client
 	Log     *slog.Logger
 	Metrics *Metrics // nil counts nothing
 
@@ -99,7 +100,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	var response *Response
 	if err == nil {
-		response, err = s.verify(r.Context(), daemon.Client(r.RemoteAddr), asked)
+		response, err = s.verify(r.Context(), daemon.Client(r.RemoteAddr, s.Cluster), asked)
 		s.Metrics.took(time.Since(start))
 	}
 	if err != nil {
@@ -170,11 +171,11 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, asked request) 
 		return nil, err
 	}
 	if fetch {
-		collateral, err := s.fetch(ctx, client, q)
-		if err != nil {
-			return nil, err
-		}
-		if collateral != kept {
+		collateral, err := s.fetch(ctx, client, q, kept)
+		switch {
+		case err != nil && kept != nil, err == nil && same(collateral, kept):
+			err = nil // the result is that with the collateral at hand
+		case err == nil:
 			err = s.work(ctx, func() (err error) {
 				if result, err = s.appraise(q, collateral, asked); result == nil {
 					return err
@@ -210,11 +211,11 @@ func (s *Service) work(ctx context.Context, do func() error) error {
 	}
 }
 
-// fetch fetches collateral for a quote.
-func (s *Service) fetch(ctx context.Context, client netip.Addr, q *quote.Quote) (*attest.Collateral, error) {
+// fetch fetches collateral for a quote, other than kept if possible.
+func (s *Service) fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, fetchTimeout, fmt.Errorf("waited for %s", fetchTimeout))
 	defer cancel()
-	collateral, err := s.Collateral.Fetch(ctx, client, q)
+	collateral, err := s.Collateral.Fetch(ctx, client, q, kept)
 	if err != nil {
 		return nil, &problem{http.StatusServiceUnavailable, fmt.Errorf("fetch collateral: %w", err)}
 	}

@@ -42,14 +42,14 @@ func (s *source) Kept(*quote.Quote) *attest.Collateral {
 	return nil
 }
 
-func (s *source) Fetch(context.Context, netip.Addr, *quote.Quote) (*attest.Collateral, error) {
+func (s *source) Fetch(context.Context, netip.Addr, *quote.Quote, *attest.Collateral) (*attest.Collateral, error) {
 	s.fetched++
 	return s.collateral, s.err
 }
 
 // newService returns a service that trusts simulated platforms, a quote of one, and the
 // source of its collateral.
-func newService(t *testing.T, policy attest.Policy) (s *Service, handler http.Handler, q *quote.Quote, from *source) {
+func newService(t testing.TB, policy attest.Policy) (s *Service, handler http.Handler, q *quote.Quote, from *source) {
 	t.Helper()
 	root, err := attest.ParseRoot(simulation.RootPEM())
 	if err != nil {
@@ -82,7 +82,7 @@ func inBubble(t *testing.T, test func(*testing.T)) {
 	})
 }
 
-func marshal(t *testing.T, q *quote.Quote) []byte {
+func marshal(t testing.TB, q *quote.Quote) []byte {
 	t.Helper()
 	data, err := q.MarshalBinary()
 	if err != nil {
@@ -192,6 +192,8 @@ func TestStrictRequests(t *testing.T) {
 		`{"quote": null}`:                                             "quote: null",
 		`{"quote": ""}`:                                               "quote: missing",
 		`{"quote": 1}`:                                                "quote: ",
+		`{"quote": [3, 0, 2, 0]}`:                                     "quote: want a string in base64",
+		`{` + encoded + `, "reportData": [0, 255]}`:                   "reportData: ",
 		`{` + encoded + `} {}`:                                        "after top-level value",
 		`null`:                                                        "want a JSON object",
 		`[]`:                                                          "want a JSON object",
@@ -290,6 +292,60 @@ func TestKeptCollateral(t *testing.T) {
 	if status, answer := post(h, mediaTypeBytes, marshal(t, q)); status != 200 || answer["trusted"] != true || from.fetched != 0 {
 		t.Errorf("good collateral: %d, %v, fetched %d times", status, answer, from.fetched)
 	}
+}
+
+// Collateral at hand that cannot be used is verified with once, however often the source copies
+// it, and replaced by newer collateral if the source has that.
+func TestRenewedCollateral(t *testing.T) {
+	old := time.Now().Add(-20 * 24 * time.Hour)
+	oldCollateral, err := attesttest.NewCollateral(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name       string
+		renews     bool
+		err        error
+		trusted    bool
+		appraisals int
+	}{
+		{"a copy", false, nil, false, 2}, // one of them without collateral
+		{"newer", true, nil, true, 3},
+		{"no answer", false, errors.New("no network"), false, 2},
+	} {
+		s, h, q, from := newService(t, attest.Policy{MaxCollateralAge: 10 * 24 * time.Hour})
+		kept := &renewing{old: oldCollateral, err: c.err}
+		if c.renews {
+			kept.renewed = from.collateral
+		}
+		s.Collateral = kept
+		appraisals, policy := 0, s.Policy
+		s.Policy = func() attest.Policy { appraisals++; return policy() }
+		status, answer := post(h, mediaTypeBytes, marshal(t, q))
+		reason, _ := answer["reason"].(string)
+		if status != 200 || answer["trusted"] != c.trusted || !c.trusted && !strings.Contains(reason, "collateral age") || appraisals != c.appraisals {
+			t.Errorf("%s: %d, trusted %v, %q, verified %d times, want %d", c.name, status, answer["trusted"], reason, appraisals, c.appraisals)
+		}
+	}
+}
+
+// renewing is a source that returns copies of old collateral, and newer one if it is asked for
+// that.
+type renewing struct {
+	old, renewed *attest.Collateral
+	err          error
+}
+
+func (r *renewing) Kept(*quote.Quote) *attest.Collateral {
+	c := *r.old
+	return &c
+}
+
+func (r *renewing) Fetch(_ context.Context, _ netip.Addr, q *quote.Quote, _ *attest.Collateral) (*attest.Collateral, error) {
+	if r.renewed != nil {
+		return r.renewed, r.err
+	}
+	return r.Kept(q), r.err
 }
 
 // The OpenAPI document is valid JSON and describes all members of an answer.

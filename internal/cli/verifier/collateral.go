@@ -2,8 +2,10 @@ package verifier
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
@@ -28,16 +30,54 @@ func (s *server) client(root attest.Root, log *slog.Logger) (*pcs.Client, error)
 // file is collateral in a file.
 type file struct{ *reload.Value[*pcs.Bundle] }
 
-func (s *server) collateralFile() (file, error) {
+func (s *server) collateralFile(root attest.Root) (file, error) {
 	path := trust.CollateralFile(s.collateral)
-	bundle, err := reload.Read(func() (*pcs.Bundle, error) { return trust.ReadCollateral(path) }, path)
+	verifier := attest.NewVerifier(root)
+	var former *pcs.Bundle
+	bundle, err := reload.Read(func() (*pcs.Bundle, error) {
+		bundle, err := trust.ReadCollateral(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkCollateral(verifier, bundle, former); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		former = bundle
+		return bundle, nil
+	}, path)
 	return file{bundle}, err
+}
+
+// checkCollateral checks that collateral is signed under the root. Collateral that is not valid
+// now does not replace a former one that is; without that, it is for each verification to refuse.
+// Collateral without a chain for the PCK CRL can only be checked with a quote.
+func checkCollateral(verifier *attest.Verifier, collateral, former *pcs.Bundle) error {
+	if collateral.PCKCRLIssuerChain == "" {
+		return nil
+	}
+	now := time.Now()
+	result, err := verifier.Check(&collateral.Collateral, now)
+	if result == nil || err == nil {
+		return err
+	}
+	for _, check := range result.Checks {
+		if !check.Passed && check.Name != attest.CheckCollateralValid {
+			return err
+		}
+	}
+	if former == nil {
+		return nil
+	}
+	if _, invalid := verifier.Check(&former.Collateral, now); invalid != nil {
+		return nil
+	}
+	return err
 }
 
 // Kept returns the collateral in the file.
 func (f file) Kept(*quote.Quote) *attest.Collateral { return &f.Get().Collateral }
 
 // Fetch returns the same: there is no other.
-func (f file) Fetch(context.Context, netip.Addr, *quote.Quote) (*attest.Collateral, error) {
+func (f file) Fetch(context.Context, netip.Addr, *quote.Quote, *attest.Collateral) (*attest.Collateral, error) {
 	return f.Kept(nil), nil
 }

@@ -39,16 +39,33 @@ func (s *server) certificate() (*reload.Value[tls.Certificate], error) {
 	if s.tlsCert == "" {
 		return nil, nil
 	}
-	certificate, err := reload.Read(func() (tls.Certificate, error) { return tls.LoadX509KeyPair(s.tlsCert, s.tlsKey) }, s.tlsCert, s.tlsKey)
+	certificate, err := reload.Read(func() (tls.Certificate, error) { return readCertificate(s.tlsCert, s.tlsKey) }, s.tlsCert, s.tlsKey)
 	if err != nil {
 		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
 	}
 	return certificate, nil
 }
 
+// readCertificate reads a certificate chain and its key, and checks that clients can accept it
+// now.
+func readCertificate(certFile, keyFile string) (tls.Certificate, error) {
+	certificate, err := tls.LoadX509KeyPair(certFile, keyFile) // checks that they belong together
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	const layout = time.RFC3339
+	switch leaf, now := certificate.Leaf, time.Now(); {
+	case now.After(leaf.NotAfter):
+		return tls.Certificate{}, fmt.Errorf("%s: the certificate has expired on %s", certFile, leaf.NotAfter.UTC().Format(layout))
+	case now.Before(leaf.NotBefore):
+		return tls.Certificate{}, fmt.Errorf("%s: the certificate is not valid before %s", certFile, leaf.NotBefore.UTC().Format(layout))
+	}
+	return certificate, nil
+}
+
 // listen listens on the address, with TLS if there is a certificate.
-func (s *server) listen(certificate *reload.Value[tls.Certificate]) (net.Listener, error) {
-	listener, err := daemon.Listen(s.address, maxConnections)
+func (s *server) listen(cluster daemon.Networks, certificate *reload.Value[tls.Certificate]) (net.Listener, error) {
+	listener, err := daemon.Listen(s.address, maxConnections, cluster)
 	if err != nil {
 		return nil, fmt.Errorf("--address=%s: %w", s.address, err)
 	}

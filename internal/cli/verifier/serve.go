@@ -93,6 +93,7 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 	service := verifyserver.Service{
 		Verifier: attest.NewVerifier(root),
 		Policy:   policy.Get,
+		Cluster:  env.Cluster,
 		Log:      env.Log,
 		Metrics:  metrics,
 	}
@@ -127,14 +128,14 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		defer fetcher.Close()
 		service.Collateral = fetcher
 	} else {
-		bundle, err := s.collateralFile()
+		bundle, err := s.collateralFile(root)
 		if err != nil {
 			return fmt.Errorf("--collateral: %w", err)
 		}
 		watch("collateral", s.collateral, bundle.Watch)
 		service.Collateral = bundle
 	}
-	listener, err := s.listen(certificate)
+	listener, err := s.listen(env.Cluster, certificate)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/internal/cli"
 	"github.com/confcom/confcom/internal/cli/clitest"
 )
@@ -111,15 +118,21 @@ func (s *service) get(t *testing.T, path string) (status int, body string) {
 // awaitMetric waits until a line is in the metrics.
 func (s *service) awaitMetric(t *testing.T, line string) {
 	t.Helper()
+	s.await(t, "/metrics", "\n"+line+"\n")
+}
+
+// await waits until a page of health and metrics contains a text.
+func (s *service) await(t *testing.T, path, text string) {
+	t.Helper()
 	for {
-		_, metrics := s.get(t, "/metrics")
-		if strings.Contains(metrics, "\n"+line+"\n") {
+		_, page := s.get(t, path)
+		if strings.Contains(page, text) {
 			return
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-t.Context().Done():
-			t.Fatalf("%s is not in the metrics:\n%s", line, metrics)
+			t.Fatalf("%q is not in %s:\n%s", text, path, page)
 		}
 	}
 }
@@ -219,6 +232,145 @@ func TestServe(t *testing.T) {
 	s.stop()
 	if exit := <-s.ended; exit != 0 {
 		t.Errorf("exit %d", exit)
+	}
+}
+
+// A certificate that clients cannot accept replaces none that they can, and does not start the
+// service.
+func TestServeBadCertificate(t *testing.T) {
+	f := files{t, t.TempDir()}
+	clitest.MustRun(t, "simulated", "root", "--out", f.path("root.pem"))
+	clitest.MustRun(t, "simulated", "collateral", "--out-dir", f.dir)
+	f.write("policy.json", `{"anyEnclave": true}`)
+	now := time.Now()
+	good, other := newPair(t, now.Add(-time.Hour), now.Add(time.Hour)), newPair(t, now.Add(-time.Hour), now.Add(time.Hour))
+	write := func(p pair) {
+		t.Helper()
+		f.write("tls.key", p.key)
+		f.write("tls.crt", p.certificate)
+	}
+	write(good)
+	args := []string{"--root", f.path("root.pem"), "--policy", f.path("policy.json"), "--collateral", f.dir,
+		"--tls-cert", f.path("tls.crt"), "--tls-key", f.path("tls.key")}
+	s := start(t, http.DefaultClient, args...)
+	served := func() string {
+		t.Helper()
+		conn, err := tls.Dial("tcp", s.address, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw}))
+	}
+	for _, c := range []struct {
+		name string
+		pair pair
+		want string
+	}{
+		{"expired", newPair(t, now.Add(-2*time.Hour), now.Add(-time.Hour)), "the certificate has expired on"},
+		{"not valid yet", newPair(t, now.Add(time.Hour), now.Add(2*time.Hour)), "the certificate is not valid before"},
+		{"the key of another one", pair{good.certificate, other.key}, "private key does not match public key"},
+		{"no certificate", pair{good.key, good.key}, "failed to find certificate PEM data"},
+	} {
+		write(c.pair)
+		s.await(t, "/readyz", c.want)
+		if _, metrics := s.get(t, "/metrics"); !strings.Contains(metrics, `confcom_verifier_reload_failed{file="certificate"} 1`) {
+			t.Errorf("%s: not in the metrics", c.name)
+		}
+		if served() != good.certificate {
+			t.Errorf("%s: it is served", c.name)
+		}
+		exit, _, errs := clitest.Run(t, nil, append([]string{"verifier", "serve", "--address=127.0.0.1:0"}, args...)...)
+		if exit != 1 || !strings.Contains(errs, c.want) {
+			t.Errorf("%s, at start: exit %d, %s", c.name, exit, errs)
+		}
+	}
+	write(other)
+	s.await(t, "/metrics", `confcom_verifier_reload_failed{file="certificate"} 0`)
+	if served() != other.certificate {
+		t.Error("the next good one is not served")
+	}
+}
+
+// Collateral that is forged, or no longer valid, replaces none that is valid.
+func TestServeBadCollateral(t *testing.T) {
+	f := files{t, t.TempDir()}
+	clitest.MustRun(t, "quote", "get", "--socket", clitest.Serve(t), "--out", f.path("quote"))
+	clitest.MustRun(t, "simulated", "root", "--out", f.path("root.pem"))
+	f.write("policy.json", `{"anyEnclave": true}`)
+	issued := func(days int, change func(*attest.Collateral)) string {
+		t.Helper()
+		collateral, err := attesttest.NewCollateral(time.Now().AddDate(0, 0, -days))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change != nil {
+			change(collateral)
+		}
+		text, err := json.Marshal(collateral)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	forged := issued(0, func(c *attest.Collateral) { c.TCBInfoSignature[0] ^= 1 })
+	args := []string{"--root", f.path("root.pem"), "--policy", f.path("policy.json"), "--collateral", f.path("collateral.json")}
+	f.write("collateral.json", forged)
+	if exit, _, errs := clitest.Run(t, nil, append([]string{"verifier", "serve", "--address=127.0.0.1:0"}, args...)...); exit != 1 || !strings.Contains(errs, "TCB info: signature verification failed") {
+		t.Errorf("forged, at start: exit %d, %s", exit, errs)
+	}
+	f.write("collateral.json", issued(60, nil)) // without a former one it is a reason to refuse quotes, not to stop
+	s := start(t, http.DefaultClient, args...)
+	quote := f.read("quote")
+	if answer, status := s.verify(t, quote); status != 200 || answer.Trusted || !strings.Contains(answer.Reason, "collateral valid") {
+		t.Errorf("with expired collateral: %d, %+v", status, answer)
+	}
+	f.write("collateral.json", issued(2, nil))
+	for answer, _ := s.verify(t, quote); !answer.Trusted; answer, _ = s.verify(t, quote) {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatalf("%+v", answer)
+		}
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"forged", forged, "signature verification failed"},
+		{"of no known root", issued(0, func(c *attest.Collateral) { c.PCKCRLIssuerChain = c.TCBInfoIssuerChain + c.TCBInfoIssuerChain }), "pck_crl_issuer_chain"},
+		{"expired", issued(60, nil), "collateral valid"},
+		{"of the future", issued(-60, nil), "collateral valid"},
+	} {
+		f.write("collateral.json", c.text)
+		s.await(t, "/readyz", c.want)
+		if answer, status := s.verify(t, quote); status != 200 || !answer.Trusted {
+			t.Errorf("%s: %d, %+v", c.name, status, answer)
+		}
+	}
+	f.write("collateral.json", issued(1, nil))
+	s.awaitMetric(t, `confcom_verifier_reload_failed{file="collateral"} 0`)
+}
+
+// pair is a certificate and its key, in PEM.
+type pair struct{ certificate, key string }
+
+// newPair returns a certificate that is valid for a time.
+func newPair(t *testing.T, from, until time.Time) pair {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair{
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
 	}
 }
 

@@ -4,9 +4,14 @@
 // not name it. After the quoting enclave was replaced, a report for the earlier one
 // looks like any invalid report. Only a node that knows that it has had another one can
 // tell its clients to fetch the target info again.
+//
+// It remembers them until it boots. A client keeps its target info for as long as it runs,
+// and nothing shows when the last one that has an earlier target ends: no shorter time is
+// right. No client outlives a boot.
 package targets
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -28,17 +33,22 @@ import (
 // most is how many targets are remembered: the last ones.
 const most = 8
 
-// A file has a line for each target: its 512 bytes in hexadecimal, of which the first
-// 32 are the MRENCLAVE.
+// A file has a line with the ID of the boot, and one for each target: its 512 bytes in
+// hexadecimal, of which the first 32 are the MRENCLAVE.
 const (
 	lineSize = 2*sgx.TargetInfoSize + 1
-	fileSize = most * lineSize
+	bootSize = 36 + 1 // a UUID
+	fileSize = bootSize + most*lineSize
 )
+
+// bootFile has the ID of this boot, which Linux chooses at random.
+const bootFile = "/proc/sys/kernel/random/boot_id"
 
 // Memory is the targets that a node has had. With a file, processes that use the same
 // one share them. The zero Memory has no file. It is safe for concurrent use.
 type Memory struct {
 	path string
+	boot string // the first line of the file
 	log  *slog.Logger
 
 	storing sync.Mutex // one goroutine writes the file
@@ -47,15 +57,26 @@ type Memory struct {
 	known   []sgx.TargetInfo // the newest last
 	learned time.Time        // when Learn was called last
 	problem string           // with the file, as it was logged
+	asked   time.Time        // when Ask called ask last
+	asking  chan struct{}    // closed when ask returns; nil if nobody asks
 }
 
 // Open returns a memory that keeps the targets in the file at path, and has those that
-// the file has.
+// the file has, if it was written since the machine has booted.
 //
 // A file that cannot be read or written is logged, and does no other harm: targets that
 // are not known are those of invalid reports.
 func Open(path string, log *slog.Logger) *Memory {
-	m := &Memory{path: path, log: log}
+	m := &Memory{log: log}
+	boot, err := os.ReadFile(bootFile)
+	if err == nil && len(boot) != bootSize {
+		err = fmt.Errorf("%s has %d bytes, want %d", bootFile, len(boot), bootSize)
+	}
+	if err != nil {
+		m.report("read ID of the boot failed", err)
+		return m
+	}
+	m.path, m.boot = path, string(boot)
 	m.Reload()
 	return m
 }
@@ -86,11 +107,34 @@ func (m *Memory) Replaced() bool {
 	return len(m.known) > 1
 }
 
-// Age returns how long ago Learn was called.
-func (m *Memory) Age() time.Duration {
+// Ask calls ask, which finds out and learns the target that the quoting enclave has now,
+// unless one was learned, or asked for, less than interval ago. Of several calls at a time,
+// one asks and the others wait for it, until ctx is done.
+func (m *Memory) Ask(ctx context.Context, interval time.Duration, ask func()) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return time.Since(m.learned)
+	if running := m.asking; running != nil {
+		m.mu.Unlock()
+		select {
+		case <-running:
+		case <-ctx.Done():
+		}
+		return
+	}
+	now := time.Now()
+	if now.Sub(m.learned) < interval || now.Sub(m.asked) < interval {
+		m.mu.Unlock()
+		return
+	}
+	done := make(chan struct{})
+	m.asked, m.asking = now, done
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.asking = nil
+		m.mu.Unlock()
+		close(done)
+	}()
+	ask()
 }
 
 // Reload adds the targets that another process has written to the file.
@@ -98,7 +142,7 @@ func (m *Memory) Reload() {
 	if m.path == "" {
 		return
 	}
-	known, err := read(m.path)
+	known, err := read(m.path, m.boot)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -135,19 +179,22 @@ func (m *Memory) store() {
 	m.mu.Lock()
 	known := m.known
 	m.mu.Unlock()
-	if err := write(m.path, known); err != nil {
+	if err := write(m.path, m.boot, known); err != nil {
 		m.report("store quoting enclave failed", err)
 	}
 }
 
 // write replaces a file.
-func write(path string, targets []sgx.TargetInfo) error {
+func write(path, boot string, targets []sgx.TargetInfo) error {
 	// WriteFile would keep the permissions of the file that it replaces.
 	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
 	defer file.Cleanup()
+	if _, err := io.WriteString(file, boot); err != nil {
+		return err
+	}
 	for _, t := range targets {
 		binary, _ := t.MarshalBinary() // never fails
 		if _, err := fmt.Fprintf(file, "%x\n", binary); err != nil {
@@ -170,8 +217,8 @@ func (m *Memory) report(message string, err error) {
 }
 
 // read reads a file. It must be a regular file that only its owner, who is this
-// process's user, can write.
-func read(path string) ([]sgx.TargetInfo, error) {
+// process's user, can write. One of an earlier boot has no targets.
+func read(path, boot string) ([]sgx.TargetInfo, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -194,13 +241,17 @@ func read(path string) ([]sgx.TargetInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(text)
+	return parse(text, boot)
 }
 
-func parse(text []byte) ([]sgx.TargetInfo, error) {
-	if len(text) > fileSize || len(text)%lineSize != 0 {
-		return nil, fmt.Errorf("not up to %d lines of %d hexadecimal digits", most, lineSize-1)
+func parse(text []byte, boot string) ([]sgx.TargetInfo, error) {
+	if len(text) > fileSize || len(text) < bootSize || (len(text)-bootSize)%lineSize != 0 {
+		return nil, fmt.Errorf("not the ID of a boot and up to %d lines of %d hexadecimal digits", most, lineSize-1)
 	}
+	if string(text[:bootSize]) != boot {
+		return nil, nil
+	}
+	text = text[bootSize:]
 	var targets []sgx.TargetInfo
 	for line := range slices.Chunk(text, lineSize) {
 		binary, err := hex.DecodeString(string(line[:lineSize-1]))

@@ -2,13 +2,17 @@ package targets
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -77,6 +81,49 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// One call at a time asks for the target, and at most one in an interval, whether it learns one
+// or not. The others wait for it.
+func TestAsk(t *testing.T) {
+	for _, learns := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			m := new(Memory)
+			var asked atomic.Int32
+			ask := func() {
+				asked.Add(1)
+				time.Sleep(time.Second / 10)
+				if learns {
+					m.Learn(target(1))
+				}
+			}
+			start := time.Now()
+			var calls sync.WaitGroup
+			for range 10 {
+				calls.Go(func() {
+					m.Ask(t.Context(), time.Second, ask)
+					if took := time.Since(start); took != time.Second/10 {
+						t.Errorf("waited for %s", took)
+					}
+				})
+			}
+			gone, cancel := context.WithCancel(t.Context())
+			cancel()
+			synctest.Wait()
+			m.Ask(gone, time.Second, ask)
+			if took := time.Since(start); took > 0 {
+				t.Errorf("a request that was given up has waited for %s", took)
+			}
+			calls.Wait()
+			for range 15 {
+				m.Ask(t.Context(), time.Second, ask)
+				time.Sleep(time.Second / 10)
+			}
+			if n := asked.Load(); n != 2 {
+				t.Errorf("learns %v: asked %d times in 1.7 s, want 2", learns, n)
+			}
+		})
+	}
+}
+
 // Processes that run at the same time share the file.
 func TestShared(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets")
@@ -95,7 +142,7 @@ func TestShared(t *testing.T) {
 		writing.Go(func() { old.Learn(target(3 + i)) })
 	}
 	writing.Wait()
-	if known, err := read(path); len(known) != 6 || err != nil {
+	if known, err := read(path, old.boot); len(known) != 6 || err != nil {
 		t.Errorf("%d targets, %v", len(known), err)
 	}
 }
@@ -103,7 +150,12 @@ func TestShared(t *testing.T) {
 // A file that is not this process's, or not such a file, is not used. It is logged once
 // and, where possible, replaced.
 func TestOtherFiles(t *testing.T) {
-	valid := strings.Repeat("00", sgx.TargetInfoSize) + "\n"
+	boot, err := os.ReadFile(bootFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("00", sgx.TargetInfoSize) + "\n"
+	valid := string(boot) + line
 	write := func(text string, mode os.FileMode) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -119,12 +171,14 @@ func TestOtherFiles(t *testing.T) {
 		make func(t *testing.T, path string)
 		want string // in the log
 	}{
-		{"empty", write("", 0o600), ""},
+		{"empty", write("", 0o600), "up to 8 lines"},
 		{"valid", write(valid, 0o600), ""},
-		{"cut off", write(valid[:100], 0o600), "not up to 8 lines"},
-		{"too long", write(strings.Repeat(valid, most+1), 0o600), "not up to 8 lines"},
-		{"no digits", write("x"+valid[1:], 0o600), "line 1: not 1024 hexadecimal digits"},
-		{"no line", write(valid+strings.Repeat("00", sgx.TargetInfoSize)+" ", 0o600), "line 2: not 1024 hexadecimal digits"},
+		{"of an earlier boot", write("x"+valid[1:], 0o600), ""},
+		{"without a boot", write(line, 0o600), "up to 8 lines"},
+		{"cut off", write(valid[:100], 0o600), "up to 8 lines"},
+		{"too long", write(valid+strings.Repeat(line, most), 0o600), "up to 8 lines"},
+		{"no digits", write(string(boot)+"x"+line[1:], 0o600), "line 1: not 1024 hexadecimal digits"},
+		{"no line", write(valid+line[:len(line)-1]+" ", 0o600), "line 2: not 1024 hexadecimal digits"},
 		{"writable by others", write(valid, 0o622), "other users may write the file: mode 0622"},
 		{"link", func(t *testing.T, path string) {
 			write(valid, 0o600)(t, path+".other")
@@ -160,7 +214,7 @@ func TestOtherFiles(t *testing.T) {
 				t.Errorf("Replaced: %v, want %v", got, want)
 			}
 			m.Learn(target(2))
-			if known, err := read(path); err != nil || !slices.Contains(known, target(2)) {
+			if known, err := read(path, m.boot); err != nil || !slices.Contains(known, target(2)) {
 				t.Errorf("the file was not replaced: %v", err)
 			}
 		})
