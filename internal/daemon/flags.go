@@ -27,7 +27,7 @@ func declare(flags *pflag.FlagSet) *settings {
 	flags.Var(&s.logLevel, "log-level", "log lines of this level and above")
 	flags.Var(&s.logFormat, "log-format", "format of log lines; auto is text on a terminal and JSON elsewhere")
 	flags.StringVar(&s.httpAddress, "http-address", "",
-		"serve /healthz, /readyz and /metrics over HTTP on this `host:port`; empty for no HTTP")
+		"serve /healthz, /readyz, /statusz and /metrics over HTTP on this `host:port`; empty for no HTTP")
 	flags.BoolVar(&s.version, "version", false, "print the version and exit")
 	flags.BoolVar(&s.help, "help", false, "print this help and exit")
 	return s
