@@ -12,6 +12,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/qcnl"
 	"github.com/confcom/confcom/internal/quotehelper"
 )
 
@@ -30,6 +31,7 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 	flags.StringVar(&helper.KubeletCgroup, "kubelet-cgroup", "", "the cgroup below which the kubelet creates those of pods, such as /kubepods.slice; empty to learn it from the helper's own cgroup")
 
 	return func(ctx context.Context, env *daemon.Environment) error {
+		env.ShowVariables(qcnl.Variables()...)
 		opened, err := backend.open(helper.Socket, env)
 		if err != nil {
 			return err

@@ -71,6 +71,12 @@ func (h *Health) states() (ready bool, states []ConditionState) {
 		state := ConditionState{Name: c.name, Met: unmet == nil}
 		if reason := cmp.Or(unmet, note); reason != nil {
 			state.Reason = reason.Error()
+			if advised, ok := errors.AsType[interface {
+				error
+				Advice() string
+			}](reason); ok {
+				state.Advice = advised.Advice()
+			}
 		}
 		ready = ready && state.Met
 		states = append(states, state)
@@ -90,6 +96,9 @@ func (h *Health) report() (ready bool, text string) {
 		}
 		if c.Reason != "" {
 			reason = ": " + c.Reason
+		}
+		if !strings.Contains(c.Reason, c.Advice) {
+			reason += ": " + c.Advice
 		}
 		fmt.Fprintf(&b, "[%c] %s%s\n", mark, c.Name, reason)
 	}

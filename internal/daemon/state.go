@@ -19,11 +19,16 @@ type State struct {
 	Version    string           `json:"version"`
 	Ready      bool             `json:"ready"`
 	Conditions []ConditionState `json:"conditions"`
-	// Flags are the values of all flags, and Variables those of the environment
-	// variables that matter to the daemon and are set. Only processes of the same pod or
-	// machine are told them.
-	Flags     map[string]string `json:"flags,omitempty"`
-	Variables map[string]string `json:"variables,omitempty"`
+	*Settings
+}
+
+// Settings are what a daemon reports of itself to processes of the same pod or machine.
+type Settings struct {
+	Flags     map[string]string `json:"flags"`     // the values of all flags
+	Variables map[string]string `json:"variables"` // those environment variables that matter to it and are set
+	// Files identifies the tree of files that the daemon sees, its mount namespace. In
+	// another one, paths may lead elsewhere.
+	Files string `json:"files"`
 }
 
 // ConditionState is the state of a Condition.
@@ -32,6 +37,19 @@ type ConditionState struct {
 	Met  bool   `json:"met"`
 	// Reason is why the condition is not met or, if it is, what is wrong nevertheless.
 	Reason string `json:"reason,omitempty"`
+	// Advice is what to do about it, if the reason is an error with a method
+	// Advice() string.
+	Advice string `json:"advice,omitempty"`
+}
+
+// Files identifies the tree of files that this process sees. It is empty if that is not
+// known.
+func Files() string {
+	namespace, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return ""
+	}
+	return namespace
 }
 
 // settingsShown are the flags and environment variables that a State reports.
@@ -97,7 +115,7 @@ func (env *Environment) state(settings bool) State {
 	s := State{Daemon: env.name, Version: version()}
 	s.Ready, s.Conditions = env.Health.states()
 	if settings {
-		s.Flags, s.Variables = env.shown.flags, env.shown.variables()
+		s.Settings = &Settings{Flags: env.shown.flags, Variables: env.shown.variables(), Files: Files()}
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -22,14 +23,24 @@ func TestState(t *testing.T) {
 	env := &Environment{Health: new(Health), name: "sgx-example", shown: settingsShown{flags: valuesOf(flags)}}
 	env.ShowVariables("http_proxy", "CONFCOM_TEST_NOT_SET")
 	env.Health.Condition("socket").Set(nil)
-	env.Health.Condition("quotes").Set(errors.New("no device"))
+	env.Health.Condition("quotes").Set(fmt.Errorf("no device: %w", advisedError{}))
 	env.Health.Condition("policy").Note(errors.New("reload failed"))
 
+	if _, text := env.Health.report(); text != "[+] socket\n[-] quotes: no device: ENODEV: load the driver\n[+] policy: reload failed\n" {
+		t.Errorf("/readyz: %s", text)
+	}
+
 	everybody := State{Daemon: "sgx-example", Version: version(), Conditions: []ConditionState{
-		{"socket", true, ""}, {"quotes", false, "no device"}, {"policy", true, "reload failed"}}}
+		{Name: "socket", Met: true},
+		{Name: "quotes", Reason: "no device: ENODEV", Advice: "load the driver"},
+		{Name: "policy", Met: true, Reason: "reload failed"},
+	}}
 	here := everybody
-	here.Flags = map[string]string{"workers": "2", "url": "https://…@pccs.example/"}
-	here.Variables = map[string]string{"http_proxy": "http://…@proxy.example:3128"}
+	here.Settings = &Settings{
+		Flags:     map[string]string{"workers": "2", "url": "https://…@pccs.example/"},
+		Variables: map[string]string{"http_proxy": "http://…@proxy.example:3128"},
+		Files:     Files(),
+	}
 	for _, tt := range []struct {
 		from string
 		want State
@@ -54,6 +65,12 @@ func TestState(t *testing.T) {
 		}
 	}
 }
+
+// advisedError is an error with advice.
+type advisedError struct{}
+
+func (advisedError) Error() string  { return "ENODEV" }
+func (advisedError) Advice() string { return "load the driver" }
 
 func TestWithoutSecrets(t *testing.T) {
 	for value, want := range map[string]string{

@@ -17,6 +17,18 @@ import (
 // Path returns the path of the configuration file in this environment.
 func Path() string { return cmp.Or(os.Getenv("QCNL_CONF_PATH"), "/etc/sgx_default_qcnl.conf") }
 
+// Variables returns the names of the environment variables that decide what the providers
+// of Intel and Azure do, and the libraries that they use: libcurl and the dynamic linker.
+func Variables() []string {
+	return []string{
+		"QCNL_CONF_PATH", "SGX_AESM_ADDR", "LD_LIBRARY_PATH",
+		"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
+		"AZDCAP_BASE_CERT_URL", "AZDCAP_PRIMARY_BASE_CERT_URL", "AZDCAP_SECONDARY_BASE_CERT_URL",
+		"AZDCAP_CLIENT_ID", "AZDCAP_COLLATERAL_VERSION", "AZDCAP_DEBUG_LOG_LEVEL",
+		"AZDCAP_CACHE", "XDG_CACHE_HOME", "HOME", "TMPDIR", // the first that is set has the cache
+	}
+}
+
 // Config is the configuration in force: the settings of the file, and the provider's
 // defaults for the rest.
 type Config struct {
