@@ -39,7 +39,7 @@ func patient(t *testing.T, tree nodetest.Tree) *Doctor {
 // examine runs one check.
 func (d *Doctor) examine(t *testing.T, name string) Check {
 	t.Helper()
-	done := d.Examine(t.Context(), func(n string) bool { return n == name })
+	done := d.Examine(t.Context(), name)
 	if len(done) != 1 {
 		t.Fatalf("%d checks named %s", len(done), name)
 	}
@@ -278,7 +278,7 @@ func TestServices(t *testing.T) {
 	defer server.Close()
 	d := patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(
 		`{"local_pck_url": "http://127.0.0.1:1/sgx/certification/v4/", "pccs_url": "%s/sgx/certification/v4/"}`, server.URL)})
-	checks := d.Examine(t.Context(), func(name string) bool { return name == "network" || name == "clock" })
+	checks := d.Examine(t.Context(), "network", "clock")
 	checks[0].expect(t, Problem, "127.0.0.1:1")
 	checks[0].expect(t, Problem, server.URL+"/sgx/certification/v4/ answers (200 OK)")
 	checks[1].expect(t, OK, server.URL)
@@ -342,12 +342,11 @@ func TestQuotes(t *testing.T) {
 func TestQuotesFromElsewhere(t *testing.T) {
 	d := patient(t, nodetest.Tree{"dev/x": ""})
 	d.examine(t, "devices").expect(t, Problem, "does not exist")
-	all := func(string) bool { return true }
-	if !slices.ContainsFunc(d.Examine(t.Context(), all), func(c Check) bool { return c.Verdict == Problem }) {
+	if !slices.ContainsFunc(d.Examine(t.Context()), func(c Check) bool { return c.Verdict == Problem }) {
 		t.Error("no problem reported without a daemon")
 	}
 	d.serve(t, func(h aesm.Handler) aesm.Handler { return h })
-	for _, c := range d.Examine(t.Context(), all) {
+	for _, c := range d.Examine(t.Context()) {
 		if c.Verdict == Problem {
 			t.Errorf("%+v", c)
 		}
@@ -364,7 +363,7 @@ func TestEnvironment(t *testing.T) {
 // All checks run on any machine, in their order.
 func TestExamine(t *testing.T) {
 	var names []string
-	for _, c := range patient(t, nil).Examine(t.Context(), func(string) bool { return true }) {
+	for _, c := range patient(t, nil).Examine(t.Context()) {
 		if c.Seen == "" || c.Verdict == "" {
 			t.Errorf("%+v is incomplete", c)
 		}
