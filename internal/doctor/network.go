@@ -54,11 +54,16 @@ func (d *Doctor) configuration(context.Context) Check {
 	case len(findings) == 0:
 		return ok(d.Configuration)
 	}
-	verdict := Warning
+	verdict := OK
 	var seen, remedies []string
 	for _, f := range findings {
-		if f.Severity == qcnl.Error {
+		switch f.Severity {
+		case qcnl.Error:
 			verdict = Problem
+		case qcnl.Warning:
+			if verdict == OK {
+				verdict = Warning
+			}
 		}
 		where := ""
 		if f.Line > 0 {

@@ -1,11 +1,15 @@
 // Package qcnl reads the configuration of Intel's default quote provider,
 // /etc/sgx_default_qcnl.conf, as the provider does, and reports what is wrong with it.
 //
-// The provider itself reports nothing. It ignores unknown keys and values of the wrong
-// type. If the file is not valid JSON, it falls back to its defaults: a PCCS
-// (Provisioning Certificate Caching Service) on this machine. A missing comma thus shows
-// up as a network error, much later. (Source: QuoteGeneration/qcnl of Intel's DCAP 1.25,
-// for Linux.)
+// The provider itself reports little. It ignores unknown keys and values of the wrong
+// type. If the file is not valid JSON, it fails with one code, whatever the mistake, or
+// falls back to its defaults: a PCCS (Provisioning Certificate Caching Service) on this
+// machine. A byte order mark thus shows up as a network error, much later. (Source:
+// QuoteGeneration/qcnl of Intel's DCAP 1.25, for Linux.)
+//
+//   - parse.go reads a file as the provider does.
+//   - syntax.go says why a file is not JSON.
+//   - lint.go checks the values, and url.go those that are URLs.
 package qcnl
 
 import (
