@@ -145,7 +145,7 @@ func TestPlaces(t *testing.T) {
 // the provision device.
 func TestApplication(t *testing.T) {
 	d := patient(t, nodetest.Tree{"dev/x": "", "proc/self/mountinfo": "1 1 0:1 / / rw - overlay o rw\n"})
-	d.Place, d.Socket = Application, "/var/run/aesmd/aesm.socket"
+	d.Place = Application
 	checks := d.Examine(t.Context())
 	checks[0].expect(t, Problem, "this container has no EPC limit")
 	for _, c := range checks {

@@ -262,7 +262,11 @@ func (l *linter) checkMetadata(key, address string, severity Severity, c *Config
 	for name, value := range c.Headers {
 		header = header || strings.EqualFold(name, "metadata") && strings.EqualFold(value, "true")
 	}
-	if !header || c.Params["api-version"] == "" {
+	parameter := false
+	for name, value := range c.Params { // blanks in a name are another finding
+		parameter = parameter || strings.TrimSpace(name) == "api-version" && value != ""
+	}
+	if !header || !parameter {
 		l.find(key, severity, "Azure's metadata service refuses requests without the header \"metadata: true\" and the parameter \"api-version\"",
 			"set them in custom_request_options, in headers and params of get_cert")
 	}

@@ -37,7 +37,7 @@ func (l *linter) checkURL(key, text string) {
 	case number == "v3" && isAzure(host):
 		l.find(key, Warning, key+" uses version 3 of the API, which Intel has discontinued and Azure still serves", "use version 4: "+strings.Replace(text, "/v3/", "/v4/", 1))
 	case number == "v3":
-		l.find(key, Error, key+" uses version 3 of the API, which Intel has discontinued: the service answers 410", "use version 4: "+strings.Replace(text, "/v3/", "/v4/", 1))
+		l.find(key, Error, key+" uses version 3 of the API, which Intel has discontinued: a current PCCS answers 410 to it", "use version 4: "+strings.Replace(text, "/v3/", "/v4/", 1))
 	case number != "v4":
 		l.find(key, Error, fmt.Sprintf("%s uses version %s of the API, which no service has", key, number[1:]), "end it with "+path)
 	}
