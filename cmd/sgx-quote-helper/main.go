@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
@@ -41,6 +43,9 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 		err = helper.Run(ctx, env)
 		if errors.Is(err, aesm.ErrInUse) {
 			err = fmt.Errorf("%w (--takeover takes over)", err)
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w (%s)", err, notWritable(filepath.Dir(helper.Socket)))
 		}
 		return err
 	}

@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -17,6 +19,16 @@ type Access struct {
 func AccessOf(info fs.FileInfo) (Access, bool) {
 	user, group, ok := owner(info)
 	return Access{info.Mode().Perm(), user, group}, ok
+}
+
+// Access returns the access of a device of the machine. It reports false if that is not
+// known.
+func (m Machine) Access(d Device) (Access, bool) {
+	info, err := os.Stat(filepath.Join(m.Sysroot, d.Path))
+	if err != nil {
+		return Access{}, false
+	}
+	return AccessOf(info)
 }
 
 func (a Access) String() string {
