@@ -25,7 +25,10 @@ func (d *Doctor) refused(err error) Check {
 	if transport, ok := errors.AsType[*aesm.TransportError](err); ok {
 		seen, advice = d.unconnected(transport)
 	} else if refusal, ok := errors.AsType[*aesm.Error](err); ok {
-		seen, advice = fmt.Sprintf("%s: %s (%d)", refusal.Op, refusal.Code, uint32(refusal.Code)), refusal.Code.Advice()
+		seen, advice = fmt.Sprintf("%s: %s (%d)", refusal.Op, refusal.Code.String(), uint32(refusal.Code)), refusal.Code.OperatorAdvice()
+		if d.Place == Application {
+			advice = refusal.Code.Advice()
+		}
 	}
 	if reasons, better := d.lacks(); reasons != "" && d.Told.Daemon == helperName {
 		seen, advice = seen+"; the quote helper reports "+reasons, better

@@ -74,7 +74,7 @@ func adviceOf(err error) string {
 	case !ok:
 		return ""
 	case f.Advice == "" && f.Code != aesm.CodeUnexpected:
-		return f.Code.Advice()
+		return f.Code.OperatorAdvice()
 	}
 	return f.Advice
 }

@@ -91,7 +91,7 @@ func TestAdvice(t *testing.T) {
 		want string
 	}{
 		{"of the failure", &quoting.Failure{Code: aesm.CodeNetwork, Err: errors.New("x"), Advice: "ask the PCCS"}, "ask the PCCS"},
-		{"of the code", &quoting.Failure{Code: aesm.CodeNetwork, Err: errors.New("x")}, aesm.CodeNetwork.Advice()},
+		{"of the code", &quoting.Failure{Code: aesm.CodeNetwork, Err: errors.New("x")}, aesm.CodeNetwork.OperatorAdvice()},
 		{"to read the log itself", &quoting.Failure{Code: aesm.CodeUnexpected, Err: errors.New("x")}, ""},
 		{"none", errors.New("x"), ""},
 	} {
