@@ -84,6 +84,9 @@ func (d *Doctor) device(names []string) (string, fs.FileInfo) {
 // devices checks that this process may open both devices or, in an application's pod,
 // those that it has. On a machine it also checks that pods may.
 func (d *Doctor) devices(context.Context) Check {
+	if d.Machine.SimulatedEPC > 0 {
+		return skipped("the EPC is simulated")
+	}
 	names := deviceNames()
 	if d.Place == Application && !d.hasProvision() {
 		names = names[:1] // the quote helper has the other one
