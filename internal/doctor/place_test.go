@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -173,5 +174,14 @@ func TestApplication(t *testing.T) {
 	d.examine(t, "limit").expect(t, Warning, "is not mounted")
 	if !slices.ContainsFunc(d.Examine(t.Context()), func(c Check) bool { return c.Name == "driver" && c.Verdict == Skipped }) {
 		t.Error("the driver is the node's")
+	}
+}
+
+// unset removes an environment variable until the test ends.
+func unset(t *testing.T, name string) {
+	t.Helper()
+	t.Setenv(name, "") // which restores it
+	if err := os.Unsetenv(name); err != nil {
+		t.Fatal(err)
 	}
 }
