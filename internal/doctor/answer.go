@@ -16,7 +16,7 @@ import (
 
 // answer is the answer of a certificate service, or why there is none.
 type answer struct {
-	base     string // URL of the service
+	base     string // URL of the service, without a password
 	proxy    string // that the request went through; empty for none
 	status   string
 	code     int

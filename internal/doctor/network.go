@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/confcom/confcom/internal/qcnl"
 )
 
 // azureService is the default service of Azure's provider.
@@ -90,17 +92,17 @@ func (d *Doctor) asked(ctx context.Context) (answers []answer, why string) {
 // ask sends a request to a service as libcurl does for the provider: without following
 // redirects, through the same proxy, and with the same idea of TLS certificates.
 func (d *Doctor) ask(ctx context.Context, s service) answer {
-	a := answer{base: s.base}
+	a := answer{base: qcnl.WithoutPassword(s.base)}
 	text, err := s.request()
 	if err != nil {
-		a.err = errors.Unwrap(err)
+		a.err = cause(err)
 		return a
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, text, nil)
 	if err != nil {
-		a.err = err
+		a.err = cause(err)
 		return a
 	}
 	for name, value := range s.headers {
@@ -124,11 +126,7 @@ func (d *Doctor) ask(ctx context.Context, s service) answer {
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		a.err = err
-		// The URL is already part of the answer.
-		if outer, ok := errors.AsType[*url.Error](err); ok {
-			a.err = outer.Err
-		}
+		a.err = cause(err)
 		return a
 	}
 	defer response.Body.Close()
@@ -139,6 +137,14 @@ func (d *Doctor) ask(ctx context.Context, s service) answer {
 	a.status, a.code, a.location = response.Status, response.StatusCode, response.Header.Get("Location")
 	a.body, a.err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	return a
+}
+
+// cause returns the cause of an error about a URL, which is already part of the answer.
+func cause(err error) error {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		return outer.Err
+	}
+	return err
 }
 
 // tlsLikeCurl returns the settings of TLS with which libcurl connects to a host.

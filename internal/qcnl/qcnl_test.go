@@ -238,6 +238,12 @@ func TestURL(t *testing.T) {
 			t.Errorf("%s: %v, want a %s about %s", c.url, l.findings, c.severity, c.want)
 		}
 	}
+	for _, url := range []string{"https://me:secret@pccs.example/", "https://me:secret@pccs.example/sgx/certification/v3/"} {
+		l := &linter{lines: map[string]int{}}
+		if l.checkURL("pccs_url", url); len(l.findings) != 1 || strings.Contains(l.findings[0].String(), "secret") {
+			t.Errorf("%v shows a password", l.findings)
+		}
+	}
 	l := &linter{lines: map[string]int{}}
 	if l.checkURL("local_pck_url", "http://169.254.169.254/metadata/THIM/sgx/certification/v4/"); len(l.findings) > 0 {
 		t.Errorf("Azure's metadata service: %v", l.findings)

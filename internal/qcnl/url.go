@@ -24,10 +24,16 @@ var placeholder = regexp.MustCompile(`<[^>]*>|\[[A-Za-z][^\]:]*\]|\$\{?[A-Za-z_]
 // version matches the version in the path of a service.
 var version = regexp.MustCompile(`^(.*)/sgx/certification/(v\d+)/$`)
 
+// credentials match user and password in a URL.
+var credentials = regexp.MustCompile(`://[^/@]*@`)
+
+// WithoutPassword returns a URL without user and password, to be shown.
+func WithoutPassword(text string) string { return credentials.ReplaceAllString(text, "://…@") }
+
 // checkURL checks the base URL of a service, as libcurl and the service take it.
 func (l *linter) checkURL(key, text string) {
 	if problem, remedy := l.invalidURL(text); problem != "" {
-		l.find(key, Error, fmt.Sprintf("%s is %q: %s", key, text, problem), remedy)
+		l.find(key, Error, fmt.Sprintf("%s is %q: %s", key, WithoutPassword(text), problem), remedy)
 		return
 	}
 	u, _ := url.Parse(text) // it is valid
@@ -35,9 +41,9 @@ func (l *linter) checkURL(key, text string) {
 	number := version.FindStringSubmatch(u.Path)[2]
 	switch {
 	case number == "v3" && isAzure(host):
-		l.find(key, Warning, key+" uses version 3 of the API, which Intel has discontinued and Azure still serves", "use version 4: "+strings.Replace(text, "/v3/", "/v4/", 1))
+		l.find(key, Warning, key+" uses version 3 of the API, which Intel has discontinued and Azure still serves", "use version 4: "+strings.Replace(WithoutPassword(text), "/v3/", "/v4/", 1))
 	case number == "v3":
-		l.find(key, Error, key+" uses version 3 of the API, which Intel has discontinued: a current PCCS answers 410 to it", "use version 4: "+strings.Replace(text, "/v3/", "/v4/", 1))
+		l.find(key, Error, key+" uses version 3 of the API, which Intel has discontinued: a current PCCS answers 410 to it", "use version 4: "+strings.Replace(WithoutPassword(text), "/v3/", "/v4/", 1))
 	case number != "v4":
 		l.find(key, Error, fmt.Sprintf("%s uses version %s of the API, which no service has", key, number[1:]), "end it with "+path)
 	}
