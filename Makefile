@@ -137,10 +137,12 @@ worker: go ## Build the quote worker for SGX hardware into bin/ (needs a C compi
 	@mkdir -p bin && CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sgx-quote-worker
 	@gcc -shared -fPIC -O2 -Wall -Wextra -Werror -o bin/libconfcom_provider.so cmd/sgx-quote-worker/provider/provider.c
 
+# Every image has confcom, so that 'kubectl exec ... confcom doctor' works in every pod.
 .PHONY: images
 images: bin bin/cluster ## Build the container images as tarballs into dist/
 	@mkdir -p dist && for image in $(IMAGES); do \
-		bin/cluster image build --tag localhost/confcom/$$image:$(VERSION) --output dist/$$image.tar bin/$$image; done
+		add=--add=bin/confcom=/confcom; [ $$image != confcom ] || add=; \
+		bin/cluster image build --tag localhost/confcom/$$image:$(VERSION) --output dist/$$image.tar --env PATH=/ $$add bin/$$image; done
 
 # These two always run: only Go knows whether what they build is up to date.
 .PHONY: bin/cluster

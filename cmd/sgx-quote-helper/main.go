@@ -6,12 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/qcnl"
 	"github.com/confcom/confcom/internal/quotehelper"
 )
 
@@ -30,6 +33,7 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 	flags.StringVar(&helper.KubeletCgroup, "kubelet-cgroup", "", "the cgroup below which the kubelet creates those of pods, such as /kubepods.slice; empty to learn it from the helper's own cgroup")
 
 	return func(ctx context.Context, env *daemon.Environment) error {
+		env.ShowVariables(qcnl.Variables()...)
 		opened, err := backend.open(helper.Socket, env)
 		if err != nil {
 			return err
@@ -39,6 +43,9 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 		err = helper.Run(ctx, env)
 		if errors.Is(err, aesm.ErrInUse) {
 			err = fmt.Errorf("%w (--takeover takes over)", err)
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w (%s)", err, notWritable(filepath.Dir(helper.Socket)))
 		}
 		return err
 	}

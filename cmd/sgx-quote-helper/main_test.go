@@ -101,6 +101,45 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A helper that may not write to the directory of its socket says whose it is.
+func TestDirectoryOfAnotherUser(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	c := command(t, "--platform=simulated", "--socket="+filepath.Join(dir, "aesm.socket"))
+	if os.Geteuid() == 0 { // root may write to it
+		for parent := dir; parent != os.TempDir() && parent != "/"; parent = filepath.Dir(parent) {
+			if err := os.Chmod(parent, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		program := filepath.Join(t.TempDir(), "program")
+		if err := os.Chmod(filepath.Dir(program), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := copyFile(os.Args[0], program); err != nil {
+			t.Fatal(err)
+		}
+		c.Path = program
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
+	}
+	output, err := c.CombinedOutput()
+	for _, want := range []string{"permission denied", "may not write to " + dir + ", mode 0", "'chown ", "runAsUser"} {
+		if err == nil || !strings.Contains(string(output), want) {
+			t.Errorf("%v; want %q\n%s", err, want, output)
+		}
+	}
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
+}
+
 func TestSameSocket(t *testing.T) {
 	dir := t.TempDir()
 	here, link := filepath.Join(dir, "here"), filepath.Join(dir, "link")

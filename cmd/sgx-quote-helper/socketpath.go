@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/confcom/confcom/internal/node"
 )
 
 // sameSocket reports whether two paths lead to the same socket, even by different
@@ -31,4 +34,17 @@ func linkTarget(path string) string {
 		return target
 	}
 	return filepath.Join(filepath.Dir(path), target)
+}
+
+// notWritable explains why this user may not create a socket in a directory, and what to
+// do.
+func notWritable(dir string) string {
+	uid, gid := os.Geteuid(), os.Getegid()
+	owner := "whose owner is unknown"
+	if info, err := os.Stat(dir); err == nil {
+		if access, known := node.AccessOf(info); known {
+			owner = access.String()
+		}
+	}
+	return fmt.Sprintf("user %d may not write to %s, %s: give it the directory with 'chown %d:%d %s' on the node, or run as its owner, with the chart's runAsUser", uid, dir, owner, uid, gid, dir)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/node"
 	"github.com/confcom/confcom/internal/cli/quote"
 	"github.com/confcom/confcom/internal/cli/simulated"
+	"github.com/confcom/confcom/internal/cli/supportbundle"
 	"github.com/confcom/confcom/internal/cli/verifier"
 	"github.com/confcom/confcom/internal/cli/version"
 )
@@ -43,6 +44,7 @@ end, on any Linux machine.`,
 		node.New(),
 		quote.New(),
 		simulated.New(),
+		supportbundle.New(),
 		verifier.New(),
 		version.New(),
 	)

@@ -50,6 +50,9 @@ type Environment struct {
 	Health  *Health
 	Metrics *prometheus.Registry
 	Cluster Networks // for Listen and Client
+
+	name  string // of the daemon
+	shown settingsShown
 }
 
 // Main runs a daemon and returns its exit code: 0 if it stopped on request, 1 if it
@@ -104,13 +107,16 @@ func (d program) main(ctx context.Context, args []string, configure func(*pflag.
 		return line.Bytes()
 	})
 	defer log.close()
+	registry, metrics := newRegistry(d.name)
 	env := &Environment{
 		Log: slog.New(newSourceHandler(log, func(w io.Writer) slog.Handler {
 			return newHandler(w, shared.logLevel.value, format)
 		})),
-		Health:  new(Health),
-		Metrics: newRegistry(d.name),
+		Health:  &Health{metrics: metrics},
+		Metrics: registry,
 		Cluster: shared.cluster,
+		name:    d.name,
+		shown:   settingsShown{flags: valuesOf(flags)},
 	}
 	// A daemon can be stopped as soon as it has logged its first line.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)

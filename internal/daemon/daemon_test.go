@@ -250,6 +250,15 @@ func TestHTTP(t *testing.T) {
 			!strings.Contains(body, `confcom_build_info{daemon="sgx-example",version="`) || !strings.Contains(body, "\ngo_goroutines ") {
 			t.Errorf("/metrics: %d\n%s", code, body)
 		}
+		registered.Set(errors.New("no kubelet"))
+		for path, want := range map[string]string{
+			"/metrics": "\nconfcom_condition_met{condition=\"registered\"} 0\nconfcom_condition_met{condition=\"running\"} 1\n",
+			"/statusz": `"reason": "no kubelet"`,
+		} {
+			if code, body := get(t, "http://"+address+path); code != 200 || !strings.Contains(body, want) {
+				t.Errorf("%s: %d\n%s", path, code, body)
+			}
+		}
 
 		stopping := make(chan struct{})
 		context.AfterFunc(ctx, func() { close(stopping) })

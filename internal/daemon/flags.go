@@ -28,7 +28,7 @@ func declare(flags *pflag.FlagSet) *settings {
 	flags.Var(&s.logLevel, "log-level", "log lines of this level and above")
 	flags.Var(&s.logFormat, "log-format", "format of log lines; auto is text on a terminal and JSON elsewhere")
 	flags.StringVar(&s.httpAddress, "http-address", "",
-		"serve /healthz, /readyz and /metrics over HTTP on this `host:port`; empty for no HTTP")
+		"serve /healthz, /readyz, /statusz and /metrics over HTTP on this `host:port`; empty for no HTTP")
 	flags.Var(&s.cluster, "cluster-networks", "`networks` of the pods and nodes of a cluster with public IPv6 addresses, such as 2001:db8:42::/56: "+
 		"each address in them counts as a client of its own. Elsewhere, a public IPv6 /64 network counts as one client")
 	flags.BoolVar(&s.version, "version", false, "print the version and exit")

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +11,8 @@ import (
 // Health has the conditions that must all be met for a daemon to be ready. The zero
 // value has none and is ready.
 type Health struct {
+	metrics *Metrics // may be nil
+
 	mu         sync.Mutex
 	conditions []*Condition
 }
@@ -17,7 +20,8 @@ type Health struct {
 // Condition adds a condition that is not met until Set(nil). Conditions are reported
 // in the order in which they were added.
 func (h *Health) Condition(name string) *Condition {
-	c := &Condition{name: name, unmet: errors.New("not reached yet")}
+	c := &Condition{name: name, metrics: h.metrics}
+	c.Set(errors.New("not reached yet"))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.conditions = append(h.conditions, c)
@@ -26,7 +30,8 @@ func (h *Health) Condition(name string) *Condition {
 
 // Condition is one thing that a daemon needs to be ready.
 type Condition struct {
-	name string
+	name    string
+	metrics *Metrics
 
 	mu    sync.Mutex
 	unmet error
@@ -38,6 +43,7 @@ func (c *Condition) Set(unmet error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unmet, c.note = unmet, nil
+	c.metrics.condition(c.name, unmet == nil)
 }
 
 // Note records that the condition is met, and what is wrong although it is.
@@ -45,6 +51,7 @@ func (c *Condition) Note(note error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unmet, c.note = nil, note
+	c.metrics.condition(c.name, true)
 }
 
 // state returns why the condition is not met, if it is not, and what is noted if it is.
@@ -54,23 +61,46 @@ func (c *Condition) state() (unmet, note error) {
 	return c.unmet, c.note
 }
 
+// states reports whether all conditions are met, and returns the state of each.
+func (h *Health) states() (ready bool, states []ConditionState) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ready = true
+	for _, c := range h.conditions {
+		unmet, note := c.state()
+		state := ConditionState{Name: c.name, Met: unmet == nil}
+		if reason := cmp.Or(unmet, note); reason != nil {
+			state.Reason = reason.Error()
+			if advised, ok := errors.AsType[interface {
+				error
+				Advice() string
+			}](reason); ok {
+				state.Advice = advised.Advice()
+			}
+		}
+		ready = ready && state.Met
+		states = append(states, state)
+	}
+	return ready, states
+}
+
 // report reports whether all conditions are met, and returns a line for each in the
 // notation of the Kubernetes components.
 func (h *Health) report() (ready bool, text string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	ready, states := h.states()
 	var b strings.Builder
-	ready = true
-	for _, c := range h.conditions {
-		switch unmet, note := c.state(); {
-		case unmet != nil:
-			ready = false
-			fmt.Fprintf(&b, "[-] %s: %v\n", c.name, unmet)
-		case note != nil:
-			fmt.Fprintf(&b, "[+] %s: %v\n", c.name, note)
-		default:
-			fmt.Fprintf(&b, "[+] %s\n", c.name)
+	for _, c := range states {
+		mark, reason := '-', ""
+		if c.Met {
+			mark = '+'
 		}
+		if c.Reason != "" {
+			reason = ": " + c.Reason
+		}
+		if !strings.Contains(c.Reason, c.Advice) {
+			reason += ": " + c.Advice
+		}
+		fmt.Fprintf(&b, "[%c] %s%s\n", mark, c.Name, reason)
 	}
 	return ready, b.String()
 }

@@ -20,8 +20,8 @@ const (
 	maxConnections = 100
 )
 
-// handler serves /healthz, which succeeds while the process is alive, /readyz and
-// /metrics.
+// handler serves /healthz, which succeeds while the process is alive, /readyz, /statusz
+// and /metrics.
 func (env *Environment) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -34,6 +34,7 @@ func (env *Environment) handler() http.Handler {
 		}
 		fmt.Fprint(w, text)
 	})
+	mux.HandleFunc("GET /statusz", env.serveState)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(env.Metrics, promhttp.HandlerOpts{
 		// A collector that fails costs its own metrics only.
 		ErrorHandling: promhttp.ContinueOnError,

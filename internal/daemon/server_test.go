@@ -24,7 +24,8 @@ func serveForTest(t *testing.T, connections int) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := &Environment{Health: new(Health), Metrics: newRegistry("sgx-example"), Log: newLogger(io.Discard, "error", "text")}
+	registry, _ := newRegistry("sgx-example")
+	env := &Environment{Health: new(Health), Metrics: registry, Log: newLogger(io.Discard, "error", "text")}
 	server := NewServer(withoutBody(env.handler()))
 	server.WriteTimeout = time.Minute
 	var open sync.WaitGroup

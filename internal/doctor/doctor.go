@@ -1,5 +1,5 @@
-// Package doctor examines a machine, or the quote helper's pod on it: can quotes be made
-// here, and if not, why?
+// Package doctor examines a machine, the quote helper's pod on it, or an application's:
+// can quotes be had here, and if not, why?
 //
 // It runs a list of checks, from the hardware up to a quote. Each returns a verdict, what
 // was seen, and what to do. The names of the checks do not change: errors of the quote
@@ -8,8 +8,10 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
 )
 
@@ -38,6 +40,8 @@ type Check struct {
 // Doctor examines a machine. Its fields are the places to look at.
 type Doctor struct {
 	Machine       node.Machine
+	Place         Place
+	Told          *daemon.State // what the daemon here reports of itself; nil if there is none
 	Socket        string        // path of the quote helper's socket
 	Library       string        // Intel's quoting library, by name or path
 	Provider      string        // the quote provider library, by name or path
@@ -57,6 +61,7 @@ type namedCheck struct {
 // checks returns all checks in their order.
 func (d *Doctor) checks() []namedCheck {
 	return []namedCheck{
+		{"limit", d.limit},
 		{"processor", d.processor},
 		{"driver", d.driver},
 		{"devices", d.devices},
@@ -69,6 +74,7 @@ func (d *Doctor) checks() []namedCheck {
 		{"network", d.network},
 		{"clock", d.clock},
 		{"environment", d.environment},
+		{"helper", d.helper},
 		{"socket", d.socket},
 		{quoteCheck, d.quote},
 	}
@@ -90,19 +96,27 @@ func Names() []string {
 	return names
 }
 
-// Examine runs the checks for whose name wanted returns true. If a quote can be obtained,
-// every other problem is reported as a warning: the quote helper's pod may have what this
-// machine lacks.
-func (d *Doctor) Examine(ctx context.Context, wanted func(name string) bool) []Check {
+// Examine runs the checks with the given names or, if there are none, those that matter in
+// this place; the others are skipped. If a quote can be obtained, every other problem is
+// reported as a warning: the quote helper's pod may have what this machine lacks.
+func (d *Doctor) Examine(ctx context.Context, names ...string) []Check {
 	d.answers = nil
 	var done []Check
 	quotes := false
 	for _, c := range d.checks() {
-		if wanted(c.name) {
-			check := c.run(ctx)
-			done = append(done, check)
-			quotes = quotes || c.name == quoteCheck && check.Verdict != Problem
+		if len(names) > 0 && !slices.Contains(names, c.name) {
+			continue
 		}
+		why := d.irrelevant(c.name)
+		if len(names) > 0 {
+			why = ""
+		}
+		check := Check{Name: c.name, Verdict: Skipped, Seen: why}
+		if why == "" {
+			check = d.pass(c.run(ctx))
+		}
+		done = append(done, check)
+		quotes = quotes || c.name == quoteCheck && (check.Verdict == OK || check.Verdict == Warning)
 	}
 	for i := range done {
 		if quotes && done[i].Verdict == Problem {

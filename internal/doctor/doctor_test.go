@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +36,7 @@ func patient(t *testing.T, tree nodetest.Tree) *Doctor {
 // examine runs one check.
 func (d *Doctor) examine(t *testing.T, name string) Check {
 	t.Helper()
-	done := d.Examine(t.Context(), func(n string) bool { return n == name })
+	done := d.Examine(t.Context(), name)
 	if len(done) != 1 {
 		t.Fatalf("%d checks named %s", len(done), name)
 	}
@@ -69,6 +66,8 @@ func TestMachine(t *testing.T) {
 		{"no provision device", "devices", nodetest.Tree{"dev/sgx_enclave": nodetest.Device}, Problem, "/dev/sgx_provision does not exist"},
 		{"names of Intel's driver", "devices", nodetest.Tree{"dev/sgx/enclave": nodetest.Device, "dev/sgx/provision": nodetest.Device}, OK, "/dev/sgx/enclave"},
 		{"not a device", "devices", nodetest.Tree{"dev/sgx_enclave": "x"}, Problem, "not a device"},
+		{"a directory", "devices", nodetest.Tree{"dev/sgx_enclave/x": ""}, Problem, "/dev/sgx_enclave is a directory, not a device remove it"},
+		{"a link that leads nowhere", "devices", nodetest.Tree{"dev/sgx_enclave": "-> gone"}, Problem, "dev/sgx_enclave is a link to gone, which does not exist"},
 		{"group", "group", devices, OK, "group"},
 		{"no device", "group", nodetest.Tree{"dev/x": ""}, Skipped, "no provision device"},
 		{"no driver", "driver", nodetest.Tree{"sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n"}, Problem, "device"},
@@ -89,6 +88,11 @@ func TestMachine(t *testing.T) {
 		{"not mounted", "noexec", nodetest.Tree{"proc/self/mountinfo": "24 1 0:5 / / rw - ext4 sda rw\n"}, Skipped, "not a mount point"},
 		{"no SGX", "processor", nodetest.Tree{"dev/x": "", "sys/x": "", "proc/x": ""}, Problem, ""},
 		{"no library", "libraries", nodetest.Tree{"lib/x": ""}, Problem, "libsgx-dcap-ql"},
+		{"a link that leads nowhere", "libraries", nodetest.Tree{"usr/lib/libsgx_dcap_ql.so.1": "-> libsgx_dcap_ql.so.1.24"}, Problem, "usr/lib/libsgx_dcap_ql.so.1 is a link to libsgx_dcap_ql.so.1.24, which does not exist"},
+		{"a link that leads nowhere", "providers", nodetest.Tree{"usr/lib/libdcap_quoteprov.so.1": "-> gone"}, Problem, "is a link to gone"},
+		{"an empty enclave", "enclaves", nodetest.Tree{"usr/lib/libsgx_dcap_ql.so.1": "x", "usr/lib/libsgx_qe3.signed.so.1": ""}, Problem, "is empty"},
+		{"no enclave", "enclaves", nodetest.Tree{"usr/lib/libsgx_dcap_ql.so.1": "x"}, Problem, "libsgx_qe3.signed.so.1 does not exist install the package libsgx-ae-qe3"},
+		{"an enclave that is a link that leads nowhere", "enclaves", nodetest.Tree{"usr/lib/libsgx_dcap_ql.so.1": "x", "usr/lib/libsgx_qe3.signed.so.1": "-> gone"}, Problem, "is a link to gone"},
 		{"no library", "enclaves", nodetest.Tree{"lib/x": ""}, Skipped, "not installed"},
 		{"no provider", "providers", nodetest.Tree{"lib/x": ""}, Problem, "az-dcap-client"},
 		{"not a library", "libraries", nodetest.Tree{"usr/lib/libsgx_dcap_ql.so.1": "x"}, Problem, "not a shared library"},
@@ -214,79 +218,6 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-func TestNetwork(t *testing.T) {
-	hanging := make(chan struct{})
-	var date string
-	mux := http.NewServeMux()
-	mux.HandleFunc("/sgx/certification/v4/", func(w http.ResponseWriter, _ *http.Request) {
-		if date != "" {
-			w.Header().Set("Date", date)
-		}
-		w.WriteHeader(http.StatusNotFound) // an answer all the same
-	})
-	mux.HandleFunc("/broken/sgx/certification/v4/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-	mux.HandleFunc("/refusing/sgx/certification/v4/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
-	mux.HandleFunc("/hanging/sgx/certification/v4/", func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-hanging:
-		case <-r.Context().Done():
-		}
-		panic(http.ErrAbortHandler) // no answer at all
-	})
-	server := httptest.NewTLSServer(mux)
-	defer server.Close()
-	defer close(hanging)
-	gone := httptest.NewServer(nil)
-	gone.Close()
-
-	for _, c := range []struct {
-		name, check, url string
-		skipTLSCheck     bool
-		date             time.Time
-		verdict          Verdict
-		text             string
-	}{
-		{"reachable", "network", server.URL, true, time.Time{}, OK, "404"},
-		{"unknown CA", "network", server.URL, false, time.Time{}, Problem, "use_secure_cert"},
-		{"broken", "network", server.URL + "/broken", true, time.Time{}, Problem, "502"},
-		{"refusing", "network", server.URL + "/refusing", true, time.Time{}, Problem, "denied the request"},
-		{"hanging", "network", server.URL + "/hanging", true, time.Time{}, Problem, "firewalls"},
-		{"gone", "network", gone.URL, true, time.Time{}, Problem, "connection refused"},
-		{"no such host", "network", "https://pccs.invalid", true, time.Time{}, Problem, "DNS"},
-		{"same time", "clock", server.URL, true, time.Now(), OK, "within 5m0s of"},
-		{"another time", "clock", server.URL, true, time.Now().Add(-time.Hour), Problem, "1h0m"},
-		{"no time", "clock", gone.URL, true, time.Time{}, Skipped, ""},
-	} {
-		t.Run(c.check+"/"+c.name, func(t *testing.T) {
-			date = ""
-			if !c.date.IsZero() {
-				date = c.date.UTC().Format(http.TimeFormat)
-			}
-			d := patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(`{"pccs_url": "%s/sgx/certification/v4/", "use_secure_cert": %t}`, c.url, !c.skipTLSCheck)})
-			if c.name == "hanging" {
-				d.Timeout = 300 * time.Millisecond
-			}
-			d.examine(t, c.check).expect(t, c.verdict, c.text)
-		})
-	}
-}
-
-// The result names all services, and each is asked once for both checks.
-func TestServices(t *testing.T) {
-	var asked atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
-	defer server.Close()
-	d := patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(
-		`{"local_pck_url": "http://127.0.0.1:1/sgx/certification/v4/", "pccs_url": "%s/sgx/certification/v4/"}`, server.URL)})
-	checks := d.Examine(t.Context(), func(name string) bool { return name == "network" || name == "clock" })
-	checks[0].expect(t, Problem, "127.0.0.1:1")
-	checks[0].expect(t, Problem, server.URL+"/sgx/certification/v4/ answers (200 OK)")
-	checks[1].expect(t, OK, server.URL)
-	if n := asked.Load(); n != 1 {
-		t.Errorf("asked %d times", n)
-	}
-}
-
 // genuine is a service that rejects reports which its processor has not made.
 type genuine struct {
 	aesm.Handler
@@ -321,6 +252,25 @@ func (d *Doctor) serve(t *testing.T, around func(aesm.Handler) aesm.Handler) {
 	})
 }
 
+// What is in the place of the socket is named.
+func TestNoSocket(t *testing.T) {
+	for _, c := range []struct {
+		name, content, text string
+	}{
+		{"a directory", "", "is a directory, not a socket mount the directory"},
+		{"a file", "x", "is a file, not a socket"},
+		{"a link that leads nowhere", "-> gone", "is a link to gone, which does not exist"},
+	} {
+		d := patient(t, nil)
+		if c.content == "" {
+			nodetest.Put(t, filepath.Join(d.Socket, "x"), "")
+		} else {
+			nodetest.Put(t, d.Socket, c.content)
+		}
+		d.examine(t, "socket").expect(t, Problem, c.text)
+	}
+}
+
 func TestQuotes(t *testing.T) {
 	d := patient(t, nil)
 	d.examine(t, "socket").expect(t, Problem, "is the quote helper running")
@@ -347,12 +297,11 @@ func TestQuotes(t *testing.T) {
 func TestQuotesFromElsewhere(t *testing.T) {
 	d := patient(t, nodetest.Tree{"dev/x": ""})
 	d.examine(t, "devices").expect(t, Problem, "does not exist")
-	all := func(string) bool { return true }
-	if !slices.ContainsFunc(d.Examine(t.Context(), all), func(c Check) bool { return c.Verdict == Problem }) {
+	if !slices.ContainsFunc(d.Examine(t.Context()), func(c Check) bool { return c.Verdict == Problem }) {
 		t.Error("no problem reported without a daemon")
 	}
 	d.serve(t, func(h aesm.Handler) aesm.Handler { return h })
-	for _, c := range d.Examine(t.Context(), all) {
+	for _, c := range d.Examine(t.Context()) {
 		if c.Verdict == Problem {
 			t.Errorf("%+v", c)
 		}
@@ -369,7 +318,7 @@ func TestEnvironment(t *testing.T) {
 // All checks run on any machine, in their order.
 func TestExamine(t *testing.T) {
 	var names []string
-	for _, c := range patient(t, nil).Examine(t.Context(), func(string) bool { return true }) {
+	for _, c := range patient(t, nil).Examine(t.Context()) {
 		if c.Seen == "" || c.Verdict == "" {
 			t.Errorf("%+v is incomplete", c)
 		}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +16,8 @@ import (
 // searchPath returns the directories that the dynamic linker searches: ld.so(8). It reads
 // the linker's configuration instead of the cache that was made from it.
 func (d *Doctor) searchPath() []string {
-	dirs := filepath.SplitList(os.Getenv("LD_LIBRARY_PATH"))
+	path, _ := d.variable("LD_LIBRARY_PATH")
+	dirs := filepath.SplitList(path)
 	configurations, _ := filepath.Glob(d.path("/etc/ld.so.conf.d/*.conf"))
 	for _, path := range append(configurations, d.path("/etc/ld.so.conf")) {
 		text, err := os.ReadFile(path)
@@ -49,6 +52,24 @@ func (d *Doctor) find(name string, first ...string) (string, bool) {
 	return "", false
 }
 
+// absence describes a library that find does not find: it is not installed, or a link with
+// its name leads nowhere.
+func (d *Doctor) absence(name string, first ...string) string {
+	paths := []string{d.path(name)}
+	if !strings.Contains(name, "/") {
+		paths = nil
+		for _, dir := range append(first, d.searchPath()...) {
+			paths = append(paths, filepath.Join(dir, name))
+		}
+	}
+	for _, path := range paths {
+		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return dangling(path)
+		}
+	}
+	return name + " is not installed"
+}
+
 // missingLibraries returns the libraries that the library at path needs and that are not
 // installed, each with the library that needs it. It returns an error if one that is
 // installed cannot be read.
@@ -69,7 +90,11 @@ func (d *Doctor) missingLibraries(path string, seen map[string]bool) (missing []
 		seen[name] = true
 		found, ok := d.find(name, d.runPath(file, path)...)
 		if !ok {
-			missing = append(missing, fmt.Sprintf("%s (for %s)", name, filepath.Base(path)))
+			lacks := name
+			if why := d.absence(name, d.runPath(file, path)...); !strings.HasPrefix(why, name) {
+				lacks = why
+			}
+			missing = append(missing, fmt.Sprintf("%s (for %s)", lacks, filepath.Base(path)))
 			continue
 		}
 		more, err := d.missingLibraries(found, seen)
@@ -126,7 +151,7 @@ const (
 func (d *Doctor) libraries(context.Context) Check {
 	path, found := d.find(d.Library)
 	if !found {
-		return problem(d.Library+" is not installed", libraryRemedy)
+		return problem(d.absence(d.Library), libraryRemedy)
 	}
 	missing, err := d.missingLibraries(path, make(map[string]bool))
 	if err != nil {
@@ -165,8 +190,19 @@ func (d *Doctor) enclaves(context.Context) Check {
 		{"libsgx_id_enclave.signed.so.1", "libsgx-ae-id-enclave"},
 		{"libsgx_pce.signed.so.1", "libsgx-ae-pce"},
 	} {
-		if _, err := os.Stat(filepath.Join(dir, enclave.file)); err != nil {
-			return problem(err.Error(), "install the package "+enclave.pack)
+		path := filepath.Join(dir, enclave.file)
+		info, err := os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			why := path + " does not exist"
+			if _, err := os.Lstat(path); err == nil {
+				why = dangling(path)
+			}
+			return problem(why, "install the package "+enclave.pack)
+		case err != nil:
+			return problem(err.Error(), "make it readable for the user of the quote helper")
+		case info.Size() == 0:
+			return problem(path+" is empty", "reinstall the package "+enclave.pack)
 		}
 	}
 	return ok("quoting enclave (QE), ID enclave and provisioning certification enclave (PCE) found in " + dir)
@@ -234,7 +270,7 @@ func (d *Doctor) providers(context.Context) Check {
 	found := d.installed()
 	switch {
 	case len(found) == 0:
-		return problem("no quote provider library ("+d.Provider+") is installed", "install libsgx-dcap-default-qpl from Intel's repository, or az-dcap-client on Azure")
+		return problem("no quote provider library: "+d.absence(d.Provider), "install libsgx-dcap-default-qpl from Intel's repository, or az-dcap-client on Azure")
 	case len(found) > 1:
 		return problem(fmt.Sprintf("several quote providers are installed: %s, %s", found[0], found[1]), "remove one of the packages libsgx-dcap-default-qpl and az-dcap-client")
 	}

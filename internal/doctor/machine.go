@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +28,8 @@ func (d *Doctor) processor(context.Context) Check {
 		return problem(err.Error(), "give this program access to the machine: in a container, mount the host's /sys and /dev")
 	case inv.Simulated:
 		return warning("the EPC is simulated", "no enclave can be created here, and simulated quotes prove nothing: use a machine with SGX")
+	case inv.EPC() == 0 && d.Place == Application:
+		return problem("this node has no EPC: "+verdict.Problem, "a pod with an EPC limit runs only on nodes with EPC (see the check limit)")
 	case inv.EPC() == 0:
 		return problem(verdict.Problem, verdict.Advice)
 	case inv.Processor != nil && !inv.Processor.FLC:
@@ -64,57 +65,119 @@ func deviceNames() [][]string {
 	return [][]string{{"/dev/sgx_enclave", "/dev/sgx/enclave"}, {"/dev/sgx_provision", "/dev/sgx/provision"}}
 }
 
-// device returns the first of the paths that exists.
+// device returns the first of the paths at which there is a file, and the file, which is
+// nil if the path is a link that leads nowhere.
 func (d *Doctor) device(names []string) (string, fs.FileInfo) {
 	for _, name := range names {
 		if info, err := os.Stat(d.path(name)); err == nil {
 			return name, info
 		}
 	}
+	for _, name := range names {
+		if _, err := os.Lstat(d.path(name)); err == nil {
+			return name, nil
+		}
+	}
 	return "", nil
 }
 
-// devices checks that this process may open both devices.
+// devices checks that this process may open both devices or, in an application's pod,
+// those that it has. On a machine it also checks that pods may.
 func (d *Doctor) devices(context.Context) Check {
+	if d.Machine.SimulatedEPC > 0 {
+		return skipped("the EPC is simulated")
+	}
+	names := deviceNames()
+	if d.Place == Application && !d.hasProvision() {
+		names = names[:1] // the quote helper has the other one
+	}
+	result := ok("")
 	var seen []string
-	for _, names := range deviceNames() {
-		name, info := d.device(names)
+	for i, paths := range names {
+		name, info := d.device(paths)
 		switch {
+		case name == "":
+			return problem(paths[0]+" does not exist", d.missingDevice())
 		case info == nil:
-			return problem(names[0]+" does not exist", "on a node, load the driver; in a pod, request the device: the quote helper needs "+
-				"the resources sgx.intel.com/enclave and sgx.intel.com/provision")
+			return problem(dangling(d.path(name)), "remove the link; if a driver is loaded, check the udev rules that have made it")
+		case info.IsDir():
+			return problem(name+" is a directory, not a device", "remove it: container runtimes create a directory where they are to mount a file that does not exist; then load the driver, and request the device as a resource instead of mounting it")
 		case info.Mode()&fs.ModeCharDevice == 0:
 			return problem(name+" is not a device", "remove the file and reload the driver")
 		}
-		text := name + " " + describe(info)
+		text := name
+		access, known := node.AccessOf(info)
+		if known {
+			text += fmt.Sprintf(" (%s)", access)
+		}
 		// Only opening it shows whether the container's device rules allow it.
 		file, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
 		if err != nil {
-			return problem(fmt.Sprintf("open %s as user %d in groups %v: %v", text, os.Getuid(), groups(), err), deviceRemedy(err, info))
+			return problem(fmt.Sprintf("open %s as user %d in groups %v: %v", text, os.Getuid(), groups(), unwrapped(err)), d.deviceRemedy(err, access))
 		}
 		file.Close()
 		seen = append(seen, text)
+		if isEnclave := i == 0; isEnclave && d.Place != Application && d.Place != Helper && known {
+			if trouble, advice := access.ForPods(); trouble != "" {
+				seen[len(seen)-1] += ": " + trouble
+				result = warning("", advice)
+			}
+		}
 	}
-	return ok(strings.Join(seen, ", "))
+	result.Seen = strings.Join(seen, ", ")
+	if d.Place == Application && len(names) == 1 {
+		result.Seen += "; the provision device is not needed, as the node's quote helper makes the quotes"
+	}
+	return result
 }
 
-func deviceRemedy(err error, info fs.FileInfo) string {
+// missingDevice returns what to do if there is no device.
+func (d *Doctor) missingDevice() string {
+	switch d.Place {
+	case Application:
+		return "add an EPC limit to the container's resources, which comes with the device (see the check limit)"
+	case Helper:
+		return "let the pod request the devices: the chart does so with platform=dcap; if it does, run confcom node on the machine"
+	}
+	return "load the driver; a pod gets the device with an EPC limit, and the quote helper with the resources that the chart requests"
+}
+
+// deviceRemedy returns what to do if this process may not open a device.
+func (d *Doctor) deviceRemedy(err error, access node.Access) string {
 	switch {
 	case errors.Is(err, syscall.EPERM):
 		return "the container's device rules do not allow it: request the device as a resource instead of mounting it from the host"
+	case errors.Is(err, fs.ErrPermission) && access.Allows(os.Getuid(), groups()):
+		return "owner and mode permit it, so something else forbids it: search the node's kernel log (dmesg) and audit log for denials of SELinux or AppArmor"
+	case errors.Is(err, fs.ErrPermission) && d.Place == Helper && access.ByGroup():
+		return fmt.Sprintf("add the helper to the device's group: with the chart, set dcap.groups={%d}", access.Group)
+	case errors.Is(err, fs.ErrPermission) && d.Place == Helper:
+		return "run the helper as root (runAsUser=0 in the chart), or set " + node.ContainerOwnership + ", or let a udev rule give the device a group and mode 0660; no group helps while the mode is like this"
+	case errors.Is(err, fs.ErrPermission) && d.Place == Application:
+		_, advice := access.ForPods()
+		return "on the node: " + advice
 	case errors.Is(err, fs.ErrPermission):
-		_, group, _ := ownerOf(info)
-		return fmt.Sprintf("add the process to the device's group %d: with the chart, set dcap.groups={%[1]d}", group)
+		_, advice := access.ForPods()
+		return "run this as root; for pods: " + advice
 	}
 	return "check the driver behind the file: search the kernel log (dmesg) for 'sgx'"
 }
 
-func describe(info fs.FileInfo) string {
-	user, group, ok := ownerOf(info)
-	if !ok {
-		return info.Mode().String()
+// unwrapped returns the cause of an error about a path that is named already.
+func unwrapped(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
 	}
-	return fmt.Sprintf("(%s, owner %d, group %d)", info.Mode().Perm(), user, group)
+	return err
+}
+
+// dangling describes a link that leads nowhere.
+func dangling(path string) string {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s is a link to %s, which does not exist", path, target)
 }
 
 func groups() []int {
@@ -129,20 +192,22 @@ func (d *Doctor) group(context.Context) Check {
 	if info == nil {
 		return skipped("no provision device found")
 	}
-	_, gid, _ := ownerOf(info)
-	text := fmt.Sprintf("%s belongs to group %d", name, gid)
-	if known := d.groupName(gid); known != "" {
+	access, known := node.AccessOf(info)
+	if !known {
+		return skipped("its owner is unknown")
+	}
+	text := fmt.Sprintf("%s belongs to group %d", name, access.Group)
+	if known := d.groupName(access.Group); known != "" {
 		text += " (" + known + ")"
 	}
-	const all, group = 0o006, 0o060
-	switch mode := info.Mode().Perm(); {
-	case mode&all == all:
+	switch {
+	case access.EveryUser():
 		return ok(text + ", and every user may open it")
-	case gid == 0 || mode&group != group:
-		return warning(fmt.Sprintf("%s and has mode %s: only root may open it", text, mode),
-			"give it a group of its own: groupadd --system sgx_prv, and a udev rule with GROUP=\"sgx_prv\", MODE=\"0660\"")
-	case os.Getuid() != 0 && !slices.Contains(groups(), gid):
-		return problem(fmt.Sprintf("%s, but this process is in groups %v", text, groups()), fmt.Sprintf("add the process to the group: with the chart, set dcap.groups={%d}", gid))
+	case !access.ByGroup():
+		return warning(fmt.Sprintf("%s and has mode %#o: only root may open it", text, uint32(access.Mode)),
+			"run the quote helper as root, or give the device a group of its own: groupadd --system sgx_prv, and a udev rule with GROUP=\"sgx_prv\", MODE=\"0660\"")
+	case os.Getuid() != 0 && !slices.Contains(groups(), access.Group):
+		return problem(fmt.Sprintf("%s, but this process is in groups %v", text, groups()), fmt.Sprintf("add the process to the group: with the chart, set dcap.groups={%d}", access.Group))
 	}
 	return ok(text)
 }
@@ -165,35 +230,19 @@ func (d *Doctor) groupName(gid int) string {
 // noexec checks that the devices are not on a file system mounted noexec. An enclave's
 // pages are a mapping of the device file, and could not be executed there.
 func (d *Doctor) noexec(context.Context) Check {
-	file, err := os.Open(d.path("/proc/self/mountinfo"))
-	if err != nil {
-		return skipped(err.Error())
-	}
-	defer file.Close()
 	at := []string{"/dev"}
 	for _, names := range deviceNames() {
 		at = append(at, names...) // in a container, each may be a mount
 	}
-	options := make(map[string]string)
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		// number, parent, device, root, mount point, options: proc(5)
-		fields := strings.Fields(lines.Text())
-		if len(fields) > 5 && slices.Contains(at, fields[4]) {
-			options[fields[4]] = fields[5]
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return skipped(err.Error())
-	}
+	found := mounts(d.path("/proc/self/mountinfo"))
 	var seen []string
 	for _, point := range at {
-		switch o, mounted := options[point]; {
+		switch m, mounted := found[point]; {
 		case !mounted:
-		case slices.Contains(strings.Split(o, ","), "noexec") && !d.devicesMounted(point, options):
+		case slices.Contains(strings.Split(m.options, ","), "noexec") && !d.devicesMounted(point, found):
 			return problem(point+" is mounted noexec, so enclaves cannot be mapped", "remount it: mount -o remount,exec "+point+"; CRI-O and systemd before 248 mount it noexec")
 		default:
-			seen = append(seen, point+" ("+o+")")
+			seen = append(seen, point+" ("+m.options+")")
 		}
 	}
 	if len(seen) == 0 {
@@ -204,21 +253,30 @@ func (d *Doctor) noexec(context.Context) Check {
 
 // devicesMounted reports whether both devices in /dev are mount points, so that the
 // options of /dev do not matter.
-func (d *Doctor) devicesMounted(point string, options map[string]string) bool {
+func (d *Doctor) devicesMounted(point string, found map[string]mount) bool {
 	return point == "/dev" && !slices.ContainsFunc(deviceNames(), func(names []string) bool {
 		name, _ := d.device(names)
-		_, mounted := options[name]
+		_, mounted := found[name]
 		return !mounted
 	})
 }
 
-// environment checks that Intel's library makes quotes itself, instead of requesting them
-// from a daemon.
+// environment checks who makes the quotes of programs with Intel's library: the library
+// itself, as in the quote helper, or the daemon, as for applications.
 func (d *Doctor) environment(context.Context) Check {
-	value, set := os.LookupEnv("SGX_AESM_ADDR")
-	if !set {
-		return ok("SGX_AESM_ADDR is not set")
+	value, set := d.variable("SGX_AESM_ADDR")
+	isSet := fmt.Sprintf("SGX_AESM_ADDR is set (%q): Intel's library requests quotes from the AESM daemon", value)
+	const notSet = "SGX_AESM_ADDR is not set"
+	switch {
+	case d.Place == Application && set:
+		return ok(isSet)
+	case d.Place == Application:
+		if _, installed := d.find(d.Library); installed && !d.hasProvision() {
+			return warning(notSet+": Intel's quoting library makes quotes itself then, which needs devices that this container lacks", "set SGX_AESM_ADDR=1 in the container's environment")
+		}
+		return ok(notSet + "; applications that use Intel's quoting library need SGX_AESM_ADDR=1, others do not")
+	case set:
+		return warning(isSet, "leave it set for an application; unset it for the quote helper")
 	}
-	return warning(fmt.Sprintf("SGX_AESM_ADDR is set (%q): Intel's library requests quotes from the AESM daemon", value),
-		"leave it set for an application; unset it for the quote helper")
+	return ok(notSet)
 }

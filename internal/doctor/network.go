@@ -7,11 +7,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
+	"io"
+	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,143 +19,165 @@ import (
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
-// read returns the configuration of Intel's provider, and the findings in it.
-func (d *Doctor) read() (qcnl.Config, []qcnl.Finding, error) {
-	text, err := os.ReadFile(d.path(d.Configuration))
-	if err != nil {
-		return qcnl.Default(), nil, err
-	}
-	config, findings := qcnl.Parse(text)
-	return config, findings, nil
-}
-
-// ofAzure reports whether the provider is Azure's, which does not use that configuration.
-func (d *Doctor) ofAzure() bool {
-	found := d.installed()
-	return len(found) == 1 && found[0].pack == azureProvider
-}
-
 // azureService is the default service of Azure's provider.
 const azureService = "https://global.acccache.azure.net/sgx/certification/v4/"
 
-// configuration checks the configuration of Intel's quote provider.
-func (d *Doctor) configuration(context.Context) Check {
+const (
+	metadataHost  = "169.254.169.254"
+	azureCache    = ".azure.net"
+	intelRootCRL  = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
+	maxAnswer     = 1 << 20 // a CRL has a few KiB
+	metadataQuery = "pckcert?qeid=00000000000000000000000000000000&cpusvn=00000000000000000000000000000000&pcesvn=0000&pceid=0000"
+)
+
+// service is a service that the provider gets the platform's certificates from.
+type service struct {
+	base            string // URL
+	verifyTLS       bool
+	headers, params map[string]string // that the provider is to add to requests
+}
+
+// services returns the services that the provider uses. If it uses none, why is the
+// reason.
+func (d *Doctor) services() (all []service, why string) {
 	if d.ofAzure() {
-		return skipped("the quote provider is " + azureProvider + ", which is configured by environment variables (AZDCAP_*)")
-	}
-	_, findings, err := d.read()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return warning(d.Configuration+" does not exist: the provider uses a PCCS (Provisioning Certificate Caching Service) on this machine",
-			"create the file, or set dcap.provider in the chart's values")
-	case err != nil:
-		return problem(err.Error(), "make the file readable for this user")
-	case len(findings) == 0:
-		return ok(d.Configuration)
-	}
-	verdict := Warning
-	var seen, remedies []string
-	for _, f := range findings {
-		if f.Severity == qcnl.Error {
-			verdict = Problem
-		}
-		where := ""
-		if f.Line > 0 {
-			where = fmt.Sprintf(":%d", f.Line)
-		}
-		seen = append(seen, d.Configuration+where+": "+f.Text)
-		remedies = append(remedies, f.Remedy)
-	}
-	return Check{Verdict: verdict, Seen: strings.Join(seen, "; "), Remedy: strings.Join(remedies, "; ")}
-}
-
-// answer is the answer of a certificate service, or why there is none.
-type answer struct {
-	url    string
-	proxy  string // that the request went through; empty for none
-	status string
-	code   int
-	skew   *time.Duration // how far this machine's clock is ahead of the service's; nil if unknown
-	err    error
-}
-
-func (a answer) String() string {
-	name := a.url
-	if a.proxy != "" {
-		name += " through the proxy " + a.proxy
-	}
-	if a.err != nil {
-		return fmt.Sprintf("%s is unreachable: %v", name, a.err)
-	}
-	return fmt.Sprintf("%s answers (%s)", name, a.status)
-}
-
-// services returns the URLs of the services that the provider uses, and whether it
-// verifies their TLS certificates. If it uses none, why is the reason.
-func (d *Doctor) services() (urls []string, verifyTLS bool, why string) {
-	if d.ofAzure() {
-		return []string{cmp.Or(os.Getenv("AZDCAP_BASE_CERT_URL"), azureService)}, true, ""
+		base, _ := d.variable("AZDCAP_BASE_CERT_URL")
+		return []service{{base: cmp.Or(base, azureService), verifyTLS: true}}, ""
 	}
 	config, _, err := d.read()
 	if err != nil && len(d.installed()) == 0 {
-		return nil, false, "found neither a quote provider nor its configuration, which name the services"
+		return nil, "found neither a quote provider nor its configuration, which name the services"
 	}
-	return config.URLs(), config.UseSecureCert, "the provider is configured to use no service"
+	for _, base := range config.URLs() {
+		all = append(all, service{base, config.UseSecureCert, config.Headers, config.Params})
+	}
+	return all, "the provider is configured to use no service"
+}
+
+// request returns the URL of a request to which the right answer is known: a list of revoked
+// certificates (CRL), which is the same for all platforms. Azure's metadata service has
+// nothing but certificates; there the request names a platform that does not exist.
+func (s service) request() (string, error) {
+	u, err := url.Parse(s.base)
+	if err != nil {
+		return "", err
+	}
+	what := "pckcrl?ca=platform&encoding=der"
+	switch {
+	case u.Hostname() == metadataHost:
+		what = metadataQuery
+		for _, name := range slices.Sorted(maps.Keys(s.params)) {
+			what += "&" + name + "=" + s.params[name]
+		}
+	case strings.HasSuffix(u.Hostname(), azureCache):
+		what = "pckcrl?uri=" + url.QueryEscape(intelRootCRL) + "&api-version=2018-10-01-preview"
+	}
+	return s.base + what, nil
 }
 
 // asked returns the answers of all services. It asks them concurrently, and only once.
 func (d *Doctor) asked(ctx context.Context) (answers []answer, why string) {
-	urls, verifyTLS, why := d.services()
+	services, why := d.services()
 	if d.answers == nil {
-		d.answers = make([]answer, len(urls))
+		d.answers = make([]answer, len(services))
 		var asking sync.WaitGroup
-		for i, base := range urls {
-			asking.Go(func() { d.answers[i] = d.ask(ctx, base, verifyTLS) })
+		for i, s := range services {
+			asking.Go(func() { d.answers[i] = d.ask(ctx, s) })
 		}
 		asking.Wait()
 	}
 	return d.answers, why
 }
 
-// ask requests the root's certificate revocation list (CRL) from a service: unlike other
-// requests, it needs no platform.
-func (d *Doctor) ask(ctx context.Context, base string, verifyTLS bool) answer {
-	a := answer{url: base}
+// ask sends a request to a service as libcurl does for the provider: without following
+// redirects, through the same proxy, and with the same idea of TLS certificates.
+func (d *Doctor) ask(ctx context.Context, s service) answer {
+	a := answer{base: qcnl.WithoutPassword(s.base)}
+	text, err := s.request()
+	if err != nil {
+		a.err = cause(err)
+		return a
+	}
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(base, "/")+"/rootcacrl", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, text, nil)
+	if err != nil {
+		a.err = cause(err)
+		return a
+	}
+	for name, value := range s.headers {
+		request.Header.Set(name, value)
+	}
+	proxy, err := d.proxyFor(request.URL)
 	if err != nil {
 		a.err = err
 		return a
 	}
-	if proxy, err := http.ProxyFromEnvironment(request); err == nil && proxy != nil {
+	if proxy != nil {
 		a.proxy = proxy.Redacted()
 	}
-	request.Header.Set("metadata", "true") // Azure's service requires it
-	transport := &http.Transport{
-		Proxy:             http.ProxyFromEnvironment,
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: !verifyTLS}, // as the provider does
+	client := http.Client{
+		Transport: &http.Transport{
+			Proxy:             http.ProxyURL(proxy),
+			DisableKeepAlives: true,
+			TLSClientConfig:   tlsLikeCurl(request.URL.Hostname(), s.verifyTLS),
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	response, err := client.Do(request)
 	if err != nil {
-		a.err = err
-		// The URL is already part of the answer.
-		if outer, ok := errors.AsType[*url.Error](err); ok {
-			a.err = outer.Err
-		}
+		a.err = cause(err)
 		return a
 	}
-	response.Body.Close()
-	a.status, a.code = response.Status, response.StatusCode
+	defer response.Body.Close()
 	if theirs, err := http.ParseTime(response.Header.Get("Date")); err == nil {
 		skew := time.Since(theirs).Round(time.Second)
 		a.skew = &skew
 	}
+	a.status, a.code, a.location = response.Status, response.StatusCode, response.Header.Get("Location")
+	a.body, a.err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	return a
 }
 
-// network checks that the certificate services are reachable.
+// cause returns the cause of an error about a URL, which is already part of the answer.
+func cause(err error) error {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		return outer.Err
+	}
+	return err
+}
+
+// tlsLikeCurl returns the settings of TLS with which libcurl connects to a host.
+func tlsLikeCurl(host string, verify bool) *tls.Config {
+	config := &tls.Config{ServerName: host, InsecureSkipVerify: true} // it is verified below
+	if !verify {
+		return config
+	}
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		leaf := state.PeerCertificates[0]
+		options := x509.VerifyOptions{Intermediates: x509.NewCertPool()}
+		for _, c := range state.PeerCertificates[1:] {
+			options.Intermediates.AddCert(c)
+		}
+		if _, err := leaf.Verify(options); err != nil {
+			return err
+		}
+		return namesHost(leaf, host)
+	}
+	return config
+}
+
+// namesHost returns an error if a certificate is not that of a host. The name may be that
+// of the subject only.
+func namesHost(c *x509.Certificate, host string) error {
+	hasNames := len(c.DNSNames)+len(c.IPAddresses)+len(c.EmailAddresses)+len(c.URIs) > 0
+	if !hasNames && strings.EqualFold(c.Subject.CommonName, host) {
+		return nil
+	}
+	return c.VerifyHostname(host)
+}
+
+// network checks that the certificate services give the right answer.
 func (d *Doctor) network(ctx context.Context) Check {
 	answers, why := d.asked(ctx)
 	if len(answers) == 0 {
@@ -166,48 +187,14 @@ func (d *Doctor) network(ctx context.Context) Check {
 	var seen, remedies []string
 	for _, a := range answers {
 		seen = append(seen, a.String())
-		remedy := ""
-		switch {
-		case a.err != nil, a.code == http.StatusUnauthorized, a.code == http.StatusForbidden, a.code == http.StatusProxyAuthRequired:
-			remedy = d.networkRemedy(a)
-		case a.code >= http.StatusInternalServerError:
-			remedy = "check the log of " + a.url + ", or of the proxy in front of it"
-		default:
-			continue
-		}
-		verdict = Problem
-		if !slices.Contains(remedies, remedy) {
-			remedies = append(remedies, remedy)
+		if remedy := d.remedyFor(a); remedy != "" {
+			verdict = Problem
+			if !slices.Contains(remedies, remedy) {
+				remedies = append(remedies, remedy)
+			}
 		}
 	}
 	return Check{Verdict: verdict, Seen: strings.Join(seen, "; "), Remedy: strings.Join(remedies, "; ")}
-}
-
-func (d *Doctor) networkRemedy(a answer) string {
-	_, unknown := errors.AsType[x509.UnknownAuthorityError](a.err)
-	_, name := errors.AsType[x509.HostnameError](a.err)
-	_, invalid := errors.AsType[x509.CertificateInvalidError](a.err)
-	_, dns := errors.AsType[*net.DNSError](a.err)
-	metadata := strings.Contains(a.url, "169.254.169.254")
-	switch {
-	case metadata && a.proxy != "":
-		return "add 169.254.169.254 to no_proxy: Azure's metadata service answers only its own machine"
-	case metadata:
-		return "use this address only on Azure machines; in a pod, check network policies and firewalls"
-	case a.err == nil:
-		return "find out whether the service or a proxy denied the request, and which credentials it expects"
-	case unknown, name:
-		return "install the PCCS's CA certificate here, or set use_secure_cert to false (dcap.provider.verifyTLS in the chart)"
-	case invalid:
-		return "renew the service's TLS certificate, and check this machine's clock"
-	case a.proxy != "":
-		return "check the proxy, or add the host to no_proxy"
-	case dns:
-		return "check the host name, and the DNS of this pod or machine"
-	case errors.Is(a.err, context.DeadlineExceeded):
-		return fmt.Sprintf("no answer within %s: check firewalls, network policies and the proxy; the provider itself has no timeout", d.Timeout)
-	}
-	return "check that the PCCS is running, its address and port, firewalls and the proxy (https_proxy)"
 }
 
 // maxSkew is the largest difference between clocks that does not matter for the validity
@@ -226,9 +213,9 @@ func (d *Doctor) clock(ctx context.Context) Check {
 		switch {
 		case a.skew == nil:
 		case a.skew.Abs() > maxSkew:
-			return problem(fmt.Sprintf("%s, which differs by %s from that of %s", here, a.skew, a.url), "set the clock that is wrong: the validity of certificates depends on it")
+			return problem(fmt.Sprintf("%s, which differs by %s from that of %s", here, a.skew, a.base), "set the clock that is wrong: the validity of certificates depends on it")
 		default:
-			return ok("within " + maxSkew.String() + " of " + a.url)
+			return ok("within " + maxSkew.String() + " of " + a.base)
 		}
 	}
 	return skipped("no service to compare with; " + here)

@@ -5,8 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/node"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -14,22 +18,54 @@ import (
 
 func (d *Doctor) client() *aesm.Client { return &aesm.Client{Socket: d.Socket, Timeout: d.Timeout} }
 
-// refused returns the problem of a failed request to the quote helper, with the advice of
-// the error.
-func refused(err error) Check {
+// refused returns the problem of a failed request to the quote helper, with the cause that
+// the helper reports here, if it does, and otherwise with the advice of the error.
+func (d *Doctor) refused(err error) Check {
 	seen, advice := err.Error(), ""
 	if transport, ok := errors.AsType[*aesm.TransportError](err); ok {
-		seen, advice = fmt.Sprintf("%s: %v", transport.Socket, transport.Err), transport.Advice()
+		seen, advice = d.unconnected(transport)
 	} else if refusal, ok := errors.AsType[*aesm.Error](err); ok {
-		advice = refusal.Code.Advice()
+		seen, advice = fmt.Sprintf("%s: %s (%d)", refusal.Op, refusal.Code.String(), uint32(refusal.Code)), refusal.Code.OperatorAdvice()
+		if d.Place == Application {
+			advice = refusal.Code.Advice()
+		}
+	}
+	if reasons, better := d.lacks(); reasons != "" && d.Told.Daemon == helperName {
+		seen, advice = seen+"; the quote helper reports "+reasons, better
 	}
 	return problem(seen, cmp.Or(advice, "see the quote helper's log for the cause"))
+}
+
+// unconnected returns why a request did not arrive, and what to do. It examines the path of
+// the socket, of which the error says little.
+func (d *Doctor) unconnected(err *aesm.TransportError) (seen, advice string) {
+	seen, advice = fmt.Sprintf("%s: %v", err.Socket, err.Err), err.Advice()
+	info, failed := os.Stat(err.Socket)
+	if failed != nil {
+		if link, e := os.Lstat(err.Socket); e == nil && link.Mode()&fs.ModeSymlink != 0 {
+			return dangling(err.Socket), "remove the link and restart the quote helper"
+		}
+		return seen, advice
+	}
+	access, known := node.AccessOf(info)
+	switch {
+	case info.IsDir():
+		return err.Socket + " is a directory, not a socket",
+			"mount the directory " + filepath.Dir(err.Socket) + " instead of the socket: a container runtime creates a directory where it is to mount a socket that does not exist; remove it on the node, then restart the quote helper"
+	case info.Mode()&fs.ModeSocket == 0:
+		return err.Socket + " is a file, not a socket", "remove it on the node, then restart the quote helper"
+	case errors.Is(err.Err, fs.ErrPermission) && known && access.Allows(os.Getuid(), groups()):
+		return seen, "owner and mode permit it, so something else forbids it: search the node's kernel log (dmesg) and audit log for denials of SELinux or AppArmor"
+	case errors.Is(err.Err, fs.ErrPermission) && known:
+		return fmt.Sprintf("%s (%s), as user %d in groups %v", seen, access, os.Getuid(), groups()), "another daemon than the quote helper has made the socket: its mode must be 0777, or the process in its group"
+	}
+	return seen, advice
 }
 
 // socket checks that a daemon answers on the socket.
 func (d *Doctor) socket(ctx context.Context) Check {
 	if _, err := d.client().SelectKeyID(ctx); err != nil {
-		return refused(err)
+		return d.refused(err)
 	}
 	return ok(d.Socket + " answers")
 }
@@ -40,11 +76,11 @@ func (d *Doctor) quote(ctx context.Context) Check {
 	client, key := d.client(), aesm.IntelQE3KeyID()
 	ready, err := client.InitQuote(ctx, key)
 	if err != nil {
-		return refused(err)
+		return d.refused(err)
 	}
 	size, err := client.QuoteSize(ctx, key)
 	if err != nil {
-		return refused(err)
+		return d.refused(err)
 	}
 	report, err := simulation.DefaultCPU().Report(sgx.ReportBody{}, ready.TargetInfo)
 	if err != nil {
@@ -62,7 +98,7 @@ func (d *Doctor) quote(ctx context.Context) Check {
 			"Applications that still have its target info must repeat InitQuoteEx", seen, aesm.CodeAttKeyNotInitialized))
 	}
 	if err != nil {
-		return refused(err)
+		return d.refused(err)
 	}
 	if _, err := quote.Parse(quoted.Quote); err != nil {
 		return problem(err.Error(), "please report this bug")

@@ -3,8 +3,6 @@ package qcnl
 import (
 	"fmt"
 	"maps"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -120,32 +118,19 @@ func kindOf(setting any) string {
 	return "a quoted string"
 }
 
-const (
-	maxCacheHours = 2160 // 90 days
-	metadata      = "169.254.169.254"
-)
+const maxCacheHours = 2160 // 90 days
 
 // check checks the values of the settings.
 func (l *linter) check(c *Config) {
-	if !c.LocalCacheOnly {
-		if l.lines["pccs_url"] > 0 {
-			l.checkURL("pccs_url", c.PCCSURL)
-		} else {
-			l.add(0, Warning, "no pccs_url: the provider uses "+c.PCCSURL, "set it to your cluster's PCCS")
-		}
-		if c.LocalPCKURL != "" {
-			l.checkURL("local_pck_url", c.LocalPCKURL)
-		}
-		l.checkMetadata(c)
-	} else {
+	if c.LocalCacheOnly {
 		l.find("local_cache_only", Note, "local_cache_only is true: the provider uses no service, only what is already in its cache", "set it to false unless you mean that")
+	} else {
+		l.checkServices(c)
 	}
 	if l.lines["collateral_service"] > 0 {
 		l.checkURL("collateral_service", c.CollateralService)
 	}
-	if !c.UseSecureCert {
-		l.find("use_secure_cert", Warning, "use_secure_cert is false: TLS certificates are not verified", "set it to true if this machine trusts the CA of the PCCS's certificate")
-	}
+	l.checkTLS(c)
 	if v := c.PCCSAPIVersion; v != "3.0" && v != "3.1" {
 		l.find("pccs_api_version", Error, fmt.Sprintf("pccs_api_version is %q: the provider cannot verify quotes with it", v), "set it to 3.0 or 3.1")
 	}
@@ -154,8 +139,69 @@ func (l *linter) check(c *Config) {
 	l.checkHours("verify_collateral_cache_expire_hours", c.VerifyCacheHours)
 }
 
+// checkServices checks the services that have the platform's certificates.
+func (l *linter) checkServices(c *Config) {
+	switch {
+	case l.lines["pccs_url"] > 0:
+		l.checkURL("pccs_url", c.PCCSURL)
+		l.checkIntel(c)
+	case l.lines["collateral_service"] > 0:
+		l.add(0, Warning, "no pccs_url: this configuration only serves to verify quotes; for platform certificates the provider uses "+c.PCCSURL, "set it to your cluster's PCCS")
+	default:
+		l.add(0, Warning, "no pccs_url: the provider uses "+c.PCCSURL, "set it to your cluster's PCCS")
+	}
+	if c.LocalPCKURL == "" {
+		l.checkMetadata("pccs_url", c.PCCSURL, Error, c)
+		return
+	}
+	l.checkURL("local_pck_url", c.LocalPCKURL)
+	if c.LocalPCKURL == c.PCCSURL {
+		l.find("local_pck_url", Warning, "local_pck_url is the same as pccs_url: the provider asks the same service twice, and does not cache what the first request returns", "remove it")
+	}
+	l.checkMetadata("local_pck_url", c.LocalPCKURL, Warning, c)
+}
+
+// checkTLS checks that TLS certificates are verified where that matters.
+func (l *linter) checkTLS(c *Config) {
+	if c.UseSecureCert {
+		return
+	}
+	const text = "use_secure_cert is false: TLS certificates are not verified"
+	used := []string{c.CollateralService}
+	if !c.LocalCacheOnly {
+		used = append(used, c.URLs()...)
+	}
+	switch {
+	case !slices.ContainsFunc(used, func(u string) bool { return !isHere(hostOf(u)) }):
+		l.find("use_secure_cert", Note, text+", which matters little on this machine", "set it to true if this machine trusts the CA of the PCCS's certificate")
+	case !slices.ContainsFunc(used, func(u string) bool { return !isIntel(hostOf(u)) && !isAzure(hostOf(u)) }):
+		l.find("use_secure_cert", Warning, text, "set it to true: the services of Intel and Azure have certificates that every machine trusts")
+	default:
+		l.find("use_secure_cert", Warning, text, "set it to true if this machine trusts the CA of the PCCS's certificate")
+	}
+}
+
+// checkIntel checks requests for the platform's certificates to Intel's own service (PCS),
+// which is meant for caches.
+func (l *linter) checkIntel(c *Config) {
+	if !isIntel(hostOf(c.PCCSURL)) {
+		return
+	}
+	const header = "Ocp-Apim-Subscription-Key"
+	hasKey := false
+	for name := range c.Headers {
+		hasKey = hasKey || strings.EqualFold(name, header)
+	}
+	switch {
+	case !hasKey:
+		l.find("pccs_url", Warning, "pccs_url is Intel's own service, which has platform certificates only for subscribers", "use a PCCS, or set the header "+header+" in custom_request_options; to verify quotes, it needs none")
+	case c.PCKCacheHours == 0:
+		l.find("pccs_url", Warning, "pccs_url is Intel's own service and nothing is cached: it refuses those requests of the quoting library that have no PPID", "set pck_cache_expire_hours, for example to 168")
+	}
+}
+
 // checkRetries checks how long a request may take: the provider has no timeout, and
-// quotes wait for it.
+// quotes wait for it. The file that the package installs retries for 60 seconds.
 func (l *linter) checkRetries(c *Config) {
 	if c.RetryTimes < 0 {
 		l.find("retry_times", Error, fmt.Sprintf("retry_times is %d: the provider retries forever", c.RetryTimes), "set it to 0 or more")
@@ -169,7 +215,7 @@ func (l *linter) checkRetries(c *Config) {
 	if c.RetryDelay == 0 {
 		seconds = 1<<min(c.RetryTimes, 31) - 1 // 1 + 2 + 4...
 	}
-	if seconds >= 60 {
+	if seconds > 60 {
 		l.find("retry_times", Warning, fmt.Sprintf("the provider retries a failing request for at least %d seconds while quotes wait", seconds),
 			"reduce retry_times or retry_delay: the quote helper retries anyway")
 	}
@@ -184,49 +230,44 @@ func (l *linter) checkHours(key string, hours float64) {
 	}
 }
 
-// checkURL checks the base URL of a service.
-func (l *linter) checkURL(key, text string) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		l.find(key, Error, fmt.Sprintf("%s is %q, which is not the URL of a service", key, text), "write it like https://pccs.example.org:8081/sgx/certification/v4/")
-		return
+// checkOptions checks headers and parameters, which the provider puts into its requests
+// as they are.
+func (l *linter) checkOptions(line int, kind, name, value string) {
+	const wholeURL = ", and libcurl refuses every URL with it"
+	bad := func(text, allowed string) bool {
+		return text == "" || strings.ContainsFunc(text, func(c rune) bool {
+			isLetter := c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+			return !isLetter && !strings.ContainsRune(allowed, c)
+		})
 	}
-	local := isLocal(u.Hostname())
 	switch {
-	case strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/v3"):
-		l.find(key, Error, key+" uses version 3 of the API, which Intel has discontinued", "use "+path)
-	case !strings.HasSuffix(u.Path, path) || !strings.HasSuffix(text, path):
-		l.find(key, Error, fmt.Sprintf("%s is %q, to which the provider appends the names of resources", key, text), "end it with "+path+", including the last slash")
-	case u.Scheme == "http" && !local:
-		l.find(key, Warning, key+" does not use TLS", "use https, if the service supports it")
-	case key == "pccs_url" && local:
-		l.find(key, Note, "pccs_url is this machine, as in the file that the package installs", "set it to your cluster's PCCS, unless one runs here; in a pod, this is the pod itself")
+	case kind == "headers" && bad(name, "!#$%&'*+-.^_`|~"): // RFC 9110
+		l.add(line, Error, fmt.Sprintf("%q is no name of a header", name), "write it without blanks and punctuation")
+	case kind == "headers" && strings.ContainsAny(value, "\r\n"):
+		l.add(line, Error, fmt.Sprintf("the header %q has several lines", name), "write it on one line")
+	case kind == "params" && bad(name, "-._~"):
+		l.add(line, Error, fmt.Sprintf("the parameter %q has blanks or punctuation in its name%s", name, wholeURL), fmt.Sprintf("write %q", strings.TrimSpace(name)))
+	case kind == "params" && bad(value, "-._~%:,;@!*'()/") && value != "":
+		l.add(line, Error, fmt.Sprintf("the value %q of the parameter %q has characters that have a meaning in URLs%s", value, name, wholeURL), "encode them, such as a blank as %20")
 	}
-}
-
-// isLocal reports whether a host is this machine, or a link-local service such as Azure's
-// metadata service.
-func isLocal(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && (address.IsLoopback() || address.IsLinkLocalUnicast())
 }
 
 // checkMetadata checks that requests to Azure's metadata service have the header and the
 // parameter that it requires.
-func (l *linter) checkMetadata(c *Config) {
-	key := "local_pck_url"
-	if !strings.Contains(c.LocalPCKURL, metadata) {
-		key = "pccs_url"
-		if !strings.Contains(c.PCCSURL, metadata) {
-			return
-		}
+func (l *linter) checkMetadata(key, address string, severity Severity, c *Config) {
+	if hostOf(address) != metadata {
+		return
 	}
 	header := false
 	for name, value := range c.Headers {
 		header = header || strings.EqualFold(name, "metadata") && strings.EqualFold(value, "true")
 	}
-	if !header || c.Params["api-version"] == "" {
-		l.find(key, Error, "Azure's metadata service requires the header \"metadata: true\" and the parameter \"api-version\"",
+	parameter := false
+	for name, value := range c.Params { // blanks in a name are another finding
+		parameter = parameter || strings.TrimSpace(name) == "api-version" && value != ""
+	}
+	if !header || !parameter {
+		l.find(key, severity, "Azure's metadata service refuses requests without the header \"metadata: true\" and the parameter \"api-version\"",
 			"set them in custom_request_options, in headers and params of get_cert")
 	}
 }

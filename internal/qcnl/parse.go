@@ -3,7 +3,6 @@ package qcnl
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,19 +19,19 @@ func Parse(text []byte) (Config, []Finding) {
 }
 
 func (l *linter) parse(file []byte) Config {
+	if name, remedy := encodingOf(file); name != "" {
+		// The provider takes the first characters for something else than JSON. The old
+		// format might survive them, but not in one piece.
+		l.add(1, Error, "the file is "+name+": "+silentDefaults, remedy)
+		return Default()
+	}
 	text := blank(file)
 	var value json.RawMessage
 	if err := json.Unmarshal(text, &value); err != nil {
 		if config, ok := l.legacy(string(file)); ok {
 			return config
 		}
-		line, column := 1, 0
-		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			before := text[:min(int(syntax.Offset), len(text))]
-			line, column = 1+bytes.Count(before, []byte("\n")), len(before)-1-bytes.LastIndexByte(before, '\n')
-		}
-		l.add(line, Error, fmt.Sprintf("invalid JSON (column %d: %v): the provider silently falls back to its defaults, a PCCS at %s", column, err, defaultPCCS),
-			"correct it here or at the end of the previous line; comments are allowed, missing or extra commas are not")
+		l.addSyntax(file, text, err)
 		return Default()
 	}
 	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
@@ -173,6 +172,7 @@ func (l *linter) requestOptions(config *Config, options member) {
 					continue
 				}
 				values[m.key] = text
+				l.checkOptions(m.line, kind.key, m.key, text)
 			}
 		}
 	}

@@ -1,11 +1,15 @@
 // Package qcnl reads the configuration of Intel's default quote provider,
 // /etc/sgx_default_qcnl.conf, as the provider does, and reports what is wrong with it.
 //
-// The provider itself reports nothing. It ignores unknown keys and values of the wrong
-// type. If the file is not valid JSON, it falls back to its defaults: a PCCS
-// (Provisioning Certificate Caching Service) on this machine. A missing comma thus shows
-// up as a network error, much later. (Source: QuoteGeneration/qcnl of Intel's DCAP 1.25,
-// for Linux.)
+// The provider itself reports little. It ignores unknown keys and values of the wrong
+// type. If the file is not valid JSON, it fails with one code, whatever the mistake, or
+// falls back to its defaults: a PCCS (Provisioning Certificate Caching Service) on this
+// machine. A byte order mark thus shows up as a network error, much later. (Source:
+// QuoteGeneration/qcnl of Intel's DCAP 1.25, for Linux.)
+//
+//   - parse.go reads a file as the provider does.
+//   - syntax.go says why a file is not JSON.
+//   - lint.go checks the values, and url.go those that are URLs.
 package qcnl
 
 import (
@@ -16,6 +20,18 @@ import (
 
 // Path returns the path of the configuration file in this environment.
 func Path() string { return cmp.Or(os.Getenv("QCNL_CONF_PATH"), "/etc/sgx_default_qcnl.conf") }
+
+// Variables returns the names of the environment variables that decide what the providers
+// of Intel and Azure do, and the libraries that they use: libcurl and the dynamic linker.
+func Variables() []string {
+	return []string{
+		"QCNL_CONF_PATH", "SGX_AESM_ADDR", "LD_LIBRARY_PATH",
+		"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
+		"AZDCAP_BASE_CERT_URL", "AZDCAP_PRIMARY_BASE_CERT_URL", "AZDCAP_SECONDARY_BASE_CERT_URL",
+		"AZDCAP_CLIENT_ID", "AZDCAP_COLLATERAL_VERSION", "AZDCAP_DEBUG_LOG_LEVEL",
+		"AZDCAP_CACHE", "XDG_CACHE_HOME", "HOME", "TMPDIR", // the first that is set has the cache
+	}
+}
 
 // Config is the configuration in force: the settings of the file, and the provider's
 // defaults for the rest.

@@ -2,10 +2,12 @@ package quotehelper
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/quoting"
 )
@@ -38,13 +40,13 @@ func (c *checker) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		c.quotes.Set(err)
+		c.quotes.Set(advised(err))
 		interval := checkInterval
 		switch {
 		case err != nil:
 			interval = recheckInterval
 			if !failing {
-				c.log.Warn("quotes unavailable", "error", err)
+				c.log.Warn("quotes unavailable", "error", err, "advice", adviceOf(err))
 			}
 		default:
 			if failing {
@@ -63,3 +65,29 @@ func (c *checker) run(ctx context.Context) {
 		}
 	}
 }
+
+// adviceOf returns what the operator of the node can do about an error of a check. The
+// advice of CodeUnexpected is to read what this helper logs.
+func adviceOf(err error) string {
+	f, ok := errors.AsType[*quoting.Failure](err)
+	switch {
+	case !ok:
+		return ""
+	case f.Advice == "" && f.Code != aesm.CodeUnexpected:
+		return f.Code.OperatorAdvice()
+	}
+	return f.Advice
+}
+
+// advised returns an error of a check with its advice, for the condition.
+func advised(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &advisedError{err}
+}
+
+type advisedError struct{ error }
+
+func (e *advisedError) Unwrap() error  { return e.error }
+func (e *advisedError) Advice() string { return adviceOf(e.error) }

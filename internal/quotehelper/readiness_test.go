@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/quoting"
 )
@@ -20,9 +21,9 @@ import (
 func TestChecks(t *testing.T) {
 	failure := errors.New("not today")
 	const (
-		unavailable = "level=WARN msg=\"quotes unavailable\" error=\"backend: not today\"\n"
+		unavailable = "level=WARN msg=\"quotes unavailable\" error=\"backend: not today\" advice=\"\"\n"
 		available   = "level=INFO msg=\"quotes available again\"\n"
-		timeout     = "level=WARN msg=\"quotes unavailable\" error=\"backend: no answer from the quote backend within 10s: context deadline exceeded\"\n"
+		timeout     = "level=WARN msg=\"quotes unavailable\" error=\"backend: no answer from the quote backend within 10s: context deadline exceeded\" advice=\"the quote backend hangs or is overloaded: check the processes and services that it depends on\"\n"
 	)
 	for _, tt := range []struct {
 		name  string
@@ -80,4 +81,26 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 		return slog.Attr{}
 	}
 	return a
+}
+
+// The condition has what to do about the error of a check.
+func TestAdvice(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"of the failure", &quoting.Failure{Code: aesm.CodeNetwork, Err: errors.New("x"), Advice: "ask the PCCS"}, "ask the PCCS"},
+		{"of the code", &quoting.Failure{Code: aesm.CodeNetwork, Err: errors.New("x")}, aesm.CodeNetwork.OperatorAdvice()},
+		{"to read the log itself", &quoting.Failure{Code: aesm.CodeUnexpected, Err: errors.New("x")}, ""},
+		{"none", errors.New("x"), ""},
+	} {
+		advised, ok := errors.AsType[interface {
+			error
+			Advice() string
+		}](advised(tt.err))
+		if !ok || advised.Advice() != tt.want {
+			t.Errorf("%s: %v, want %q", tt.name, advised, tt.want)
+		}
+	}
 }

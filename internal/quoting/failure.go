@@ -12,8 +12,8 @@ type Failure struct {
 	Layer Layer
 	Code  aesm.Code // the code that the client gets
 	Err   error     // the cause
-	// Advice tells the operator of the node what to do. If it is empty, the advice
-	// of Code applies.
+	// Advice tells the operator of the node what to do. If it is empty, the
+	// OperatorAdvice of Code applies.
 	Advice string
 }
 

@@ -1,7 +1,6 @@
 package quoting
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -75,7 +74,11 @@ func (o *Observer) answered(ctx context.Context, e aesm.Exchange) {
 	more := []slog.Attr{
 		slog.Uint64("code", uint64(e.Code)), slog.String("name", e.Code.String()), slog.String("layer", string(f.Layer)),
 	}
-	if advice := cmp.Or(f.Advice, e.Code.Advice()); !strings.Contains(e.Err.Error(), advice) {
+	advice := f.Advice
+	if advice == "" && f.Layer != LayerClient { // there is nothing to do on the node about a client's mistake
+		advice = e.Code.OperatorAdvice()
+	}
+	if !strings.Contains(e.Err.Error(), advice) {
 		more = append(more, slog.String("advice", advice))
 	}
 	o.write(ctx, slog.LevelWarn, "request failed", e, more...)

@@ -39,14 +39,14 @@ func (b *Backend) refused(e *aesm.Error) *quoting.Failure {
 		Err:   fmt.Errorf("the daemon behind %s answered %s with %s (%d)", b.client.Socket, e.Op, e.Code.String(), uint32(e.Code)),
 	}
 	switch e.Code {
-	case aesm.CodeUnexpected, aesm.CodeKeyCertification:
+	case aesm.CodeUnexpected, aesm.CodeKeyCertification, aesm.CodeThread, aesm.CodePubKeyIDMismatch, aesm.CodeUnsupportedLoadingPolicy:
 		// Their own advice points to the log of the helper, which has nothing more.
 		f.Advice = seeLog
 	case aesm.CodeUnsupportedAttKeyID:
 		f.Advice = "the daemon has no ECDSA-P256 key: check that its packages libsgx-aesm-quote-ex-plugin, libsgx-aesm-ecdsa-plugin and " +
 			"libsgx-aesm-pce-plugin are installed, and in its log that it has loaded its quoting enclave"
 	default:
-		if e.Code.Advice() == "" {
+		if e.Code.OperatorAdvice() == "" {
 			f.Advice = seeLog
 		}
 	}

@@ -23,13 +23,15 @@ func configure(command *cobra.Command) {
 	checks := strings.Join(doctor.Names(), ", ")
 	format := output.FormatFlag(command)
 	flags := command.Flags()
+	daemonAddress := flags.String("daemon-address", "127.0.0.1:8080", "`host:port` at which a daemon of confcom in this pod or on this machine serves /statusz; its flags are used here, unless they are given. Empty to ask none")
+	flags.Var(&d.Place, "place", "what is examined: \"node\", a machine; \"helper\", the quote helper's pod; \"daemon\", the pod of another daemon; \"application\", a pod that needs quotes. Found out if it is not given")
 	only := flags.StringArray("check", nil, "run only the check of this `name`; repeatable. The checks are "+checks)
 	flags.StringVar(&d.Socket, "socket", aesm.DefaultSocket, "`path` of the quote helper's socket")
 	flags.StringVar(&d.Library, "dcap-library", "libsgx_dcap_ql.so.1", "`name` or path of Intel's quoting library")
 	flags.StringVar(&d.Provider, "dcap-provider", "libdcap_quoteprov.so.1", "`name` or path of the quote provider library")
 	flags.StringVar(&d.EnclaveDir, "enclave-dir", "", "`directory` of the architectural enclaves; empty for that of the quoting library")
 	flags.StringVar(&d.Configuration, "qcnl-config", qcnl.Path(), "`path` of the configuration of Intel's default quote provider")
-	flags.DurationVar(&d.Timeout, "timeout", 5*time.Second, "timeout of each request to a service or the quote helper")
+	flags.DurationVar(&d.Timeout, "timeout", 15*time.Second, "timeout of each request to a service or the quote helper; by default as long as clients of the quote helper wait")
 	epcflags.AddMachine(flags, &d.Machine)
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if d.Machine.Sysroot == "" {
@@ -40,12 +42,26 @@ func configure(command *cobra.Command) {
 				return fmt.Errorf("--check=%s: not one of %s", name, checks)
 			}
 		}
-		found := d.Examine(command.Context(), func(name string) bool { return len(*only) == 0 || slices.Contains(*only, name) })
+		if *daemonAddress != "" {
+			d.Told = doctor.Ask(command.Context(), *daemonAddress)
+		}
+		for name, value := range doctor.Adopted(d.Told) {
+			if flags.Changed(name) {
+				continue
+			}
+			if err := flags.Set(name, value); err != nil {
+				return exit.Failed(fmt.Errorf("--%s=%s of %s: %w", name, value, d.Told.Daemon, err))
+			}
+		}
+		if d.Place == "" {
+			d.Place = doctor.Here(d.Told)
+		}
+		found := d.Examine(command.Context(), *only...)
 		var err error
 		if *format == output.JSON {
 			err = output.WriteJSON(command, found)
 		} else {
-			err = show(command.OutOrStdout(), found)
+			err = show(command.OutOrStdout(), &d, found)
 		}
 		switch {
 		case err != nil:
@@ -57,13 +73,32 @@ func configure(command *cobra.Command) {
 	}
 }
 
-// show writes checks as text and, last, a summary.
-func show(w io.Writer, checks []doctor.Check) error {
+// show writes checks as text and, last, a summary. Checks that were skipped for one reason
+// share a line.
+func show(w io.Writer, d *doctor.Doctor, checks []doctor.Check) error {
 	p := output.NewPage(w)
+	p.Text("examined", d.Examined())
+	p.Line("")
 	var problems []string
 	warnings := 0
-	for _, c := range checks {
-		p.Text(c.Name, string(c.Verdict)+": "+c.Seen)
+	for i, c := range checks {
+		name := c.Name
+		if c.Verdict == doctor.Skipped {
+			alike := func(other doctor.Check) bool { return other.Verdict == c.Verdict && other.Seen == c.Seen }
+			if slices.ContainsFunc(checks[:i], alike) {
+				continue
+			}
+			for _, other := range checks[i+1:] {
+				if alike(other) {
+					name += ", " + other.Name
+				}
+			}
+		}
+		if text := string(c.Verdict) + ": " + c.Seen; name == c.Name {
+			p.Text(name, text)
+		} else {
+			p.Text("("+string(c.Verdict)+")", name+": "+c.Seen)
+		}
 		if c.Remedy != "" {
 			p.Text("", "-> "+c.Remedy)
 		}

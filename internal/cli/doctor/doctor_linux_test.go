@@ -19,7 +19,7 @@ func TestDoctor(t *testing.T) {
 		{"a problem", []string{"--socket=" + dir + "/none", "--check=socket"}, exit.CodeFailed, "PROBLEM           socket"},
 		{"as JSON", []string{"--socket=" + dir + "/none", "--check=socket", "-o=json"}, exit.CodeFailed, `"verdict": "problem"`},
 		{"no problem", []string{"--sysroot=" + dir, "--check=noexec"}, exit.CodeOK, "no problem"},
-		{"an unknown check", []string{"--check=heart"}, exit.CodeBadInput, "--check=heart: not one of processor, "},
+		{"an unknown check", []string{"--check=heart"}, exit.CodeBadInput, "--check=heart: not one of limit, processor, "},
 		{"no directory", []string{"--sysroot="}, exit.CodeBadInput, "--sysroot: missing directory"},
 		{"an argument", []string{"please"}, exit.CodeBadInput, `unexpected argument "please"`},
 	} {

@@ -29,6 +29,9 @@ func configure(command *cobra.Command) {
 			return exit.BadInput(err)
 		}
 		r := newReport(inv, policy)
+		if inv.Enclave != nil && !inv.Simulated {
+			r.warnOfAccess(machine.Access(*inv.Enclave))
+		}
 		if *format == output.JSON {
 			err = output.WriteJSON(command, r)
 		} else {

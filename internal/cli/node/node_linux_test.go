@@ -3,6 +3,7 @@ package node_test
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -260,4 +261,24 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%q: exit %d, want the error %q\n%s%s", c.args, exit, c.want, out, errs)
 		}
 	}
+}
+
+// What pods may not open is reported where the device is.
+func TestAccess(t *testing.T) {
+	for _, device := range []string{"/dev/console", "/dev/kmsg", "/dev/loop-control"} {
+		info, err := os.Stat(device)
+		if err != nil || info.Mode()&os.ModeCharDevice == 0 || info.Mode()&0o006 == 0o006 {
+			continue
+		}
+		tree, _ := nodetest.Read(t, filepath.Join(machines, "two-sockets.txtar"))
+		tree["dev/sgx_enclave"] = "-> " + device
+		exit, out, errs := clitest.Run(t, nil, "node", "--sysroot="+tree.Make(t))
+		for _, want := range []string{"EACCES (permission denied)", "device_ownership_from_security_context = true", "ready"} {
+			if exit != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+				t.Errorf("exit %d, want 0 and %q:\n%s%s", exit, want, out, errs)
+			}
+		}
+		return
+	}
+	t.Skip("NOT RUN: this machine has no device that only some users may open")
 }

@@ -21,6 +21,13 @@ func newReport(inv node.Inventory, policy epc.Policy) report {
 	return report{inv, inv.EPC(), policy.For(inv), inv.Verdict()}
 }
 
+// warnOfAccess adds a warning if some pods may not open the enclave device.
+func (r *report) warnOfAccess(access node.Access, known bool) {
+	if problem, advice := access.ForPods(); known && problem != "" {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s (%s): %s; %s", r.Enclave.Path, access, problem, advice))
+	}
+}
+
 // show writes a report as text.
 func show(w io.Writer, r report, resource epc.ResourceName) error {
 	p := output.NewPage(w)

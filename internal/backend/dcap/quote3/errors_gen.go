@@ -42,7 +42,7 @@ func (e Error) entry() entry {
 	case 0xe00a:
 		return entry{"SGX_QL_ATT_KEY_BLOB_ERROR", Other, aesm.CodeAttKeyBlob, "", ""}
 	case 0xe00b:
-		return entry{"SGX_QL_UNSUPPORTED_ATT_KEY_ID", Deployment, aesm.CodeUnsupportedAttKeyID, "", ""}
+		return entry{"SGX_QL_UNSUPPORTED_ATT_KEY_ID", Deployment, aesm.CodeUnsupportedAttKeyID, "the library could not select its attestation key: its quoting enclave or its ID enclave is missing, of another release, or could not be loaded", "enclaves"}
 	case 0xe00c:
 		return entry{"SGX_QL_UNSUPPORTED_LOADING_POLICY", Other, aesm.CodeUnsupportedLoadingPolicy, "", ""}
 	case 0xe00d:

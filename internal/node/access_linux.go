@@ -1,12 +1,12 @@
-package doctor
+package node
 
 import (
 	"io/fs"
 	"syscall"
 )
 
-// ownerOf returns the user and the group that own a file.
-func ownerOf(info fs.FileInfo) (user, group int, ok bool) {
+// owner returns the user and the group that own a file.
+func owner(info fs.FileInfo) (user, group int, ok bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return -1, -1, false

@@ -1,0 +1,187 @@
+package doctor
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/node/nodetest"
+)
+
+// report returns what a daemon reports that sees the same files as the test.
+func report(name string, flags map[string]string, conditions ...daemon.ConditionState) *daemon.State {
+	state := &daemon.State{Daemon: name, Version: "1.2.3", Ready: true, Conditions: conditions,
+		Settings: &daemon.Settings{Flags: flags, Files: daemon.Files()}}
+	for _, c := range conditions {
+		state.Ready = state.Ready && c.Met
+	}
+	return state
+}
+
+// Ask understands what a daemon serves, and nothing else.
+func TestAsk(t *testing.T) {
+	want := report(helperName, map[string]string{"platform": "dcap"}, daemon.ConditionState{Name: "quotes", Reason: "no device", Advice: "load the driver"})
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, answer string
+		want         *daemon.State
+	}{
+		{"a daemon", string(text), want},
+		{"another server", "<html>", nil},
+		{"another server with JSON", `{"version": "1"}`, nil},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/statusz" {
+				_, _ = w.Write([]byte(c.answer))
+			}
+		}))
+		address := strings.TrimPrefix(server.URL, "http://")
+		if diff := cmp.Diff(c.want, Ask(t.Context(), address)); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+		server.Close()
+		if got := Ask(t.Context(), address); got != nil {
+			t.Errorf("from nobody: %+v", got)
+		}
+	}
+}
+
+// The doctor takes over the flags of a daemon whose files it sees.
+func TestHere(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+	flags := map[string]string{"qcnl-config": "/etc/confcom/q.conf", "socket": "/s", "log-level": "debug"}
+	elsewhere := report(helperName, flags)
+	elsewhere.Files = "mnt:[1]"
+	for _, c := range []struct {
+		name    string
+		told    *daemon.State
+		want    Place
+		adopted map[string]string
+	}{
+		{"the helper's pod", report(helperName, flags), Helper, map[string]string{"qcnl-config": "/etc/confcom/q.conf", "socket": "/s"}},
+		{"another daemon's pod", report("sgx-device-plugin", map[string]string{"sysroot": "/host"}), OtherDaemon, map[string]string{"sysroot": "/host"}},
+		{"another pod", nil, Application, nil},
+		{"on the network of a helper", elsewhere, Application, nil},
+	} {
+		if got := Here(c.told); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+		if diff := cmp.Diff(c.adopted, Adopted(c.told)); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
+}
+
+// What the quote helper knows is passed on.
+func TestTold(t *testing.T) {
+	unmet := daemon.ConditionState{Name: "quotes", Reason: "device: quoting library: SGX_QL_NO_DEVICE (0xe03f)", Advice: "the worker has no SGX device (confcom doctor --check=devices)"}
+	d := patient(t, nodetest.Tree{"dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": nodetest.Device})
+	d.Place = Helper
+	d.examine(t, "helper").expect(t, Skipped, "no daemon")
+
+	d.Told = report(helperName, map[string]string{"platform": "dcap"}, daemon.ConditionState{Name: "quotes", Met: true})
+	d.examine(t, "helper").expect(t, OK, "sgx-quote-helper 1.2.3 with --platform=dcap is ready")
+	d.examine(t, "devices").expect(t, OK, "sgx_enclave")
+
+	d.Told = report(helperName, map[string]string{"platform": "dcap"}, unmet, daemon.ConditionState{Name: "socket", Reason: "another daemon serves it"})
+	for _, c := range []struct{ check, text string }{
+		{"helper", "is not ready: quotes: device: quoting library: SGX_QL_NO_DEVICE (0xe03f); socket: another daemon serves it the worker has no SGX device"},
+		{"devices", "but the quote helper reports quotes: device: quoting library: SGX_QL_NO_DEVICE"},
+		{"socket", "no such file or directory; the quote helper reports quotes: device"},
+		{"quote", "SGX_QL_NO_DEVICE"},
+	} {
+		d.examine(t, c.check).expect(t, Problem, c.text)
+	}
+
+	d.Told = report("confcom verifier serve", nil, daemon.ConditionState{Name: "policy", Met: true, Reason: "reload failed"})
+	d.examine(t, "helper").expect(t, Warning, "is ready, but policy: reload failed")
+}
+
+// Each place has its own checks.
+func TestPlaces(t *testing.T) {
+	const all = "limit processor driver devices group noexec libraries enclaves providers configuration network clock environment helper socket quote"
+	machine := nodetest.Tree{"dev/sgx_enclave": nodetest.Device}
+	inProcess := nodetest.Tree{"dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": nodetest.Device}
+	for _, c := range []struct {
+		name  string
+		place Place
+		told  *daemon.State
+		tree  nodetest.Tree
+		want  string
+	}{
+		{"a machine", Node, nil, machine, strings.Replace(strings.Replace(all, "limit ", "", 1), "helper ", "", 1)},
+		{"the helper's pod", Helper, report(helperName, map[string]string{"platform": "dcap"}), machine, strings.Replace(all, "limit ", "", 1)},
+		{"that of a simulated platform", Helper, report(helperName, map[string]string{"platform": "simulated"}), machine, "helper socket quote"},
+		{"that of an upstream daemon", Helper, report(helperName, map[string]string{"platform": "upstream"}), machine, "helper socket quote"},
+		{"the plugin's pod", OtherDaemon, report("sgx-device-plugin", nil), machine, "processor driver devices helper"},
+		{"an application's pod", Application, nil, machine, "limit processor devices noexec environment socket quote"},
+		{"one with the provision device", Application, nil, inProcess, strings.Replace(strings.Replace(all, "driver ", "", 1), "helper ", "", 1)},
+	} {
+		d := patient(t, c.tree)
+		d.Place, d.Told = c.place, c.told
+		var relevant []string
+		for _, name := range Names() {
+			if d.irrelevant(name) == "" {
+				relevant = append(relevant, name)
+			}
+		}
+		if got := strings.Join(relevant, " "); got != c.want {
+			t.Errorf("%s:\n%s, want\n%s", c.name, got, c.want)
+		}
+	}
+}
+
+// In an application's pod, the developer is told about the limit, and nothing steers to
+// the provision device.
+func TestApplication(t *testing.T) {
+	d := patient(t, nodetest.Tree{"dev/x": "", "proc/self/mountinfo": "1 1 0:1 / / rw - overlay o rw\n"})
+	d.Place = Application
+	checks := d.Examine(t.Context())
+	checks[0].expect(t, Problem, "this container has no EPC limit")
+	for _, c := range checks {
+		if strings.Contains(c.Seen+c.Remedy, "provision") {
+			t.Errorf("%+v mentions the provision device", c)
+		}
+	}
+	d.examine(t, "devices").expect(t, Problem, "see the check limit")
+	d.examine(t, "environment").expect(t, OK, "not set")
+
+	const mountinfo = "1 1 0:1 / / rw - overlay o rw\n2 1 0:2 /run/aesmd /run/aesmd ro - tmpfs t rw\n"
+	tree := nodetest.Tree{"dev/sgx_enclave": nodetest.Device, "proc/self/mountinfo": mountinfo, "run/aesmd/x": ""}
+	d = patient(t, tree)
+	d.Place, d.Socket = Application, "/run/aesmd/aesm.socket"
+	d.examine(t, "limit").expect(t, OK, "/dev/sgx_enclave and /run/aesmd")
+	d.examine(t, "devices").expect(t, OK, "the provision device is not needed")
+	nodetest.Put(t, filepath.Join(d.Machine.Sysroot, "usr/lib/libsgx_dcap_ql.so.1"), "")
+	d.examine(t, "environment").expect(t, Warning, "SGX_AESM_ADDR=1")
+	t.Setenv("SGX_AESM_ADDR", "1")
+	d.examine(t, "environment").expect(t, OK, "is set")
+
+	delete(tree, "proc/self/mountinfo")
+	d = patient(t, tree)
+	d.Place, d.Socket = Application, "/run/aesmd/aesm.socket"
+	d.examine(t, "limit").expect(t, Warning, "is not mounted")
+	if !slices.ContainsFunc(d.Examine(t.Context()), func(c Check) bool { return c.Name == "driver" && c.Verdict == Skipped }) {
+		t.Error("the driver is the node's")
+	}
+}
+
+// unset removes an environment variable until the test ends.
+func unset(t *testing.T, name string) {
+	t.Helper()
+	t.Setenv(name, "") // which restores it
+	if err := os.Unsetenv(name); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,165 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/confcom/confcom/internal/daemon"
+)
+
+const (
+	// askTimeout bounds a request for the state of a daemon, which has it in memory.
+	askTimeout = 2 * time.Second
+	// maxState bounds the size of a state.
+	maxState = 1 << 20
+)
+
+// Ask returns what a daemon of confcom that serves HTTP at an address reports of itself. It
+// returns nil if there is none.
+func Ask(ctx context.Context, address string) *daemon.State {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/statusz", nil)
+	if err != nil {
+		return nil
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
+	response, err := client.Do(request)
+	if err != nil {
+		return nil
+	}
+	defer response.Body.Close()
+	var state daemon.State
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxState)).Decode(&state); err != nil || state.Daemon == "" {
+		return nil // something else serves there
+	}
+	return &state
+}
+
+// Adopted returns the flags of the quote helper that say where to look. They apply where
+// its files are also those of this process.
+func Adopted(told *daemon.State) map[string]string {
+	if !sees(told) {
+		return nil
+	}
+	flags := make(map[string]string)
+	for _, name := range []string{"socket", "dcap-library", "dcap-provider", "enclave-dir", "qcnl-config", "sysroot", "simulate-epc", "simulate-device"} {
+		if value, has := told.Flags[name]; has {
+			flags[name] = value
+		}
+	}
+	return flags
+}
+
+// platform returns the platform of the quote helper here, empty if there is none.
+func (d *Doctor) platform() string {
+	if d.Told == nil || d.Told.Settings == nil {
+		return ""
+	}
+	return d.Told.Flags["platform"]
+}
+
+// variable returns an environment variable of the quote helper here or, if there is none,
+// of this process.
+func (d *Doctor) variable(name string) (value string, set bool) {
+	if sees(d.Told) && d.Told.Daemon == helperName {
+		value, set = d.Told.Variables[name]
+		if !strings.Contains(value, "…") {
+			return value, set
+		}
+		// A secret was left out. This process usually has the same environment.
+	}
+	return os.LookupEnv(name)
+}
+
+// Examined says what is examined, and as which user.
+func (d *Doctor) Examined() string {
+	who := fmt.Sprintf("as user %d in groups %v", os.Getuid(), groups())
+	switch d.Place {
+	case Helper:
+		if d.Told == nil {
+			return "the quote helper's pod, " + who
+		}
+		return "what " + d.Told.Daemon + " uses here, with its flags, " + who
+	case OtherDaemon:
+		return "the pod of another daemon than the quote helper, " + who
+	case Application:
+		return "the pod of an application, " + who
+	}
+	if root := d.Machine.Sysroot; root != "/" {
+		return "the machine at " + root + ", " + who
+	}
+	return "this machine, " + who
+}
+
+// helper reports what the daemon here was told, and what it lacks.
+func (d *Doctor) helper(context.Context) Check {
+	if d.Told == nil {
+		return skipped("no daemon of confcom reports its state here")
+	}
+	seen := d.Told.Daemon + " " + d.Told.Version
+	if platform := d.platform(); platform != "" {
+		seen += " with --platform=" + platform
+	}
+	if reasons, advice := d.lacks(); reasons != "" {
+		return problem(seen+" is not ready: "+reasons, advice)
+	}
+	for _, c := range d.Told.Conditions {
+		if c.Reason != "" {
+			return warning(fmt.Sprintf("%s is ready, but %s: %s", seen, c.Name, c.Reason), adviceOf(c))
+		}
+	}
+	return ok(seen + " is ready")
+}
+
+// lacks returns the conditions that the daemon here does not meet, with their reasons, and
+// what to do. Both are empty if it is ready.
+func (d *Doctor) lacks() (reasons, advice string) {
+	if d.Told == nil {
+		return "", ""
+	}
+	for _, c := range d.Told.Conditions {
+		if c.Met {
+			continue
+		}
+		if reasons == "" {
+			reasons, advice = c.Name+": "+c.Reason, adviceOf(c)
+		} else {
+			reasons += "; " + c.Name + ": " + c.Reason
+			advice += "; " + adviceOf(c)
+		}
+	}
+	return reasons, advice
+}
+
+func adviceOf(c daemon.ConditionState) string {
+	if c.Advice != "" {
+		return c.Advice
+	}
+	return "see the daemon's log for the line about " + c.Name
+}
+
+// checkNamed matches the name of a check in advice.
+var checkNamed = regexp.MustCompile(`--check=([a-z]+)`)
+
+// pass adds to a check without a finding the cause that the quote helper knows, if its
+// advice names the check.
+func (d *Doctor) pass(c Check) Check {
+	reasons, advice := d.lacks()
+	if c.Verdict != OK {
+		return c
+	}
+	for _, m := range checkNamed.FindAllStringSubmatch(advice, -1) {
+		if m[1] == c.Name {
+			return problem(c.Seen+"; but the quote helper reports "+reasons, advice)
+		}
+	}
+	return c
+}
