@@ -11,7 +11,7 @@ import (
 // status. Manifests of pods are the same as on any other node.
 func TestLargeEPC(t *testing.T) {
 	const all = "524288"
-	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null", "quoteHelper.maxSurge=0") // as for every node that changes to mode "node"
+	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null")
 	forgetDevices(t)
 	waitAllocatable(t, resource, all)
 	waitAllocatable(t, enclave, slots)
@@ -88,8 +88,8 @@ func zeroEPC(t *testing.T) {
 }
 
 // forgetDevices restarts the kubelet without its checkpoint of devices, as on a new
-// node. With the checkpoint, the kubelet keeps writing 0 into the node's status for 5
-// minutes after the last pod that held EPC as devices has gone.
+// node. With the checkpoint, the kubelet releases the devices only 5 minutes after they
+// were withdrawn.
 func forgetDevices(t testing.TB) {
 	t.Helper()
 	if err := os.Remove("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"); err != nil {
