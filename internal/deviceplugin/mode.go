@@ -87,7 +87,7 @@ type modeSwitch struct {
 	state     epc.State // zero until the first decision
 	since     time.Time // when the state began, or when what it waits for was last not so
 	withdrawn time.Time // when the devices were withdrawn by this process, or when it started
-	serving   bool      // whether this process has advertised EPC as devices
+	serving   bool      // whether this process, or the one that it replaces, has advertised EPC as devices
 	rewritten time.Time // when the kubelet was last asked to write its record
 	published *epc.Advertisement
 	applied   bool  // whether the endpoints advertise what was last decided
@@ -240,8 +240,8 @@ func (s *modeSwitch) apply() error {
 	if s.wanted.Mode != "" && s.state == "" {
 		return nil // undecided
 	}
-	// A plugin that starts in state closing has registered nothing that it could withdraw,
-	// and must not let the pods that wait have devices.
+	// A plugin that starts in state closing takes the devices over from one that still
+	// runs. Otherwise nobody has any, and the pods that wait must not get some.
 	s.serving = s.serving || s.state == epc.StateDevices
 	err := errors.Join(s.plugin.advertise(s.endpoints, s.inv, c, s.serving), writeFeatureFile(s.plugin.NFDDir, c))
 	s.applied = err == nil

@@ -341,6 +341,18 @@ func TestVanishes(t *testing.T) {
 	})
 }
 
+// A plugin that replaces another one in state closing takes its devices over until they
+// are withdrawn.
+func TestTakeOver(t *testing.T) {
+	switchModes(t, usage{registered: true}, nil, func(s *switching) {
+		s.serving = true
+		s.want(epc.Node)
+		s.expect("at the start", epc.StateClosing, 64, 64, true)
+		time.Sleep(closingTime)
+		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
+	})
+}
+
 func TestHold(t *testing.T) {
 	for want, h := range map[string]holders{
 		"1 pod holds":                       {count: 1},

@@ -81,13 +81,13 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	for _, e := range []*endpoint{all.epc, all.enclave} { // whose containers get the AESM directory
 		e.quotes = p.quoteWait(e.log)
 	}
-	removeStaleSockets(ctx, dir.path, env.Log)
 
 	group, ctx := errgroup.WithContext(ctx)
 	for _, e := range []*endpoint{all.epc, all.enclave, all.provision} {
 		group.Go(func() error { return e.run(ctx) })
 	}
 	mode := newModeSwitch(p, all, env, m)
+	mode.serving = removeStaleSockets(ctx, dir.path, env.Log)
 	group.Go(func() error {
 		p.Policy.Watch(ctx, p.Machine, env.Log, machine.Set, func(inv node.Inventory, c epc.Capacity) error {
 			return mode.machine(ctx, inv, p.held(c))

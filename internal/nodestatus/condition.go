@@ -32,7 +32,7 @@ type condition struct {
 
 // conditionOf returns the condition of a node. If policyMissing is true, the admission
 // policy is missing that gives the device to containers with EPC in the node's status.
-func conditionOf(a epc.Advertisement, node string, policyMissing bool) condition {
+func conditionOf(a epc.Advertisement, policyMissing bool) condition {
 	c := condition{message: a.Message}
 	switch a.State {
 	case epc.StateNone:
@@ -50,19 +50,19 @@ func conditionOf(a epc.Advertisement, node string, policyMissing bool) condition
 			c.reason = "PodsUseNodeStatus"
 		}
 		if policyMissing {
-			c = condition{reason: "PolicyMissing", warning: true, message: policyMissingMessage(a, node)}
+			c = condition{reason: "PolicyMissing", warning: true, message: policyMissingMessage(a)}
 		}
 	}
 	return c
 }
 
 // policyMissingMessage says what to do about the missing policy, and how to list the pods
-// that have started without the device.
-func policyMissingMessage(a epc.Advertisement, node string) string {
+// that were created meanwhile. They have started without the device, or will.
+func policyMissingMessage(a epc.Advertisement) string {
 	return fmt.Sprintf("the MutatingAdmissionPolicy %[1]s or its binding does not exist, so pods with EPC would start without the SGX device: "+
-		"the node advertises no EPC until 'helm upgrade' restores them. This lists the pods that run without the device, and must be recreated: "+
-		`kubectl get pods -A --field-selector=spec.nodeName=%[2]s -o json | jq -r '.items[] | select(any(.spec.containers[]; .resources.limits // {} | has("%[3]s") and (has("%[4]s") | not))) | .metadata.namespace + "/" + .metadata.name'`,
-		devicePolicyName, node, a.Resource, a.DeviceResource)
+		"the node advertises no EPC until 'helm upgrade' restores them. Pods that were created meanwhile must be deleted, since they run without the device or will. This lists them: "+
+		`kubectl get pods -A -o json | jq -r '.items[] | select(any(.spec.containers[]; .resources.limits // {} | has("%[2]s") and (has("%[3]s") | not))) | .metadata.namespace + "/" + .metadata.name'`,
+		devicePolicyName, a.Resource, a.DeviceResource)
 }
 
 // status returns the status of the condition.

@@ -200,7 +200,7 @@ func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.
 	if err := s.writeNumber(ctx, a, missing); err != nil {
 		return err
 	}
-	c := conditionOf(a, s.node, missing)
+	c := conditionOf(a, missing)
 	if err := s.writeCondition(ctx, c, now); err != nil {
 		return err
 	}
