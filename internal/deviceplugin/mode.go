@@ -91,6 +91,7 @@ type modeSwitch struct {
 	rewritten time.Time // when the kubelet was last asked to write its record
 	published *epc.Advertisement
 	applied   bool  // whether the endpoints advertise what was last decided
+	failed    bool  // whether the last step failed
 	looked    error // why the last look at the kubelet failed
 	logged    string
 }
@@ -126,7 +127,7 @@ func (s *modeSwitch) run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		s.mu.Lock()
-		if s.discovered && !(s.settled() && s.applied) {
+		if s.discovered && (!s.settled() || s.failed || !s.isPublished()) {
 			if err := s.step(ctx); err != nil && ctx.Err() == nil {
 				s.mode.Set(err)
 				s.logOnce("advertise EPC failed, retrying", err)
@@ -148,7 +149,8 @@ func (s *modeSwitch) settled() bool {
 }
 
 // step decides and does what follows.
-func (s *modeSwitch) step(ctx context.Context) error {
+func (s *modeSwitch) step(ctx context.Context) (err error) {
+	defer func() { s.failed = err != nil }()
 	now := time.Now()
 	before := s.state
 	var u usage
@@ -263,7 +265,7 @@ func (s *modeSwitch) publish(u usage) error {
 	default:
 		s.mode.Note(errors.New(a.Message))
 	}
-	if s.published != nil && sameAdvertisement(*s.published, a) {
+	if s.published != nil && sameAdvertisement(*s.published, a) && s.isPublished() {
 		return nil
 	}
 	if s.plugin.StateDir != "" {
@@ -278,6 +280,16 @@ func (s *modeSwitch) publish(u usage) error {
 	}
 	s.published = &a
 	return nil
+}
+
+// isPublished reports whether the file says what was last published. Somebody may have
+// removed it, and a plugin that this one replaces may have written it.
+func (s *modeSwitch) isPublished() bool {
+	if s.plugin.StateDir == "" || s.published == nil {
+		return true
+	}
+	a, err := epc.ReadAdvertisement(s.plugin.StateDir)
+	return err == nil && sameAdvertisement(*s.published, a)
 }
 
 func sameAdvertisement(a, b epc.Advertisement) bool {

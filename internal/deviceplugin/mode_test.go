@@ -133,6 +133,12 @@ func switchModes(t *testing.T, u usage, err error, test func(s *switching)) {
 	})
 }
 
+func (s *switching) setStateDir(dir string) {
+	s.modeSwitch.mu.Lock()
+	defer s.modeSwitch.mu.Unlock()
+	s.plugin.StateDir = dir
+}
+
 // want changes the mode that the policy wants.
 func (s *switching) want(mode epc.Mode) {
 	s.t.Helper()
@@ -272,7 +278,7 @@ func TestNoRecord(t *testing.T) {
 func TestCannotPublish(t *testing.T) {
 	switchModes(t, usage{registered: true}, nil, func(s *switching) {
 		s.want(epc.Devices)
-		s.plugin.StateDir = filepath.Join(s.plugin.StateDir, "absent")
+		s.setStateDir(filepath.Join(s.plugin.StateDir, "absent"))
 		inv, _ := s.plugin.Machine.Discover()
 		err := s.machine(t.Context(), inv, epc.Policy{Mode: epc.Node}.For(inv))
 		if !errors.Is(err, os.ErrNotExist) {
@@ -287,6 +293,38 @@ func TestCannotPublish(t *testing.T) {
 		s.expect("published", epc.StateClosing, 64, 64, true)
 		time.Sleep(closingTime)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
+	})
+}
+
+// A file that somebody has removed or replaced is written again, and so is one that could
+// not be written for a while, whatever the state.
+func TestPublishAgain(t *testing.T) {
+	switchModes(t, usage{}, nil, func(s *switching) {
+		s.want(epc.Node)
+		file := filepath.Join(s.plugin.StateDir, epc.AdvertisementFile)
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookInterval)
+		s.expect("removed", epc.StateNode, 64, 0, true)
+		other := *s.published
+		other.State = epc.StateReleasing
+		if err := other.Write(s.plugin.StateDir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookInterval)
+		s.expect("replaced", epc.StateNode, 64, 0, true)
+
+		dir := s.plugin.StateDir
+		s.kubelet(usage{nodePods: holders{count: 1}}, nil)
+		s.want(epc.Devices)
+		s.setStateDir(filepath.Join(dir, "absent"))
+		s.kubelet(usage{}, nil)
+		time.Sleep(lookInterval)
+		s.expect("not written", "", 0, 64, false)
+		s.setStateDir(dir)
+		time.Sleep(lookInterval)
+		s.expect("written", epc.StateDevices, 64, 64, true)
 	})
 }
 
@@ -318,7 +356,7 @@ func TestRewrite(t *testing.T) {
 // Without a writer of the node's status, nodes follow the policy at once.
 func TestNoStatusWriter(t *testing.T) {
 	switchModes(t, usage{nodePods: holders{count: 1}}, nil, func(s *switching) {
-		s.plugin.StateDir = ""
+		s.setStateDir("")
 		s.want(epc.Devices)
 		if supply, _ := s.endpoints.epc.current(); supply == nil || supply.devices != 64 || s.looks > 0 {
 			t.Errorf("supply %+v after %d looks at the kubelet", supply, s.looks)
