@@ -23,7 +23,8 @@ func addFlags(flags *pflag.FlagSet, p *deviceplugin.Plugin) {
 	flags.BoolVar(&p.Grant.CDI, "cdi", false, "let the container runtime add the devices through the Container Device Interface (CDI)")
 	flags.StringVar(&p.Grant.CDIDir, "cdi-dir", "/var/run/cdi", "with --cdi, the `directory` in which the container runtime looks for CDI files")
 	flags.StringVar(&p.DevicePluginDir, "device-plugin-dir", deviceplugin.DefaultDevicePluginDir, "the kubelet's `directory` for sockets of device plugins")
-	flags.StringVar(&p.PodResourcesSocket, "pod-resources-socket", "/var/lib/kubelet/pod-resources/kubelet.sock", "the kubelet's `socket` for the resources of pods, the source of the metric sgx_epc_allocated_bytes; not needed otherwise")
+	flags.StringVar(&p.PodResourcesSocket, "pod-resources-socket", "/var/lib/kubelet/pod-resources/kubelet.sock", "the kubelet's `socket` for the resources of pods, the source of the metric sgx_epc_allocated_bytes and of who keeps the node from changing its mode")
+	flags.StringVar(&p.StateDir, "state-dir", "", "the `directory` for the file from which sgx-node-resource learns how EPC is advertised; empty if there is no sgx-node-resource")
 	flags.StringVar(&p.NFDDir, "nfd-features-dir", "", "with EPC in the node's status, let Node Feature Discovery write it, by a feature file in this `directory`; empty if sgx-node-resource writes it")
 	epcflags.AddMachine(flags, &p.Machine)
 }

@@ -33,7 +33,7 @@ func TestFlags(t *testing.T) {
 			"--epc-resource=example.com/epc", "--advertise=node", "--resources=epc,provision",
 			"--enclave-resource=example.com/enclave", "--provision-resource=example.com/provision", "--slots=10",
 			"--aesm-dir=/run/aesmd", "--wait-for-quotes=20s", "--quote-helper=confcom/sgx-quote-helper", "--legacy-device-paths", "--cdi", "--cdi-dir=/etc/cdi",
-			"--device-plugin-dir=/plugins", "--pod-resources-socket=/pods.sock", "--nfd-features-dir=/nfd", "--sysroot=/host",
+			"--device-plugin-dir=/plugins", "--pod-resources-socket=/pods.sock", "--state-dir=/state", "--nfd-features-dir=/nfd", "--sysroot=/host",
 		}, deviceplugin.Plugin{
 			Machine:            node.Machine{Sysroot: "/host"},
 			Policy:             epc.Policy{Resource: "example.com/epc", Mode: epc.Node},
@@ -45,6 +45,7 @@ func TestFlags(t *testing.T) {
 			QuoteWait:          deviceplugin.QuoteWait{Timeout: 20 * time.Second, Helper: deviceplugin.DaemonSet{Namespace: "confcom", Name: "sgx-quote-helper"}},
 			DevicePluginDir:    "/plugins",
 			PodResourcesSocket: "/pods.sock",
+			StateDir:           "/state",
 			NFDDir:             "/nfd",
 		}},
 	} {

@@ -1,5 +1,5 @@
-// Sgx-node-resource writes how much EPC a node advertises into the node's
-// status, for nodes with more of it than the kubelet can handle as devices.
+// Sgx-node-resource writes into a node's status how the node advertises its EPC: a
+// condition and, on nodes with more EPC than the kubelet can handle as devices, how much.
 package main
 
 import (
@@ -12,12 +12,12 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/confcom/confcom/internal/daemon"
-	"github.com/confcom/confcom/internal/epcflags"
+	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/nodestatus"
 )
 
 func main() {
-	os.Exit(daemon.Main("sgx-node-resource", "Writes how much EPC (Enclave Page Cache) this node advertises into the node's status.", configure))
+	os.Exit(daemon.Main("sgx-node-resource", "Writes how this node advertises its EPC (Enclave Page Cache) into the node's status.", configure))
 }
 
 func configure(flags *pflag.FlagSet) daemon.Run {
@@ -40,6 +40,5 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 func addFlags(flags *pflag.FlagSet, w *nodestatus.Writer) {
 	flags.StringVar(&w.Node, "node-name", os.Getenv("NODE_NAME"), "the `name` of this node; by default $NODE_NAME")
 	flags.StringVar(&w.Kubeconfig, "kubeconfig", "", "the kubeconfig `file` for the API server; empty for the pod's service account")
-	epcflags.Add(flags, &w.Policy)
-	epcflags.AddMachine(flags, &w.Machine)
+	flags.StringVar(&w.StateDir, "state-dir", epc.DefaultStateDir, "the `directory` in which the device plugin writes how EPC is advertised")
 }

@@ -27,8 +27,8 @@ func TestCannotRun(t *testing.T) {
 		{"no node name", nil, 1, "set NODE_NAME in the environment"},
 		{"no API server", []string{"--node-name=node-1"}, 1, "run this in a pod with a service account, or pass --kubeconfig"},
 		{"no kubeconfig", []string{"--node-name=node-1", "--kubeconfig=/nonexistent/config"}, 1, "/nonexistent/config"},
-		{"unknown mode", []string{"--advertise=both"}, 2, "--advertise=both: not one of auto, devices, node"},
-		{"invalid resource", []string{"--epc-resource=epc"}, 2, "--epc-resource=epc: not the name of an extended resource"},
+		{"no state directory", []string{"--node-name=node-1", "--state-dir="}, 1, "not an absolute path"},
+		{"unknown flag", []string{"--advertise=node"}, 2, "unknown flag: --advertise"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			command := exec.CommandContext(t.Context(), os.Args[0], c.args...)

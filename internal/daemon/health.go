@@ -54,6 +54,12 @@ func (c *Condition) Note(note error) {
 	c.metrics.condition(c.name, true)
 }
 
+// Unmet returns why the condition is not met, or nil if it is.
+func (c *Condition) Unmet() error {
+	unmet, _ := c.state()
+	return unmet
+}
+
 // state returns why the condition is not met, if it is not, and what is noted if it is.
 func (c *Condition) state() (unmet, note error) {
 	c.mu.Lock()

@@ -10,6 +10,8 @@ import (
 // Metrics are the metrics of the plugin.
 type Metrics struct {
 	capacity, reserved, advertised, withheld prometheus.Gauge
+	holding                                  prometheus.Gauge
+	state                                    *prometheus.GaugeVec
 	present                                  *prometheus.GaugeVec
 	registered                               *prometheus.GaugeVec
 	registrations, failures, allocations     *prometheus.CounterVec
@@ -44,6 +46,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		reserved:   gauge("sgx_epc_reserved_bytes", "EPC that the configuration holds back."),
 		advertised: gauge("sgx_epc_advertised_bytes", "EPC that pods can request."),
 		withheld:   gauge("sgx_epc_withheld_bytes", "EPC that is not advertised because of the cap on devices."),
+		holding:    gauge("sgx_epc_holding_pods", "Pods that keep the node from advertising EPC in the mode that is wanted."),
+		state:      gauges("sgx_epc_state", "1 for the state in which the node advertises its EPC.", "state"),
 		present:    gauges("sgx_device_present", "1 if the SGX device exists, else 0.", "device"),
 
 		registered:    gauges("sgx_device_plugin_registered", "1 while the resource is registered with the kubelet, else 0.", "resource"),
@@ -87,4 +91,11 @@ func (m *Metrics) observe(inv node.Inventory, c epc.Capacity) {
 		}
 		m.present.WithLabelValues(name).Set(present)
 	}
+}
+
+// observeState records how EPC is advertised.
+func (m *Metrics) observeState(a epc.Advertisement) {
+	m.state.Reset()
+	m.state.WithLabelValues(string(a.State)).Set(1)
+	m.holding.Set(float64(a.Pods))
 }

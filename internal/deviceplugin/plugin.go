@@ -15,7 +15,6 @@ package deviceplugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -48,9 +47,12 @@ type Plugin struct {
 	QuoteWait QuoteWait
 	// DevicePluginDir is the kubelet's directory for sockets of device plugins.
 	DevicePluginDir string
-	// PodResourcesSocket is the kubelet's socket for the resources of pods, from
-	// which metrics are made; empty for none.
+	// PodResourcesSocket is the kubelet's socket for the resources of pods: who holds
+	// EPC, for metrics and for changes of the mode; empty for none.
 	PodResourcesSocket string
+	// StateDir is the directory for the file that says how EPC is advertised, which
+	// sgx-node-resource reads; empty for none.
+	StateDir string
 	// NFDDir is the directory for feature files of Node Feature Discovery, if that
 	// writes the EPC into the node's status in mode node; empty if not.
 	NFDDir string
@@ -79,24 +81,21 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	for _, e := range []*endpoint{all.epc, all.enclave} { // whose containers get the AESM directory
 		e.quotes = p.quoteWait(e.log)
 	}
-	removeStaleSockets(ctx, dir.path, env.Log)
 
 	group, ctx := errgroup.WithContext(ctx)
 	for _, e := range []*endpoint{all.epc, all.enclave, all.provision} {
 		group.Go(func() error { return e.run(ctx) })
 	}
+	mode := newModeSwitch(p, all, env, m)
+	mode.serving = removeStaleSockets(ctx, dir.path, env.Log)
 	group.Go(func() error {
 		p.Policy.Watch(ctx, p.Machine, env.Log, machine.Set, func(inv node.Inventory, c epc.Capacity) error {
-			if !p.Resources.EPC && c.Mode == epc.Devices {
-				c = epc.Capacity{ReservedMiB: c.ReservedMiB + c.MiB + c.WithheldMiB} // all of it is held back
-			}
-			m.observe(inv, c)
-			if err := errors.Join(p.advertise(all, inv, c), writeFeatureFile(p.NFDDir, c)); err != nil {
-				return err
-			}
-			p.logCapacity(env.Log, inv, c)
-			return nil
+			return mode.machine(ctx, inv, p.held(c))
 		})
+		return nil
+	})
+	group.Go(func() error {
+		mode.run(ctx)
 		return nil
 	})
 	return group.Wait()
@@ -105,8 +104,21 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 // endpoints are those of the three resources.
 type endpoints struct{ epc, enclave, provision *endpoint }
 
-// advertise advertises what a machine has, and withdraws what it no longer has.
-func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity) error {
+// held returns what is advertised of a capacity: nothing as devices if the EPC resource is
+// not.
+func (p *Plugin) held(c epc.Capacity) epc.Capacity {
+	if !p.Resources.EPC && c.Mode == epc.Devices {
+		return epc.Capacity{ReservedMiB: c.ReservedMiB + c.MiB + c.WithheldMiB}
+	}
+	return c
+}
+
+// statusIsWritten reports whether something writes EPC into the node's status in mode node.
+func (p *Plugin) statusIsWritten() bool { return p.StateDir != "" || p.NFDDir != "" }
+
+// advertise advertises what a machine has, and withdraws what it no longer has. EPC as
+// devices is advertised only if devices is true.
+func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity, devices bool) error {
 	if !inv.Usable() {
 		all.epc.withdraw()
 		all.enclave.withdraw()
@@ -117,7 +129,7 @@ func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity) er
 	if err != nil {
 		return err
 	}
-	all.epc.advertise(c.Mode == epc.Devices, supply{devices: int(c.MiB), numa: numaNodes(inv, c.MiB), grant: grants.enclave})
+	all.epc.advertise(devices && c.Mode == epc.Devices, supply{devices: int(c.MiB), numa: numaNodes(inv, c.MiB), grant: grants.enclave})
 	all.enclave.advertise(c.Mode == epc.Node || p.Resources.Enclave, supply{devices: int(p.SharedDevices), grant: grants.enclave})
 	if inv.Provision == nil {
 		all.provision.withdraw()
@@ -136,6 +148,7 @@ func (p *Plugin) check() error {
 		{"device plugin directory", p.DevicePluginDir, false},
 		{"pod resources socket", p.PodResourcesSocket, true},
 		{"NFD features directory", p.NFDDir, true},
+		{"state directory", p.StateDir, true},
 		{"AESM directory", p.Grant.AESMDir, true},
 		{"CDI directory", p.Grant.CDIDir, false},
 	} {

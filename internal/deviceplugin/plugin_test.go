@@ -306,6 +306,9 @@ sgx_epc_advertised_bytes 8.589934592e+09
 # HELP sgx_epc_capacity_bytes EPC of the node.
 # TYPE sgx_epc_capacity_bytes gauge
 sgx_epc_capacity_bytes 1.7179869184e+10
+# HELP sgx_epc_holding_pods Pods that keep the node from advertising EPC in the mode that is wanted.
+# TYPE sgx_epc_holding_pods gauge
+sgx_epc_holding_pods 0
 # HELP sgx_epc_reserved_bytes EPC that the configuration holds back.
 # TYPE sgx_epc_reserved_bytes gauge
 sgx_epc_reserved_bytes 1.048576e+06

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 
 	"google.golang.org/grpc"
@@ -62,6 +63,7 @@ func (s *service) PreStartContainer(ctx context.Context, request *v1beta1.PreSta
 // ListAndWatch sends the devices, and sends them again when they change.
 func (s *service) ListAndWatch(_ *v1beta1.Empty, stream grpc.ServerStreamingServer[v1beta1.ListAndWatchResponse]) error {
 	notify(s.watched, struct{}{})
+	var sent *supply
 	for {
 		advertised, changed := s.current()
 		if advertised == nil {
@@ -71,7 +73,12 @@ func (s *service) ListAndWatch(_ *v1beta1.Empty, stream grpc.ServerStreamingServ
 			notify(s.ended, fmt.Errorf("send devices to the kubelet: %w", err))
 			return err
 		}
-		s.log.Info("devices advertised", "devices", advertised.devices)
+		level := slog.LevelInfo
+		if advertised == sent { // sent again
+			level = slog.LevelDebug
+		}
+		sent = advertised
+		s.log.Log(stream.Context(), level, "devices advertised", "devices", advertised.devices)
 		select {
 		case <-s.stopping:
 			return nil

@@ -26,8 +26,9 @@ const socketPrefix = "confcom-sgx-"
 func newSocketName() string { return socketPrefix + rand.Text()[:8] + ".sock" }
 
 // removeStaleSockets removes the sockets of this plugin that no process listens on,
-// left by instances that were killed.
-func removeStaleSockets(ctx context.Context, dir string, log *slog.Logger) {
+// left by instances that were killed. It reports whether another instance still runs, as
+// during a rolling update.
+func removeStaleSockets(ctx context.Context, dir string, log *slog.Logger) (another bool) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		log.Warn("list stale sockets failed", "error", err)
@@ -38,6 +39,7 @@ func removeStaleSockets(ctx context.Context, dir string, log *slog.Logger) {
 		}
 		path := filepath.Join(dir, entry.Name())
 		if mayListen(ctx, path) {
+			another = true
 			continue
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -46,6 +48,7 @@ func removeStaleSockets(ctx context.Context, dir string, log *slog.Logger) {
 		}
 		log.Info("removed stale socket", "socket", path)
 	}
+	return another
 }
 
 // mayListen reports whether a process listens on the socket, or might.

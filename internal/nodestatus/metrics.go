@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type Metrics struct {
 	writes, failures prometheus.Counter
 	unguarded        prometheus.Gauge
+	policyMissing    prometheus.Gauge
 }
 
 // NewMetrics creates the metrics and registers them.
@@ -15,23 +16,29 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		registry.MustRegister(c)
 		return c
 	}
-	unguarded := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "sgx_node_resource_unguarded",
-		Help: "1 while no admission policy restricts what this daemon may write, and it therefore writes nothing, else 0.",
-	})
-	registry.MustRegister(unguarded)
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		registry.MustRegister(g)
+		return g
+	}
 	return &Metrics{
-		unguarded: unguarded,
-		writes:    counter("sgx_node_resource_writes_total", "Writes of the node's status that succeeded."),
-		failures:  counter("sgx_node_resource_write_failures_total", "Writes of the node's status that failed."),
+		unguarded:     gauge("sgx_node_resource_unguarded", "1 while no admission policy restricts what this daemon may write, and it therefore writes nothing, else 0."),
+		policyMissing: gauge("sgx_node_resource_policy_missing", "1 while no admission policy adds the device to pods with EPC, and this node in mode node therefore advertises none, else 0."),
+		writes:        counter("sgx_node_resource_writes_total", "Writes of the node's status that succeeded."),
+		failures:      counter("sgx_node_resource_write_failures_total", "Writes of the node's status that failed."),
 	}
 }
 
 // observe records whether the writer is unguarded.
-func (m *Metrics) observe(unguarded bool) {
-	value := 0.0
-	if unguarded {
-		value = 1
+func (m *Metrics) observe(unguarded bool) { m.unguarded.Set(number(unguarded)) }
+
+// observePolicy records whether the policy is missing that adds the device.
+func (m *Metrics) observePolicy(missing bool) { m.policyMissing.Set(number(missing)) }
+
+// number returns 1 for true.
+func number(b bool) float64 {
+	if b {
+		return 1
 	}
-	m.unguarded.Set(value)
+	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
@@ -22,16 +23,30 @@ import (
 )
 
 const (
-	// writeInterval is the time between two writes. It is that of the kubelet's
+	// pollInterval is the time between two polls of what is advertised. It is also the
+	// time between two writes soon after a change: a kubelet that has begun to write the
+	// status before may overwrite the number, and it repeats its own every 10 seconds.
+	pollInterval = 500 * time.Millisecond
+	settleTime   = 15 * time.Second
+	// writeInterval is the time between two writes later. It is that of the kubelet's
 	// lease, which costs the API server more: a write that changes nothing does not
 	// reach its store.
 	writeInterval = 10 * time.Second
+	// messageInterval is the time between two writes of a condition of which only the
+	// message changes, such as the names of pods.
+	messageInterval = 30 * time.Second
+	// heartbeatInterval is the time between two writes of a condition that does not change,
+	// as for those of the kubelet.
+	heartbeatInterval = 5 * time.Minute
 	// minRetry and maxRetry bound the time after a write that failed.
 	minRetry = time.Second
 	maxRetry = time.Minute
 	// writeTimeout bounds one write.
 	writeTimeout = 10 * time.Second
 )
+
+// errNoAdvertisement is why nothing is written at first.
+var errNoAdvertisement = errors.New("the device plugin has not yet written how EPC is advertised: check that it runs on this node")
 
 // nodes patches nodes.
 type nodes interface {
@@ -40,118 +55,260 @@ type nodes interface {
 
 // statusWriter keeps the status of a node up to date.
 type statusWriter struct {
-	node, resource string
+	node           string
+	read           func() (epc.Advertisement, error)
 	nodes          nodes
+	events         creator
 	guard          *guard // nil for none
+	devicePolicy   *devicePolicy
 	log            *slog.Logger
-	written        *daemon.Condition
+	known, written *daemon.Condition
 	metrics        *Metrics
+
+	advertised *epc.Advertisement // nil before the first
+	changed    time.Time          // when it last changed
+	pending    bool               // whether a number must be written that needs only one write
+	unread     string             // the last error of reading
+
+	// The node's condition, as far as it is known: it is empty until it has been read.
+	conditionRead   bool
+	status, reason  string
+	transition      time.Time
+	lastCondition   condition
+	conditionWrites time.Time
 }
 
-// run writes each capacity when it is received, and repeats the last one at an
-// interval, until ctx is done. It does not write while it is unguarded.
-func (s *statusWriter) run(ctx context.Context, capacities <-chan epc.Capacity) {
-	var capacity epc.Capacity
-	pending := false // whether the capacity is to be written
-	var logged string
+// run writes what is advertised when it changes, and repeats that at an interval, until
+// ctx is done. It does not write while it is unguarded.
+func (s *statusWriter) run(ctx context.Context) {
 	retry := backoff.ExponentialBackOff{InitialInterval: minRetry, Multiplier: 2, MaxInterval: maxRetry}
-	next := time.NewTimer(0)
-	defer next.Stop()
-	<-next.C // the first write waits for the first capacity
+	logged := ""
+	next := time.Now()
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
 	for {
+		now := time.Now()
+		if s.poll(now) {
+			next = now
+			retry.Reset()
+		}
+		if s.advertised != nil && !now.Before(next) {
+			err := s.write(ctx, *s.advertised, now)
+			if ctx.Err() != nil {
+				return
+			}
+			s.written.Set(err)
+			s.logOutcome(err, logged)
+			logged = ""
+			if err != nil {
+				logged = err.Error()
+			}
+			if err == nil || errors.Is(err, errPolicyMissing) {
+				retry.Reset()
+				next = now.Add(s.pause(now))
+			} else {
+				s.metrics.failures.Inc()
+				next = now.Add(jitter(retry.NextBackOff()))
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case capacity = <-capacities:
-			s.log.Info("capacity changed", "mode", capacity.Mode, "MiB", capacity.MiB, "reservedMiB", capacity.ReservedMiB)
-			pending = true
-			retry.Reset()
-		case <-next.C:
+		case <-poll.C:
 		}
-		err := s.guard.check(ctx)
-		unguarded := errors.Is(err, errUnguarded)
-		if err == nil || unguarded {
-			s.metrics.observe(unguarded)
-		}
-		if err == nil && (pending || capacity.Mode == epc.Node) { // in other modes one write is enough
-			err = s.write(ctx, capacity)
-			pending = err != nil
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		s.written.Set(err)
-		pause := checkInterval
-		if capacity.Mode == epc.Node {
-			pause = writeInterval
-		}
-		if err != nil {
-			s.metrics.failures.Inc()
-			switch { // the same error several times in a row is worth one line
-			case err.Error() == logged:
-			case unguarded:
-				s.log.Error("not restricted by an admission policy, writing nothing", "error", err)
-			default:
-				s.log.Warn("write node status failed, retrying", "error", err)
-			}
-			logged = err.Error()
-			pause = retry.NextBackOff()
-		} else {
-			if logged != "" {
-				s.log.Info("write node status succeeded again")
-			}
-			logged = ""
-			retry.Reset()
-		}
-		next.Stop()
-		// The jitter spreads the writes of a cluster's nodes.
-		next.Reset(pause + rand.N(pause/10))
 	}
 }
 
-// write writes a capacity into the status of the node. In mode devices it writes
-// nothing: the kubelet writes the number.
-func (s *statusWriter) write(ctx context.Context, capacity epc.Capacity) error {
-	switch capacity.Mode {
-	case epc.Devices:
+// poll reads what is advertised, and reports whether that needs a write at once. What
+// cannot be read changes nothing.
+func (s *statusWriter) poll(now time.Time) (urgent bool) {
+	a, err := s.read()
+	if errors.Is(err, fs.ErrNotExist) && s.advertised == nil {
+		err = errNoAdvertisement
+	}
+	s.known.Set(err)
+	if err != nil {
+		if err.Error() != s.unread {
+			s.log.Warn("read advertisement failed, retrying", "error", err)
+		}
+		s.unread = err.Error()
+		return false
+	}
+	s.unread = ""
+	before := s.advertised
+	s.advertised = &a
+	if before != nil && before.State == a.State && before.Wanted == a.Wanted && before.MiB == a.MiB && before.Resource == a.Resource {
+		return false // a change of the message can wait
+	}
+	s.log.Info("advertisement changed", "state", a.State, "wanted", a.Wanted, "resource", a.Resource, "MiB", a.MiB, "pods", a.Pods)
+	s.changed, s.pending = now, true
+	return true
+}
+
+// pause returns the time until the next write.
+func (s *statusWriter) pause(now time.Time) time.Duration {
+	switch s.advertised.State {
+	case epc.StateNode, epc.StateClosing, epc.StateReleasing:
+		if now.Sub(s.changed) < settleTime {
+			return pollInterval
+		}
+		return jitter(writeInterval)
+	}
+	return jitter(messageInterval)
+}
+
+// jitter spreads the writes of a cluster's nodes.
+func jitter(d time.Duration) time.Duration { return d + rand.N(d/10) }
+
+// logOutcome logs why a write failed, unless the last one failed for the same reason, and
+// that one succeeds after some that did not.
+func (s *statusWriter) logOutcome(err error, logged string) {
+	switch {
+	case err == nil && logged != "":
+		s.log.Info("write node status succeeded again")
+	case err == nil || err.Error() == logged:
+	case errors.Is(err, errUnguarded):
+		s.log.Error("not restricted by an admission policy, writing nothing", "error", err)
+	case errors.Is(err, errPolicyMissing):
+		s.log.Error("no admission policy adds the device to pods with EPC, advertising none", "error", err)
+	default:
+		s.log.Warn("write node status failed, retrying", "error", err)
+	}
+}
+
+// errPolicyMissing is why a node in mode node advertises no EPC.
+var errPolicyMissing = errors.New("the admission policy is missing that adds the device to pods with EPC")
+
+// write writes what is advertised. It returns errPolicyMissing if it has written 0 because
+// of that.
+func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.Time) error {
+	err := s.guard.check(ctx)
+	unguarded := errors.Is(err, errUnguarded)
+	if err == nil || unguarded {
+		s.metrics.observe(unguarded)
+	}
+	if err != nil {
+		return err
+	}
+	missing := false
+	if a.State == epc.StateNode {
+		if missing, err = s.devicePolicy.check(ctx); err != nil {
+			return err
+		}
+	}
+	s.metrics.observePolicy(missing)
+	if err := s.writeNumber(ctx, a, missing); err != nil {
+		return err
+	}
+	c := conditionOf(a, missing)
+	if err := s.writeCondition(ctx, c, now); err != nil {
+		return err
+	}
+	if missing {
+		return fmt.Errorf("%w: %s", errPolicyMissing, c.message)
+	}
+	return nil
+}
+
+// writeNumber writes how much EPC the node has. In mode devices, the kubelet writes it.
+func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, policyMissing bool) error {
+	merge := func(lists map[string]any) error {
+		_, err := s.patch(ctx, types.MergePatchType, map[string]any{"status": lists})
+		return err
+	}
+	switch a.State {
+	case epc.StateDevices:
 		return nil
-	case epc.Node:
-		quantity := map[string]string{s.resource: strconv.FormatInt(capacity.MiB, 10)}
-		return s.patch(ctx, types.MergePatchType, map[string]any{
-			"status": map[string]any{"capacity": quantity, "allocatable": quantity},
-		})
+	case epc.StateNode:
+		mib := a.MiB
+		if policyMissing {
+			mib = 0
+		}
+		quantity := map[string]string{string(a.Resource): strconv.FormatInt(mib, 10)}
+		return merge(map[string]any{"capacity": quantity, "allocatable": quantity})
+	case epc.StateClosing, epc.StateReleasing:
+		return merge(map[string]any{"allocatable": map[string]string{string(a.Resource): "0"}})
+	}
+	if !s.pending {
+		return nil
 	}
 	// Replace what an earlier run has written. On a node that has never had the
 	// resource this is invalid, as there is nothing to replace.
-	escaped := strings.NewReplacer("~", "~0", "/", "~1").Replace(s.resource)
+	escaped := strings.NewReplacer("~", "~0", "/", "~1").Replace(string(a.Resource))
 	var patch []map[string]string
 	for _, list := range []string{"capacity", "allocatable"} {
 		patch = append(patch, map[string]string{"op": "replace", "path": "/status/" + list + "/" + escaped, "value": "0"})
 	}
-	err := s.patch(ctx, types.JSONPatchType, patch)
-	if apierrors.IsInvalid(err) {
+	_, err := s.patch(ctx, types.JSONPatchType, patch)
+	if err == nil || apierrors.IsInvalid(err) {
+		s.pending = false
 		return nil
 	}
 	return err
 }
 
-// patch patches the status of the node.
-func (s *statusWriter) patch(ctx context.Context, kind types.PatchType, patch any) error {
+// writeCondition writes the condition if it has changed or not been written for a while,
+// and creates an event if its reason has changed.
+func (s *statusWriter) writeCondition(ctx context.Context, c condition, now time.Time) error {
+	if !s.conditionRead {
+		// An empty patch returns the node, without the permission to read nodes.
+		node, err := s.patch(ctx, types.MergePatchType, struct{}{})
+		if err != nil {
+			return err
+		}
+		s.status, s.reason, s.transition = findCondition(node)
+		s.conditionRead = true
+	}
+	if c == s.lastCondition && now.Sub(s.conditionWrites) < heartbeatInterval {
+		return nil
+	}
+	transition := s.transition
+	if c.status() != s.status || transition.IsZero() {
+		transition = now
+	}
+	if _, err := s.patch(ctx, types.StrategicMergePatchType, c.patch(transition, now)); err != nil {
+		return err
+	}
+	if c.reason != s.reason {
+		s.createEvent(ctx, c, now)
+	}
+	s.status, s.reason, s.transition = c.status(), c.reason, transition
+	s.lastCondition, s.conditionWrites = c, now
+	return nil
+}
+
+// createEvent creates an event about the node. An event that cannot be created is lost:
+// the condition says the same.
+func (s *statusWriter) createEvent(ctx context.Context, c condition, now time.Time) {
+	s.log.Info("condition changed", "available", c.available, "reason", c.reason, "message", c.message)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	event, err := c.event(s.node, now)
+	if err == nil {
+		_, err = s.events.Create(ctx, event, metav1.CreateOptions{})
+	}
+	if err != nil {
+		s.log.Warn("create event failed", "reason", c.reason, "error", err)
+	}
+}
+
+// patch patches the status of the node, and returns the node.
+func (s *statusWriter) patch(ctx context.Context, kind types.PatchType, patch any) (*unstructured.Unstructured, error) {
 	body, err := json.Marshal(patch)
 	if err != nil {
-		return fmt.Errorf("encode patch: %w", err)
+		return nil, fmt.Errorf("encode patch: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	_, err = s.nodes.Patch(ctx, s.node, kind, body, metav1.PatchOptions{}, "status")
+	node, err := s.nodes.Patch(ctx, s.node, kind, body, metav1.PatchOptions{}, "status")
 	switch {
 	case err == nil:
 		s.metrics.writes.Inc()
-		return nil
+		return node, nil
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("patch node status: %w: the service account needs permission to patch nodes/status, and may patch only the node that it runs on", err)
+		return nil, fmt.Errorf("patch node status: %w: the service account needs permission to patch nodes/status, and may patch only the node that it runs on", err)
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("patch node status: %w: check the name of this node", err)
+		return nil, fmt.Errorf("patch node status: %w: check the name of this node", err)
 	}
-	return fmt.Errorf("patch node status: %w", err)
+	return nil, fmt.Errorf("patch node status: %w", err)
 }

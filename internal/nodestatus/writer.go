@@ -1,19 +1,20 @@
-// Package nodestatus writes how much EPC a node advertises into the node's status, as
-// an extended resource. This works for any size, so it is for nodes with more EPC than
-// the kubelet can handle as devices.
+// Package nodestatus writes into the status of a node how the node advertises its EPC,
+// which the device plugin decides: the number, if EPC is an extended resource of the
+// node's status, and a condition.
 //
-// It writes this one number of its own node and reads nothing, so it needs no other
-// permission. It repeats the write at an interval, because a kubelet that has lost
-// its device checkpoint resets the resources of its node. Now and then it checks that an
-// admission policy allows it no other write, and writes nothing if there is no such policy.
+// It reads no more of the cluster than whether the admission policy exists that gives the
+// device to containers with EPC, and may write no more than this number and this condition
+// of its own node, and events about it. Now and then it checks that another admission
+// policy allows it no other write, and writes nothing if there is no such policy.
 package nodestatus
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
-	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -22,14 +23,13 @@ import (
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
-	"github.com/confcom/confcom/internal/node"
 )
 
-// Writer writes the EPC of a machine into the status of its node. It must not change
+// Writer writes how a node advertises its EPC into the node's status. It must not change
 // while it runs.
 type Writer struct {
-	Machine node.Machine
-	Policy  epc.Policy
+	// StateDir is the directory in which the device plugin writes how EPC is advertised.
+	StateDir string
 	// Node is the name of the node.
 	Node string
 	// Kubeconfig is the file that describes how to connect to the API server; empty
@@ -44,6 +44,9 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	if w.Node == "" {
 		return errors.New("the node has no name")
 	}
+	if !filepath.IsAbs(w.StateDir) {
+		return fmt.Errorf("state directory %q: not an absolute path", w.StateDir)
+	}
 	klog.SetSlogLogger(env.Log) // the client logs through klog
 	config, err := w.config()
 	if err != nil {
@@ -53,36 +56,26 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	if err != nil {
 		return fmt.Errorf("create API client: %w", err)
 	}
+	admission := schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
 	status := &statusWriter{
-		node:     w.Node,
-		resource: string(w.Policy.Resource),
-		nodes:    client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
-		log:      env.Log.With("node", w.Node, "resource", w.Policy.Resource),
-		written:  env.Health.Condition("node status"),
-		metrics:  NewMetrics(env.Metrics),
+		node:   w.Node,
+		read:   func() (epc.Advertisement, error) { return epc.ReadAdvertisement(w.StateDir) },
+		nodes:  client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
+		events: client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
+		devicePolicy: &devicePolicy{
+			policies: client.Resource(admission.WithResource("mutatingadmissionpolicies")),
+			bindings: client.Resource(admission.WithResource("mutatingadmissionpolicybindings")),
+		},
+		log:     env.Log.With("node", w.Node),
+		known:   env.Health.Condition("advertisement"),
+		written: env.Health.Condition("node status"),
+		metrics: NewMetrics(env.Metrics),
 	}
 	if w.Kubeconfig == "" { // other credentials are not those that the policy restricts
 		status.guard = &guard{node: w.Node, nodes: status.nodes}
 	}
-	machine := env.Health.Condition("machine")
-	capacities := make(chan epc.Capacity)
-
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		status.run(ctx, capacities)
-		return nil
-	})
-	group.Go(func() error {
-		w.Policy.Watch(ctx, w.Machine, env.Log, machine.Set, func(_ node.Inventory, c epc.Capacity) error {
-			select {
-			case capacities <- c:
-			case <-ctx.Done():
-			}
-			return nil
-		})
-		return nil
-	})
-	return group.Wait()
+	status.run(ctx)
+	return nil
 }
 
 // config returns how to connect to the API server.

@@ -3,6 +3,7 @@ package nodestatus
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,6 +40,10 @@ type patches struct {
 	err    error // returned for each patch
 	checks int   // number of dry runs
 	guard  error // returned for each dry run
+
+	policy    error          // returned for each look at the device policy
+	condition map[string]any // the node's
+	events    []string
 }
 
 func (p *patches) Patch(_ context.Context, name string, kind types.PatchType, patch []byte, options metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
@@ -51,8 +56,57 @@ func (p *patches) Patch(_ context.Context, name string, kind types.PatchType, pa
 		}
 		return nil, p.guard
 	}
-	p.got = append(p.got, fmt.Sprintf("%s/%s %s %s", name, strings.Join(subresources, "/"), kind, patch))
-	return nil, p.err
+	got := fmt.Sprintf("%s/%s %s %s", name, strings.Join(subresources, "/"), kind, patch)
+	if p.err != nil {
+		p.got = append(p.got, got)
+		return nil, p.err
+	}
+	if kind == types.StrategicMergePatchType {
+		var node struct {
+			Status struct{ Conditions []map[string]any }
+		}
+		if err := json.Unmarshal(patch, &node); err != nil || len(node.Status.Conditions) != 1 {
+			return nil, fmt.Errorf("unexpected patch of conditions: %s", patch)
+		}
+		p.condition = node.Status.Conditions[0]
+	} else if string(patch) != "{}" {
+		p.got = append(p.got, got)
+	}
+	if p.condition == nil {
+		return new(unstructured.Unstructured), nil
+	}
+	return &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"conditions": []any{p.condition}}}}, nil
+}
+
+// Get answers whether the policy exists.
+func (p *patches) Get(_ context.Context, name string, _ metav1.GetOptions, _ ...string) (*unstructured.Unstructured, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if name != "sgx-enclave-with-epc" {
+		return nil, fmt.Errorf("unexpected name %s", name)
+	}
+	return nil, p.policy
+}
+
+func (p *patches) setPolicy(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.policy = err
+}
+
+// Create records events.
+func (p *patches) Create(_ context.Context, object *unstructured.Unstructured, _ metav1.CreateOptions, _ ...string) (*unstructured.Unstructured, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = append(p.events, fmt.Sprint(object.Object["type"], " ", object.Object["reason"]))
+	return object, p.err
+}
+
+// has returns the reason and the status of the node's condition, and the events.
+func (p *patches) has() (condition, events string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Sprint(p.condition["reason"], " ", p.condition["status"]), strings.Join(p.events, ", ")
 }
 
 func (p *patches) fail(err error) {
@@ -89,7 +143,9 @@ func (p *patches) take() []string {
 const (
 	written = `node-1/status application/merge-patch+json {"status":{"allocatable":{"example.com/epc":"524288"},"capacity":{"example.com/epc":"524288"}}}`
 	check   = `node-1/status [All] application/merge-patch+json {"status":{"capacity":{"confcom.github.io/forbidden":"1"}}}`
-	zero    = `node-1/status application/json-patch+json [{"op":"replace","path":"/status/capacity/example.com~1epc","value":"0"},{"op":"replace","path":"/status/allocatable/example.com~1epc","value":"0"}]`
+	// noAllocatable keeps new pods away.
+	noAllocatable = `node-1/status application/merge-patch+json {"status":{"allocatable":{"example.com/epc":"0"}}}`
+	zero          = `node-1/status application/json-patch+json [{"op":"replace","path":"/status/capacity/example.com~1epc","value":"0"},{"op":"replace","path":"/status/allocatable/example.com~1epc","value":"0"}]`
 )
 
 // refused is the API server's answer to a patch that its policy does not allow.
@@ -100,99 +156,300 @@ var refused = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "n
 var forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "node-1",
 	errors.New(`User "system:serviceaccount:confcom-system:sgx-node-resource" cannot patch resource "nodes/status" in API group "" at the cluster scope`))
 
+// run is a status writer that runs in a test.
+type run struct {
+	*patches
+	t   *testing.T
+	log *bytes.Buffer
+	s   *statusWriter
+
+	mu   sync.Mutex
+	file epc.Advertisement
+	err  error
+}
+
+// advertise changes what the device plugin has written.
+func (r *run) advertise(a epc.Advertisement) {
+	r.set(a, nil)
+}
+
+func (r *run) set(a epc.Advertisement, err error) {
+	r.mu.Lock()
+	r.file, r.err = a, err
+	r.mu.Unlock()
+	time.Sleep(pollInterval)
+	synctest.Wait()
+}
+
+// The advertisements of the tests.
+var (
+	inNode      = of(epc.StateNode, epc.Node, 524288)
+	inDevices   = of(epc.StateDevices, epc.Devices, 64)
+	heldDevices = of(epc.StateDevices, epc.Node, 64)
+	closing     = of(epc.StateClosing, epc.Node, 64)
+	releasing   = of(epc.StateReleasing, epc.Node, 0)
+	heldNode    = of(epc.StateNode, epc.Devices, 524288)
+	none        = of(epc.StateNone, "", 0)
+)
+
+func of(s epc.State, wanted epc.Mode, mib int64) epc.Advertisement {
+	return epc.Advertisement{Resource: "example.com/epc", DeviceResource: "example.com/enclave", State: s, Wanted: wanted, MiB: mib, Message: "in words", PodNames: []string{}}
+}
+
 // runWriter runs a status writer, which is guarded, in fake time during a test.
-func runWriter(t *testing.T, test func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter)) {
+func runWriter(t *testing.T, test func(r *run)) {
 	synctest.Test(t, func(t *testing.T) {
 		p, log := &patches{guard: refused}, new(bytes.Buffer)
-		s := &statusWriter{
-			node: "node-1", resource: "example.com/epc",
+		r := &run{patches: p, t: t, log: log, err: fs.ErrNotExist}
+		r.s = &statusWriter{
+			node: "node-1",
+			read: func() (epc.Advertisement, error) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return r.file, r.err
+			},
 			nodes: p, guard: &guard{node: "node-1", nodes: p},
+			devicePolicy: &devicePolicy{policies: p, bindings: p}, events: p,
 			log:     slog.New(slog.NewTextHandler(log, nil)),
+			known:   new(daemon.Health).Condition("advertisement"),
 			written: new(daemon.Health).Condition("node status"),
 			metrics: NewMetrics(prometheus.NewRegistry()),
 		}
-		capacities := make(chan epc.Capacity)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { s.run(ctx, capacities) })
-		test(p, capacities, log, s)
+		running.Go(func() { r.s.run(ctx) })
+		test(r)
 		cancel()
 		running.Wait()
 	})
 }
 
-// expect checks the patches since the last call.
-func expect(t *testing.T, p *patches, when string, want ...string) {
-	t.Helper()
+// expect checks that the patches of the number since the last call are all the same one,
+// of which there are at least fewest and at most most.
+func (r *run) expect(when string, fewest, most int, want string) {
+	r.t.Helper()
 	synctest.Wait()
-	got := p.take()
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%s: patches %q, want %q", when, got, want)
+	got := r.take()
+	if len(got) < fewest || len(got) > most {
+		r.t.Errorf("%s: %d patches, want %d to %d: %q", when, len(got), fewest, most, got)
+	}
+	for _, patch := range got {
+		if patch != want {
+			r.t.Errorf("%s: patch %s, want %s", when, patch, want)
+		}
 	}
 }
 
-func TestWrite(t *testing.T) {
-	runWriter(t, func(p *patches, capacities chan<- epc.Capacity, _ *bytes.Buffer, _ *statusWriter) {
-		expect(t, p, "before the first capacity")
-		capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288}
-		expect(t, p, "at once", written)
+func TestWriteNumber(t *testing.T) {
+	runWriter(t, func(r *run) {
+		time.Sleep(time.Minute)
+		r.expect("before the first advertisement", 0, 0, "")
+		r.advertise(inNode)
+		r.expect("at once", 1, 1, written)
+		time.Sleep(settleTime)
+		r.expect("repeatedly, because a kubelet may overwrite it", 25, 31, written)
 		time.Sleep(9 * time.Second)
-		expect(t, p, "before the interval has passed")
-		time.Sleep(2 * time.Second)
-		expect(t, p, "after the interval", written)
-		time.Sleep(11 * time.Second)
-		expect(t, p, "after the next", written)
+		r.expect("before the interval has passed", 0, 1, written)
+		time.Sleep(time.Minute)
+		r.expect("at the interval", 5, 6, written)
+		r.set(epc.Advertisement{}, errors.New("unknown member"))
+		time.Sleep(time.Minute)
+		r.expect("while the advertisement cannot be read", 5, 6, written)
 
-		capacities <- epc.Capacity{Mode: epc.Devices, MiB: 64}
+		r.advertise(inDevices)
 		time.Sleep(time.Hour)
-		expect(t, p, "in mode devices the kubelet writes the number")
-
-		capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288}
-		expect(t, p, "in mode node again", written)
-		capacities <- epc.Capacity{}
-		expect(t, p, "the device is gone", zero)
+		r.expect("in mode devices the kubelet writes the number", 0, 0, "")
+		r.advertise(heldDevices)
 		time.Sleep(time.Hour)
-		expect(t, p, "zero is written once")
+		r.expect("pods hold devices", 0, 0, "")
+		r.advertise(closing)
+		r.expect("no new pods at once", 1, 1, noAllocatable)
+		time.Sleep(5 * time.Second)
+		r.expect("nor after the kubelet has restored the number", 9, 11, noAllocatable)
+		r.advertise(releasing)
+		time.Sleep(settleTime)
+		r.expect("the kubelet may still restore it", 25, 32, noAllocatable)
+		time.Sleep(5 * time.Minute)
+		r.expect("while the kubelet releases devices", 26, 31, noAllocatable)
+		r.advertise(inNode)
+		r.expect("in mode node again", 1, 1, written)
+		r.advertise(heldNode)
+		time.Sleep(pollInterval)
+		r.expect("held in mode node", 1, 3, written)
+		r.advertise(none)
+		r.expect("the device is gone", 1, 1, zero)
+		time.Sleep(time.Hour)
+		r.expect("zero is written once", 0, 0, "")
 	})
 }
 
 // On a node that has never had the resource, replacing it is invalid.
 func TestWriteNothing(t *testing.T) {
-	runWriter(t, func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, _ *statusWriter) {
-		p.fail(apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", schema.GroupResource{Resource: "nodes"}, "node-1", "", 0, false))
-		capacities <- epc.Capacity{}
+	runWriter(t, func(r *run) {
+		r.fail(apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", schema.GroupResource{Resource: "nodes"}, "node-1", "", 0, false))
+		r.advertise(none)
+		r.fail(nil)
 		time.Sleep(time.Hour)
-		expect(t, p, "once", zero)
-		if strings.Contains(log.String(), "WARN") {
-			t.Errorf("log:\n%s", log)
+		if got := r.take(); fmt.Sprint(got[:1]) != fmt.Sprint([]string{zero}) || len(got) > 2 {
+			t.Errorf("patches %q, want %q once", got, zero)
 		}
+	})
+}
+
+// The node's condition and events say how EPC is advertised.
+func TestCondition(t *testing.T) {
+	runWriter(t, func(r *run) {
+		var want []string
+		for _, step := range []struct {
+			name  string
+			file  epc.Advertisement
+			want  string
+			event string // none if empty
+		}{
+			{"none", none, "NoEPC False", "Normal NoEPC"},
+			{"devices", inDevices, "Devices True", "Normal Devices"},
+			{"held", heldDevices, "PodsHoldDevices True", "Normal PodsHoldDevices"},
+			{"closing", closing, "KubeletReleasesDevices False", "Normal KubeletReleasesDevices"},
+			{"releasing", releasing, "KubeletReleasesDevices False", ""},
+			{"node", inNode, "NodeStatus True", "Normal NodeStatus"},
+			{"held in node", heldNode, "PodsUseNodeStatus True", "Normal PodsUseNodeStatus"},
+		} {
+			r.advertise(step.file)
+			if step.event != "" {
+				want = append(want, step.event)
+			}
+			condition, events := r.has()
+			if condition != step.want || events != strings.Join(want, ", ") {
+				t.Errorf("%s: condition %s, want %s; events %s, want %s", step.name, condition, step.want, events, strings.Join(want, ", "))
+			}
+		}
+	})
+}
+
+// The time of the last transition is that of the status, across restarts of the writer. A
+// condition that somebody has removed is written again.
+func TestConditionTimes(t *testing.T) {
+	runWriter(t, func(r *run) {
+		const earlier = "1999-12-31T23:00:00Z" // before the fake clock
+		r.mu.Lock()
+		r.condition = map[string]any{"type": conditionType, "status": "True", "reason": "Devices", "lastTransitionTime": earlier}
+		r.mu.Unlock()
+		times := func() (transition, heartbeat string) {
+			r.patches.mu.Lock()
+			defer r.patches.mu.Unlock()
+			return fmt.Sprint(r.condition["lastTransitionTime"]), fmt.Sprint(r.condition["lastHeartbeatTime"])
+		}
+		r.advertise(inDevices)
+		if transition, _ := times(); transition != earlier {
+			t.Errorf("transition %s after a restart, want %s", transition, earlier)
+		}
+		if _, events := r.has(); events != "" {
+			t.Errorf("events %s after a restart, want none", events)
+		}
+		_, before := times()
+		time.Sleep(2 * heartbeatInterval)
+		if _, after := times(); after == before {
+			t.Errorf("heartbeat %s is not repeated", before)
+		}
+		r.advertise(closing)
+		if transition, heartbeat := times(); transition == earlier || transition != heartbeat {
+			t.Errorf("transition %s, want %s", transition, heartbeat)
+		}
+	})
+}
+
+// Names of pods change often. They do not cost a write each.
+func TestMessageChanges(t *testing.T) {
+	runWriter(t, func(r *run) {
+		r.advertise(heldDevices)
+		before := testutil.ToFloat64(r.s.metrics.writes)
+		for i := range 600 {
+			a := heldDevices
+			a.Message, a.Pods = fmt.Sprintf("%d pods", i), i
+			r.advertise(a)
+		}
+		if writes := testutil.ToFloat64(r.s.metrics.writes) - before; writes < 8 || writes > 11 {
+			t.Errorf("%v writes in 5 minutes", writes)
+		}
+	})
+}
+
+// While the policy is missing that gives pods the device, a node in mode node has no EPC.
+func TestPolicyMissing(t *testing.T) {
+	absent := apierrors.NewNotFound(schema.GroupResource{Resource: "mutatingadmissionpolicies"}, devicePolicyName)
+	runWriter(t, func(r *run) {
+		r.advertise(inNode)
+		time.Sleep(time.Hour)
+		r.expect("with the policy", 300, 400, written)
+		r.setPolicy(absent)
+		time.Sleep(12 * time.Second)
+		r.take()
+		time.Sleep(time.Hour)
+		r.expect("without", 300, 400, strings.ReplaceAll(written, "524288", "0"))
+		condition, events := r.has()
+		if condition != "PolicyMissing False" || !strings.HasSuffix(events, "Warning PolicyMissing") {
+			t.Errorf("condition %s, events %s", condition, events)
+		}
+		message := fmt.Sprint(r.condition["message"])
+		for _, part := range []string{"helm upgrade", `has("example.com/epc") and (has("example.com/enclave") | not)`} {
+			if !strings.Contains(message, part) {
+				t.Errorf("message %s: want %s", message, part)
+			}
+		}
+		if n := strings.Count(r.log.String(), "level=ERROR"); n != 1 {
+			t.Errorf("%d errors in the log, want 1:\n%s", n, r.log)
+		}
+		if got := testutil.ToFloat64(r.s.metrics.policyMissing); got != 1 {
+			t.Errorf("metric %v", got)
+		}
+		r.setPolicy(errors.New("connection refused"))
+		time.Sleep(10 * time.Minute)
+		r.expect("nothing is known", 0, 1, strings.ReplaceAll(written, "524288", "0"))
+		r.setPolicy(nil)
+		time.Sleep(2 * maxRetry)
+		r.take()
+		if condition, _ := r.has(); condition != "NodeStatus True" {
+			t.Errorf("condition %s after the policy is back", condition)
+		}
+		r.setPolicy(absent)
+		time.Sleep(12 * time.Second)
+		r.take()
+		r.setPolicy(nil)
+		time.Sleep(12 * time.Second)
+		if got := r.take(); len(got) == 0 || got[len(got)-1] != written {
+			t.Errorf("12 s after the policy is back: %q", got)
+		}
+		r.setPolicy(absent)
+		r.advertise(inDevices)
+		time.Sleep(time.Hour)
+		r.expect("another mode does not need it", 0, 0, "")
 	})
 }
 
 // While the API server is unavailable, the writer retries at growing intervals and logs
 // one line.
 func TestAPIServerUnavailable(t *testing.T) {
-	runWriter(t, func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter) {
-		p.fail(errors.New("connection refused"))
-		capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288}
+	runWriter(t, func(r *run) {
+		r.fail(errors.New("connection refused"))
+		r.advertise(inNode)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if n := len(p.take()); n < 12 || n > 18 {
+		if n := len(r.take()); n < 12 || n > 18 {
 			t.Errorf("%d attempts in ten minutes", n)
 		}
-		if n := strings.Count(log.String(), "connection refused"); n != 1 {
-			t.Errorf("logged %d times:\n%s", n, log)
+		if n := strings.Count(r.log.String(), "connection refused"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, r.log)
 		}
-		p.fail(nil)
+		r.fail(nil)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if n := len(p.take()); n < 2 {
+		if n := len(r.take()); n < 2 {
 			t.Errorf("%d writes after recovery", n)
 		}
-		if !strings.Contains(log.String(), "write node status succeeded again") {
-			t.Errorf("log:\n%s", log)
+		if !strings.Contains(r.log.String(), "write node status succeeded again") {
+			t.Errorf("log:\n%s", r.log)
 		}
-		if writes, failures := testutil.ToFloat64(s.metrics.writes), testutil.ToFloat64(s.metrics.failures); writes < 2 || failures < 12 {
+		if writes, failures := testutil.ToFloat64(r.s.metrics.writes), testutil.ToFloat64(r.s.metrics.failures); writes < 2 || failures < 12 {
 			t.Errorf("counted %v writes and %v failures", writes, failures)
 		}
 	})
@@ -200,7 +457,7 @@ func TestAPIServerUnavailable(t *testing.T) {
 
 // A writer that nothing restricts does not write, reports that as an error and retries.
 func TestUnguarded(t *testing.T) {
-	runWriter(t, func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter) {
+	runWriter(t, func(r *run) {
 		for _, step := range []struct {
 			name   string
 			answer error // to dry runs
@@ -210,32 +467,32 @@ func TestUnguarded(t *testing.T) {
 			log    string // part of the last line
 			metric float64
 		}{
-			{"guarded", refused, func() { capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288} }, "some", [2]int{1, 1}, "level=INFO", 0},
+			{"guarded", refused, func() { r.advertise(inNode) }, "some", [2]int{1, 1}, "level=INFO", 0},
 			{"soon after", refused, func() { time.Sleep(time.Minute) }, "some", [2]int{0, 0}, "level=INFO", 0},
 			{"at intervals", refused, func() { time.Sleep(time.Hour) }, "some", [2]int{11, 12}, "level=INFO", 0},
 			{"until the next check", nil, func() { time.Sleep(2 * checkInterval) }, "", [2]int{1, 40}, "level=ERROR msg=\"not restricted by an admission policy, writing nothing\"", 1},
 			{"the policy is gone", nil, func() { time.Sleep(time.Hour) }, "none", [2]int{55, 70}, "level=ERROR", 1},
-			{"capacity changes", nil, func() { capacities <- epc.Capacity{} }, "none", [2]int{1, 1}, "msg=\"capacity changed\"", 1},
+			{"the advertisement changes", nil, func() { r.advertise(none) }, "none", [2]int{1, 1}, "msg=\"advertisement changed\"", 1},
 			{"the API server does not answer", errors.New("connection refused"), func() { time.Sleep(5 * time.Minute) }, "none", [2]int{2, 20}, "check admission policy: connection refused", 1},
 			{"somebody else forbids it", forbidden, func() { time.Sleep(5 * time.Minute) }, "none", [2]int{2, 20}, "restore the ClusterRole", 1},
-			{"the policy is back", refused, func() { time.Sleep(2 * maxRetry) }, "some", [2]int{1, 1}, "succeeded again", 0},
-			{"another mode", refused, func() { capacities <- epc.Capacity{Mode: epc.Devices}; time.Sleep(time.Hour) }, "none", [2]int{10, 12}, "capacity changed", 0},
+			{"the policy is back", refused, func() { time.Sleep(2 * maxRetry) }, "some", [2]int{1, 1}, "", 0},
+			{"another mode", refused, func() { r.advertise(inDevices); time.Sleep(time.Hour) }, "none", [2]int{10, 12}, "", 0},
 			{"the policy is gone in another mode", nil, func() { time.Sleep(2 * checkInterval) }, "none", [2]int{1, 20}, "level=ERROR", 1},
 		} {
-			p.answerCheck(step.answer)
+			r.answerCheck(step.answer)
 			step.then()
 			synctest.Wait()
-			if writes := p.take(); len(writes) > 0 && step.writes == "none" || len(writes) == 0 && step.writes == "some" {
+			if writes := r.take(); len(writes) > 0 && step.writes == "none" || len(writes) == 0 && step.writes == "some" {
 				t.Errorf("%s: writes %q, want %s", step.name, writes, step.writes)
 			}
-			if checks := p.takeChecks(); checks < step.checks[0] || checks > step.checks[1] {
+			if checks := r.takeChecks(); checks < step.checks[0] || checks > step.checks[1] {
 				t.Errorf("%s: %d checks, want %d to %d", step.name, checks, step.checks[0], step.checks[1])
 			}
-			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+			lines := strings.Split(strings.TrimSpace(r.log.String()), "\n")
 			if last := lines[len(lines)-1]; !strings.Contains(last, step.log) {
 				t.Errorf("%s: log %q, want %q", step.name, last, step.log)
 			}
-			if got := testutil.ToFloat64(s.metrics.unguarded); got != step.metric {
+			if got := testutil.ToFloat64(r.s.metrics.unguarded); got != step.metric {
 				t.Errorf("%s: metric %v, want %v", step.name, got, step.metric)
 			}
 		}
@@ -254,12 +511,11 @@ func TestRejected(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			runWriter(t, func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, _ *statusWriter) {
-				p.fail(test.err)
-				capacities <- epc.Capacity{Mode: epc.Node, MiB: 524288}
-				synctest.Wait()
-				if !strings.Contains(log.String(), test.want) {
-					t.Errorf("log:\n%s", log)
+			runWriter(t, func(r *run) {
+				r.fail(test.err)
+				r.advertise(inNode)
+				if !strings.Contains(r.log.String(), test.want) {
+					t.Errorf("log:\n%s", r.log)
 				}
 			})
 		})
@@ -275,8 +531,9 @@ func TestCannotRun(t *testing.T) {
 		is     error
 	}{
 		{"no name", Writer{}, "the node has no name", nil},
-		{"no API server", Writer{Node: "node-1"}, "find the API server", rest.ErrNotInCluster},
-		{"no kubeconfig", Writer{Node: "node-1", Kubeconfig: "/nonexistent/config"}, "/nonexistent/config", fs.ErrNotExist},
+		{"no state directory", Writer{Node: "node-1"}, "not an absolute path", nil},
+		{"no API server", Writer{Node: "node-1", StateDir: "/state"}, "find the API server", rest.ErrNotInCluster},
+		{"no kubeconfig", Writer{Node: "node-1", StateDir: "/state", Kubeconfig: "/nonexistent/config"}, "/nonexistent/config", fs.ErrNotExist},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

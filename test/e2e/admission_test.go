@@ -100,7 +100,7 @@ func TestEnclaveIsAddedToEPC(t *testing.T) {
 }
 
 // TestNodeStatusIsGuarded checks that sgx-node-resource, which may patch the status of
-// nodes, can change nothing but the EPC of its own node.
+// nodes, can change nothing but the EPC and one condition of its own node.
 func TestNodeStatusIsGuarded(t *testing.T) {
 	own := nodeName(t)
 	const other = "e2e-other-node"
@@ -111,6 +111,9 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 	writer := newAPIClient(t, "--bound-object-kind=Pod", "--bound-object-name="+daemonPod(t, "sgx-node-resource"))
 	unbound := newAPIClient(t)
 	const onlyEPC = "sgx-node-resource may change only " + resource
+	condition := func(kind string) string {
+		return `{"status": {"conditions": [{"type": "` + kind + `", "status": "Unknown", "reason": "Tried"}]}}`
+	}
 	const epc = `{"status": {"capacity": {"` + resource + `": "7"}, "allocatable": {"` + resource + `": "7"}}}`
 
 	tests := []struct {
@@ -131,7 +134,12 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 		{"another resource", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + enclave + `": "7"}}}`, http.StatusForbidden, onlyEPC},
 		{"one more resource", writer, http.MethodPatch, own + "/status", `{"status": {"capacity": {"` + resource + `": "7", "example.com/other": "7"}}}`, http.StatusForbidden, onlyEPC},
 		{"removal of another resource", writer, http.MethodPatch, own + "/status", `{"status": {"allocatable": {"memory": null}}}`, http.StatusForbidden, onlyEPC},
-		{"a condition", writer, http.MethodPatch, own + "/status", `{"status": {"conditions": []}}`, http.StatusForbidden, onlyEPC},
+		{"no change of its node", writer, http.MethodPatch, own + "/status", `{}`, http.StatusOK, `"name":"` + own + `"`},
+		{"the condition of its node", writer, strategic, own + "/status", condition("SGXEPCAvailable"), http.StatusOK, `"reason":"Tried"`},
+		{"the condition of another node", writer, strategic, other + "/status", condition("SGXEPCAvailable"), http.StatusForbidden, "the status of its own node only"},
+		{"another condition", writer, strategic, own + "/status", condition("Ready"), http.StatusForbidden, onlyEPC},
+		{"a new condition", writer, strategic, own + "/status", condition("SGXEPCAvailableToo"), http.StatusForbidden, onlyEPC},
+		{"no conditions", writer, http.MethodPatch, own + "/status", `{"status": {"conditions": []}}`, http.StatusForbidden, onlyEPC},
 		{"an address", writer, http.MethodPatch, own + "/status", `{"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}`, http.StatusForbidden, onlyEPC},
 		{"a new field of the status", writer, http.MethodPatch, own + "/status", `{"status": {"volumesInUse": ["v"]}}`, http.StatusForbidden, onlyEPC},
 		{"a label", writer, http.MethodPatch, own + "/status", `{"metadata": {"labels": {"a": "b"}}}`, http.StatusForbidden, onlyEPC},
@@ -149,6 +157,38 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			status, answer := tt.client.do(t, tt.method, "/api/v1/nodes/"+tt.path+"?dryRun=All", tt.patch)
 			if status != tt.status || !strings.Contains(answer, tt.want) {
+				t.Errorf("%d, want %d with %q: %s", status, tt.status, tt.want, answer)
+			}
+		})
+	}
+	event := func(kind, name, component string) string {
+		return `{"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e2e-tried", "namespace": "default"}, "reason": "Tried", "type": "Normal",
+			"involvedObject": {"apiVersion": "v1", "kind": "` + kind + `", "name": "` + name + `"}, "source": {"component": "` + component + `"}}`
+	}
+	for _, tt := range []struct {
+		name         string
+		client       apiClient
+		method, path string
+		body         string
+		status       int
+		want         string
+	}{
+		{"an event of its node", writer, http.MethodPost, "/api/v1/namespaces/default/events", event("Node", own, "sgx-node-resource"), http.StatusCreated, "Tried"},
+		{"an event of another node", writer, http.MethodPost, "/api/v1/namespaces/default/events", event("Node", other, "sgx-node-resource"), http.StatusForbidden, "events about its own node only"},
+		{"an event of a pod", writer, http.MethodPost, "/api/v1/namespaces/default/events", event("Pod", own, "sgx-node-resource"), http.StatusForbidden, "events about its own node only"},
+		{"an event of another source", writer, http.MethodPost, "/api/v1/namespaces/default/events", event("Node", own, "kubelet"), http.StatusForbidden, "events about its own node only"},
+		{"an event without a node's token", unbound, http.MethodPost, "/api/v1/namespaces/default/events", event("Node", own, "sgx-node-resource"), http.StatusForbidden, "events about its own node only"},
+		{"an event elsewhere", writer, http.MethodPost, "/api/v1/namespaces/" + namespace + "/events", event("Node", own, "sgx-node-resource"), http.StatusForbidden, "cannot create resource"},
+		{"the policy that adds the device", writer, http.MethodGet, "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/sgx-enclave-with-epc", "", http.StatusOK, "sgx-enclave-with-epc"},
+		{"another policy", writer, http.MethodGet, "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/other", "", http.StatusForbidden, "cannot get resource"},
+		{"all policies", writer, http.MethodGet, "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies", "", http.StatusForbidden, "cannot list resource"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := tt.path
+			if tt.method != http.MethodGet {
+				path += "?dryRun=All"
+			}
+			if status, answer := tt.client.do(t, tt.method, path, tt.body); status != tt.status || !strings.Contains(answer, tt.want) {
 				t.Errorf("%d, want %d with %q: %s", status, tt.status, tt.want, answer)
 			}
 		})
@@ -261,18 +301,25 @@ func newAPIClient(t *testing.T, tokenOptions ...string) apiClient {
 	return apiClient{http: &http.Client{Transport: transport}, server: cluster.Server, token: strings.TrimSpace(token)}
 }
 
+// strategic stands for the method PATCH with a strategic merge patch.
+const strategic = "PATCH strategic"
+
 // do sends a request and returns the HTTP status and the body, without spaces between
 // JSON tokens.
 func (c apiClient) do(t *testing.T, method, path, body string) (status int, answer string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, c.server+path, strings.NewReader(body))
+	verb, _, _ := strings.Cut(method, " ")
+	request, err := http.NewRequestWithContext(t.Context(), verb, c.server+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token)
 	request.Header.Set("Content-Type", "application/json")
-	if method == http.MethodPatch {
+	switch method {
+	case http.MethodPatch:
 		request.Header.Set("Content-Type", "application/merge-patch+json")
+	case strategic:
+		request.Header.Set("Content-Type", "application/strategic-merge-patch+json")
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

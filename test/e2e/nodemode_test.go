@@ -5,13 +5,15 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	advertised "github.com/confcom/confcom/internal/epc"
 )
 
 // TestLargeEPC tests a node with 512 GiB of EPC, which is advertised in the node's
 // status. Manifests of pods are the same as on any other node.
 func TestLargeEPC(t *testing.T) {
 	const all = "524288"
-	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null", "quoteHelper.maxSurge=0") // as for every node that changes to mode "node"
+	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null")
 	forgetDevices(t)
 	waitAllocatable(t, resource, all)
 	waitAllocatable(t, enclave, slots)
@@ -87,11 +89,22 @@ func zeroEPC(t *testing.T) {
 		`{"status": {"capacity": `+none+`, "allocatable": `+none+`}}`)
 }
 
-// forgetDevices restarts the kubelet without its checkpoint of devices, as on a new
-// node. With the checkpoint, the kubelet keeps writing 0 into the node's status for 5
-// minutes after the last pod that held EPC as devices has gone.
+// forgetDevices has the node enter mode node soon: it waits until the devices are
+// withdrawn, and restarts the kubelet without its checkpoint of devices, as on a new node.
+// With the checkpoint, the kubelet releases the devices only 5 minutes after they were
+// withdrawn.
 func forgetDevices(t testing.TB) {
 	t.Helper()
+	var a advertised.Advertisement
+	for deadline := time.Now().Add(time.Minute); a.State != advertised.StateReleasing; time.Sleep(100 * time.Millisecond) {
+		var err error
+		if a, err = advertised.ReadAdvertisement(advertised.DefaultStateDir); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the devices are not withdrawn: %+v", a)
+		}
+	}
 	if err := os.Remove("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"); err != nil {
 		t.Fatal(err)
 	}

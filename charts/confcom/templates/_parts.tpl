@@ -20,18 +20,21 @@ imagePullPolicy: {{ .image.pullPolicy }}
 {{- end }}
 
 {{/* "true" if nodes can advertise EPC in their status, otherwise empty. That needs a
-MutatingAdmissionPolicy, which Kubernetes has since 1.36. */}}
+MutatingAdmissionPolicy, which Kubernetes has since 1.36. Nodes can, whatever
+epc.advertise asks for, so that they can change from one mode to the other. */}}
 {{- define "confcom.nodeMode" -}}
 {{- $version := .Capabilities.KubeVersion.Version }}
 {{- $possible := semverCompare ">=1.36.0-0" $version }}
 {{- if and (eq .Values.epc.advertise "node") (not $possible) }}
 {{- fail (printf "\n\nepc.advertise=node needs Kubernetes 1.36 or newer: an admission policy adds the device to pods with EPC. This cluster runs %s.\n  --set epc.advertise=devices   advertises up to 256 GiB of each node here\n" $version) }}
 {{- end }}
-{{- if and $possible (ne .Values.epc.advertise "devices") }}true{{ end }}
+{{- if and (eq .Values.epc.writer "none") (ne .Values.epc.advertise "devices") }}
+{{- fail "\n\nepc.writer=none leaves nothing to write EPC into the status of nodes, which epc.advertise may need: set epc.advertise=devices as well, or another writer.\n" }}
+{{- end }}
+{{- if and $possible (ne .Values.epc.writer "none") }}true{{ end }}
 {{- end }}
 
-{{/* The flags that decide how EPC is advertised. All programs that decide this get the
-same flags, so that they agree. */}}
+{{/* The flags that decide how EPC is advertised. */}}
 {{- define "confcom.epcFlags" -}}
 - --advertise={{ .Values.epc.advertise }}
 # A kubelet is never newer than the API server.

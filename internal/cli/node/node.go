@@ -15,7 +15,8 @@ func New() *cobra.Command {
 		Short: "Show this machine's SGX hardware and whether pods can use it",
 		Long: `Show this machine's SGX hardware, how much EPC (Enclave Page Cache) confcom would
 advertise to pods on it, and whether pods can use it. If not, show what is missing and
-what to do about it. The command needs neither Kubernetes nor root.
+what to do about it. On a node of Kubernetes, also show what its device plugin
+advertises at the moment, and why. The command needs neither Kubernetes nor root.
 
 Exit codes: 0 ready; 1 not ready; 2 bad input, or the machine cannot be examined.`,
 		Example: `  confcom node

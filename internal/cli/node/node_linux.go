@@ -2,6 +2,8 @@ package node
 
 import (
 	"errors"
+	"io/fs"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +20,7 @@ func configure(command *cobra.Command) {
 		policy  epc.Policy
 	)
 	format := output.FormatFlag(command)
+	stateDir := command.Flags().String("state-dir", epc.DefaultStateDir, "the `directory`, below --sysroot, in which the device plugin of this node writes how EPC is advertised")
 	epcflags.Add(command.Flags(), &policy)
 	epcflags.AddMachine(command.Flags(), &machine)
 	command.RunE = func(command *cobra.Command, _ []string) error {
@@ -32,6 +35,9 @@ func configure(command *cobra.Command) {
 		if inv.Enclave != nil && !inv.Simulated {
 			r.warnOfAccess(machine.Access(*inv.Enclave))
 		}
+		if r.InForce, err = inForce(filepath.Join(machine.Sysroot, *stateDir)); err != nil {
+			return exit.BadInput(err)
+		}
 		if *format == output.JSON {
 			err = output.WriteJSON(command, r)
 		} else {
@@ -45,4 +51,17 @@ func configure(command *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+// inForce returns how the device plugin of this node advertises EPC, or nil if it has
+// written nothing.
+func inForce(dir string) (*epc.Advertisement, error) {
+	a, err := epc.ReadAdvertisement(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &a, nil
 }

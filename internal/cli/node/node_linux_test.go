@@ -146,8 +146,45 @@ advertised        64 MiB, as devices of the kubelet
 ready, SIMULATED  pods are scheduled as on a machine with SGX, but cannot create
                   enclaves
 `
-	if diff := cmp.Diff(want, clitest.MustRun(t, "node", "--simulate-epc=64Mi", "--simulate-device=/dev/null")); diff != "" {
+	if diff := cmp.Diff(want, clitest.MustRun(t, "node", "--simulate-epc=64Mi", "--simulate-device=/dev/null", "--state-dir", t.TempDir())); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What the device plugin of the node has written is shown.
+func TestInForce(t *testing.T) {
+	root := machine(t, "laptop")
+	dir := filepath.Join(root, epc.DefaultStateDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a := epc.Advertisement{
+		Resource: epc.DefaultResource, DeviceResource: "sgx.intel.com/enclave", State: epc.StateDevices, Wanted: epc.Node, MiB: 93,
+		Message: "1 pod holds devices", Pods: 1, PodNames: []string{"default/app"},
+	}
+	if err := a.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+now in force      93 MiB, state devices
+  because         1 pod holds devices
+  pod             default/app
+`
+	if out := clitest.MustRun(t, "node", "--sysroot", root); !strings.Contains(out, want) {
+		t.Errorf("%s\nwant %s", out, want)
+	}
+	var report struct{ InForce epc.Advertisement }
+	if err := json.Unmarshal([]byte(clitest.MustRun(t, "node", "-o", "json", "--sysroot", root)), &report); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(a, report.InForce); diff != "" {
+		t.Error(diff)
+	}
+	if err := os.WriteFile(filepath.Join(dir, epc.AdvertisementFile), []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if exit, _, errs := clitest.Run(t, nil, "node", "--sysroot", root); exit != 2 || !strings.Contains(errs, "the name of a resource is missing") {
+		t.Errorf("exit %d: %s", exit, errs)
 	}
 }
 

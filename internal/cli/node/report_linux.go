@@ -12,13 +12,16 @@ import (
 // report is what the command shows of a machine.
 type report struct {
 	node.Inventory
-	EPC        node.Size    `json:"epcBytes"`
+	EPC node.Size `json:"epcBytes"`
+	// Advertised is what the policy wants.
 	Advertised epc.Capacity `json:"advertised"`
-	Verdict    node.Verdict `json:"verdict"`
+	// InForce is what the device plugin of this node advertises; nil if it does not run.
+	InForce *epc.Advertisement `json:"inForce,omitempty"`
+	Verdict node.Verdict       `json:"verdict"`
 }
 
 func newReport(inv node.Inventory, policy epc.Policy) report {
-	return report{inv, inv.EPC(), policy.For(inv), inv.Verdict()}
+	return report{Inventory: inv, EPC: inv.EPC(), Advertised: policy.For(inv), Verdict: inv.Verdict()}
 }
 
 // warnOfAccess adds a warning if some pods may not open the enclave device.
@@ -45,6 +48,9 @@ func show(w io.Writer, r report, resource epc.ResourceName) error {
 	p.Row("provision device", "%s", device(r.Provision, simulated))
 	p.Line("")
 	showAdvertised(p, r.Advertised, resource)
+	if r.InForce != nil {
+		showInForce(p, *r.InForce)
+	}
 	p.Line("")
 	for _, warning := range r.Warnings {
 		p.Text("warning", warning)
@@ -142,4 +148,14 @@ func showAdvertised(p *output.Page, c epc.Capacity, resource epc.ResourceName) {
 		p.Text("  withheld", fmt.Sprintf("%d MiB: %s", c.WithheldMiB, c.Why))
 	}
 	p.Row("  resource", "%s", resource)
+}
+
+// showInForce shows what the device plugin advertises.
+func showInForce(p *output.Page, a epc.Advertisement) {
+	p.Line("")
+	p.Row("now in force", "%d MiB, state %s", a.MiB, a.State)
+	p.Text("  because", a.Message)
+	for _, name := range a.PodNames {
+		p.Row("  pod", "%s", name)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"k8s.io/klog/v2"
 	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 )
 
@@ -112,6 +113,7 @@ type podLister struct {
 }
 
 func (l podLister) List(context.Context, *podresources.ListPodResourcesRequest) (*podresources.ListPodResourcesResponse, error) {
+	l.kubelet.manager.UpdateAllocatedDevices(klog.Background())
 	response := new(podresources.ListPodResourcesResponse)
 	for _, pod := range l.kubelet.activePods() {
 		container := &podresources.ContainerResources{Name: pod.Spec.Containers[0].Name}

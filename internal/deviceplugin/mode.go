@@ -1,0 +1,367 @@
+package deviceplugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/node"
+)
+
+// A node follows the mode that its policy wants only when that costs no pod. The kubelet
+// refuses pods with EPC while it knows EPC as devices and has none to allocate, and it
+// forgets devices only some time after the plugin has withdrawn them and the last pod that
+// held them has ended. See docs/concepts/changing-modes.md.
+const (
+	// lookInterval is the time between two looks at the kubelet, while the node is not in
+	// the mode that is wanted.
+	lookInterval = 2 * time.Second
+	// closingTime is how long a node has no allocatable EPC before its devices are
+	// withdrawn, so that the kubelet has admitted all pods that were bound before.
+	closingTime = 6 * time.Second
+	// releaseTime is how long the kubelet's record must have been without the devices
+	// before EPC is advertised in the node's status. The kubelet writes the record before
+	// it writes 0 into that status for the last time.
+	releaseTime = 4 * time.Second
+	// forgetTime is when the kubelet has forgotten withdrawn devices if its record cannot
+	// be read: its grace period of 5 minutes, and a margin.
+	forgetTime = 5*time.Minute + 30*time.Second
+	// rewriteInterval is the time between two requests that the kubelet writes its
+	// record again, because it may name pods that have ended.
+	rewriteInterval = 10 * time.Second
+	// maxPodNames is how many of the pods that keep a node from changing are named.
+	maxPodNames = 3
+)
+
+// decide returns the state that follows s, in which the node has been for some time. The
+// zero state is that of a plugin that has just started. The mode that is wanted is Devices
+// or Node.
+func decide(s epc.State, wanted epc.Mode, u usage, lasted time.Duration) epc.State {
+	if wanted == epc.Devices {
+		inNodeMode := s == epc.StateNode || s == "" && !u.registered && u.devicePods.count == 0
+		if inNodeMode && u.nodePods.count > 0 {
+			return epc.StateNode
+		}
+		return epc.StateDevices
+	}
+	switch {
+	case s == epc.StateNode:
+		return epc.StateNode
+	case u.devicePods.count > 0:
+		return epc.StateDevices
+	case s == "" && !u.registered:
+		return epc.StateNode
+	case s == "" || s == epc.StateDevices:
+		return epc.StateClosing
+	case s == epc.StateClosing && lasted < closingTime:
+		return epc.StateClosing
+	case s == epc.StateClosing:
+		return epc.StateReleasing
+	case u.registered || lasted < releaseTime:
+		return epc.StateReleasing
+	default:
+		return epc.StateNode
+	}
+}
+
+// modeSwitch decides how the node advertises its EPC, and has the endpoints do it.
+type modeSwitch struct {
+	plugin    *Plugin
+	endpoints endpoints
+	usage     func(ctx context.Context, forgotten bool) (usage, error) // of the kubelet
+	log       *slog.Logger
+	metrics   *Metrics
+	mode      *daemon.Condition // met unless the mode that is wanted needs somebody's help
+
+	mu         sync.Mutex
+	discovered bool // whether inv and wanted are those of the machine
+	inv        node.Inventory
+	wanted     epc.Capacity
+
+	state     epc.State // zero until the first decision
+	since     time.Time // when the state began, or when what it waits for was last not so
+	withdrawn time.Time // when the devices were withdrawn by this process, or when it started
+	serving   bool      // whether this process, or the one that it replaces, has advertised EPC as devices
+	rewritten time.Time // when the kubelet was last asked to write its record
+	published *epc.Advertisement
+	applied   bool  // whether the endpoints advertise what was last decided
+	failed    bool  // whether the last step failed
+	looked    error // why the last look at the kubelet failed
+	logged    string
+}
+
+func newModeSwitch(p *Plugin, all endpoints, env *daemon.Environment, m *Metrics) *modeSwitch {
+	return &modeSwitch{
+		plugin: p, endpoints: all, usage: p.kubeletUsage, log: env.Log, metrics: m,
+		mode:      env.Health.Condition("mode"),
+		withdrawn: time.Now(),
+	}
+}
+
+// machine records what the machine has and what the policy advertises of it.
+func (s *modeSwitch) machine(ctx context.Context, inv node.Inventory, wanted epc.Capacity) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inv, s.wanted, s.discovered, s.applied = inv, wanted, true, false
+	if err := s.step(ctx); err != nil {
+		return err
+	}
+	s.plugin.logCapacity(s.log, inv, s.capacity())
+	return nil
+}
+
+// run follows the kubelet and its pods until ctx is done.
+func (s *modeSwitch) run(ctx context.Context) {
+	ticker := time.NewTicker(lookInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		s.mu.Lock()
+		if s.discovered && (!s.settled() || s.failed || !s.isPublished()) {
+			if err := s.step(ctx); err != nil && ctx.Err() == nil {
+				s.mode.Set(err)
+				s.logOnce("advertise EPC failed, retrying", err)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// settled reports whether the node is in the mode that is wanted.
+func (s *modeSwitch) settled() bool {
+	switch s.wanted.Mode {
+	case epc.Devices:
+		return s.state == epc.StateDevices
+	case epc.Node:
+		return s.state == epc.StateNode
+	}
+	return true
+}
+
+// step decides and does what follows.
+func (s *modeSwitch) step(ctx context.Context) (err error) {
+	defer func() { s.failed = err != nil }()
+	now := time.Now()
+	before := s.state
+	var u usage
+	if s.wanted.Mode != "" && !s.settled() {
+		u = s.look(ctx, now)
+	}
+	if s.state != before {
+		s.applied = false
+	}
+	if err := s.publish(u); err != nil {
+		if s.state == epc.StateClosing {
+			s.since = now // nobody keeps new pods away yet
+		}
+		// What is advertised does not depend on who reads of it.
+		return errors.Join(err, s.apply())
+	}
+	return s.apply()
+}
+
+// look decides by what the kubelet and its pods do.
+func (s *modeSwitch) look(ctx context.Context, now time.Time) usage {
+	if s.wanted.Mode == epc.Devices && !s.plugin.statusIsWritten() {
+		s.enter(epc.StateDevices, now) // nothing else can advertise EPC here
+		return usage{}
+	}
+	u, err := s.usage(ctx, now.Sub(s.withdrawn) >= forgetTime)
+	s.looked = err
+	if err != nil {
+		s.logOnce("look at the kubelet failed, retrying", err)
+	} else {
+		s.logged = ""
+	}
+	if errors.Is(err, errNoUsage) {
+		if s.state == "" && s.wanted.Mode == epc.Devices {
+			s.enter(epc.StateDevices, now)
+		}
+		return u // otherwise the state stays until more is known
+	}
+	if u.stale && now.Sub(s.rewritten) >= rewriteInterval {
+		// The kubelet writes its record whenever it gets a list of devices.
+		s.rewritten = now
+		s.endpoints.epc.resend()
+		s.endpoints.enclave.resend()
+	}
+	if s.state == epc.StateReleasing && u.registered {
+		s.since = now
+	}
+	s.enter(decide(s.state, s.wanted.Mode, u, now.Sub(s.since)), now)
+	return u
+}
+
+func (s *modeSwitch) enter(state epc.State, now time.Time) {
+	if state == s.state {
+		return
+	}
+	if s.state == epc.StateClosing || s.state == epc.StateDevices {
+		s.withdrawn = now
+	}
+	s.state, s.since = state, now
+}
+
+// capacity returns what is advertised in the current state.
+func (s *modeSwitch) capacity() epc.Capacity {
+	if s.wanted.Mode == "" {
+		return s.wanted
+	}
+	policy := s.plugin.Policy
+	switch s.state {
+	case epc.StateDevices, epc.StateClosing:
+		policy.Mode = epc.Devices
+		return s.plugin.held(policy.For(s.inv))
+	case epc.StateNode:
+		policy.Mode = epc.Node
+		return policy.For(s.inv)
+	}
+	policy.Mode = epc.Node
+	c := policy.For(s.inv)
+	c.MiB, c.WithheldMiB, c.Why = 0, c.MiB, "the kubelet has not yet released EPC as devices"
+	return c
+}
+
+// apply has the endpoints advertise what the state says.
+func (s *modeSwitch) apply() error {
+	if s.applied {
+		return nil
+	}
+	c := s.capacity()
+	s.metrics.observe(s.inv, c)
+	if s.wanted.Mode != "" && s.state == "" {
+		return nil // undecided
+	}
+	// A plugin that starts in state closing takes the devices over from one that still
+	// runs. Otherwise nobody has any, and the pods that wait must not get some.
+	s.serving = s.serving || s.state == epc.StateDevices
+	err := errors.Join(s.plugin.advertise(s.endpoints, s.inv, c, s.serving), writeFeatureFile(s.plugin.NFDDir, c))
+	s.applied = err == nil
+	return err
+}
+
+// publish writes the state for those who take part, if it has changed, and reports it.
+func (s *modeSwitch) publish(u usage) error {
+	if s.wanted.Mode != "" && s.state == "" {
+		s.mode.Set(s.looked)
+		return nil
+	}
+	a := s.advertisement(u)
+	switch {
+	case s.looked != nil && !s.settled():
+		s.mode.Set(s.looked)
+	case s.settled():
+		s.mode.Set(nil)
+	default:
+		s.mode.Note(errors.New(a.Message))
+	}
+	if s.published != nil && sameAdvertisement(*s.published, a) && s.isPublished() {
+		return nil
+	}
+	if s.plugin.StateDir != "" {
+		if err := a.Write(s.plugin.StateDir); err != nil {
+			return err
+		}
+	}
+	s.metrics.observeState(a)
+	changed := s.published != nil && (s.published.State != a.State || s.published.Held() != a.Held())
+	if changed || !s.settled() && s.published == nil {
+		s.log.Info("EPC state", "state", a.State, "wanted", a.Wanted, "pods", a.Pods, "message", a.Message)
+	}
+	s.published = &a
+	return nil
+}
+
+// isPublished reports whether the file says what was last published. Somebody may have
+// removed it, and a plugin that this one replaces may have written it.
+func (s *modeSwitch) isPublished() bool {
+	if s.plugin.StateDir == "" || s.published == nil {
+		return true
+	}
+	a, err := epc.ReadAdvertisement(s.plugin.StateDir)
+	return err == nil && sameAdvertisement(*s.published, a)
+}
+
+func sameAdvertisement(a, b epc.Advertisement) bool {
+	names := func(a epc.Advertisement) string { return strings.Join(a.PodNames, " ") }
+	x, y := a, b
+	x.PodNames, y.PodNames = nil, nil
+	return names(a) == names(b) && fmt.Sprint(x) == fmt.Sprint(y)
+}
+
+// advertisement describes the current state.
+func (s *modeSwitch) advertisement(u usage) epc.Advertisement {
+	a := epc.Advertisement{
+		Resource: s.plugin.Policy.Resource, DeviceResource: s.plugin.Enclave,
+		State: s.state, Wanted: s.wanted.Mode, MiB: s.capacity().MiB, PodNames: []string{},
+	}
+	if s.wanted.Mode == "" {
+		a.State, a.MiB = epc.StateNone, 0
+		a.Message = "no EPC is advertised"
+		if verdict := s.inv.Verdict(); !verdict.Ready {
+			a.Message += ": " + verdict.Problem + ": " + verdict.Advice
+		}
+		return a
+	}
+	var pods holders
+	if a.Held() {
+		pods = u.devicePods
+		if s.state == epc.StateNode {
+			pods = u.nodePods
+		}
+		a.Pods, a.PodNames = pods.count, pods.names[:min(len(pods.names), maxPodNames)]
+		if a.PodNames == nil {
+			a.PodNames = []string{}
+		}
+	}
+	switch {
+	case a.State == epc.StateDevices && a.Held():
+		a.Message = "EPC stays devices of the kubelet because " + pods.hold() + " such devices. It moves to the node's status once they have ended: draining the node hastens that"
+	case a.State == epc.StateDevices:
+		a.Message = "EPC is advertised as devices of the kubelet"
+	case a.State == epc.StateClosing:
+		a.Message = fmt.Sprintf("no pod holds EPC as devices, which are withdrawn after %s: new pods with EPC wait", closingTime)
+	case a.State == epc.StateReleasing:
+		a.Message = "the kubelet releases its EPC devices, which takes about 5 minutes: the node has no EPC until then, and new pods with EPC wait"
+	case a.State == epc.StateNode && a.Held():
+		a.Message = "EPC stays in the node's status because " + pods.hold() + " the enclave device without EPC devices. It becomes devices of the kubelet once they have ended: draining the node hastens that"
+	case a.State == epc.StateNode:
+		a.Message = "EPC is advertised in the node's status"
+	}
+	return a
+}
+
+// hold returns a clause whose verb takes what the pods hold.
+func (h holders) hold() string {
+	text := fmt.Sprintf("%d pods hold", h.count)
+	if h.count == 1 {
+		text = "1 pod holds"
+	}
+	if len(h.names) == 0 {
+		return text
+	}
+	shown := h.names[:min(len(h.names), maxPodNames)]
+	names := strings.Join(shown, ", ")
+	if h.count > len(shown) {
+		names += ", …"
+	}
+	return strings.Replace(text, " hold", " ("+names+") hold", 1)
+}
+
+// logOnce logs an error unless it was the last one.
+func (s *modeSwitch) logOnce(message string, err error) {
+	if err.Error() != s.logged {
+		s.logged = err.Error()
+		s.log.Warn(message, "error", err)
+	}
+}

@@ -1,0 +1,469 @@
+package deviceplugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/node"
+)
+
+// Every state, whatever the kubelet and its pods do.
+func TestDecide(t *testing.T) {
+	const (
+		devices, closing, releasing, inNode = epc.StateDevices, epc.StateClosing, epc.StateReleasing, epc.StateNode
+		started                             = epc.State("")
+	)
+	pods := func(n int) holders { return holders{count: n} }
+	var (
+		unused      = usage{}
+		registered  = usage{registered: true}
+		held        = usage{registered: true, devicePods: pods(1)}
+		forgotten   = usage{devicePods: pods(1)} // the grace period has passed, but a pod has devices
+		nodePods    = usage{nodePods: pods(1)}
+		nodePodsReg = usage{registered: true, nodePods: pods(1)} // such as containers with the device alone
+		both        = usage{devicePods: pods(1), nodePods: pods(1)}
+	)
+	for _, test := range []struct {
+		state  epc.State
+		usage  usage
+		lasted time.Duration
+		toNode epc.State // what follows if mode node is wanted
+		toDevs epc.State // what follows if mode devices is wanted
+	}{
+		{started, unused, 0, inNode, devices},
+		{started, registered, 0, closing, devices},
+		{started, held, 0, devices, devices},
+		{started, forgotten, 0, devices, devices},
+		{started, nodePods, 0, inNode, inNode},
+		{started, nodePodsReg, 0, closing, devices},
+		{started, both, 0, devices, devices},
+
+		{devices, unused, time.Hour, closing, devices},
+		{devices, registered, time.Hour, closing, devices},
+		{devices, held, time.Hour, devices, devices},
+		{devices, forgotten, time.Hour, devices, devices},
+		{devices, nodePods, time.Hour, closing, devices},
+		{devices, both, time.Hour, devices, devices},
+
+		{closing, registered, closingTime - 1, closing, devices},
+		{closing, registered, closingTime, releasing, devices},
+		{closing, unused, closingTime, releasing, devices},
+		{closing, held, closingTime, devices, devices}, // a pod that was bound before
+		{closing, nodePodsReg, closingTime, releasing, devices},
+
+		{releasing, registered, time.Hour, releasing, devices},
+		{releasing, unused, releaseTime - 1, releasing, devices},
+		{releasing, unused, releaseTime, inNode, devices},
+		{releasing, held, time.Hour, devices, devices}, // the pod's kubelet would refuse all others
+		{releasing, forgotten, time.Hour, devices, devices},
+		{releasing, nodePods, time.Hour, inNode, devices},
+
+		{inNode, unused, time.Hour, inNode, devices},
+		{inNode, nodePods, time.Hour, inNode, inNode},
+		{inNode, both, time.Hour, inNode, inNode},
+	} {
+		for wanted, want := range map[epc.Mode]epc.State{epc.Node: test.toNode, epc.Devices: test.toDevs} {
+			if got := decide(test.state, wanted, test.usage, test.lasted); got != want {
+				t.Errorf("from %q after %s with %+v, wanted %s: %q, want %q", test.state, test.lasted, test.usage, wanted, got, want)
+			}
+		}
+	}
+}
+
+// switching is a mode switch in a test, with a kubelet that the test plays.
+type switching struct {
+	*modeSwitch
+	t *testing.T
+
+	mu   sync.Mutex
+	uses usage
+	err  error
+	// looks is how often the kubelet was looked at.
+	looks int
+}
+
+func (s *switching) kubelet(u usage, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uses, s.err = u, err
+}
+
+// switchModes runs a mode switch in fake time, with 64 MiB of EPC.
+func switchModes(t *testing.T, u usage, err error, test func(s *switching)) {
+	t.Helper()
+	state := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		env, _ := environment()
+		p := newPlugin(simulate(64*node.MiB, ""), func(p *Plugin) { p.StateDir, p.DevicePluginDir = state, state })
+		p.Resources.Enclave = true // as where nodes can be in either mode
+		dir, dirErr := findDirectory(state)
+		if dirErr != nil {
+			t.Fatal(dirErr)
+		}
+		m := NewMetrics(prometheus.NewRegistry())
+		all := endpoints{newEndpoint(p.Policy.Resource, dir, env, m), newEndpoint(p.Enclave, dir, env, m), newEndpoint(p.Provision, dir, env, m)}
+		s := &switching{modeSwitch: newModeSwitch(p, all, env, m), t: t, uses: u, err: err}
+		s.modeSwitch.usage = func(_ context.Context, forgotten bool) (usage, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.looks++
+			u := s.uses
+			if s.err != nil && forgotten {
+				u.registered = false
+			}
+			return u, s.err
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { s.run(ctx) })
+		test(s)
+		cancel()
+		running.Wait()
+	})
+}
+
+func (s *switching) setStateDir(dir string) {
+	s.modeSwitch.mu.Lock()
+	defer s.modeSwitch.mu.Unlock()
+	s.plugin.StateDir = dir
+}
+
+// want changes the mode that the policy wants.
+func (s *switching) want(mode epc.Mode) {
+	s.t.Helper()
+	inv, err := s.plugin.Machine.Discover()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.machine(s.t.Context(), inv, epc.Policy{Mode: mode}.For(inv)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// expect checks the state that is published, how many devices the kubelet gets, and
+// whether the plugin is ready.
+func (s *switching) expect(when string, state epc.State, mib int64, devices int, ready bool) {
+	s.t.Helper()
+	synctest.Wait()
+	a, err := epc.ReadAdvertisement(s.plugin.StateDir)
+	if err != nil && state != "" || a.State != state || a.MiB != mib {
+		s.t.Errorf("%s: advertised %d MiB, state %q, error %v; want %d MiB, state %q", when, a.MiB, a.State, err, mib, state)
+	}
+	got := 0
+	if supply, _ := s.endpoints.epc.current(); supply != nil {
+		got = supply.devices
+	}
+	if got != devices {
+		s.t.Errorf("%s: %d devices, want %d", when, got, devices)
+	}
+	if unmet := s.mode.Unmet(); (unmet == nil) != ready {
+		s.t.Errorf("%s: readiness %v, want ready %t", when, unmet, ready)
+	}
+}
+
+// A node goes from devices to node when its last pod with devices has ended and the
+// kubelet has forgotten them.
+func TestDevicesToNode(t *testing.T) {
+	held := usage{registered: true, devicePods: holders{count: 5, names: []string{"a/one", "b/two", "c/three", "d/four"}}}
+	switchModes(t, held, nil, func(s *switching) {
+		s.want(epc.Devices)
+		s.expect("devices", epc.StateDevices, 64, 64, true)
+		s.want(epc.Node)
+		s.expect("held", epc.StateDevices, 64, 64, true)
+		time.Sleep(time.Hour)
+		s.expect("an hour later", epc.StateDevices, 64, 64, true)
+		a, err := epc.ReadAdvertisement(s.plugin.StateDir)
+		if err != nil || !a.Held() || a.Pods != 5 || len(a.PodNames) != maxPodNames || !strings.Contains(a.Message, "5 pods (a/one, b/two, c/three, …) hold such devices") {
+			t.Errorf("advertisement %+v, error %v", a, err)
+		}
+
+		registered := usage{registered: true}
+		s.kubelet(registered, nil)
+		time.Sleep(lookInterval)
+		s.expect("the last pod has ended", epc.StateClosing, 64, 64, true)
+		time.Sleep(closingTime - lookInterval)
+		s.expect("before the devices are withdrawn", epc.StateClosing, 64, 64, true)
+		s.kubelet(held, nil)
+		time.Sleep(lookInterval)
+		s.expect("a pod that was bound before is admitted", epc.StateDevices, 64, 64, true)
+
+		s.kubelet(registered, nil)
+		time.Sleep(lookInterval + closingTime)
+		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
+		time.Sleep(10 * time.Minute)
+		s.expect("the kubelet has restarted meanwhile", epc.StateReleasing, 0, 0, true)
+		s.kubelet(usage{}, nil)
+		time.Sleep(lookInterval)
+		s.expect("the kubelet writes 0 once more", epc.StateReleasing, 0, 0, true)
+		time.Sleep(releaseTime)
+		s.expect("node", epc.StateNode, 64, 0, true)
+		s.looks = 0
+		time.Sleep(time.Hour)
+		if s.looks > 0 {
+			t.Errorf("looked at the kubelet %d times in the mode that is wanted", s.looks)
+		}
+
+		s.kubelet(usage{nodePods: holders{1, []string{"a/one"}}}, nil)
+		s.want(epc.Devices)
+		s.expect("held in node", epc.StateNode, 64, 0, true)
+		s.kubelet(usage{}, nil)
+		time.Sleep(lookInterval)
+		s.expect("devices at once", epc.StateDevices, 64, 64, true)
+	})
+}
+
+// A plugin that starts finds out from the kubelet in which state the node is.
+func TestStart(t *testing.T) {
+	one := holders{count: 1}
+	unknown := errors.Join(errNoUsage, errors.New("connection refused"))
+	for _, test := range []struct {
+		name    string
+		usage   usage
+		err     error
+		wanted  epc.Mode
+		state   epc.State
+		mib     int64
+		devices int
+		ready   bool
+	}{
+		{"new node", usage{}, nil, epc.Node, epc.StateNode, 64, 0, true},
+		{"new node, devices", usage{}, nil, epc.Devices, epc.StateDevices, 64, 64, true},
+		{"soon after an uninstall in mode devices", usage{registered: true}, nil, epc.Node, epc.StateClosing, 64, 0, true},
+		{"under pods with devices", usage{registered: true, devicePods: one}, nil, epc.Node, epc.StateDevices, 64, 64, true},
+		{"under pods with devices that the kubelet has forgotten", usage{devicePods: one}, nil, epc.Node, epc.StateDevices, 64, 64, true},
+		{"under pods in mode node", usage{nodePods: one}, nil, epc.Devices, epc.StateNode, 64, 0, true},
+		{"nothing is known, devices", usage{}, unknown, epc.Devices, epc.StateDevices, 64, 64, true},
+		{"nothing is known, node", usage{}, unknown, epc.Node, "", 0, 0, false},
+		{"only the list of pods is known", usage{registered: true}, errors.New("no record"), epc.Node, epc.StateClosing, 64, 0, false},
+		{"only the record is known", usage{registered: true, devicePods: one}, errors.New("no list"), epc.Node, epc.StateDevices, 64, 64, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			switchModes(t, test.usage, test.err, func(s *switching) {
+				s.want(test.wanted)
+				s.expect("at the start", test.state, test.mib, test.devices, test.ready)
+			})
+		})
+	}
+}
+
+// Without the kubelet's record, the devices are forgotten some time after they were
+// withdrawn.
+func TestNoRecord(t *testing.T) {
+	switchModes(t, usage{}, nil, func(s *switching) {
+		s.want(epc.Devices)
+		time.Sleep(time.Hour)
+		s.kubelet(usage{registered: true}, errors.New("another format"))
+		s.want(epc.Node)
+		time.Sleep(closingTime + lookInterval)
+		s.expect("withdrawn", epc.StateReleasing, 0, 0, false)
+		time.Sleep(5 * time.Minute)
+		s.expect("the grace period has passed", epc.StateReleasing, 0, 0, false)
+		time.Sleep(forgetTime - 5*time.Minute + releaseTime + lookInterval)
+		s.expect("and a margin", epc.StateNode, 64, 0, true)
+	})
+}
+
+// Devices are not withdrawn before new pods are kept away.
+func TestCannotPublish(t *testing.T) {
+	switchModes(t, usage{registered: true}, nil, func(s *switching) {
+		s.want(epc.Devices)
+		s.setStateDir(filepath.Join(s.plugin.StateDir, "absent"))
+		inv, _ := s.plugin.Machine.Discover()
+		err := s.machine(t.Context(), inv, epc.Policy{Mode: epc.Node}.For(inv))
+		if !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("error %v", err)
+		}
+		time.Sleep(time.Hour)
+		s.expect("an hour later", "", 0, 64, false)
+		if err := os.Mkdir(s.plugin.StateDir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookInterval)
+		s.expect("published", epc.StateClosing, 64, 64, true)
+		time.Sleep(closingTime)
+		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
+	})
+}
+
+// A file that somebody has removed or replaced is written again, and so is one that could
+// not be written for a while, whatever the state.
+func TestPublishAgain(t *testing.T) {
+	switchModes(t, usage{}, nil, func(s *switching) {
+		s.want(epc.Node)
+		file := filepath.Join(s.plugin.StateDir, epc.AdvertisementFile)
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookInterval)
+		s.expect("removed", epc.StateNode, 64, 0, true)
+		other := *s.published
+		other.State = epc.StateReleasing
+		if err := other.Write(s.plugin.StateDir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookInterval)
+		s.expect("replaced", epc.StateNode, 64, 0, true)
+
+		dir := s.plugin.StateDir
+		s.kubelet(usage{nodePods: holders{count: 1}}, nil)
+		s.want(epc.Devices)
+		s.setStateDir(filepath.Join(dir, "absent"))
+		s.kubelet(usage{}, nil)
+		time.Sleep(lookInterval)
+		s.expect("not written", "", 0, 64, false)
+		s.setStateDir(dir)
+		time.Sleep(lookInterval)
+		s.expect("written", epc.StateDevices, 64, 64, true)
+	})
+}
+
+// The kubelet is asked to write its record again when that may name pods that have ended,
+// but not all the time.
+func TestRewrite(t *testing.T) {
+	switchModes(t, usage{registered: true, devicePods: holders{count: 1}, stale: true}, nil, func(s *switching) {
+		s.want(epc.Devices)
+		rewrites := 0
+		_, changed := s.endpoints.enclave.current()
+		s.want(epc.Node)
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			select {
+			case <-changed:
+				rewrites++
+				_, changed = s.endpoints.enclave.current()
+			default:
+			}
+		}
+		if rewrites < 6 || rewrites > 7 {
+			t.Errorf("%d rewrites in a minute, want 6 or 7", rewrites)
+		}
+		s.expect("held meanwhile", epc.StateDevices, 64, 64, true)
+	})
+}
+
+// Without a writer of the node's status, nodes follow the policy at once.
+func TestNoStatusWriter(t *testing.T) {
+	switchModes(t, usage{nodePods: holders{count: 1}}, nil, func(s *switching) {
+		s.setStateDir("")
+		s.want(epc.Devices)
+		if supply, _ := s.endpoints.epc.current(); supply == nil || supply.devices != 64 || s.looks > 0 {
+			t.Errorf("supply %+v after %d looks at the kubelet", supply, s.looks)
+		}
+	})
+}
+
+// SGX that vanishes and returns changes nothing else.
+func TestVanishes(t *testing.T) {
+	switchModes(t, usage{}, nil, func(s *switching) {
+		s.want(epc.Node)
+		s.expect("at first", epc.StateNode, 64, 0, true)
+		if err := s.machine(t.Context(), node.Inventory{}, epc.Capacity{}); err != nil {
+			t.Fatal(err)
+		}
+		s.expect("without SGX", epc.StateNone, 0, 0, true)
+		s.kubelet(usage{registered: true}, nil) // would be another state for a plugin that has just started
+		s.want(epc.Node)
+		s.expect("again", epc.StateNode, 64, 0, true)
+	})
+}
+
+// A plugin that replaces another one in state closing takes its devices over until they
+// are withdrawn.
+func TestTakeOver(t *testing.T) {
+	switchModes(t, usage{registered: true}, nil, func(s *switching) {
+		s.serving = true
+		s.want(epc.Node)
+		s.expect("at the start", epc.StateClosing, 64, 64, true)
+		time.Sleep(closingTime)
+		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
+	})
+}
+
+func TestHold(t *testing.T) {
+	for want, h := range map[string]holders{
+		"1 pod holds":                       {count: 1},
+		"2 pods hold":                       {count: 2},
+		"1 pod (a/one) holds":               {1, []string{"a/one"}},
+		"2 pods (a/one, …) hold":            {2, []string{"a/one"}},
+		"4 pods (a/1, a/2, a/3, …) hold":    {4, []string{"a/1", "a/2", "a/3", "a/4"}},
+		"3 pods (a/1, a/2, hold/hold) hold": {3, []string{"a/1", "a/2", "hold/hold"}},
+	} {
+		if got := h.hold(); got != want {
+			t.Errorf("%+v: %q, want %q", h, got, want)
+		}
+	}
+}
+
+func TestRecord(t *testing.T) {
+	const epcResource, enclave = "example.com/epc", "example.com/enclave"
+	entry := func(pod, resource string) string {
+		return fmt.Sprintf(`{"PodUID": %q, "ContainerName": "c", "ResourceName": %q, "DeviceIDs": {"-1": ["0"]}, "AllocResp": "EgA="}`, pod, resource)
+	}
+	text := func(registered string, entries ...string) string {
+		return `{"Data": {"PodDeviceEntries": [` + strings.Join(entries, ", ") + `], "RegisteredDevices": {` + registered + `}}, "Checksum": 123}`
+	}
+	const named = `"example.com/epc": ["0", "1"]`
+	for _, test := range []struct {
+		name, text string
+		want       string
+		err        string
+	}{
+		{"no pods", `{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{"example.com/epc":[]}},"Checksum":1}`, "{registered:true devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
+		{"nothing registered", text(""), "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
+		{"another resource", text(`"example.com/other": ["0"]`, entry("a", "example.com/other")), "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
+		{"pods of both kinds", text(named, entry("a", epcResource), entry("a", enclave), entry("a", epcResource), entry("b", enclave), entry("c", enclave)), "{registered:true devicePods:{count:1 names:[]} nodePods:{count:2 names:[]} stale:false}", ""},
+		{"more members", `{"Data": {"RegisteredDevices": {}, "Version": 3}, "More": 1}`, "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
+		{"empty", "", "", "unexpected end of JSON input"},
+		{"no data", "{}", "", "another format"},
+		{"null", `{"Data": {"RegisteredDevices": null}}`, "", "another format"},
+		{"other names", `{"Data": {"Registered": {}}}`, "", "another format"},
+		{"no name of a pod", text(named, `{"Pod": "a", "ResourceName": "example.com/epc"}`), "", "another format"},
+		{"cut off", `{"Data": {"RegisteredDevices": {"exam`, "", "unexpected end of JSON input"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, err := parseRecord([]byte(test.text))
+			if err != nil || test.err != "" {
+				if err == nil || test.err == "" || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("error %v, want %q", err, test.err)
+				}
+				return
+			}
+			if got := fmt.Sprintf("%+v", r.usage(epcResource, enclave)); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+		})
+	}
+	r, err := readRecord(t.TempDir())
+	if err != nil || r.usage(epcResource, enclave).registered {
+		t.Errorf("no record: %+v, error %v", r, err)
+	}
+}
+
+func FuzzParseRecord(f *testing.F) {
+	f.Add([]byte(`{"Data":{"PodDeviceEntries":[{"PodUID":"a","ResourceName":"example.com/epc"}],"RegisteredDevices":{"example.com/epc":["0"]}},"Checksum":1}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if r, err := parseRecord(text); err == nil {
+			r.usage("example.com/epc", "example.com/enclave")
+		}
+	})
+}
+
+func TestMerge(t *testing.T) {
+	u := usage{registered: true, devicePods: holders{count: 2}, nodePods: holders{count: 1}}
+	got := u.merge(usage{devicePods: holders{1, []string{"a/one"}}, nodePods: holders{1, []string{"b/two"}}})
+	if want := "{registered:true devicePods:{count:2 names:[a/one]} nodePods:{count:1 names:[b/two]} stale:true}"; fmt.Sprintf("%+v", got) != want {
+		t.Errorf("%+v, want %s", got, want)
+	}
+}
