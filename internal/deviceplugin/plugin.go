@@ -1,9 +1,9 @@
 // Package deviceplugin advertises the EPC of a node to its kubelet as countable
 // resources, over the kubelet's device plugin API (v1beta1).
 //
-// There are up to three resources, each with its own registration. One counts EPC,
+// There are up to four resources, each with its own registration. One counts EPC,
 // one device per MiB. One counts the containers that may share the enclave device,
-// and one those that may share the provision device. Devices are counted but not
+// one those that may share the provision device, and one the quote helpers. Devices are counted but not
 // told apart: every device of a resource gives a container the same. So the plugin
 // keeps no state about allocations and answers each one at once.
 //
@@ -18,8 +18,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
@@ -75,6 +77,7 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		epc:       newEndpoint(p.Policy.Resource, dir, env, m),
 		enclave:   newEndpoint(p.Enclave, dir, env, m),
 		provision: newEndpoint(p.Provision, dir, env, m),
+		helper:    newEndpoint(QuoteHelper, dir, env, m),
 	}
 	for _, e := range []*endpoint{all.epc, all.enclave} { // whose containers get the AESM directory
 		e.quotes = p.quoteWait(e.log)
@@ -82,7 +85,7 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	removeStaleSockets(ctx, dir.path, env.Log)
 
 	group, ctx := errgroup.WithContext(ctx)
-	for _, e := range []*endpoint{all.epc, all.enclave, all.provision} {
+	for _, e := range []*endpoint{all.epc, all.enclave, all.provision, all.helper} {
 		group.Go(func() error { return e.run(ctx) })
 	}
 	group.Go(func() error {
@@ -102,8 +105,8 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	return group.Wait()
 }
 
-// endpoints are those of the three resources.
-type endpoints struct{ epc, enclave, provision *endpoint }
+// endpoints are those of the resources.
+type endpoints struct{ epc, enclave, provision, helper *endpoint }
 
 // advertise advertises what a machine has, and withdraws what it no longer has.
 func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity) error {
@@ -111,6 +114,7 @@ func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity) er
 		all.epc.withdraw()
 		all.enclave.withdraw()
 		all.provision.withdraw()
+		p.advertiseHelper(all.helper, inv, new(v1beta1.ContainerAllocateResponse))
 		return nil
 	}
 	grants, err := p.Grant.For(inv)
@@ -119,12 +123,24 @@ func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity) er
 	}
 	all.epc.advertise(c.Mode == epc.Devices, supply{devices: int(c.MiB), numa: numaNodes(inv, c.MiB), grant: grants.enclave})
 	all.enclave.advertise(c.Mode == epc.Node || p.Resources.Enclave, supply{devices: int(p.SharedDevices), grant: grants.enclave})
+	p.advertiseHelper(all.helper, inv, grants.quoteHelper)
 	if inv.Provision == nil {
 		all.provision.withdraw()
 		return nil
 	}
 	all.provision.advertise(p.Resources.Provision, supply{devices: int(p.SharedDevices), grant: grants.provision})
 	return nil
+}
+
+// advertiseHelper advertises the resource of the quote helper. On a machine on which there
+// will be no SGX before it restarts, the resource gives nothing: the helper idles there, and
+// its DaemonSet is complete. On a machine that lacks a driver, the helper waits for it.
+func (p *Plugin) advertiseHelper(e *endpoint, inv node.Inventory, grant *v1beta1.ContainerAllocateResponse) {
+	if !inv.Usable() && !inv.SGXOff() {
+		e.withdraw()
+		return
+	}
+	e.advertise(p.Resources.QuoteHelper, supply{devices: quoteHelpers, grant: grant})
 }
 
 // check rejects settings that cannot work.
@@ -149,8 +165,9 @@ func (p *Plugin) check() error {
 	if err := p.QuoteWait.check(); err != nil {
 		return err
 	}
-	if p.Policy.Resource == p.Enclave || p.Policy.Resource == p.Provision || p.Enclave == p.Provision {
-		return fmt.Errorf("two of the resources have the same name: EPC %s, enclave %s, provision %s", p.Policy.Resource, p.Enclave, p.Provision)
+	names := []epc.ResourceName{p.Policy.Resource, p.Enclave, p.Provision, QuoteHelper}
+	if slices.Sort(names); len(slices.Compact(names)) < 4 {
+		return fmt.Errorf("two of the resources have the same name: EPC %s, enclave %s, provision %s, quote helper %s", p.Policy.Resource, p.Enclave, p.Provision, QuoteHelper)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // status. Manifests of pods are the same as on any other node.
 func TestLargeEPC(t *testing.T) {
 	const all = "524288"
-	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null", "quoteHelper.maxSurge=0") // as for every node that changes to mode "node"
+	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null")
 	forgetDevices(t)
 	waitAllocatable(t, resource, all)
 	waitAllocatable(t, enclave, slots)

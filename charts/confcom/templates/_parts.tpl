@@ -37,8 +37,8 @@ same flags, so that they agree. */}}
 # A kubelet is never newer than the API server.
 - --kubelet-version={{ .Capabilities.KubeVersion.Version }}
 - --max-devices={{ .Values.epc.maxDevices }}
-{{- with .Values.epc.reserve }}
-- --reserve-epc={{ . }}
+{{- with include "confcom.reservedMiB" . | int64 }}
+- --reserve-epc={{ . }}Mi
 {{- end }}
 - --epc-resource={{ .Values.epc.resource }}
 {{- if include "confcom.simulatedEPC" . }}
@@ -51,10 +51,21 @@ same flags, so that they agree. */}}
 {{- if or (eq .Values.platform "simulated") (and (eq .Values.platform "dcap") .Values.dcap.simulatedHardware) }}true{{ end }}
 {{- end }}
 
-{{/* "true" if nodes advertise the provision device, otherwise empty. The quote helper
-needs it to make quotes itself. */}}
-{{- define "confcom.provision" -}}
-{{- if or .Values.provision.enabled (and (eq .Values.platform "dcap") .Values.quoteHelper.enabled) }}true{{ end }}
+{{/* "true" if the quote helper makes quotes itself, with enclaves, otherwise empty. It gets
+the devices through the resource confcom.github.io/quote-helper. */}}
+{{- define "confcom.helperEnclaves" -}}
+{{- if and (eq .Values.platform "dcap") .Values.quoteHelper.enabled }}true{{ end }}
+{{- end }}
+
+{{/* EPC in MiB that nodes do not advertise: epc.reserve, and that of the quote helper's
+enclaves. Each worker has its own, and one more worker exists while one is replaced. */}}
+{{- define "confcom.reservedMiB" -}}
+{{- $reserve := .Values.epc.reserve | default "0Mi" }}
+{{- $mib := mul (regexFind "[0-9]+" $reserve | int64) (ternary 1024 1 (hasSuffix "Gi" $reserve)) }}
+{{- if include "confcom.helperEnclaves" . }}
+{{- $mib = add $mib (mul (add1 .Values.dcap.workers) .Values.dcap.epcMiBPerWorker) }}
+{{- end }}
+{{- $mib }}
 {{- end }}
 
 {{/* The configuration of Intel's quote provider, or empty if the image's own applies. */}}

@@ -3,16 +3,10 @@
 package kubelet
 
 import (
-	"context"
-	"maps"
 	"net"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
-
-	"google.golang.org/grpc"
-	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 )
 
 // TestWaitForQuotes checks that a container on a node that starts waits for the quote
@@ -67,15 +61,14 @@ func TestWaitForQuotes(t *testing.T) {
 	}
 }
 
-// TestHelperDoesNotWait checks that the plugin recognizes the quote helper's pod by the
-// devices that the kubelet has allocated to it.
+// TestHelperDoesNotWait checks that the quote helper's pod does not wait for itself.
 func TestHelperDoesNotWait(t *testing.T) {
+	const helper = "confcom.github.io/quote-helper"
 	k := startKubelet(t)
-	p := startPlugin(t, simulate(64), "--resources=epc,enclave", "--aesm-dir="+t.TempDir(), "--wait-for-quotes=20s",
-		"--quote-helper=default/sgx-quote-helper", "--pod-resources-socket="+k.servePodResources())
+	p := startPlugin(t, simulate(64), "--resources=epc,quote-helper", "--aesm-dir="+t.TempDir(), "--wait-for-quotes=20s")
 	k.await(epc, all(64))
-	k.await(enclave, all(256))
-	if _, err := k.admit("sgx-quote-helper-abcde", 1, epc, enclave); err != nil {
+	k.await(helper, all(8))
+	if _, err := k.admit("sgx-quote-helper-abcde", 1, helper); err != nil {
 		t.Error(err)
 	}
 	if n := p.logged("container waits for the quote helper"); n != 0 {
@@ -83,44 +76,4 @@ func TestHelperDoesNotWait(t *testing.T) {
 	}
 	go func() { _, _ = k.admit("job", 1, epc) }() // ends with the plugin
 	p.await("container waits for the quote helper")
-}
-
-// servePodResources serves what the kubelet has allocated to its pods until the test ends,
-// and returns the socket.
-func (k *kubelet) servePodResources() (socket string) {
-	k.t.Helper()
-	socket = filepath.Join(k.t.TempDir(), "kubelet.sock")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	podresources.RegisterPodResourcesListerServer(server, podLister{kubelet: k})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	k.t.Cleanup(func() {
-		server.Stop()
-		<-served
-	})
-	return socket
-}
-
-// podLister lists the devices of a kubelet's pods, as the kubelet does.
-type podLister struct {
-	podresources.UnimplementedPodResourcesListerServer
-	kubelet *kubelet
-}
-
-func (l podLister) List(context.Context, *podresources.ListPodResourcesRequest) (*podresources.ListPodResourcesResponse, error) {
-	response := new(podresources.ListPodResourcesResponse)
-	for _, pod := range l.kubelet.activePods() {
-		container := &podresources.ContainerResources{Name: pod.Spec.Containers[0].Name}
-		for name, devices := range l.kubelet.manager.GetDevices(string(pod.UID), container.Name) {
-			container.Devices = append(container.Devices, &podresources.ContainerDevices{ResourceName: name, DeviceIds: slices.Collect(maps.Keys(devices))})
-		}
-		response.PodResources = append(response.PodResources, &podresources.PodResources{
-			Namespace: pod.Namespace, Name: pod.Name, Containers: []*podresources.ContainerResources{container},
-		})
-	}
-	return response, nil
 }
