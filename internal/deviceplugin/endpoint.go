@@ -116,6 +116,17 @@ func (e *endpoint) withdraw() {
 	}
 }
 
+// resend sends the devices again although they have not changed, so that the kubelet
+// writes its record of them.
+func (e *endpoint) resend() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.advertised != nil {
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
+}
+
 // run keeps the resource registered, while it is advertised, until ctx is done. It
 // returns an error if the kubelet's directory is gone.
 func (e *endpoint) run(ctx context.Context) error {

@@ -83,10 +83,21 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		e.quotes = p.quoteWait(e.log)
 	}
 	removeStaleSockets(ctx, dir.path, env.Log)
+	defer func() {
+		if err := removeFeatureFile(p.NFDDir); err != nil {
+			env.Log.Warn("remove feature file failed", "error", err)
+		}
+	}()
 
 	group, ctx := errgroup.WithContext(ctx)
 	for _, e := range []*endpoint{all.epc, all.enclave, all.provision, all.helper} {
 		group.Go(func() error { return e.run(ctx) })
+	}
+	if p.PodResourcesSocket != "" {
+		group.Go(func() error {
+			p.rivals(all, dir, env, m).run(ctx)
+			return nil
+		})
 	}
 	group.Go(func() error {
 		p.Policy.Watch(ctx, p.Machine, env.Log, machine.Set, func(inv node.Inventory, c epc.Capacity) error {
@@ -103,6 +114,14 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		return nil
 	})
 	return group.Wait()
+}
+
+// rivals returns what looks for other plugins for the same resources.
+func (p *Plugin) rivals(all endpoints, dir directory, env *daemon.Environment, m *Metrics) *rivals {
+	return &rivals{
+		dir: dir, podResources: p.PodResourcesSocket, endpoints: []*endpoint{all.epc, all.enclave, all.provision, all.helper},
+		condition: env.Health.Condition("no other plugin"), metrics: m, log: env.Log, seen: make(map[string]int),
+	}
 }
 
 // endpoints are those of the resources.

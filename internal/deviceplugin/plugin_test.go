@@ -26,7 +26,12 @@ import (
 
 const giB = 1024 * node.MiB
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(listenEnv); socket != "" {
+		listenForTest(socket)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newPlugin returns a plugin with settings that differ from the usual ones by edits.
 func newPlugin(edits ...func(*Plugin)) *Plugin {
@@ -421,7 +426,7 @@ func TestFeatureFile(t *testing.T) {
 	for _, mib := range []int64{524288, 262144} {
 		write(epc.Capacity{Mode: epc.Node, MiB: mib})
 		text, err := os.ReadFile(path)
-		if want := fmt.Sprintf("# +no-label\nsgx.epc-mib=%d\n", mib); string(text) != want || err != nil {
+		if want := fmt.Sprintf("\n# +no-label\nsgx.epc-mib=%d\n", mib); !strings.HasPrefix(string(text), "# written by ") || !strings.HasSuffix(string(text), want) || err != nil {
 			t.Errorf("%q, %v; want %q", text, err, want)
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode() != 0o644 {
@@ -439,5 +444,38 @@ func TestFeatureFile(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 		t.Errorf("left: %v", entries)
+	}
+}
+
+// A plugin that ends removes its own feature file, and not that of its successor.
+func TestFeatureFileAtEnd(t *testing.T) {
+	const successors = "# written by sgx-device-plugin on another-pod\n# +no-label\nsgx.epc-mib=1\n"
+	for _, tt := range []struct {
+		name  string
+		write func(path string) error
+		left  bool
+	}{
+		{"its own", func(path string) error {
+			return writeFeatureFile(filepath.Dir(path), epc.Capacity{Mode: epc.Node, MiB: 1})
+		}, false},
+		{"its successor's", func(path string) error { return os.WriteFile(path, []byte(successors), 0o600) }, true},
+		{"none", func(string) error { return nil }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "confcom-sgx")
+			if err := tt.write(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := removeFeatureFile(dir); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(path); (err == nil) != tt.left {
+				t.Errorf("left: %t, want %t", err == nil, tt.left)
+			}
+		})
+	}
+	if err := removeFeatureFile(""); err != nil {
+		t.Error(err)
 	}
 }
