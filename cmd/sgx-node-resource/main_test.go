@@ -27,6 +27,8 @@ func TestCannotRun(t *testing.T) {
 		{"no node name", nil, 1, "set NODE_NAME in the environment"},
 		{"no API server", []string{"--node-name=node-1"}, 1, "run this in a pod with a service account, or pass --kubeconfig"},
 		{"no kubeconfig", []string{"--node-name=node-1", "--kubeconfig=/nonexistent/config"}, 1, "/nonexistent/config"},
+		{"remove without an API server", []string{"--remove=example.com/epc"}, 1, "run this in a pod with a service account, or pass --kubeconfig"},
+		{"remove nothing", []string{"--remove="}, 2, "not the name of an extended resource"},
 		{"unknown mode", []string{"--advertise=both"}, 2, "--advertise=both: not one of auto, devices, node"},
 		{"invalid resource", []string{"--epc-resource=epc"}, 2, "--epc-resource=epc: not the name of an extended resource"},
 	} {

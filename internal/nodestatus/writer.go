@@ -1,8 +1,8 @@
 // Package nodestatus writes how much EPC a node advertises into the node's status, as
 // an extended resource. This works for any size, so it is for nodes with more EPC than
-// the kubelet can handle as devices.
+// the kubelet can handle as devices. When confcom is uninstalled, a Remover removes it.
 //
-// It writes this one number of its own node and reads nothing, so it needs no other
+// A Writer writes this one number of its own node and reads nothing, so it needs no other
 // permission. It repeats the write at an interval, because a kubelet that has lost
 // its device checkpoint resets the resources of its node. Now and then it checks that an
 // admission policy allows it no other write, and writes nothing if there is no such policy.

@@ -40,7 +40,7 @@ func TestChart(t *testing.T) {
 	}{
 		{"default", "1.37.2", []string{plain},
 			[]string{nodeWriter, mutating, validating, surge, "--advertise=auto", "--resources=epc,enclave\n", "--kubelet-version=v1.37.2",
-				"--epc-resource=" + resource, "--enclave-resource=" + enclave, "--slots=256", "feature.node.kubernetes.io/cpu-security.sgx.enabled"},
+				"--epc-resource=" + resource, "--enclave-resource=" + enclave, "--slots=256", "helm.sh/hook: pre-delete", "--remove=" + resource + "\n", "feature.node.kubernetes.io/cpu-security.sgx.enabled"},
 			[]string{rule, helper, "--simulate", "--reserve-epc", "--cdi", "--legacy", "--nfd", "CharDevice"}},
 		{"simulated", "1.37", []string{simulated, "simulatedEPC=512Gi", "simulatedDevice=/dev/null"},
 			[]string{helper, "--platform=simulated", "--simulate-epc=512Gi", "--simulate-device=/dev/null"},
@@ -82,12 +82,12 @@ func TestChart(t *testing.T) {
 			[]string{nodeWriter, mutating, validating, rule, "kind: ClusterRole", "kind: ServiceAccount", enclave + ": 1", surge}},
 		{"devices", "1.37", []string{plain, "epc.advertise=devices", "epc.maxDevices=1024", "epc.reserve=16Mi"},
 			[]string{"--advertise=devices", "--resources=epc\n", "--max-devices=1024", "--reserve-epc=16Mi"},
-			[]string{nodeWriter, mutating, validating, "kind: ServiceAccount"}},
+			[]string{nodeWriter, mutating, validating, "kind: ServiceAccount", "helm.sh/hook"}},
 		{"node", "1.37", []string{plain, "epc.advertise=node"},
 			[]string{nodeWriter, mutating, validating, "--advertise=node"}, nil},
 		{"by Node Feature Discovery", "1.37", []string{plain, "epc.writer=nfd"},
 			[]string{rule, resource + `: "@local.feature.sgx.epc-mib"`, "--nfd-features-dir=", mutating},
-			[]string{nodeWriter, validating, "kind: ClusterRole", "kind: ServiceAccount"}},
+			[]string{nodeWriter, validating, "kind: ClusterRole", "kind: ServiceAccount", "helm.sh/hook"}},
 		{"unused Node Feature Discovery", "1.35.0", []string{plain, "epc.writer=nfd"},
 			nil, []string{rule, "--nfd-features-dir="}},
 		{"all resources", "1.37", []string{plain, "epc.advertise=devices", "enclave.enabled=true", "provision.enabled=true", "slots=10"},
@@ -116,10 +116,10 @@ func TestChart(t *testing.T) {
 		{"other kubelet directories", "1.37", []string{plain, "kubeletDir=/var/lib/k0s/kubelet", "devicePluginDir=/opt/kubelet/device-plugins", "runAsUser=1000"},
 			[]string{"{path: /var/lib/k0s/kubelet/pod-resources,", "{path: /opt/kubelet/device-plugins,", "runAsUser: 1000"}, nil},
 		{"all nodes", "1.37", []string{plain, "nodes=all"},
-			[]string{"kubernetes.io/arch"}, []string{"feature.node.kubernetes.io", "instance-type"}},
+			[]string{"key: kubernetes.io/arch"}, []string{"feature.node.kubernetes.io", "instance-type"}},
 		{"some nodes", "1.37", []string{plain, "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=pool",
 			"affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists"},
-			[]string{"key: pool"}, []string{"feature.node.kubernetes.io", "kubernetes.io/arch"}},
+			[]string{"key: pool"}, []string{"feature.node.kubernetes.io", "key: kubernetes.io/arch"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -89,6 +89,30 @@ func TestHelperUpdateEvictsNobody(t *testing.T) {
 	}
 }
 
+// TestRollback checks that 'helm upgrade --wait' reports an update that cannot work, that
+// nobody misses a quote meanwhile, and that 'helm rollback' returns to what worked.
+func TestRollback(t *testing.T) {
+	base := chartValues(t)
+	t.Cleanup(func() { install(t, base); waitRollout(t, helper) })
+	before := daemonPod(t, helper)
+	startClients(t, 1)
+	_, err := try(t, base, "helm", "-n", namespace, "upgrade", "confcom", "charts/confcom", "--reset-values", "--values", "-",
+		"--set", "quoteHelper.image.tag=missing,quoteHelper.image.pullPolicy=Never", "--wait", "--timeout", "20s")
+	if err == nil {
+		t.Error("helm upgrade --wait succeeds with an image that does not exist")
+	}
+	run(t, "", "helm", "-n", namespace, "rollback", "confcom", "--wait", "--timeout", "1m")
+	if after := daemonPod(t, helper); after != before {
+		t.Errorf("the helper is %s, was %s", after, before)
+	}
+	for _, result := range endClients(t, 1) {
+		if result.Failed != 0 || result.Requests == 0 {
+			t.Errorf("the client failed: %+v", result)
+		}
+		t.Logf("%d quotes, %d failed", result.Requests, result.Failed)
+	}
+}
+
 // preemptions returns the pods that the scheduler has evicted to make room.
 func preemptions(t *testing.T) string {
 	t.Helper()

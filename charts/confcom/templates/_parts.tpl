@@ -19,6 +19,19 @@ image: {{ printf "%s:%s" .image.repository (.image.tag | default .root.Chart.App
 imagePullPolicy: {{ .image.pullPolicy }}
 {{- end }}
 
+{{/* Fails if another release of this chart is installed, by the labels of its device plugin. A
+chart that is rendered without a cluster sees none. */}}
+{{- define "confcom.onlyRelease" -}}
+{{- range (lookup "apps/v1" "DaemonSet" "" "").items }}
+{{- $labels := .metadata.labels | default dict }}
+{{- $release := index $labels "app.kubernetes.io/instance" | default "" }}
+{{- if and (eq .metadata.name "sgx-device-plugin") (eq (index $labels "app.kubernetes.io/part-of" | default "") "confcom")
+    (ne (printf "%s/%s" .metadata.namespace $release) (printf "%s/%s" $.Release.Namespace $.Release.Name)) }}
+{{- fail (printf "\n\nconfcom is already installed in this cluster: release %s in the namespace %s. Two releases would advertise the same resources and serve on the same sockets.\n  helm upgrade %s CHART -n %s     changes that release\n  helm uninstall %s -n %s   removes it\n" $release .metadata.namespace $release .metadata.namespace $release .metadata.namespace) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* "true" if nodes can advertise EPC in their status, otherwise empty. That needs a
 MutatingAdmissionPolicy, which Kubernetes has since 1.36. */}}
 {{- define "confcom.nodeMode" -}}
