@@ -134,6 +134,42 @@ func TestSecondRelease(t *testing.T) {
 	}
 }
 
+// TestOtherPluginInstalled checks that a known plugin for the same resources is refused, with
+// what to do.
+func TestOtherPluginInstalled(t *testing.T) {
+	for _, tt := range []struct {
+		namespace, name string
+		values          string
+		want            string // in the error; "" for none
+	}{
+		{"kube-system", "sgx-plugin", "logLevel=info", "az aks disable-addons --addons confcom"},
+		{"kube-system", "sgx-plugin", "epc.resource=example.com/epc", ""},
+		{"default", "intel-sgx-plugin", "logLevel=info", "--set enclave.resource=confcom.github.io/enclave"},
+		{"default", "intel-sgx-plugin", "enclave.resource=confcom.github.io/enclave", ""},
+		{"default", "intel-sgx-plugin", "epc.advertise=devices", ""},
+		{"default", "intel-sgx-plugin", "epc.advertise=devices,provision.enabled=true", "advertises sgx.intel.com/provision as well"},
+		{"default", "sgx-plugin", "logLevel=info", ""},
+	} {
+		labels := object{"e2e": "other-plugin"}
+		remove := func() {
+			kubectl(t, "-n", tt.namespace, "delete", "daemonset", tt.name, "--ignore-not-found", "--cascade=foreground")
+		}
+		remove()
+		create(t, object{"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": object{"name": tt.name, "namespace": tt.namespace}, "spec": object{
+			"selector": object{"matchLabels": labels},
+			"template": object{"metadata": object{"labels": labels}, "spec": object{
+				"nodeSelector": object{"no": "node"}, // it needs no pods
+				"containers":   []any{object{"name": "main", "image": "x"}},
+			}},
+		}})
+		_, err := try(t, "", "helm", "-n", namespace, "upgrade", "confcom", "charts/confcom", "--reuse-values", "--dry-run=server", "--set", tt.values)
+		remove()
+		if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s/%s with %s: %v, want %q", tt.namespace, tt.name, tt.values, err, tt.want)
+		}
+	}
+}
+
 // TestUninstallJobIsRestricted checks that the job of 'helm uninstall' runs under the Pod
 // Security Standard "restricted".
 func TestUninstallJobIsRestricted(t *testing.T) {

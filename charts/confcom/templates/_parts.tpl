@@ -19,15 +19,31 @@ image: {{ printf "%s:%s" .image.repository (.image.tag | default .root.Chart.App
 imagePullPolicy: {{ .image.pullPolicy }}
 {{- end }}
 
-{{/* Fails if another release of this chart is installed, by the labels of its device plugin. A
-chart that is rendered without a cluster sees none. */}}
-{{- define "confcom.onlyRelease" -}}
+{{/* Fails if another plugin for the same resources is installed: another release of this
+chart, by the labels of its device plugin, the add-on of AKS, or Intel's plugin, by their
+names. A chart that is rendered without a cluster sees none. */}}
+{{- define "confcom.onlyPlugin" -}}
+{{- $shared := list }}
+{{- if or (include "confcom.nodeMode" .) .Values.enclave.enabled }}{{ $shared = append $shared .Values.enclave.resource }}{{ end }}
+{{- if .Values.provision.enabled }}{{ $shared = append $shared .Values.provision.resource }}{{ end }}
 {{- range (lookup "apps/v1" "DaemonSet" "" "").items }}
 {{- $labels := .metadata.labels | default dict }}
 {{- $release := index $labels "app.kubernetes.io/instance" | default "" }}
+{{- $namespace := .metadata.namespace }}
+{{- $name := printf "%s/%s" $namespace .metadata.name }}
 {{- if and (eq .metadata.name "sgx-device-plugin") (eq (index $labels "app.kubernetes.io/part-of" | default "") "confcom")
-    (ne (printf "%s/%s" .metadata.namespace $release) (printf "%s/%s" $.Release.Namespace $.Release.Name)) }}
-{{- fail (printf "\n\nconfcom is already installed in this cluster: release %s in the namespace %s. Two releases would advertise the same resources and serve on the same sockets.\n  helm upgrade %s CHART -n %s     changes that release\n  helm uninstall %s -n %s   removes it\n" $release .metadata.namespace $release .metadata.namespace $release .metadata.namespace) }}
+    (ne (printf "%s/%s" $namespace $release) (printf "%s/%s" $.Release.Namespace $.Release.Name)) }}
+{{- fail (printf "\n\nconfcom is already installed in this cluster: release %s in the namespace %s. Two releases would advertise the same resources and serve on the same sockets.\n  helm upgrade %s CHART -n %s     changes that release\n  helm uninstall %s -n %s   removes it\n" $release $namespace $release $namespace $release $namespace) }}
+{{- end }}
+{{- if and (eq $name "kube-system/sgx-plugin") (hasPrefix "kubernetes.azure.com/" $.Values.epc.resource) }}
+{{- fail (printf "\n\nThe DaemonSet %s is that of the add-on confcom of AKS, which advertises %s as well.\n  az aks disable-addons --addons confcom -g GROUP -n CLUSTER   removes it\n" $name $.Values.epc.resource) }}
+{{- end }}
+{{- if eq .metadata.name "intel-sgx-plugin" }}
+{{- range $shared }}
+{{- if hasPrefix "sgx.intel.com/" . }}
+{{- fail (printf "\n\nThe DaemonSet %s is Intel's plugin, which advertises %s as well. Remove it, or give confcom's resources other names:\n  --set enclave.resource=confcom.github.io/enclave\n  --set provision.resource=confcom.github.io/provision\n" $name .) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
