@@ -12,13 +12,12 @@ import (
 // passes them in templates/sgx-device-plugin.yaml.
 func addFlags(flags *pflag.FlagSet, p *deviceplugin.Plugin) {
 	epcflags.Add(flags, &p.Policy)
-	flags.TextVar(&p.Resources, "resources", deviceplugin.ResourceSet{EPC: true}, "the `names` of the resources that are advertised: epc, enclave (shares of the enclave device), provision (shares of the provision device, which in-process quoting needs); with EPC in the node's status, enclave always is")
+	flags.TextVar(&p.Resources, "resources", deviceplugin.ResourceSet{EPC: true}, "the `names` of the resources that are advertised: epc, enclave (shares of the enclave device), provision (shares of the provision device, which in-process quoting needs), quote-helper ("+string(deviceplugin.QuoteHelper)+", both devices for the quote helper); with EPC in the node's status, enclave always is")
 	flags.TextVar(&p.Enclave, "enclave-resource", epc.ResourceName("sgx.intel.com/enclave"), "the `name` of the resource that counts shares of the enclave device")
 	flags.TextVar(&p.Provision, "provision-resource", epc.ResourceName("sgx.intel.com/provision"), "the `name` of the resource that counts shares of the provision device")
 	flags.TextVar(&p.SharedDevices, "slots", deviceplugin.SharedDeviceCount(256), "the `number` of containers that may share the enclave device, and that may share the provision device, through these two resources")
 	flags.StringVar(&p.Grant.AESMDir, "aesm-dir", deviceplugin.DefaultAESMDir, "the host's `directory` with the AESM socket, mounted read-only at "+deviceplugin.DefaultAESMDir+" in containers with EPC; empty for no mount")
 	flags.DurationVar(&p.QuoteWait.Timeout, "wait-for-quotes", 0, "after a start without a quote helper, the `time` that containers wait for its AESM socket before they start, at most 25s; 0 for no wait")
-	flags.TextVar(&p.QuoteWait.Helper, "quote-helper", deviceplugin.DaemonSet{}, "with --wait-for-quotes, the `namespace/name` of the quote helper's DaemonSet, whose pods do not wait")
 	flags.BoolVar(&p.Grant.LegacyPaths, "legacy-device-paths", false, "also give containers the devices as /dev/sgx/enclave and /dev/sgx/provision, for images with an old SGX runtime")
 	flags.BoolVar(&p.Grant.CDI, "cdi", false, "let the container runtime add the devices through the Container Device Interface (CDI)")
 	flags.StringVar(&p.Grant.CDIDir, "cdi-dir", "/var/run/cdi", "with --cdi, the `directory` in which the container runtime looks for CDI files")

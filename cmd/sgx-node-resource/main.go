@@ -23,16 +23,26 @@ func main() {
 func configure(flags *pflag.FlagSet) daemon.Run {
 	var writer nodestatus.Writer
 	addFlags(flags, &writer)
+	var remover nodestatus.Remover
+	flags.TextVar(&remover.Resource, "remove", epc.ResourceName(""), "remove the resource of this `name` from the status of all nodes, take the permission to write from the other daemons, and exit, as 'helm uninstall' has it done")
 	return func(ctx context.Context, env *daemon.Environment) error {
+		if remover.Resource != "" {
+			remover.Kubeconfig = writer.Kubeconfig
+			return inCluster(remover.Run(ctx, env))
+		}
 		if writer.Node == "" {
 			return errors.New("the name of this node is not known: set NODE_NAME in the environment, as the chart does, or pass --node-name")
 		}
-		err := writer.Run(ctx, env)
-		if errors.Is(err, rest.ErrNotInCluster) {
-			return fmt.Errorf("%w: run this in a pod with a service account, or pass --kubeconfig", err)
-		}
-		return err
+		return inCluster(writer.Run(ctx, env))
 	}
+}
+
+// inCluster adds what to do if err is that this does not run in a cluster.
+func inCluster(err error) error {
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return fmt.Errorf("%w: run this in a pod with a service account, or pass --kubeconfig", err)
+	}
+	return err
 }
 
 // addFlags declares the flags of the writer and sets it to their defaults. The chart

@@ -29,6 +29,8 @@ func TestCannotRun(t *testing.T) {
 		{"no kubeconfig", []string{"--node-name=node-1", "--kubeconfig=/nonexistent/config"}, 1, "/nonexistent/config"},
 		{"no state directory", []string{"--node-name=node-1", "--state-dir="}, 1, "not an absolute path"},
 		{"unknown flag", []string{"--advertise=node"}, 2, "unknown flag: --advertise"},
+		{"remove without an API server", []string{"--remove=example.com/epc"}, 1, "run this in a pod with a service account, or pass --kubeconfig"},
+		{"remove nothing", []string{"--remove="}, 2, "not the name of an extended resource"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			command := exec.CommandContext(t.Context(), os.Args[0], c.args...)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/node"
 	"github.com/confcom/confcom/internal/qcnl"
 	"github.com/confcom/confcom/internal/quotehelper"
 )
@@ -31,9 +32,13 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 	flags.BoolVar(&helper.StandBy, "stand-by", false, "when another daemon has taken over the socket, wait and take it back if that daemon dies, instead of exiting")
 	flags.BoolVar(&helper.RefuseUnidentified, "refuse-unidentified", false, "refuse quotes to callers that cannot be identified, such as processes that have ended; otherwise all of them share a small part of the limits")
 	flags.StringVar(&helper.KubeletCgroup, "kubelet-cgroup", "", "the cgroup below which the kubelet creates those of pods, such as /kubepods.slice; empty to learn it from the helper's own cgroup")
+	idleWithoutSGX := flags.Bool("idle-without-sgx", false, "on a machine whose processor has no SGX, or has it switched off, wait and be ready, without a socket")
 
 	return func(ctx context.Context, env *daemon.Environment) error {
 		env.ShowVariables(qcnl.Variables()...)
+		if *idleWithoutSGX && idle(ctx, node.Machine{}, env) {
+			return nil
+		}
 		opened, err := backend.open(helper.Socket, env)
 		if err != nil {
 			return err

@@ -82,17 +82,26 @@ func (a *allocatedCollector) Collect(out chan<- prometheus.Metric) {
 
 // listPodResources returns the resources that the kubelet has allocated to its pods.
 func listPodResources(ctx context.Context, socket string) ([]*podresources.PodResources, error) {
-	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPodResources)))
+	client, closeClient, err := dialPodResources(socket)
 	if err != nil {
-		return nil, fmt.Errorf("connect to kubelet: %w", err)
+		return nil, err
 	}
-	defer conn.Close()
+	defer closeClient()
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	response, err := podresources.NewPodResourcesListerClient(conn).List(ctx, &podresources.ListPodResourcesRequest{})
+	response, err := client.List(ctx, &podresources.ListPodResourcesRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("list pod resources at %s: %w", socket, err)
 	}
 	return response.PodResources, nil
+}
+
+// dialPodResources returns a client of the kubelet's socket for the resources of pods.
+func dialPodResources(socket string) (client podresources.PodResourcesListerClient, closeClient func() error, err error) {
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPodResources)))
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to kubelet: %w", err)
+	}
+	return podresources.NewPodResourcesListerClient(conn), conn.Close, nil
 }

@@ -2,6 +2,7 @@ package deviceplugin
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
@@ -27,8 +28,9 @@ type Grant struct {
 
 // grants are what a container gets for each resource, whatever the amount.
 type grants struct {
-	enclave   *v1beta1.ContainerAllocateResponse // for EPC as well
-	provision *v1beta1.ContainerAllocateResponse
+	enclave     *v1beta1.ContainerAllocateResponse // for EPC as well
+	provision   *v1beta1.ContainerAllocateResponse
+	quoteHelper *v1beta1.ContainerAllocateResponse // both devices
 }
 
 // For returns what containers get on a machine. With CDI, it first writes the file
@@ -36,15 +38,21 @@ type grants struct {
 func (g *Grant) For(inv node.Inventory) (grants, error) {
 	enclave := g.deviceSpecs(inv.Enclave, node.DCAPEnclave)
 	provision := g.deviceSpecs(inv.Provision, node.DCAPProvision)
-	out := grants{enclave: new(v1beta1.ContainerAllocateResponse), provision: new(v1beta1.ContainerAllocateResponse)}
+	out := grants{
+		enclave:     new(v1beta1.ContainerAllocateResponse),
+		provision:   new(v1beta1.ContainerAllocateResponse),
+		quoteHelper: new(v1beta1.ContainerAllocateResponse),
+	}
 	if g.CDI {
 		names, err := writeCDIFile(g.CDIDir, map[string][]*v1beta1.DeviceSpec{"enclave": enclave, "provision": provision})
 		if err != nil {
 			return grants{}, fmt.Errorf("write CDI file: %w", err)
 		}
 		out.enclave.CdiDevices, out.provision.CdiDevices = names["enclave"], names["provision"]
+		out.quoteHelper.CdiDevices = slices.Concat(names["enclave"], names["provision"])
 	} else {
 		out.enclave.Devices, out.provision.Devices = enclave, provision
+		out.quoteHelper.Devices = slices.Concat(enclave, provision)
 	}
 	// The mount is the directory rather than the socket in it: a mounted socket would
 	// be dead once the daemon behind it has restarted.

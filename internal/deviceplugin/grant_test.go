@@ -3,6 +3,7 @@ package deviceplugin
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -129,6 +130,14 @@ func TestGrant(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.provision, got.provision, protocmp.Transform()); diff != "" {
 				t.Errorf("provision: %s", diff)
+			}
+			// The quote helper mounts the AESM directory itself, as it writes to it.
+			both := &response{
+				Devices:    slices.Concat(test.enclave.Devices, test.provision.Devices),
+				CdiDevices: slices.Concat(test.enclave.CdiDevices, test.provision.CdiDevices),
+			}
+			if diff := cmp.Diff(both, got.quoteHelper, protocmp.Transform()); diff != "" {
+				t.Errorf("quote helper: %s", diff)
 			}
 		})
 	}

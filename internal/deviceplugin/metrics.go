@@ -13,7 +13,7 @@ type Metrics struct {
 	holding                                  prometheus.Gauge
 	state                                    *prometheus.GaugeVec
 	present                                  *prometheus.GaugeVec
-	registered                               *prometheus.GaugeVec
+	registered, rivals                       *prometheus.GaugeVec
 	registrations, failures, allocations     *prometheus.CounterVec
 	allocated                                *allocatedCollector
 }
@@ -51,6 +51,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		present:    gauges("sgx_device_present", "1 if the SGX device exists, else 0.", "device"),
 
 		registered:    gauges("sgx_device_plugin_registered", "1 while the resource is registered with the kubelet, else 0.", "resource"),
+		rivals:        gauges("sgx_device_plugin_rivals", "1 while another plugin advertises the resource as well.", "resource"),
 		registrations: counters("sgx_device_plugin_registrations_total", "Registrations that the kubelet accepted."),
 		failures:      counters("sgx_device_plugin_registration_failures_total", "Registrations with the kubelet that failed."),
 		allocations:   counters("sgx_device_plugin_allocations_total", "Containers that were allocated the resource."),

@@ -112,7 +112,7 @@ func switchModes(t *testing.T, u usage, err error, test func(s *switching)) {
 			t.Fatal(dirErr)
 		}
 		m := NewMetrics(prometheus.NewRegistry())
-		all := endpoints{newEndpoint(p.Policy.Resource, dir, env, m), newEndpoint(p.Enclave, dir, env, m), newEndpoint(p.Provision, dir, env, m)}
+		all := endpoints{newEndpoint(p.Policy.Resource, dir, env, m), newEndpoint(p.Enclave, dir, env, m), newEndpoint(p.Provision, dir, env, m), newEndpoint(QuoteHelper, dir, env, m)}
 		s := &switching{modeSwitch: newModeSwitch(p, all, env, m), t: t, uses: u, err: err}
 		s.modeSwitch.usage = func(_ context.Context, forgotten bool) (usage, error) {
 			s.mu.Lock()

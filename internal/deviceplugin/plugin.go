@@ -1,9 +1,9 @@
 // Package deviceplugin advertises the EPC of a node to its kubelet as countable
 // resources, over the kubelet's device plugin API (v1beta1).
 //
-// There are up to three resources, each with its own registration. One counts EPC,
+// There are up to four resources, each with its own registration. One counts EPC,
 // one device per MiB. One counts the containers that may share the enclave device,
-// and one those that may share the provision device. Devices are counted but not
+// one those that may share the provision device, and one the quote helpers. Devices are counted but not
 // told apart: every device of a resource gives a container the same. So the plugin
 // keeps no state about allocations and answers each one at once.
 //
@@ -17,8 +17,10 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
@@ -77,17 +79,29 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		epc:       newEndpoint(p.Policy.Resource, dir, env, m),
 		enclave:   newEndpoint(p.Enclave, dir, env, m),
 		provision: newEndpoint(p.Provision, dir, env, m),
+		helper:    newEndpoint(QuoteHelper, dir, env, m),
 	}
 	for _, e := range []*endpoint{all.epc, all.enclave} { // whose containers get the AESM directory
 		e.quotes = p.quoteWait(e.log)
 	}
-
-	group, ctx := errgroup.WithContext(ctx)
-	for _, e := range []*endpoint{all.epc, all.enclave, all.provision} {
-		group.Go(func() error { return e.run(ctx) })
-	}
 	mode := newModeSwitch(p, all, env, m)
 	mode.serving = removeStaleSockets(ctx, dir.path, env.Log)
+	defer func() {
+		if err := removeFeatureFile(p.NFDDir); err != nil {
+			env.Log.Warn("remove feature file failed", "error", err)
+		}
+	}()
+
+	group, ctx := errgroup.WithContext(ctx)
+	for _, e := range []*endpoint{all.epc, all.enclave, all.provision, all.helper} {
+		group.Go(func() error { return e.run(ctx) })
+	}
+	if p.PodResourcesSocket != "" {
+		group.Go(func() error {
+			p.rivals(all, dir, env, m).run(ctx)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		p.Policy.Watch(ctx, p.Machine, env.Log, machine.Set, func(inv node.Inventory, c epc.Capacity) error {
 			return mode.machine(ctx, inv, p.held(c))
@@ -101,8 +115,16 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	return group.Wait()
 }
 
-// endpoints are those of the three resources.
-type endpoints struct{ epc, enclave, provision *endpoint }
+// rivals returns what looks for other plugins for the same resources.
+func (p *Plugin) rivals(all endpoints, dir directory, env *daemon.Environment, m *Metrics) *rivals {
+	return &rivals{
+		dir: dir, podResources: p.PodResourcesSocket, endpoints: []*endpoint{all.epc, all.enclave, all.provision, all.helper},
+		condition: env.Health.Condition("no other plugin"), metrics: m, log: env.Log, seen: make(map[string]int),
+	}
+}
+
+// endpoints are those of the resources.
+type endpoints struct{ epc, enclave, provision, helper *endpoint }
 
 // held returns what is advertised of a capacity: nothing as devices if the EPC resource is
 // not.
@@ -123,6 +145,7 @@ func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity, de
 		all.epc.withdraw()
 		all.enclave.withdraw()
 		all.provision.withdraw()
+		p.advertiseHelper(all.helper, inv, new(v1beta1.ContainerAllocateResponse))
 		return nil
 	}
 	grants, err := p.Grant.For(inv)
@@ -131,12 +154,24 @@ func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity, de
 	}
 	all.epc.advertise(devices && c.Mode == epc.Devices, supply{devices: int(c.MiB), numa: numaNodes(inv, c.MiB), grant: grants.enclave})
 	all.enclave.advertise(c.Mode == epc.Node || p.Resources.Enclave, supply{devices: int(p.SharedDevices), grant: grants.enclave})
+	p.advertiseHelper(all.helper, inv, grants.quoteHelper)
 	if inv.Provision == nil {
 		all.provision.withdraw()
 		return nil
 	}
 	all.provision.advertise(p.Resources.Provision, supply{devices: int(p.SharedDevices), grant: grants.provision})
 	return nil
+}
+
+// advertiseHelper advertises the resource of the quote helper. On a machine on which there
+// will be no SGX before it restarts, the resource gives nothing: the helper idles there, and
+// its DaemonSet is complete. On a machine that lacks a driver, the helper waits for it.
+func (p *Plugin) advertiseHelper(e *endpoint, inv node.Inventory, grant *v1beta1.ContainerAllocateResponse) {
+	if !inv.Usable() && !inv.SGXOff() {
+		e.withdraw()
+		return
+	}
+	e.advertise(p.Resources.QuoteHelper, supply{devices: quoteHelpers, grant: grant})
 }
 
 // check rejects settings that cannot work.
@@ -162,8 +197,9 @@ func (p *Plugin) check() error {
 	if err := p.QuoteWait.check(); err != nil {
 		return err
 	}
-	if p.Policy.Resource == p.Enclave || p.Policy.Resource == p.Provision || p.Enclave == p.Provision {
-		return fmt.Errorf("two of the resources have the same name: EPC %s, enclave %s, provision %s", p.Policy.Resource, p.Enclave, p.Provision)
+	names := []epc.ResourceName{p.Policy.Resource, p.Enclave, p.Provision, QuoteHelper}
+	if slices.Sort(names); len(slices.Compact(names)) < 4 {
+		return fmt.Errorf("two of the resources have the same name: EPC %s, enclave %s, provision %s, quote helper %s", p.Policy.Resource, p.Enclave, p.Provision, QuoteHelper)
 	}
 	return nil
 }

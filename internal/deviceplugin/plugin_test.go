@@ -26,7 +26,12 @@ import (
 
 const giB = 1024 * node.MiB
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(listenEnv); socket != "" {
+		listenForTest(socket)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newPlugin returns a plugin with settings that differ from the usual ones by edits.
 func newPlugin(edits ...func(*Plugin)) *Plugin {
@@ -84,6 +89,7 @@ func TestCannotRun(t *testing.T) {
 		{"relative AESM directory", func(p *Plugin) { p.Grant.AESMDir = "aesmd" }, []string{`AESM directory "aesmd": not an absolute path`}},
 		{"a wait longer than the kubelet's", func(p *Plugin) { p.QuoteWait.Timeout = 30 * time.Second }, []string{"wait for quotes of 30s: not between 0 and 25s"}},
 		{"one name for two resources", func(p *Plugin) { p.Policy.Resource = p.Enclave }, []string{"two of the resources have the same name", "EPC sgx.intel.com/enclave, enclave sgx.intel.com/enclave"}},
+		{"the name of the quote helper's resource", func(p *Plugin) { p.Provision = QuoteHelper }, []string{"provision confcom.github.io/quote-helper, quote helper confcom.github.io/quote-helper"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -162,6 +168,54 @@ func TestNoSGX(t *testing.T) {
 	}
 	if len(log) > 0 {
 		t.Errorf("log: %s", <-log)
+	}
+}
+
+// The quote helper gets its resource wherever it can make quotes, and where it never can, so
+// that it idles there. Where a driver is missing, it waits.
+func TestAdvertiseToQuoteHelper(t *testing.T) {
+	off := node.Inventory{Processor: new(node.Processor)}
+	waiting := node.Inventory{Processor: &node.Processor{SGX: true, SGX1: true}, Sections: []node.Section{{Size: 64 * node.MiB}}}
+	ready := inKernel
+	ready.Sections = waiting.Sections
+	const none = -1
+	for _, tt := range []struct {
+		name      string
+		resources string
+		machines  []node.Inventory // one after the other
+		places    int
+		devices   int // of each place
+	}{
+		{"SGX", "epc,quote-helper", []node.Inventory{ready}, 8, 2},
+		{"no such resource", "epc,provision", []node.Inventory{ready}, none, 0},
+		{"no SGX", "epc,quote-helper", []node.Inventory{off}, 8, 0},
+		{"no SGX, no such resource", "epc", []node.Inventory{off}, none, 0},
+		{"no driver", "epc,quote-helper", []node.Inventory{waiting}, none, 0},
+		{"the driver has gone", "epc,quote-helper", []node.Inventory{ready, waiting}, 0, 0},
+		{"the driver is there again", "epc,quote-helper", []node.Inventory{ready, waiting, ready}, 8, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			env, _ := environment()
+			p := newPlugin()
+			if err := p.Resources.UnmarshalText([]byte(tt.resources)); err != nil {
+				t.Fatal(err)
+			}
+			m := NewMetrics(env.Metrics)
+			of := func(name epc.ResourceName) *endpoint { return newEndpoint(name, directory{}, env, m) }
+			all := endpoints{epc: of(p.Policy.Resource), enclave: of(p.Enclave), provision: of(p.Provision), helper: of(QuoteHelper)}
+			for _, inv := range tt.machines {
+				if err := p.advertise(all, inv, p.Policy.For(inv), true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			places, devices := none, 0
+			if advertised, _ := all.helper.current(); advertised != nil {
+				places, devices = advertised.devices, len(advertised.grant.GetDevices())
+			}
+			if places != tt.places || devices != tt.devices {
+				t.Errorf("%d places with %d devices each, want %d with %d", places, devices, tt.places, tt.devices)
+			}
+		})
 	}
 }
 
@@ -245,6 +299,7 @@ func TestResourceSet(t *testing.T) {
 		"epc":                   {EPC: true},
 		"epc,enclave":           {EPC: true, Enclave: true},
 		"provision,enclave,epc": {EPC: true, Enclave: true, Provision: true},
+		"epc,quote-helper":      {EPC: true, QuoteHelper: true},
 	} {
 		var set ResourceSet
 		if err := set.UnmarshalText([]byte(text)); err != nil || set != want {
@@ -252,7 +307,7 @@ func TestResourceSet(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":         `"" is not one of epc, enclave, provision`,
+		"":         `"" is not one of epc, enclave, provision, quote-helper`,
 		"epc,":     `"" is not one of`,
 		"EPC":      `"EPC" is not one of`,
 		"epc,all":  `"all" is not one of`,
@@ -374,7 +429,7 @@ func TestFeatureFile(t *testing.T) {
 	for _, mib := range []int64{524288, 262144} {
 		write(epc.Capacity{Mode: epc.Node, MiB: mib})
 		text, err := os.ReadFile(path)
-		if want := fmt.Sprintf("# +no-label\nsgx.epc-mib=%d\n", mib); string(text) != want || err != nil {
+		if want := fmt.Sprintf("\n# +no-label\nsgx.epc-mib=%d\n", mib); !strings.HasPrefix(string(text), "# written by ") || !strings.HasSuffix(string(text), want) || err != nil {
 			t.Errorf("%q, %v; want %q", text, err, want)
 		}
 		if info, err := os.Stat(path); err != nil || info.Mode() != 0o644 {
@@ -392,5 +447,38 @@ func TestFeatureFile(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 		t.Errorf("left: %v", entries)
+	}
+}
+
+// A plugin that ends removes its own feature file, and not that of its successor.
+func TestFeatureFileAtEnd(t *testing.T) {
+	const successors = "# written by sgx-device-plugin on another-pod\n# +no-label\nsgx.epc-mib=1\n"
+	for _, tt := range []struct {
+		name  string
+		write func(path string) error
+		left  bool
+	}{
+		{"its own", func(path string) error {
+			return writeFeatureFile(filepath.Dir(path), epc.Capacity{Mode: epc.Node, MiB: 1})
+		}, false},
+		{"its successor's", func(path string) error { return os.WriteFile(path, []byte(successors), 0o600) }, true},
+		{"none", func(string) error { return nil }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "confcom-sgx")
+			if err := tt.write(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := removeFeatureFile(dir); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(path); (err == nil) != tt.left {
+				t.Errorf("left: %t, want %t", err == nil, tt.left)
+			}
+		})
+	}
+	if err := removeFeatureFile(""); err != nil {
+		t.Error(err)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +26,9 @@ const (
 // daemon listens on the socket there. Some runtimes of enclaves give up attestation for
 // good if they start before the daemon, as they do on a node that has just booted.
 //
+// The quote helper does not wait for itself: its resource gives it devices but not the AESM
+// directory.
+//
 // The wait ends after Timeout, and the container starts: not all that use EPC attest, and
 // a node without quotes must not keep them down.
 //
@@ -38,45 +39,13 @@ const (
 // protects from must be likelier than what it costs.
 type QuoteWait struct {
 	Timeout time.Duration // 0 for no wait
-	// Helper is the DaemonSet of the quote helper. Its pods hold EPC like any others,
-	// but must not wait for themselves. The call does not say which pod it is for, so
-	// the plugin asks the kubelet who has the devices. If it gets no answer, the helper
-	// waits, and comes up after Timeout.
-	Helper DaemonSet
-}
-
-// DaemonSet names a DaemonSet. The zero value is none.
-type DaemonSet struct{ Namespace, Name string }
-
-// MarshalText returns namespace/name.
-func (d DaemonSet) MarshalText() ([]byte, error) {
-	if d == (DaemonSet{}) {
-		return nil, nil
-	}
-	return []byte(d.Namespace + "/" + d.Name), nil
-}
-
-// UnmarshalText parses namespace/name.
-func (d *DaemonSet) UnmarshalText(text []byte) error {
-	namespace, name, _ := strings.Cut(string(text), "/")
-	if len(text) > 0 && (namespace == "" || name == "" || strings.Contains(name, "/")) {
-		return errors.New("not namespace/name")
-	}
-	*d = DaemonSet{namespace, name}
-	return nil
-}
-
-// owns reports whether the pod is one of the DaemonSet, by its name.
-func (d DaemonSet) owns(namespace, pod string) bool {
-	return d != DaemonSet{} && namespace == d.Namespace && strings.HasPrefix(pod, d.Name+"-")
 }
 
 // quoteWait is the wait for quotes of one resource's containers.
 type quoteWait struct {
 	QuoteWait
-	socket       string // the AESM socket
-	podResources string // the kubelet's socket
-	log          *slog.Logger
+	socket string // the AESM socket
+	log    *slog.Logger
 }
 
 // quoteWait returns the wait of the containers of a resource, or nil if they do not wait.
@@ -84,7 +53,7 @@ func (p *Plugin) quoteWait(log *slog.Logger) *quoteWait {
 	if p.QuoteWait.Timeout == 0 || p.Grant.AESMDir == "" {
 		return nil
 	}
-	return &quoteWait{p.QuoteWait, filepath.Join(p.Grant.AESMDir, "aesm.socket"), p.PodResourcesSocket, log}
+	return &quoteWait{p.QuoteWait, filepath.Join(p.Grant.AESMDir, "aesm.socket"), log}
 }
 
 // served reports whether a daemon listens on the AESM socket.
@@ -97,23 +66,15 @@ func (q *quoteWait) served(ctx context.Context) bool {
 	return err == nil || errors.Is(err, syscall.EAGAIN) // so many connect that the backlog is full
 }
 
-// wait waits until a daemon listens on the AESM socket or the time is up. It does not
-// wait if the devices of the resource are the quote helper's. It returns an error, so that
-// the kubelet tries again, if stopping is closed or ctx is done.
-func (q *quoteWait) wait(ctx context.Context, stopping <-chan struct{}, resource string, devices []string) error {
+// wait waits until a daemon listens on the AESM socket or the time is up. It
+// returns an error, so that the kubelet tries again, if stopping is closed or ctx is done.
+func (q *quoteWait) wait(ctx context.Context, stopping <-chan struct{}) error {
 	if q.served(ctx) {
 		return nil
 	}
 	began := time.Now()
 	timeout := time.NewTimer(q.Timeout)
 	defer timeout.Stop()
-	helper, err := q.ofHelper(ctx, resource, devices)
-	if err != nil {
-		q.log.Warn("find out which pod starts failed, assuming that it is not the quote helper's", "error", err)
-	}
-	if helper {
-		return nil
-	}
 	q.log.Info("container waits for the quote helper", "socket", q.socket)
 	poll := time.NewTicker(quotePollInterval)
 	defer poll.Stop()
@@ -133,31 +94,6 @@ func (q *quoteWait) wait(ctx context.Context, stopping <-chan struct{}, resource
 			return nil
 		}
 	}
-}
-
-// ofHelper reports whether the kubelet has allocated the devices to a pod of the quote
-// helper.
-func (q *quoteWait) ofHelper(ctx context.Context, resource string, devices []string) (bool, error) {
-	if q.Helper == (DaemonSet{}) || q.podResources == "" || len(devices) == 0 {
-		return false, nil
-	}
-	pods, err := listPodResources(ctx, q.podResources)
-	if err != nil {
-		return false, err
-	}
-	for _, pod := range pods {
-		if !q.Helper.owns(pod.Namespace, pod.Name) {
-			continue
-		}
-		for _, container := range pod.Containers {
-			for _, allocated := range container.Devices {
-				if allocated.ResourceName == resource && slices.Contains(allocated.DeviceIds, devices[0]) {
-					return true, nil
-				}
-			}
-		}
-	}
-	return false, nil
 }
 
 // check rejects settings that cannot work.

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/confcom/confcom/internal/epc"
 )
 
 // ResourceSet is the set of resources that are advertised.
-type ResourceSet struct{ EPC, Enclave, Provision bool }
+type ResourceSet struct{ EPC, Enclave, Provision, QuoteHelper bool }
 
 // MarshalText returns the names of the resources, separated by commas.
 func (r ResourceSet) MarshalText() ([]byte, error) {
@@ -32,7 +34,7 @@ names:
 				continue names
 			}
 		}
-		return fmt.Errorf("%q is not one of epc, enclave, provision", name)
+		return fmt.Errorf("%q is not one of epc, enclave, provision, quote-helper", name)
 	}
 	*r = set
 	return nil
@@ -45,8 +47,17 @@ func (r *ResourceSet) all() []struct {
 	return []struct {
 		name string
 		on   *bool
-	}{{"epc", &r.EPC}, {"enclave", &r.Enclave}, {"provision", &r.Provision}}
+	}{{"epc", &r.EPC}, {"enclave", &r.Enclave}, {"provision", &r.Provision}, {"quote-helper", &r.QuoteHelper}}
 }
+
+// QuoteHelper is the resource that gives the quote helper both devices, and nothing else.
+// The helper requests no EPC, so that a second helper, which an update starts, evicts
+// nobody: the EPC of its enclaves is kept back for it (epc.Policy.Reserve).
+const QuoteHelper epc.ResourceName = "confcom.github.io/quote-helper"
+
+// quoteHelpers is how many containers may have that resource: two while an update
+// replaces one, and some that have failed or end slowly.
+const quoteHelpers = 8
 
 // SharedDeviceCount is how many containers may share a device.
 type SharedDeviceCount int

@@ -51,9 +51,9 @@ func (s *service) GetDevicePluginOptions(context.Context, *v1beta1.Empty) (*v1be
 
 // PreStartContainer returns when the container may start. The kubelet waits for it on
 // behalf of this container's pod only.
-func (s *service) PreStartContainer(ctx context.Context, request *v1beta1.PreStartContainerRequest) (*v1beta1.PreStartContainerResponse, error) {
+func (s *service) PreStartContainer(ctx context.Context, _ *v1beta1.PreStartContainerRequest) (*v1beta1.PreStartContainerResponse, error) {
 	if s.waits {
-		if err := s.quotes.wait(ctx, s.stopping, s.resource, request.DevicesIds); err != nil {
+		if err := s.quotes.wait(ctx, s.stopping); err != nil {
 			return nil, err
 		}
 	}

@@ -32,6 +32,29 @@ func TestMachines(t *testing.T) {
 	}
 }
 
+func TestSGXOff(t *testing.T) {
+	for _, tt := range []struct {
+		machine string
+		want    bool
+	}{
+		{"no-sgx", true},
+		{"switched-off", true},
+		{"no-driver", false},
+		{"no-cpuid", false},
+		{"nothing", false}, // the processor is not known
+		{"azure-dc2s-v3", false},
+	} {
+		tree, _ := nodetest.Read(t, filepath.Join("testdata/machines", tt.machine+".txtar"))
+		inv, err := Machine{Sysroot: tree.Make(t)}.Discover()
+		if err != nil || inv.SGXOff() != tt.want {
+			t.Errorf("%s: %t, %v, want %t", tt.machine, inv.SGXOff(), err, tt.want)
+		}
+	}
+	if inv, err := (Machine{SimulatedEPC: MiB}).Discover(); err != nil || inv.SGXOff() {
+		t.Errorf("simulated: %t, %v", inv.SGXOff(), err)
+	}
+}
+
 // describe returns an inventory in the format of the archives.
 func describe(inv Inventory) string {
 	var b strings.Builder

@@ -73,6 +73,12 @@ func (inv Inventory) Usable() bool {
 	return inv.EPC() > 0 && (inv.Simulated || inv.Enclave != nil)
 }
 
+// SGXOff reports whether the machine has no SGX before it restarts: the processor or the
+// hypervisor has none, or the firmware has switched it off.
+func (inv Inventory) SGXOff() bool {
+	return !inv.Simulated && inv.Enclave == nil && inv.EPC() == 0 && inv.Processor != nil && !inv.Processor.SGX1
+}
+
 // Source returns "hardware", "SIMULATED" or "none".
 func (inv Inventory) Source() string {
 	switch {

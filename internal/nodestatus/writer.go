@@ -1,11 +1,12 @@
 // Package nodestatus writes into the status of a node how the node advertises its EPC,
 // which the device plugin decides: the number, if EPC is an extended resource of the
-// node's status, and a condition.
+// node's status, and a condition. When confcom is uninstalled, a Remover removes the
+// number.
 //
-// It reads no more of the cluster than whether the admission policy exists that gives the
-// device to containers with EPC, and may write no more than this number and this condition
-// of its own node, and events about it. Now and then it checks that another admission
-// policy allows it no other write, and writes nothing if there is no such policy.
+// A Writer reads no more of the cluster than whether the admission policy exists that gives
+// the device to containers with EPC, and may write no more than this number and this
+// condition of its own node, and events about it. Now and then it checks that another
+// admission policy allows it no other write, and writes nothing if there is no such policy.
 package nodestatus
 
 import (

@@ -8,6 +8,7 @@
 //
 //   - helper.go assembles the daemon.
 //   - socketowner.go puts the socket in place, and decides when to take it over.
+//   - occupant.go finds out which other daemon has it.
 //   - limits.go decides how many connections there are at most.
 //   - callers.go refuses callers that are not identified.
 //   - readiness.go checks regularly that quotes can be made.
@@ -81,6 +82,8 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 		log:      env.Log,
 		owned:    socket,
 		ready:    checker.ready,
+		identify: identifier.Identify,
+		metrics:  NewMetrics(env.Metrics),
 		server: &aesm.Server{
 			Handler:  handler,
 			MaxConns: limits.connections,

@@ -26,6 +26,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if socket := os.Getenv(foreignEnv); socket != "" {
+		serveForeign(socket)
+	}
 	// Most of these tests wait for a helper that polls its socket. They wait in
 	// parallel, even on small machines.
 	flag.Parse()
@@ -81,18 +84,19 @@ func (r *running) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// expect waits for a line of the log.
-func (r *running) expect(t *testing.T, text string) {
+// expect waits for a line of the log, and returns it.
+func (r *running) expect(t *testing.T, text string) string {
 	t.Helper()
 	late := time.After(patience)
 	for {
 		select {
 		case line := <-r.lines:
 			if strings.Contains(line, text) {
-				return
+				return line
 			}
 		case <-late:
 			t.Fatalf("no line with %q in the log", text)
+			return ""
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/peer"
 )
 
 // pollInterval is the time between two checks of which daemon owns the socket.
@@ -28,6 +30,8 @@ type socketOwner struct {
 	owned    *daemon.Condition
 	ready    <-chan struct{} // closed once quotes can be made
 	server   *aesm.Server
+	identify func(net.Conn) peer.Peer
+	metrics  *Metrics
 
 	draining sync.WaitGroup
 }
@@ -58,8 +62,8 @@ func (o *socketOwner) claim(ctx context.Context) (*aesm.Listener, error) {
 			return listener, err
 		}
 		if !waited {
-			o.log.Info("another daemon serves the socket: taking over once quotes can be made", "socket", o.path)
-			o.owned.Set(errOtherDaemon)
+			other := o.meet()
+			o.log.Log(ctx, other.level(), "another daemon serves the socket: taking over once quotes can be made", "socket", o.path, "daemon", other)
 		}
 		select {
 		case <-o.ready:
@@ -80,8 +84,8 @@ func (o *socketOwner) claim(ctx context.Context) (*aesm.Listener, error) {
 // listener is nil instead. It is also nil if ctx is done before.
 func (o *socketOwner) reclaim(ctx context.Context) (*aesm.Listener, error) {
 	waiting := sync.OnceFunc(func() {
-		o.log.Info("another daemon has taken over the socket", "socket", o.path, "standingBy", o.standBy)
-		o.owned.Set(errOtherDaemon)
+		other := o.meet()
+		o.log.Log(ctx, other.level(), "another daemon has taken over the socket", "socket", o.path, "daemon", other, "standingBy", o.standBy)
 	})
 	listener, err := backoff.Retry(ctx, func() (*aesm.Listener, error) {
 		listener, err := aesm.Listen(o.path)

@@ -225,9 +225,14 @@ func TestUnguarded(t *testing.T) {
 
 // TestDevicePolicy checks who is refused the devices.
 func TestDevicePolicy(t *testing.T) {
-	const provision = "sgx.intel.com/provision"
-	upgrade(t, "enclave.requireEPC=true", "provision.enabled=true")
 	const (
+		provision   = "sgx.intel.com/provision"
+		quoteHelper = "confcom.github.io/quote-helper"
+	)
+	loadDCAPImage(t)
+	upgrade(t, "platform=dcap", "dcap.simulatedHardware=true", "enclave.requireEPC=true", "provision.enabled=true")
+	const (
+		noHelper    = "pods of the namespace default may not have " + quoteHelper
 		noEPC       = "needs a limit on " + resource + " as well, and may have the device once"
 		noProvision = "pods of the namespace default may not have " + provision
 	)
@@ -245,6 +250,9 @@ func TestDevicePolicy(t *testing.T) {
 		{"device several times", "default", limits{resource: "1", enclave: "256"}, noEPC},
 		{"provision device", "default", limits{resource: "1", provision: "1"}, noProvision},
 		{"provision device alone", "default", limits{provision: "1"}, noProvision},
+		{"devices of the quote helper", "default", limits{quoteHelper: "1"}, noHelper},
+		{"devices of the quote helper with EPC", "default", limits{resource: "1", quoteHelper: "1"}, noHelper},
+		{"devices of the quote helper in the namespace of the release", namespace, limits{quoteHelper: "1"}, ""},
 		{"provision device in the namespace of the release", namespace, limits{resource: "1", provision: "1"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

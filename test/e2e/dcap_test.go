@@ -24,6 +24,9 @@ func TestDCAP(t *testing.T) {
 			t.Errorf("%s: %v, want %v", sample, got, want)
 		}
 	}
+	helperPod := pod{namespace, daemonPod(t, helper)}
+	helperPod.checkDevice(t, "/dev/sgx_enclave", true)
+	helperPod.checkDevice(t, "/dev/sgx_provision", true)
 	pod, enclave := quotingPod(t, "dcap")
 	uid := pod.get(t, "{.metadata.uid}")
 	if line, found := lastQuote(t, func(l logLine) bool { return l.Peer.Pod == uid }); !found || line.MREnclave != enclave {

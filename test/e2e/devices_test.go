@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -49,13 +50,17 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-// TestNodeWithoutSGX checks that the daemons wait for SGX without restarting.
+// TestNodeWithoutSGX checks that the daemons wait for SGX without restarting, and are ready.
 func TestNodeWithoutSGX(t *testing.T) {
 	if _, err := os.Stat("/dev/sgx_enclave"); err == nil {
 		t.Skip("this machine has SGX")
 	}
-	upgrade(t, "platform=", "quoteHelper.enabled=false", "nodes=all")
-	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource"} {
+	loadDCAPImage(t)
+	upgrade(t, "platform=dcap", "nodes=all")
+	if log := helperLog(t); !strings.Contains(log, "no SGX, serving no quotes") {
+		t.Errorf("log of the helper:\n%s", log)
+	}
+	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource", helper} {
 		if restarts := (pod{namespace, daemonPod(t, name)}).get(t, "{.status.containerStatuses[0].restartCount}"); restarts != "0" {
 			t.Errorf("%s restarted %s times", name, restarts)
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -301,6 +302,23 @@ func startUpstream(t *testing.T, socket string) (log func(*testing.T) string) {
 		}
 		return string(text)
 	}
+}
+
+// startDaemon starts a program on this machine until stop, or the end of the test.
+func startDaemon(t *testing.T, program string, args ...string) (stop func()) {
+	t.Helper()
+	command := exec.Command(program, args...)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() {
+		_ = command.Process.Signal(syscall.SIGTERM)
+		if err := command.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // loadImage loads the image of a program into the cluster again, under another tag.

@@ -19,6 +19,35 @@ image: {{ printf "%s:%s" .image.repository (.image.tag | default .root.Chart.App
 imagePullPolicy: {{ .image.pullPolicy }}
 {{- end }}
 
+{{/* Fails if another plugin for the same resources is installed: another release of this
+chart, by the labels of its device plugin, the add-on of AKS, or Intel's plugin, by their
+names. A chart that is rendered without a cluster sees none. */}}
+{{- define "confcom.onlyPlugin" -}}
+{{- $shared := list }}
+{{- if or (include "confcom.nodeMode" .) .Values.enclave.enabled }}{{ $shared = append $shared .Values.enclave.resource }}{{ end }}
+{{- if .Values.provision.enabled }}{{ $shared = append $shared .Values.provision.resource }}{{ end }}
+{{- range (lookup "apps/v1" "DaemonSet" "" "").items }}
+{{- $labels := .metadata.labels | default dict }}
+{{- $release := index $labels "app.kubernetes.io/instance" | default "" }}
+{{- $namespace := .metadata.namespace }}
+{{- $name := printf "%s/%s" $namespace .metadata.name }}
+{{- if and (eq .metadata.name "sgx-device-plugin") (eq (index $labels "app.kubernetes.io/part-of" | default "") "confcom")
+    (ne (printf "%s/%s" $namespace $release) (printf "%s/%s" $.Release.Namespace $.Release.Name)) }}
+{{- fail (printf "\n\nconfcom is already installed in this cluster: release %s in the namespace %s. Two releases would advertise the same resources and serve on the same sockets.\n  helm upgrade %s CHART -n %s     changes that release\n  helm uninstall %s -n %s   removes it\n" $release $namespace $release $namespace $release $namespace) }}
+{{- end }}
+{{- if and (eq $name "kube-system/sgx-plugin") (hasPrefix "kubernetes.azure.com/" $.Values.epc.resource) }}
+{{- fail (printf "\n\nThe DaemonSet %s is that of the add-on confcom of AKS, which advertises %s as well.\n  az aks disable-addons --addons confcom -g GROUP -n CLUSTER   removes it\n" $name $.Values.epc.resource) }}
+{{- end }}
+{{- if eq .metadata.name "intel-sgx-plugin" }}
+{{- range $shared }}
+{{- if hasPrefix "sgx.intel.com/" . }}
+{{- fail (printf "\n\nThe DaemonSet %s is Intel's plugin, which advertises %s as well. Remove it, or give confcom's resources other names:\n  --set enclave.resource=confcom.github.io/enclave\n  --set provision.resource=confcom.github.io/provision\n" $name .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* "true" if nodes can advertise EPC in their status, otherwise empty. That needs a
 MutatingAdmissionPolicy, which Kubernetes has since 1.36. Nodes can, whatever
 epc.advertise asks for, so that they can change from one mode to the other. */}}
@@ -40,8 +69,8 @@ epc.advertise asks for, so that they can change from one mode to the other. */}}
 # A kubelet is never newer than the API server.
 - --kubelet-version={{ .Capabilities.KubeVersion.Version }}
 - --max-devices={{ .Values.epc.maxDevices }}
-{{- with .Values.epc.reserve }}
-- --reserve-epc={{ . }}
+{{- with include "confcom.reservedMiB" . | int64 }}
+- --reserve-epc={{ . }}Mi
 {{- end }}
 - --epc-resource={{ .Values.epc.resource }}
 {{- if include "confcom.simulatedEPC" . }}
@@ -54,10 +83,21 @@ epc.advertise asks for, so that they can change from one mode to the other. */}}
 {{- if or (eq .Values.platform "simulated") (and (eq .Values.platform "dcap") .Values.dcap.simulatedHardware) }}true{{ end }}
 {{- end }}
 
-{{/* "true" if nodes advertise the provision device, otherwise empty. The quote helper
-needs it to make quotes itself. */}}
-{{- define "confcom.provision" -}}
-{{- if or .Values.provision.enabled (and (eq .Values.platform "dcap") .Values.quoteHelper.enabled) }}true{{ end }}
+{{/* "true" if the quote helper makes quotes itself, with enclaves, otherwise empty. It gets
+the devices through the resource confcom.github.io/quote-helper. */}}
+{{- define "confcom.helperEnclaves" -}}
+{{- if and (eq .Values.platform "dcap") .Values.quoteHelper.enabled }}true{{ end }}
+{{- end }}
+
+{{/* EPC in MiB that nodes do not advertise: epc.reserve, and that of the quote helper's
+enclaves. Each worker has its own, and one more worker exists while one is replaced. */}}
+{{- define "confcom.reservedMiB" -}}
+{{- $reserve := .Values.epc.reserve | default "0Mi" }}
+{{- $mib := mul (regexFind "[0-9]+" $reserve | int64) (ternary 1024 1 (hasSuffix "Gi" $reserve)) }}
+{{- if include "confcom.helperEnclaves" . }}
+{{- $mib = add $mib (mul (add1 .Values.dcap.workers) .Values.dcap.epcMiBPerWorker) }}
+{{- end }}
+{{- $mib }}
 {{- end }}
 
 {{/* The configuration of Intel's quote provider, or empty if the image's own applies. */}}

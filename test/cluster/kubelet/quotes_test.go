@@ -68,15 +68,14 @@ func TestWaitForQuotes(t *testing.T) {
 	}
 }
 
-// TestHelperDoesNotWait checks that the plugin recognizes the quote helper's pod by the
-// devices that the kubelet has allocated to it.
+// TestHelperDoesNotWait checks that the quote helper's pod does not wait for itself.
 func TestHelperDoesNotWait(t *testing.T) {
+	const helper = "confcom.github.io/quote-helper"
 	k := startKubelet(t)
-	p := startPlugin(t, simulate(64), "--resources=epc,enclave", "--aesm-dir="+t.TempDir(), "--wait-for-quotes=20s",
-		"--quote-helper=default/sgx-quote-helper", "--pod-resources-socket="+k.servePodResources())
+	p := startPlugin(t, simulate(64), "--resources=epc,quote-helper", "--aesm-dir="+t.TempDir(), "--wait-for-quotes=20s")
 	k.await(epc, all(64))
-	k.await(enclave, all(256))
-	if _, err := k.admit("sgx-quote-helper-abcde", 1, epc, enclave); err != nil {
+	k.await(helper, all(8))
+	if _, err := k.admit("sgx-quote-helper-abcde", 1, helper); err != nil {
 		t.Error(err)
 	}
 	if n := p.logged("container waits for the quote helper"); n != 0 {
