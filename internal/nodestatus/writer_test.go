@@ -98,7 +98,7 @@ var refused = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "n
 
 // forbidden is its answer without permission.
 var forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "node-1",
-	errors.New(`User "system:serviceaccount:confcom-system:sgx-node-resource" cannot patch resource "nodes/status" in API group "" at the cluster scope`))
+	errors.New(`service account "sgx-node-resource" cannot patch resource "nodes/status" in API group "" at the cluster scope`))
 
 // runWriter runs a status writer, which is guarded, in fake time during a test.
 func runWriter(t *testing.T, test func(p *patches, capacities chan<- epc.Capacity, log *bytes.Buffer, s *statusWriter)) {
