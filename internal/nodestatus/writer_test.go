@@ -154,7 +154,7 @@ var refused = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "n
 
 // forbidden is its answer without permission.
 var forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "node-1",
-	errors.New(`User "system:serviceaccount:confcom-system:sgx-node-resource" cannot patch resource "nodes/status" in API group "" at the cluster scope`))
+	errors.New(`service account "sgx-node-resource" cannot patch resource "nodes/status" in API group "" at the cluster scope`))
 
 // run is a status writer that runs in a test.
 type run struct {

@@ -56,7 +56,7 @@ func readCertificate(certFile, keyFile string) (tls.Certificate, error) {
 	const layout = time.RFC3339
 	switch leaf, now := certificate.Leaf, time.Now(); {
 	case now.After(leaf.NotAfter):
-		return tls.Certificate{}, fmt.Errorf("%s: the certificate has expired on %s", certFile, leaf.NotAfter.UTC().Format(layout))
+		return tls.Certificate{}, fmt.Errorf("%s: the certificate expired on %s", certFile, leaf.NotAfter.UTC().Format(layout))
 	case now.Before(leaf.NotBefore):
 		return tls.Certificate{}, fmt.Errorf("%s: the certificate is not valid before %s", certFile, leaf.NotBefore.UTC().Format(layout))
 	}

@@ -267,7 +267,7 @@ func TestServeBadCertificate(t *testing.T) {
 		pair pair
 		want string
 	}{
-		{"expired", newPair(t, now.Add(-2*time.Hour), now.Add(-time.Hour)), "the certificate has expired on"},
+		{"expired", newPair(t, now.Add(-2*time.Hour), now.Add(-time.Hour)), "the certificate expired on"},
 		{"not valid yet", newPair(t, now.Add(time.Hour), now.Add(2*time.Hour)), "the certificate is not valid before"},
 		{"the key of another one", pair{good.certificate, other.key}, "private key does not match public key"},
 		{"no certificate", pair{good.key, good.key}, "failed to find certificate PEM data"},
