@@ -1,0 +1,132 @@
+package evidence
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// The tags of Interoperable RA-TLS, which IANA has registered for Intel. The content of tag
+// 60000 is an array of a quote and of a buffer of claims.
+const (
+	tagQuote      = 60000
+	tagTEEReport  = 60001
+	tagSGXReport  = 60002
+	tagSelfDescrb = 55799 // RFC 8949, section 3.4.6: this is CBOR
+)
+
+// isCBOR reports whether data starts like one of the CBOR forms: an array of two or three
+// elements or of indefinite length, a map, or a tag of two or four bytes.
+func isCBOR(data []byte) bool {
+	if len(data) == 0 {
+		return false
+	}
+	switch b := data[0]; {
+	case b == 0x82, b == 0x83, b == 0x9f: // arrays
+		return true
+	case b > 0xa0 && b <= 0xbb, b == 0xbf: // maps
+		return true
+	case b == 0xd9, b == 0xda: // tags
+		return true
+	}
+	return false
+}
+
+// decodeCBOR decodes one CBOR item, and nothing after it.
+func decodeCBOR(data []byte, into any) error {
+	mode, err := cbor.DecOptions{
+		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
+		MaxNestedLevels:  maxLayers,
+		MaxArrayElements: 64,
+		MaxMapPairs:      64,
+		IntDec:           cbor.IntDecConvertSignedOrFail,
+	}.DecMode()
+	if err != nil {
+		return err
+	}
+	return mode.Unmarshal(data, into)
+}
+
+// parseCBOR reads tagged evidence, and the CBOR forms of a conceptual message wrapper.
+func parseCBOR(data []byte, layers int) (*Evidence, error) {
+	if layers <= 0 {
+		return nil, fmt.Errorf("%w: more than %d forms in each other", ErrMalformed, maxLayers)
+	}
+	switch {
+	case data[0] == 0xd9 || data[0] == 0xda:
+		return parseCBORTag(data, layers)
+	case data[0] >= 0xa0:
+		return parseCBORMap(data, layers)
+	}
+	return parseCBORRecord(data, layers)
+}
+
+func parseCBORTag(data []byte, layers int) (*Evidence, error) {
+	var tag cbor.RawTag
+	if err := decodeCBOR(data, &tag); err != nil {
+		return nil, locate(malformed(err), FormCMWTag)
+	}
+	switch {
+	case tag.Number == tagQuote:
+		e, err := parseTaggedQuote(tag.Content)
+		return in(FormTaggedEvidence, e, err)
+	case tag.Number == tagTEEReport:
+		return nil, looksLike("tagged evidence with a TDREPORT or an SGX REPORT of type 2 (CBOR tag 60001)", adviceLocal)
+	case tag.Number == tagSGXReport:
+		return nil, looksLike("tagged evidence with an SGX REPORT (CBOR tag 60002)", adviceLocal)
+	case tag.Number == tagSelfDescrb && isCBOR(tag.Content):
+		return parseCBOR(tag.Content, layers-1)
+	}
+	format, ok := contentFormat(tag.Number)
+	if !ok {
+		return nil, looksLike(fmt.Sprintf("CBOR with tag %d", tag.Number), "")
+	}
+	var value []byte
+	if err := decodeCBOR(tag.Content, &value); err != nil {
+		return nil, locate(malformed(err), FormCMWTag)
+	}
+	e, err := parseRecord(record{kind: fmt.Sprintf("CoAP content format %d", format), value: value}, layers)
+	return in(FormCMWTag, e, err)
+}
+
+// parseTaggedQuote reads the content of tag 60000. Source: "Interoperable RA-TLS SGX / TDX
+// Evidence Tags and Formats".
+func parseTaggedQuote(content []byte) (*Evidence, error) {
+	var parts [][]byte
+	if err := decodeCBOR(content, &parts); err != nil {
+		return nil, malformed(err)
+	}
+	if len(parts) != 2 {
+		return nil, fmt.Errorf("%w: an array of %d, want a quote and claims", ErrMalformed, len(parts))
+	}
+	e, err := expectQuote(parts[0])
+	if err != nil {
+		return nil, err
+	}
+	e.Attachments = append(e.Attachments, Attachment{Kind: CustomClaims, Data: bytes.Clone(parts[1])})
+	return e, nil
+}
+
+// cborItem is a CBOR item that is not decoded yet.
+type cborItem = cbor.RawMessage
+
+// sortedKeys returns the keys of a map, which are text and integers, in order.
+func sortedKeys(members map[any]cborItem) []any {
+	return slices.SortedFunc(maps.Keys(members), func(a, b any) int {
+		return strings.Compare(fmt.Sprintf("%T %v", a, a), fmt.Sprintf("%T %v", b, b))
+	})
+}
+
+// contentFormat returns the CoAP content format of a CMW tag, and whether it is one: the
+// inverse of TN() in RFC 9277, appendix B.
+func contentFormat(tag uint64) (format uint64, ok bool) {
+	const first, last = 1668546817, 1668612095
+	if tag < first || tag > last || (tag-first)%256 == 255 {
+		return 0, false
+	}
+	return (tag-first)/256*255 + (tag-first)%256, true
+}

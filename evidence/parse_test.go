@@ -1,0 +1,52 @@
+package evidence_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/confcom/confcom/evidence"
+)
+
+func TestForms(t *testing.T) {
+	for _, f := range forms(t) {
+		t.Run(f.name, func(t *testing.T) {
+			e, err := evidence.Parse(f.data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(e.Quote, f.quote) || e.Padding != f.padding {
+				t.Errorf("a quote of %d bytes and %d of padding, want %d and %d", len(e.Quote), e.Padding, len(f.quote), f.padding)
+			}
+			if diff := cmp.Diff(f.forms, e.Forms); diff != "" {
+				t.Errorf("forms (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(f.attachments, e.Attachments); diff != "" {
+				t.Errorf("attachments (-want +got):\n%s", diff)
+			}
+			clear(f.data) // the result must not depend on it
+			parsed, err := e.Parsed.MarshalBinary()
+			if err != nil || !bytes.Equal(parsed, f.quote) || !bytes.Equal(e.Quote, f.quote) || !cmp.Equal(f.attachments, e.Attachments) {
+				t.Error("the result changes with the data that was passed")
+			}
+		})
+	}
+}
+
+func TestAttached(t *testing.T) {
+	e := evidence.Evidence{Attachments: []evidence.Attachment{{Kind: evidence.Nonce, Data: []byte("n")}}}
+	if data, found := e.Attached(evidence.Nonce); !found || string(data) != "n" {
+		t.Errorf("%q, %v", data, found)
+	}
+	if data, found := e.Attached(evidence.PublicKey); found {
+		t.Errorf("found %q", data)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	if _, err := evidence.Parse(make([]byte, evidence.MaxSize+1)); !errors.Is(err, evidence.ErrTooLarge) {
+		t.Error(err)
+	}
+}
