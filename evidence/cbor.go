@@ -36,19 +36,38 @@ func isCBOR(data []byte) bool {
 	return false
 }
 
-// decodeCBOR decodes one CBOR item, and nothing after it.
-func decodeCBOR(data []byte, into any) error {
-	mode, err := cbor.DecOptions{
+// cborMode returns the decoder of all CBOR: it refuses duplicate keys and bounds nesting.
+func cborMode() (cbor.DecMode, error) {
+	return cbor.DecOptions{
 		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
 		MaxNestedLevels:  maxLayers,
-		MaxArrayElements: 64,
-		MaxMapPairs:      64,
+		MaxArrayElements: maxParts,
+		MaxMapPairs:      maxParts,
 		IntDec:           cbor.IntDecConvertSignedOrFail,
 	}.DecMode()
+}
+
+// decodeCBOR decodes one CBOR item, and nothing after it.
+func decodeCBOR(data []byte, into any) error {
+	mode, err := cborMode()
 	if err != nil {
 		return err
 	}
 	return mode.Unmarshal(data, into)
+}
+
+// trimCBOR returns the CBOR item in data, without the padding after it.
+func trimCBOR(data []byte) ([]byte, error) {
+	mode, err := cborMode()
+	if err != nil {
+		return nil, err
+	}
+	var item cborItem
+	rest, err := mode.UnmarshalFirst(data, &item)
+	if err != nil {
+		return nil, looksLike(fmt.Sprintf("damaged CBOR (%v)", err), "")
+	}
+	return data[:len(data)-len(rest)], checkPadding(rest, len(data)-len(rest), "CBOR")
 }
 
 // parseCBOR reads tagged evidence, and the CBOR forms of a conceptual message wrapper.
@@ -56,7 +75,10 @@ func parseCBOR(data []byte, layers int) (*Evidence, error) {
 	if layers <= 0 {
 		return nil, fmt.Errorf("%w: more than %d forms in each other", ErrMalformed, maxLayers)
 	}
+	data, err := trimCBOR(data)
 	switch {
+	case err != nil:
+		return nil, err
 	case data[0] == 0xd9 || data[0] == 0xda:
 		return parseCBORTag(data, layers)
 	case data[0] >= 0xa0:

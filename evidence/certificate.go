@@ -18,12 +18,12 @@ type extension struct {
 
 // The extensions that are read.
 const (
-	oidTaggedEvidence   = "2.23.133.5.4.9"
-	oidTaggedEndorsment = "2.23.133.5.4.2"
-	oidIntelSGX         = "1.2.840.113741.1.13.1"
-	oidDstackQuote      = "1.3.6.1.4.1.62397.1.1"
-	oidDstackEventLog   = "1.3.6.1.4.1.62397.1.2"
-	oidDstackVersioned  = "1.3.6.1.4.1.62397.1.8"
+	oidTaggedEvidence  = "2.23.133.5.4.9"
+	oidEndorsements    = "2.23.133.5.4.2"
+	oidIntelSGX        = "1.2.840.113741.1.13.1"
+	oidDstackQuote     = "1.3.6.1.4.1.62397.1.1"
+	oidDstackEventLog  = "1.3.6.1.4.1.62397.1.2"
+	oidDstackVersioned = "1.3.6.1.4.1.62397.1.8"
 )
 
 func extensions() []extension {
@@ -51,15 +51,23 @@ func extensions() []extension {
 	}
 }
 
-// isDER reports whether data starts with a DER sequence whose length takes two or more bytes,
-// as certificates with a quote do.
+// isDER reports whether data starts with a DER sequence of 128 bytes or more.
 func isDER(data []byte) bool {
-	return len(data) >= 4 && data[0] == 0x30 && data[1]&^0x03 == 0x80 && data[1] > 0x81
+	return len(data) >= 4 && data[0] == 0x30 && data[1] > 0x80 && data[1] <= 0x84
 }
 
 // parseDER reads a certificate with a quote in one of its extensions (RA-TLS). It does not
 // verify the signature of the certificate.
 func parseDER(data []byte, layers int) (*Evidence, error) {
+	var whole asn1.RawValue
+	rest, err := asn1.Unmarshal(data, &whole)
+	if err != nil {
+		return nil, looksLike(fmt.Sprintf("a damaged certificate (%v)", err), "is the end missing?")
+	}
+	if err := checkPadding(rest, len(data)-len(rest), "certificate"); err != nil {
+		return nil, err
+	}
+	data = whole.FullBytes
 	certificate, err := x509.ParseCertificate(data)
 	if err != nil {
 		return nil, describeDER(data, err)
@@ -99,10 +107,8 @@ func parseCertificate(certificate *x509.Certificate, layers int) (*Evidence, err
 	if found == nil {
 		return nil, describeCertificate(certificate, values)
 	}
-	for oid, kind := range map[string]Kind{oidTaggedEndorsment: Endorsements} {
-		if value, has := values[oid]; has {
-			attachments = append(attachments, Attachment{Kind: kind, Data: bytes.Clone(value)})
-		}
+	if value, has := values[oidEndorsements]; has {
+		attachments = append(attachments, Attachment{Kind: Endorsements, Data: bytes.Clone(value)})
 	}
 	if value, has := values[oidDstackEventLog]; has && where.oid == oidDstackQuote {
 		log, err := octetString(value)

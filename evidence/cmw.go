@@ -127,6 +127,9 @@ type part struct {
 
 // parseJSONCollection reads a JSON object as a collection: section 3.3.
 func parseJSONCollection(members map[string]json.RawMessage, layers int) (*Evidence, error) {
+	if len(members) > maxParts+1 { // and the type
+		return nil, locate(fmt.Errorf("%w: %d parts, want at most %d", ErrTooLarge, len(members), maxParts), FormCMWCollection)
+	}
 	var parts []part
 	for _, label := range slices.Sorted(maps.Keys(members)) {
 		value := members[label]
@@ -298,7 +301,7 @@ func parseCBORTSM(report cborItem, layers int) (*Evidence, error) {
 	}
 	data, form, err := decodeText(text)
 	if err != nil {
-		return nil, locate(err, FormTSM)
+		return nil, locate(damaged(fmt.Errorf("member \"outblob\": %w", err)), FormTSM)
 	}
 	e, err := parseMember(data, form, layers)
 	return in(FormTSM, e, err)

@@ -39,14 +39,12 @@ func describeBinary(data []byte) error {
 		}
 		return binary.LittleEndian.Uint32(data[offset:])
 	}
-	for _, m := range magics() {
-		if strings.HasPrefix(string(data), m.prefix) {
-			return looksLike(m.name, m.advice)
-		}
+	if err := describeMagic(data); err != nil {
+		return err
 	}
 	switch {
 	case len(data) == 0:
-		return looksLike("an empty file", "")
+		return looksLike("no data", "")
 	case len(bytes.Trim(data, "\x00")) == 0:
 		return looksLike(fmt.Sprintf("%d zeros", len(data)), "")
 	case isHCLReport(data):
@@ -59,22 +57,42 @@ func describeBinary(data []byte) error {
 		return looksLike("an SGX REPORT, not a quote", adviceLocal)
 	case len(data) == sgx.TargetInfoSize:
 		return looksLike(fmt.Sprintf("%d bytes, the size of an SGX TARGETINFO", len(data)), "")
+	case len(data) > evidenceHeaderSize && isOpenEnclaveFormat(formatID(data[4:20])):
+		return looksLike(fmt.Sprintf("Open Enclave evidence of version %d", u32(0)), "version 3 is read")
 	case isEPIDQuote(data):
 		return looksLikeEPID()
-	case u32(0) == 2 && len(data) > evidenceHeaderSize && formatID(data[4:20]) == formatSGXECDSA():
-		return looksLike("Open Enclave evidence of version 2", "make it with a current Open Enclave SDK, whose version is 3")
 	case u32(0) == evidenceHeaderVersion && len(data) > evidenceHeaderSize && binary.LittleEndian.Uint64(data[20:]) <= uint64(len(data)):
 		return looksLike(fmt.Sprintf("Open Enclave evidence of the unknown format %s", formatID(data[4:20])), "")
 	case u32(0) == 1 && u32(4) == 2 && u32(12) > 0 && u32(12) < 64:
 		return looksLike("Open Enclave endorsements: collateral, not evidence", "")
-	case len(data) > 48 && u32(0)&0xffff >= 3 && u32(0)&0xffff <= 16 && bytes.Contains(data[:48], intelVendor()):
-		return looksLike(fmt.Sprintf("a quote of version %d whose type of attestation key is %d", u32(0)&0xffff, u32(0)>>16), "")
+	case len(data) > 48 && bytes.Equal(data[12:28], intelVendor()):
+		return looksLike(fmt.Sprintf("a quote of version %d with an attestation key of type %d", u32(0)&0xffff, u32(0)>>16),
+			"versions 3 to 5 with keys of type 2 (ECDSA-P256) can be verified")
+	}
+	if err := describeDamagedText(data); err != nil {
+		return err
 	}
 	if i := bytes.Index(data, intelVendor()); i > 12 {
-		return looksLike(fmt.Sprintf("%d bytes with a quote at offset %d, in a form that is unknown", len(data), i-12),
-			"cut off the bytes before the quote")
+		return looksLike(fmt.Sprintf("%d bytes in an unknown or damaged form, with a quote at offset %d", len(data), i-12), "")
 	}
 	return looksLike(fmt.Sprintf("%d bytes that start with %x", len(data), data[:min(len(data), 8)]), "")
+}
+
+// describeDamagedText returns the error for text with bytes that are none, or nil.
+func describeDamagedText(data []byte) error {
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	bad, first := 0, -1
+	for i, b := range data {
+		if b >= 0x80 || b < ' ' && b != '\n' && b != '\r' && b != '\t' {
+			if bad++; first < 0 {
+				first = i
+			}
+		}
+	}
+	if bad == 0 || bad > len(data)/50 {
+		return nil
+	}
+	return looksLike(fmt.Sprintf("damaged text: byte %d of %d is %#02x", first+1, len(data), data[first]), "")
 }
 
 // intelVendor returns the ID of the vendor in the quotes of Intel's quoting enclaves, at
@@ -104,14 +122,14 @@ func isSGXReport(data []byte) bool {
 	return !set
 }
 
-// isEPIDQuote reports whether data is sgx_quote_t of sgx_quote.h: version 1 to 3, linkable
-// or not, and a signature of the length that is stated.
+// isEPIDQuote reports whether data is sgx_quote_t of sgx_quote.h: version 1 or 2, linkable or
+// not, and a signature of the length that is stated.
 func isEPIDQuote(data []byte) bool {
 	const signatureLength = 48 + sgx.ReportBodySize
-	if len(data) < signatureLength+4 || data[0] < 1 || data[0] > 3 || data[1] != 0 || data[2] > 1 || data[3] != 0 {
+	if len(data) < signatureLength+4 || data[0] < 1 || data[0] > 2 || data[1] != 0 || data[2] > 1 || data[3] != 0 {
 		return false
 	}
-	return uint64(binary.LittleEndian.Uint32(data[signatureLength:])) <= uint64(len(data)-signatureLength-4)
+	return uint64(binary.LittleEndian.Uint32(data[signatureLength:])) == uint64(len(data)-signatureLength-4)
 }
 
 func describeHCLReport(data []byte) error {
@@ -122,9 +140,10 @@ func describeHCLReport(data []byte) error {
 		"get the quote of this TDREPORT from the machine's metadata service (/acc/tdquote)")
 }
 
-// magics are the first bytes of files that people pass by mistake.
-func magics() []struct{ prefix, name, advice string } {
-	return []struct{ prefix, name, advice string }{
+// describeMagic returns the error for files that people pass by mistake and that start in their
+// own way, or nil.
+func describeMagic(data []byte) error {
+	for _, m := range []struct{ prefix, name, advice string }{
 		{"\x1f\x8b", "a gzip file", "unpack it first"},
 		{"PK\x03\x04", "a zip file", "unpack it first"},
 		{"\x28\xb5\x2f\xfd", "a zstd file", "unpack it first"},
@@ -132,10 +151,15 @@ func magics() []struct{ prefix, name, advice string } {
 		{"\xff\xfe", "text in UTF-16", "write it in UTF-8"},
 		{"\xfe\xff", "text in UTF-16", "write it in UTF-8"},
 		{"\xffTCG", "a quote of a TPM, not of SGX or TDX", ""},
+	} {
+		if bytes.HasPrefix(data, []byte(m.prefix)) {
+			return looksLike(m.name, m.advice)
+		}
 	}
+	return nil
 }
 
-// describeDER returns the error for DER that is not a certificate.
+// describeDER returns the error for DER that is not a certificate, for which err is the reason.
 func describeDER(data []byte, err error) error {
 	if _, crlError := x509.ParseRevocationList(data); crlError == nil {
 		return looksLike("a certificate revocation list: collateral, not evidence", "")
@@ -183,9 +207,12 @@ func describeJWT(text string) error {
 	return looksLike(fmt.Sprintf("a JWT issued by %.80q", claims.Issuer), adviceResult)
 }
 
-// describeText returns the error for text whose character r at offset i is in no encoding.
-func describeText(text string, i int, r rune) error {
+// describeText returns the error for text in no encoding.
+func describeText(text string, e *notEncodedError) error {
 	if err := describeJWT(text); err != nil {
+		return err
+	}
+	if err := describeMagic([]byte(text)); err != nil {
 		return err
 	}
 	lower := strings.ToLower(text[:min(len(text), 512)])
@@ -195,12 +222,26 @@ func describeText(text string, i int, r rune) error {
 	case strings.HasPrefix(lower, "<?xml"):
 		return looksLike("an XML document", "")
 	case strings.Contains(text, "-----BEGIN "):
-		return looksLike("text with PEM that is not at the start of a line, or not of type \""+PEMType+"\" or \"CERTIFICATE\"",
-			"write the block as it was printed, one line of it per line")
-	case i >= 100:
-		return looksLike(fmt.Sprintf("damaged base64: character %d of %d is %q", i+1, utf8.RuneCountInString(text), r), "")
+		return describePEM(text)
+	case e.character < ' ':
+		return looksLike(fmt.Sprintf("%d bytes that start with %x", len(text), text[:min(len(text), 8)]), "")
+	case len(e.text) >= 200 && !strings.ContainsAny(e.text, " \t\""):
+		return looksLike(fmt.Sprintf("damaged base64: character %d of %d is %q", e.index+1, utf8.RuneCountInString(e.text), e.character), "")
 	}
 	return looksLike("text without a quote", "pass hexadecimal, base64, JSON, or a PEM block \""+PEMType+"\"")
+}
+
+// describePEM returns the error for text with PEM, none of which is a quote or a certificate.
+func describePEM(text string) error {
+	_, after, _ := strings.Cut(text, "-----BEGIN ")
+	kind, _, _ := strings.Cut(after, "-----")
+	switch kind {
+	case certificateType:
+		return looksLike(fmt.Sprintf("PEM %q that does not start a line", kind), "write the block as it was printed, one line of it per line")
+	case "X509 CRL":
+		return looksLike("a certificate revocation list: collateral, not evidence", "")
+	}
+	return looksLike(fmt.Sprintf("PEM of type %.40q", kind), fmt.Sprintf("a quote has the type %q", PEMType))
 }
 
 // describeNotJSON returns the error for text that only starts like JSON.

@@ -73,3 +73,13 @@ func looksLike(what, advice string) error { return &NoQuoteError{LooksLike: what
 
 // malformed returns err as a cause of ErrMalformed.
 func malformed(err error) error { return fmt.Errorf("%w: %w", ErrMalformed, err) }
+
+// damaged returns err as a cause of ErrMalformed unless it has another cause.
+func damaged(err error) error {
+	for _, cause := range []error{ErrNoQuote, ErrMalformed, ErrTrailing, ErrAmbiguous} {
+		if errors.Is(err, cause) {
+			return err
+		}
+	}
+	return malformed(err)
+}

@@ -10,6 +10,13 @@ import (
 // MaxSize is the maximum length in bytes of what Parse reads: a quote may follow a long log.
 const MaxSize = 16 << 20
 
+// Bounds on what takes long to read.
+const (
+	maxJSON   = 2 << 20 // bytes; event logs have up to 1 MiB, and base64 makes them longer
+	maxBlocks = 1000    // PEM blocks in one text
+	maxParts  = 64      // of a CMW collection, and elements of CBOR
+)
+
 // maxLayers is how deep forms may be nested. Genuine evidence has at most five: a log with a
 // certificate in PEM, with tagged evidence, with a quote.
 const maxLayers = 10
@@ -105,11 +112,18 @@ func parseQuote(data []byte) (*Evidence, error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
-	if len(bytes.Trim(rest, "\x00\r\n")) > 0 {
-		return nil, fmt.Errorf("%w: %d bytes follow the quote of %d bytes, and not all of them are zeros or line ends",
-			ErrTrailing, len(rest), len(data)-len(rest))
+	if err := checkPadding(rest, len(data)-len(rest), "quote"); err != nil {
+		return nil, err
 	}
 	return newEvidence(q, data, len(rest)), nil
+}
+
+// checkPadding checks that only zeros and line ends follow the size bytes of a part.
+func checkPadding(rest []byte, size int, part string) error {
+	if len(bytes.Trim(rest, "\x00\r\n")) > 0 {
+		return fmt.Errorf("%w: %d bytes follow the %s of %d bytes, and not all of them are zeros or line ends", ErrTrailing, len(rest), part, size)
+	}
+	return nil
 }
 
 // newEvidence returns a quote, which padding follows.

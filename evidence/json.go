@@ -14,6 +14,9 @@ import (
 
 // parseJSON reads JSON text: an object, an array, or a string.
 func parseJSON(text []byte, layers int) (*Evidence, error) {
+	if len(text) > maxJSON {
+		return nil, fmt.Errorf("%w: %d bytes of text that starts like JSON, want at most %d MiB", ErrTooLarge, len(text), maxJSON>>20)
+	}
 	var whole json.RawMessage
 	if err := json.Unmarshal(text, &whole); err != nil {
 		return nil, describeNotJSON(text, err)
@@ -22,7 +25,7 @@ func parseJSON(text []byte, layers int) (*Evidence, error) {
 	case '"':
 		data, form, err := stringMember(text)
 		if err != nil {
-			return nil, locate(err, FormString)
+			return nil, locate(damaged(err), FormString)
 		}
 		e, err := parseMember(data, form, layers)
 		return in(FormString, e, err)
@@ -212,7 +215,7 @@ func (o object) parse(members map[string]json.RawMessage, layers int) (*Evidence
 		}
 		a, err := o.others[name](value)
 		if err != nil {
-			return nil, locate(fmt.Errorf("%w: member %q: %w", ErrMalformed, name, err), o.form)
+			return nil, locate(damaged(fmt.Errorf("member %q: %w", name, err)), o.form)
 		}
 		attachments = append(attachments, a...)
 	}
@@ -222,7 +225,7 @@ func (o object) parse(members map[string]json.RawMessage, layers int) (*Evidence
 func (o object) parseQuote(members map[string]json.RawMessage, layers int) (*Evidence, error) {
 	data, form, err := bytesMember(members[o.quote])
 	if err != nil {
-		return nil, fmt.Errorf("%w: member %q: %w", ErrMalformed, o.quote, err)
+		return nil, damaged(fmt.Errorf("member %q: %w", o.quote, err))
 	}
 	return parseMember(data, form, layers)
 }

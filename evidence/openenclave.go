@@ -88,7 +88,11 @@ func isOpenEnclaveEvidence(data []byte) bool {
 	if len(data) < evidenceHeaderSize || binary.LittleEndian.Uint32(data) != evidenceHeaderVersion {
 		return false
 	}
-	switch formatID(data[4:20]) {
+	return isOpenEnclaveFormat(formatID(data[4:20]))
+}
+
+func isOpenEnclaveFormat(id formatID) bool {
+	switch id {
 	case formatSGXECDSA(), formatLegacyReport(), formatRawQuote(), formatTDXECDSA(), formatLocal(), formatEPIDLinkable(), formatEPIDUnlinkable():
 		return true
 	}
@@ -139,7 +143,7 @@ func parseQuoteWithClaims(data []byte) (*Evidence, error) {
 // expectQuote reads a quote where there can be nothing else.
 func expectQuote(data []byte) (*Evidence, error) {
 	if !isQuote(data) {
-		return nil, fmt.Errorf("%w: does not start like a quote: %w", ErrMalformed, describeBinary(data))
+		return nil, fmt.Errorf("%w: does not start like a quote: %v", ErrMalformed, describeBinary(data)) // %v: it is not skipped like other data
 	}
 	return parseQuote(data)
 }
@@ -149,8 +153,8 @@ func sized(data []byte, size uint64) ([]byte, error) {
 	if size > uint64(len(data)) {
 		return nil, fmt.Errorf("%w: %d bytes after the header, want %d", ErrMalformed, len(data), size)
 	}
-	if rest := data[size:]; len(bytes.Trim(rest, "\x00\r\n")) > 0 {
-		return nil, fmt.Errorf("%w: %d bytes after the %d that the header announces, and not all of them are zeros or line ends", ErrTrailing, len(rest), size)
+	if err := checkPadding(data[size:], int(size), "data"); err != nil {
+		return nil, err
 	}
 	return data[:size], nil
 }

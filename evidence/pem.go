@@ -28,8 +28,8 @@ var boundary = regexp.MustCompile(`^-----(BEGIN|END) ([^-]+)-----$`)
 
 // findPEM returns the PEM blocks with quotes and certificates in text (RFC 7468, section 3).
 // Their lines may be indented, end in CR LF, and follow what log readers write before each
-// line. Other blocks and other lines between the blocks are ignored. A damaged block is an
-// error: it may be the one that counts.
+// line. Other blocks and other lines between the blocks are ignored. A damaged block, or a
+// quote that starts within a line, is an error: it may be the one that counts.
 func findPEM(text []byte) (blocks []block, err error) {
 	if !bytes.Contains(text, []byte("-----BEGIN ")) {
 		return nil, nil
@@ -41,12 +41,19 @@ func findPEM(text []byte) (blocks []block, err error) {
 	)
 	for line := range bytes.Lines(text) {
 		number++
+		if open == nil && !bytes.Contains(line, []byte("-----")) {
+			continue
+		}
+		line = bytes.TrimPrefix(line, []byte(byteOrderMark)) // where files were joined
 		line = bytes.TrimSpace(line[len(logPrefix.Find(line)):])
 		match := boundary.FindSubmatch(line)
 		switch {
+		case match == nil && bytes.Contains(line, []byte("-----BEGIN "+PEMType+"-----")):
+			// It may be the quote that counts.
+			return nil, locate(fmt.Errorf("%w: line %d has more than the start of a block %q: write the block as it was printed, one line of it per line", ErrMalformed, number, PEMType), FormPEM)
 		case match == nil && open != nil:
 			content.Write(line)
-		case match == nil:
+		case match == nil: // such as the start of a block of another type, within a line
 		case string(match[1]) == "BEGIN":
 			if open != nil {
 				return nil, locate(fmt.Errorf("%w: %s: no end before line %d", ErrMalformed, open, number), FormPEM)
@@ -61,6 +68,9 @@ func findPEM(text []byte) (blocks []block, err error) {
 			}
 			if open.data, err = base64.StdEncoding.Strict().DecodeString(content.String()); err != nil {
 				return nil, locate(fmt.Errorf("%w: %s: %w", ErrMalformed, open, err), FormPEM)
+			}
+			if len(blocks) == maxBlocks {
+				return nil, locate(fmt.Errorf("%w: more than %d blocks with quotes and certificates", ErrTooLarge, maxBlocks), FormPEM)
 			}
 			blocks = append(blocks, *open)
 			open = nil

@@ -4,17 +4,24 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 	"unicode/utf8"
 )
 
+// byteOrderMark is the UTF-8 form of U+FEFF, with which some editors start text.
+const byteOrderMark = "\ufeff"
+
 // asText returns data without a byte order mark and without the NULs of a C string at its
 // end, and whether it is text: UTF-8 without NULs. Every binary form has NULs or bytes that
 // are not UTF-8 at its start, so that none of them is taken for text.
 func asText(data []byte) (text []byte, ok bool) {
-	text = bytes.TrimRight(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), "\x00\r\n")
+	text = bytes.TrimRight(bytes.TrimPrefix(data, []byte(byteOrderMark)), "\x00\r\n")
+	if len(text) == 0 && bytes.IndexByte(data, 0) >= 0 {
+		return nil, false
+	}
 	return text, utf8.Valid(text) && bytes.IndexByte(text, 0) < 0
 }
 
@@ -61,15 +68,19 @@ func withoutLogPrefixes(text []byte) (messages []byte, ok bool) {
 func parseValue(text []byte, layers int) (*Evidence, error) {
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 {
-		return nil, looksLike("an empty file", "")
+		return nil, looksLike("an empty file", "was there an error when it was written?")
 	}
 	switch text[0] {
 	case '{', '[', '"':
 		return parseJSON(text, layers)
 	}
 	data, form, err := decodeText(string(text))
-	if err != nil {
-		return nil, err
+	var other *notEncodedError
+	switch {
+	case errors.As(err, &other):
+		return nil, describeText(string(text), other)
+	case err != nil:
+		return nil, locate(damaged(err), form)
 	}
 	e, err := parse(data, layers)
 	return in(form, e, err)
@@ -85,20 +96,37 @@ const (
 	onlyURLSafe = "-_"
 )
 
+// notEncodedError is returned for text that is neither hexadecimal nor base64.
+type notEncodedError struct {
+	text      string // without white space around its lines
+	index     int    // of character in text
+	character rune
+}
+
+func (e *notEncodedError) Error() string {
+	return fmt.Sprintf("neither hexadecimal nor base64: character %d is %q", e.index+1, e.character)
+}
+
 // decodeText decodes hexadecimal, with or without 0x, and base64 (RFC 4648, sections 4
 // and 5), with or without padding. Lines may be broken and indented. Which of them it is
-// follows from the characters alone.
+// follows from the characters alone. The form is set for errors, unless they are a
+// *notEncodedError.
 func decodeText(text string) (data []byte, form Form, err error) {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		b.WriteString(strings.TrimSpace(line))
 	}
 	s := b.String()
-	if digits, found := cutHexPrefix(s); found || strings.Trim(s, hexDigits) == "" {
-		return decodeHex(digits)
+	if digits, found := cutHexPrefix(s); found || startsLikeHex(s) {
+		data, err = decodeHex(digits)
+		return data, FormHex, err
 	}
 	return decodeBase64(s)
 }
+
+// startsLikeHex reports whether text is hexadecimal, or starts like it and is damaged: no form
+// starts with 32 digits in base64.
+func startsLikeHex(s string) bool { return strings.Trim(s[:min(len(s), 32)], hexDigits) == "" }
 
 func cutHexPrefix(s string) (digits string, found bool) {
 	if digits, found = strings.CutPrefix(s, "0x"); found {
@@ -107,15 +135,16 @@ func cutHexPrefix(s string) (digits string, found bool) {
 	return strings.CutPrefix(s, "0X")
 }
 
-func decodeHex(digits string) ([]byte, Form, error) {
-	if i := strings.IndexFunc(digits, func(r rune) bool { return !strings.ContainsRune(hexDigits, r) }); i >= 0 {
-		return nil, "", locate(fmt.Errorf("%w: character %d is %q", ErrMalformed, i+1, firstRune(digits[i:])), FormHex)
+func decodeHex(digits string) ([]byte, error) {
+	for i, r := range digits {
+		if !strings.ContainsRune(hexDigits, r) {
+			return nil, fmt.Errorf("character %d is %q, want a hexadecimal digit", i+1, r)
+		}
 	}
-	data, err := hex.DecodeString(digits)
-	if err != nil {
-		return nil, "", locate(fmt.Errorf("%w: %d digits, want an even number", ErrMalformed, len(digits)), FormHex)
+	if len(digits)%2 != 0 {
+		return nil, fmt.Errorf("%d digits, want an even number: is the end missing?", len(digits))
 	}
-	return data, FormHex, nil
+	return hex.DecodeString(digits)
 }
 
 func decodeBase64(s string) ([]byte, Form, error) {
@@ -125,24 +154,22 @@ func decodeBase64(s string) ([]byte, Form, error) {
 		form, encoding = FormBase64URL, base64.RawURLEncoding
 	}
 	for i, r := range body {
-		switch {
-		case !strings.ContainsRune(letters+onlyBase64+onlyURLSafe, r):
-			return nil, "", describeText(s, i, r)
-		case form == FormBase64URL && strings.ContainsRune(onlyBase64, r):
-			return nil, "", fmt.Errorf("%w: text with characters of base64 (+ or /) and of base64url (- or _)", ErrAmbiguous)
+		if !strings.ContainsRune(letters+onlyBase64+onlyURLSafe+"=", r) {
+			return nil, "", &notEncodedError{s, i, r}
 		}
 	}
+	if form == FormBase64URL && strings.ContainsAny(body, onlyBase64) {
+		return nil, form, fmt.Errorf("%w: characters of base64 (+ or /) and of base64url (- or _)", ErrAmbiguous)
+	}
+	if i := strings.IndexByte(body, '='); i >= 0 {
+		return nil, form, fmt.Errorf("%w: %d characters follow the padding", ErrTrailing, len(strings.TrimLeft(body[i:], "=")))
+	}
 	if n := len(s) - len(body); n > 0 && len(s)%4 != 0 {
-		return nil, "", locate(fmt.Errorf("%w: %d characters with %d of padding, want a multiple of 4", ErrMalformed, len(s), n), form)
+		return nil, form, fmt.Errorf("%d characters with %d of padding, want a multiple of 4", len(s), n)
 	}
 	data, err := encoding.Strict().DecodeString(body)
 	if err != nil {
-		return nil, "", locate(fmt.Errorf("%w: %d characters that do not end like base64: is the end missing?", ErrMalformed, len(body)), form)
+		return nil, form, fmt.Errorf("%d characters that do not end like base64: is the end missing?", len(body))
 	}
 	return data, form, nil
-}
-
-func firstRune(s string) rune {
-	r, _ := utf8.DecodeRuneInString(s)
-	return r
 }
