@@ -98,8 +98,10 @@ func parseCertificate(certificate *x509.Certificate, layers int) (*Evidence, err
 		case found == nil:
 			found, where = e, x
 		case where.oid == oidTaggedEvidence && x.legacy:
-			// Gramine and the SDK put tagged evidence first as well.
-			attachments = append(attachments, Attachment{Kind: LegacyQuote, Data: e.Quote})
+			// Gramine and the SDK look for tagged evidence first as well.
+			if !bytes.Equal(e.Quote, found.Quote) {
+				attachments = append(attachments, Attachment{Kind: LegacyQuote, Data: e.Quote})
+			}
 		default:
 			return nil, fmt.Errorf("%w: two quotes, in extensions %s and %s", ErrAmbiguous, where.oid, x.oid)
 		}

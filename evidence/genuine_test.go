@@ -2,6 +2,8 @@ package evidence_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,25 +73,27 @@ func TestGenuineSamples(t *testing.T) {
 		t.Skipf("NOT RUN: no genuine evidence: %v", err)
 	}
 	azure := []evidence.Kind{evidence.HCLReport, evidence.RuntimeData, evidence.TPMQuote}
-	raTLS := []evidence.Kind{evidence.PublicKey, evidence.CustomClaims, evidence.LegacyQuote}
+	raTLS := []evidence.Kind{evidence.PublicKey, evidence.CustomClaims}
+	wrapped := []evidence.Form{evidence.FormPEM, evidence.FormCertificate, evidence.FormTaggedEvidence}
 	for _, v := range []struct {
 		file  string
 		forms []evidence.Form // around the quote
 		size  int
 		kinds []evidence.Kind
+		bound evidence.Kind // what is hashed into the report data, or empty
 	}{
-		{"az-evidence-v0.json", []evidence.Form{evidence.FormAzureVTPM}, 4936, azure},
-		{"az-evidence-v1.json", []evidence.Form{evidence.FormAzureVTPM, evidence.FormBase64URL}, 4936, azure},
-		{"az-td-quote.bin", nil, 4936, nil},
-		{"gramine-cert.pem", []evidence.Form{evidence.FormPEM, evidence.FormCertificate, evidence.FormTaggedEvidence}, 4734, raTLS},
-		{"intel-sgxsdk-cert.pem", []evidence.Form{evidence.FormPEM, evidence.FormCertificate, evidence.FormTaggedEvidence}, 4600, raTLS},
-		{"rats-tls-cert.pem", []evidence.Form{evidence.FormPEM, evidence.FormCertificate, evidence.FormTaggedEvidence}, 4734, raTLS[:2]},
-		{"oe-sgx_cert_ec_bad.der", []evidence.Form{evidence.FormCertificate, evidence.FormOpenEnclaveReport}, 4580, raTLS[:1]},
-		{"oe-sgx_cert_rsa_bad.der", []evidence.Form{evidence.FormCertificate, evidence.FormOpenEnclaveReport}, 4580, raTLS[:1]},
-		{"oe-sgx_report_bad.bin", []evidence.Form{evidence.FormOpenEnclaveReport}, 4580, nil},
-		{"teekit-tdx-v4-azure", []evidence.Form{evidence.FormBase64}, 4940, nil},
-		{"teekit-tdx-v4-gcp.json", []evidence.Form{evidence.FormTrustAuthority, evidence.FormBase64}, 4935, []evidence.Kind{evidence.Nonce, evidence.NonceSignature}},
-		{"teekit-tdx-v4-gcp-no-nonce.json", []evidence.Form{evidence.FormTrustAuthority, evidence.FormBase64}, 4935, nil},
+		{"az-evidence-v0.json", []evidence.Form{evidence.FormAzureVTPM}, 4936, azure, evidence.RuntimeData},
+		{"az-evidence-v1.json", []evidence.Form{evidence.FormAzureVTPM, evidence.FormBase64URL}, 4936, azure, evidence.RuntimeData},
+		{"az-td-quote.bin", nil, 4936, nil, ""},
+		{"gramine-cert.pem", wrapped, 4734, append(slices.Clone(raTLS), evidence.LegacyQuote), evidence.CustomClaims},
+		{"intel-sgxsdk-cert.pem", wrapped, 4600, raTLS, evidence.CustomClaims},
+		{"rats-tls-cert.pem", wrapped, 4734, raTLS, evidence.CustomClaims},
+		{"oe-sgx_cert_ec_bad.der", []evidence.Form{evidence.FormCertificate, evidence.FormOpenEnclaveReport}, 4580, raTLS[:1], ""},
+		{"oe-sgx_cert_rsa_bad.der", []evidence.Form{evidence.FormCertificate, evidence.FormOpenEnclaveReport}, 4580, raTLS[:1], ""},
+		{"oe-sgx_report_bad.bin", []evidence.Form{evidence.FormOpenEnclaveReport}, 4580, nil, ""},
+		{"teekit-tdx-v4-azure", []evidence.Form{evidence.FormBase64}, 4940, nil, ""},
+		{"teekit-tdx-v4-gcp.json", []evidence.Form{evidence.FormTrustAuthority, evidence.FormBase64}, 4935, []evidence.Kind{evidence.Nonce, evidence.NonceSignature}, evidence.Nonce},
+		{"teekit-tdx-v4-gcp-no-nonce.json", []evidence.Form{evidence.FormTrustAuthority, evidence.FormBase64}, 4935, nil, ""},
 	} {
 		data, err := os.ReadFile(filepath.Join(dir, v.file))
 		if err != nil {
@@ -105,10 +109,26 @@ func TestGenuineSamples(t *testing.T) {
 		for _, a := range e.Attachments {
 			kinds = append(kinds, a.Kind)
 		}
-		if !slices.Equal(e.Forms, append(v.forms, evidence.FormQuote)) || len(e.Quote) != v.size || !slices.Equal(kinds, v.kinds) {
+		if !slices.Equal(e.Forms, append(slices.Clone(v.forms), evidence.FormQuote)) || len(e.Quote) != v.size || !slices.Equal(kinds, v.kinds) {
 			t.Errorf("%s: %v, a quote of %d bytes, %v", v.file, e.Forms, len(e.Quote), kinds)
 		}
+		if v.bound != "" && !isBound(e, v.bound) {
+			t.Errorf("%s: the %s is not in the report data", v.file, v.bound)
+		}
 	}
+}
+
+// isBound reports whether the report data has the hash of an attachment, as the comment of its
+// kind says.
+func isBound(e *evidence.Evidence, kind evidence.Kind) bool {
+	data, _ := e.Attached(kind)
+	report := e.Parsed.ReportData()
+	if kind == evidence.Nonce {
+		hash := sha512.Sum512(data)
+		return bytes.Equal(report[:], hash[:])
+	}
+	hash := sha256.Sum256(data)
+	return bytes.HasPrefix(report[:], hash[:])
 }
 
 func TestCertification(t *testing.T) {

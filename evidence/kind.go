@@ -33,11 +33,12 @@ const (
 	// data verifies it.
 	TPMQuote Kind = "TPM quote"
 	// PublicKey is the key of the certificate that held the quote: a SubjectPublicKeyInfo in
-	// DER. It is bound by a hash in the report data, or in the custom claims; which bytes are
-	// hashed depends on the software that made the certificate.
+	// DER. With tagged evidence, its hash is the claim "pubkey-hash" of the custom claims. With
+	// Gramine's older extension, its SHA-256 is in the first 32 bytes of the report data. Open
+	// Enclave and EGo hash the key in PEM, followed by a NUL, or in DER.
 	PublicKey Kind = "public key"
-	// LegacyQuote is a second quote in a certificate, for verifiers that do not know tagged
-	// evidence.
+	// LegacyQuote is a quote beside the tagged evidence in a certificate, for verifiers that do
+	// not know that.
 	LegacyQuote Kind = "legacy quote"
 	// Endorsements are collateral that the attester attached.
 	Endorsements Kind = "endorsements"

@@ -367,7 +367,7 @@ func forms(t testing.TB) []form {
 		certificateForm("RA-TLS, Gramine 1.8", s, []evidence.Form{evidence.FormTaggedEvidence},
 			[]evidence.Attachment{{Kind: evidence.CustomClaims, Data: claims}, {Kind: evidence.LegacyQuote, Data: d}}, oidGramine, string(d), oidTagged, string(tagged(t, 60000, s, claims))),
 		certificateForm("RA-TLS, Intel SGX SDK", s, []evidence.Form{evidence.FormTaggedEvidence},
-			[]evidence.Attachment{{Kind: evidence.CustomClaims, Data: claims}, {Kind: evidence.LegacyQuote, Data: s}, {Kind: evidence.Endorsements, Data: endorsements}},
+			[]evidence.Attachment{{Kind: evidence.CustomClaims, Data: claims}, {Kind: evidence.Endorsements, Data: endorsements}},
 			oidIntel, string(s), oidTagged, string(tagged(t, 60000, s, claims)), oidEndorsements, string(endorsements)),
 		certificateForm("RA-TLS, Intel SGX SDK, before 2.22", s, []evidence.Form{evidence.FormExtensionIntel}, nil, oidIntel, string(s)),
 		certificateForm("RA-TLS, Open Enclave report", s, []evidence.Form{evidence.FormOpenEnclaveReport}, nil, oidReport, string(openEnclaveReport(2, s))),

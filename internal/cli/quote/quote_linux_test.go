@@ -58,6 +58,7 @@ func TestGetInspectVerify(t *testing.T) {
 		{"inspect", nil, []string{"quote", "inspect", binary}, 0, "report data     c0ffee00"},
 		{"inspect a log", log, []string{"quote", "inspect", "-"}, 0, "SIMULATED (NOT INTEL) SGX Root CA"},
 		{"inspect as JSON", nil, []string{"quote", "inspect", binary, "-o", "json"}, 0, `"flags": "INIT|MODE64BIT"`},
+		{"inspect padded hexadecimal", hexadecimal, []string{"quote", "inspect", "-"}, 0, "form              hexadecimal > quote, then 3 bytes of padding"},
 		{"verify", nil, verify(), 0, "TRUSTED until"},
 		{"verify a log", log, []string{"quote", "verify", "-", "--root", root, "--collateral", filepath.Join(collateral, "collateral.json")}, 0, "TRUSTED until"},
 		{"verify hexadecimal", hexadecimal, []string{"quote", "verify", "-", "--root", root, "--collateral", collateral}, 0, "TRUSTED until"},
