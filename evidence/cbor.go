@@ -1,7 +1,7 @@
 package evidence
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,10 +13,9 @@ import (
 // The tags of Interoperable RA-TLS, which IANA has registered for Intel. The content of tag
 // 60000 is an array of a quote and of a buffer of claims.
 const (
-	tagQuote      = 60000
-	tagTEEReport  = 60001
-	tagSGXReport  = 60002
-	tagSelfDescrb = 55799 // RFC 8949, section 3.4.6: this is CBOR
+	tagQuote     = 60000
+	tagTEEReport = 60001
+	tagSGXReport = 60002
 )
 
 // isCBOR reports whether data starts like one of the CBOR forms: an array of two or three
@@ -100,15 +99,13 @@ func parseCBORTag(data []byte, layers int) (*Evidence, error) {
 		return nil, looksLike("tagged evidence with a TDREPORT or an SGX REPORT of type 2 (CBOR tag 60001)", adviceLocal)
 	case tag.Number == tagSGXReport:
 		return nil, looksLike("tagged evidence with an SGX REPORT (CBOR tag 60002)", adviceLocal)
-	case tag.Number == tagSelfDescrb && isCBOR(tag.Content):
-		return parseCBOR(tag.Content, layers-1)
 	}
 	format, ok := contentFormat(tag.Number)
 	if !ok {
 		return nil, looksLike(fmt.Sprintf("CBOR with tag %d", tag.Number), "")
 	}
-	var value []byte
-	if err := decodeCBOR(tag.Content, &value); err != nil {
+	value, err := byteString(tag.Content)
+	if err != nil {
 		return nil, locate(malformed(err), FormCMWTag)
 	}
 	e, err := parseRecord(record{kind: fmt.Sprintf("CoAP content format %d", format), value: value}, layers)
@@ -118,19 +115,40 @@ func parseCBORTag(data []byte, layers int) (*Evidence, error) {
 // parseTaggedQuote reads the content of tag 60000. Source: "Interoperable RA-TLS SGX / TDX
 // Evidence Tags and Formats".
 func parseTaggedQuote(content []byte) (*Evidence, error) {
-	var parts [][]byte
+	var parts []cborItem
 	if err := decodeCBOR(content, &parts); err != nil {
 		return nil, malformed(err)
 	}
 	if len(parts) != 2 {
 		return nil, fmt.Errorf("%w: an array of %d, want a quote and claims", ErrMalformed, len(parts))
 	}
-	e, err := expectQuote(parts[0])
+	data, err := byteString(parts[0])
+	if err != nil {
+		return nil, fmt.Errorf("%w: quote: %w", ErrMalformed, err)
+	}
+	claims, err := byteString(parts[1])
+	if err != nil {
+		return nil, fmt.Errorf("%w: claims: %w", ErrMalformed, err)
+	}
+	e, err := expectQuote(data)
 	if err != nil {
 		return nil, err
 	}
-	e.Attachments = append(e.Attachments, Attachment{Kind: CustomClaims, Data: bytes.Clone(parts[1])})
-	return e, nil
+	return e.with(Attachment{Kind: CustomClaims, Data: claims}), nil
+}
+
+// byteString returns the bytes of a CBOR byte string. The decoder alone would also take null
+// and arrays of numbers.
+func byteString(item cborItem) ([]byte, error) {
+	const majorType, byteStrings = 5, 2 // RFC 8949, section 3.1
+	if len(item) == 0 || item[0]>>majorType != byteStrings {
+		return nil, errors.New("not a byte string")
+	}
+	var data []byte
+	if err := decodeCBOR(item, &data); err != nil {
+		return nil, err
+	}
+	return data, nil
 }
 
 // cborItem is a CBOR item that is not decoded yet.

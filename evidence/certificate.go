@@ -32,7 +32,7 @@ func extensions() []extension {
 		// ConceptualMessageWrapper of the TCG's DICE Attestation Architecture: Gramine, Intel,
 		// rats-tls.
 		{oid: oidTaggedEvidence, parse: parseWrapped},
-		// RFC 9999, section 5 ("Transporting CMW in PKIX Formats"): id-pe-cmw.
+		// RFC 9999, section 4.4: id-pe-cmw.
 		{oid: "1.3.6.1.5.5.7.1.35", parse: parseWrapped},
 		// Open Enclave and EGo: X509_OID_FOR_QUOTE, _NEW_QUOTE, _OE_EVIDENCE and
 		// _NEW_OE_EVIDENCE of openenclave/internal/{report,evidence}.h.
@@ -119,8 +119,7 @@ func parseCertificate(certificate *x509.Certificate, layers int) (*Evidence, err
 		}
 		attachments = append(attachments, Attachment{Kind: EventLog, Data: bytes.Clone(log)})
 	}
-	found.Attachments = append(found.Attachments, attachments...)
-	return found, nil
+	return found.with(attachments...), nil
 }
 
 // parseWrapped reads the value of the extensions for conceptual messages: in RFC 9999 a
@@ -162,7 +161,7 @@ func parseOpenEnclaveExtension(value []byte, _ int) (*Evidence, error) {
 
 func parseGramineExtension(value []byte, _ int) (*Evidence, error) {
 	e, err := expectQuote(value)
-	return in(FormExtension, e, err)
+	return in(FormExtensionGramine, e, err)
 }
 
 func parseIntelExtension(value []byte, _ int) (*Evidence, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/confcom/confcom/internal/strictjson"
 )
@@ -105,13 +106,17 @@ func jsonRecord(text []byte) (record, error) {
 const collectionType = "__cmwc_t"
 
 // isJSONCollection reports whether a JSON object is a CMW collection: it says so, or all its
-// members are records.
+// members are arrays that start with a media type.
 func isJSONCollection(members map[string]json.RawMessage) bool {
 	if _, found := members[collectionType]; found {
 		return true
 	}
 	for _, value := range members {
-		if value[0] != '[' || !bytes.HasPrefix(bytes.TrimLeft(value[1:], " \t\r\n"), []byte(`"`)) {
+		var (
+			items []json.RawMessage
+			kind  string
+		)
+		if value[0] != '[' || json.Unmarshal(value, &items) != nil || len(items) == 0 || json.Unmarshal(items[0], &kind) != nil || !strings.Contains(kind, "/") {
 			return false
 		}
 	}
@@ -235,7 +240,8 @@ func cborRecord(parts []cborItem) (record, error) {
 		}
 		r.kind = fmt.Sprintf("CoAP content format %d", format)
 	}
-	if err := decodeCBOR(parts[1], &r.value); err != nil {
+	var err error
+	if r.value, err = byteString(parts[1]); err != nil {
 		return r, fmt.Errorf("value: %w", err)
 	}
 	if len(parts) == 3 {
@@ -290,8 +296,7 @@ func parseCBORMap(data []byte, layers int) (*Evidence, error) {
 // parseCBORTSM reads the quote in a report of configfs-tsm in CBOR, which is bytes, or base64
 // as Veraison's ratsd writes it.
 func parseCBORTSM(report cborItem, layers int) (*Evidence, error) {
-	var data []byte
-	if err := decodeCBOR(report, &data); err == nil {
+	if data, err := byteString(report); err == nil {
 		e, err := parseBinary(data, layers)
 		return in(FormTSM, e, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/confcom/confcom/evidence"
 	"github.com/confcom/confcom/quote"
 )
@@ -151,7 +153,7 @@ func TestDamaged(t *testing.T) {
 
 		{"RA-TLS, Gramine 1.7", cut(1), evidence.ErrNoQuote, "a damaged certificate (asn1: syntax error: data truncated): is the end missing?"},
 		{"RA-TLS, Gramine 1.7", add("junk"), evidence.ErrTrailing, "4 bytes follow the certificate"},
-		{"RA-TLS, Gramine 1.7", replace("\x03\x00\x02\x00\x00\x00", "\x02\x00\x02\x00\x00\x00"), evidence.ErrMalformed, "certificate: SGX quote extension: malformed: does not start like a quote"},
+		{"RA-TLS, Gramine 1.7", replace("\x03\x00\x02\x00\x00\x00", "\x02\x00\x02\x00\x00\x00"), evidence.ErrMalformed, "certificate: quote extension of Gramine: malformed: does not start like a quote"},
 		{"RA-TLS, Gramine 1.8", replace("\xd9\xea\x60\x82", "\xd9\xea\x60\x83"), evidence.ErrNoQuote, "certificate: no quote found: this looks like damaged CBOR"},
 		{"RA-TLS, Gramine 1.8", replace("\xd9\xea\x60\x82", "\xd9\xea\x62\x82"), evidence.ErrNoQuote, "tagged evidence with an SGX REPORT (CBOR tag 60002)"},
 		{"RA-TLS, EGo", replace("\x01\x00\x00\x00\x02\x00", "\x01\x00\x00\x00\x01\x00"), evidence.ErrNoQuote, "an Open Enclave report for local attestation"},
@@ -303,6 +305,36 @@ func TestCollectionErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := evidence.Parse(c.data); !errors.Is(err, c.cause) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// CBOR of other types than the forms have is an error, also where the decoder would take it.
+func TestCBORTypes(t *testing.T) {
+	s := sgxQuote(t)
+	numbers := make([]int, 60)
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"no claims", encodeCBOR(t, cbor.Tag{Number: 60000, Content: [][]byte{s}}), "an array of 1, want a quote and claims"},
+		{"claims are null", encodeCBOR(t, cbor.Tag{Number: 60000, Content: []any{s, nil}}), "claims: not a byte string"},
+		{"claims are text", encodeCBOR(t, cbor.Tag{Number: 60000, Content: []any{s, "claims"}}), "claims: not a byte string"},
+		{"the quote is an array of numbers", encodeCBOR(t, cbor.Tag{Number: 60000, Content: []any{numbers, s}}), "quote: not a byte string"},
+		{"a tag around an array", encodeCBOR(t, cbor.Tag{Number: 1668612070, Content: numbers}), "CMW tag: malformed: not a byte string"},
+		{"a record with text", encodeCBOR(t, []any{"a/b", "text"}), "value: not a byte string"},
+		{"a record with null", encodeCBOR(t, []any{"a/b", nil}), "value: not a byte string"},
+		{"a record with a negative type", encodeCBOR(t, []any{-1, s}), "type: want a media type or a CoAP content format"},
+		{"a record with a large type", encodeCBOR(t, []any{65536, s}), "type: want a media type or a CoAP content format"},
+		{"a record without a type", encodeCBOR(t, []any{"", s}), "empty type"},
+		{"two members with one label", []byte("\xa2\x61a\x82\x63a/b\x41x\x61a\x82\x63a/b\x41x"), "duplicate map key"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := evidence.Parse(c.data)
+			if !errors.Is(err, evidence.ErrMalformed) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
 		})

@@ -133,6 +133,7 @@ func TestLooksLike(t *testing.T) {
 		{"UTF-16", utf16, "text in UTF-16: write it in UTF-8"},
 		{"a sentence", []byte("error: no quote provider\n"), "text without a quote"},
 		{"other JSON", []byte(`{"b": 1, "a": 2}`), `a JSON object without a quote: its first members are "a" "b"`},
+		{"lists", []byte(`{"fmspcs": ["a", "b"]}`), `a JSON object without a quote: its first members are "fmspcs"`},
 		{"an empty object", []byte(`{}`), "an empty JSON object"},
 		{"lines of JSON", []byte("{\"a\": 1}\n{\"b\": 2}\n"), "text of several lines that is not JSON as a whole"},
 		{"PEM within a line", []byte(`msg="-----BEGIN CERTIFICATE-----\nMIIB..."`), `PEM "CERTIFICATE" that does not start a line`},

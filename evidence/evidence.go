@@ -24,25 +24,25 @@ const maxLayers = 10
 // Evidence is a quote and what came with it. Nothing in it has been verified.
 type Evidence struct {
 	// Forms are the layers around the quote and the quote itself, from the outside in.
-	Forms []Form `json:"forms"`
+	Forms []Form
 	// Quote is exactly the quote, without what came before and after it.
-	Quote []byte `json:"-"`
+	Quote []byte
 	// Parsed is Quote, parsed.
-	Parsed *quote.Quote `json:"-"`
+	Parsed *quote.Quote
 	// Padding is the number of zeros and line ends that followed the quote.
-	Padding int `json:"padding,omitempty"`
+	Padding int
 	// Attachments are what else the forms held, from the outside in.
-	Attachments []Attachment `json:"attachments,omitempty"`
+	Attachments []Attachment
 }
 
 // Attachment is something that came with a quote. It is not verified, and it is bound to
 // the quote only if the report data of the quote says so; the comment of each Kind says how.
 type Attachment struct {
-	Kind Kind   `json:"kind"`
-	Data []byte `json:"data"`
+	Kind Kind
+	Data []byte
 	// Type is the type of the data if the form states one: "JSON" or "Binary" for the data
 	// of Azure Attestation, a media type for the parts of a conceptual message wrapper.
-	Type string `json:"type,omitempty"`
+	Type string
 }
 
 // Attached returns the data of the first attachment of a kind, and whether there is one.
@@ -140,6 +140,12 @@ func newEvidence(q *quote.Quote, data []byte, padding int) *Evidence {
 func (e *Evidence) within(form Form, attachments ...Attachment) *Evidence {
 	e.Forms = append([]Form{form}, e.Forms...)
 	e.Attachments = append(attachments, e.Attachments...)
+	return e
+}
+
+// with returns e with attachments of its innermost form.
+func (e *Evidence) with(attachments ...Attachment) *Evidence {
+	e.Attachments = append(e.Attachments, attachments...)
 	return e
 }
 

@@ -270,7 +270,7 @@ func parseTrustAuthority(members map[string]json.RawMessage, layers int) (*Evide
 		return nil, err
 	}
 	if tpm, found := members["tpm"]; found && !isNull(tpm) {
-		e.Attachments = append(e.Attachments, Attachment{Kind: TPMQuote, Data: tpm, Type: "JSON"})
+		e = e.with(Attachment{Kind: TPMQuote, Data: bytes.Clone(tpm), Type: "JSON"})
 	}
 	return e, nil
 }

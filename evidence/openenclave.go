@@ -135,7 +135,7 @@ func parseQuoteWithClaims(data []byte) (*Evidence, error) {
 	}
 	e := newEvidence(q, data[:len(data)-len(claims)], 0)
 	if len(claims) > 0 {
-		e.Attachments = []Attachment{{Kind: CustomClaims, Data: bytes.Clone(claims)}}
+		e = e.with(Attachment{Kind: CustomClaims, Data: bytes.Clone(claims)})
 	}
 	return e, nil
 }

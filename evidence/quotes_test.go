@@ -362,8 +362,8 @@ func forms(t testing.TB) []form {
 			forms:       []evidence.Form{evidence.FormCMWCollection, evidence.FormCMWTag},
 			attachments: []evidence.Attachment{{Kind: evidence.OtherRecord, Data: []byte("gpu"), Type: "application/gpu"}}},
 
-		certificateForm("RA-TLS, Gramine 1.7", s, []evidence.Form{evidence.FormExtension}, nil, oidGramine, string(s)),
-		certificateForm("RA-TLS, Gramine, well-formed OID", s, []evidence.Form{evidence.FormExtension}, nil, oidGramineClean, string(s)),
+		certificateForm("RA-TLS, Gramine 1.7", s, []evidence.Form{evidence.FormExtensionGramine}, nil, oidGramine, string(s)),
+		certificateForm("RA-TLS, Gramine, well-formed OID", s, []evidence.Form{evidence.FormExtensionGramine}, nil, oidGramineClean, string(s)),
 		certificateForm("RA-TLS, Gramine 1.8", s, []evidence.Form{evidence.FormTaggedEvidence},
 			[]evidence.Attachment{{Kind: evidence.CustomClaims, Data: claims}, {Kind: evidence.LegacyQuote, Data: d}}, oidGramine, string(d), oidTagged, string(tagged(t, 60000, s, claims))),
 		certificateForm("RA-TLS, Intel SGX SDK", s, []evidence.Form{evidence.FormTaggedEvidence},
