@@ -78,7 +78,8 @@ func TestDamaged(t *testing.T) {
 		{"base64", add("junk"), evidence.ErrTrailing, "base64: bytes left over: 4 characters follow the padding"},
 		{"base64", set(1000, '!'), evidence.ErrNoQuote, "damaged base64: character 1001 of 5740 is '!'"},
 		{"base64", set(1000, '-'), evidence.ErrAmbiguous, "characters of base64 (+ or /) and of base64url (- or _)"},
-		{"base64url with padding", cut(1), nil, ""}, // the padding is optional
+		{"base64url", set(-1, 'B'), evidence.ErrMalformed, "do not end like base64"}, // its last bits are no byte
+		{"base64url with padding", cut(1), nil, ""},                                  // the padding is optional
 		{"base64url with padding", set(-2, '='), evidence.ErrMalformed, "data ends here: 3867 bytes left, want 3868"},
 		{"base64url with padding", add("="), evidence.ErrMalformed, "5741 characters with 2 of padding, want a multiple of 4"},
 		{"base64 in lines", replace("\n", " and\n"), evidence.ErrNoQuote, "text without a quote"},
@@ -185,9 +186,7 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("%s: %v, want %q and the cause %q", c.name, err, c.want, c.cause)
 			continue
 		}
-		if errors.Is(err, evidence.ErrNoQuote) && errors.Is(err, evidence.ErrMalformed) {
-			t.Errorf("%s: %v has two causes", c.name, err)
-		}
+		checkError(t, err)
 		if strings.Count(err.Error(), "evidence: ")-strings.Count(err.Error(), "Enclave evidence: ")-strings.Count(err.Error(), "tagged evidence: ") != 1 {
 			t.Errorf("%s: %v repeats the package", c.name, err)
 		}
@@ -307,6 +306,33 @@ func TestCollectionErrors(t *testing.T) {
 			if _, err := evidence.Parse(c.data); !errors.Is(err, c.cause) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
+		})
+	}
+}
+
+// The HCL report beside a quote of TDX must be one that can be understood.
+func TestHCLReport(t *testing.T) {
+	report := hclReport(4, "{}")
+	at := func(offset int, b byte) []byte { d := bytes.Clone(report); d[offset] = b; return d }
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"of SEV-SNP", hclReport(2, "{}"), "the HCL report of an SEV-SNP machine"},
+		{"of an unknown type", hclReport(5, "{}"), "HCL report of type 5, want 4 (TDX)"},
+		{"with SHA-384", at(32+1184+12, 2), "HCL report with hash type 2, want 1 (SHA-256)"},
+		{"with a size that is too large", at(32+1184+16+2, 1), "bytes after the header, want 65538"},
+		{"with bytes after the runtime data", at(2599, 1), "follow the data of 2 bytes"},
+		{"that is short", report[:1200], "1200 bytes that are no HCL report"},
+		{"that is long", append(report, make([]byte, 64<<10)...), "bytes that are no HCL report"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := evidence.Parse(encodeJSON(t, map[string]any{"version": 1, "td_quote": b64url(tdxQuote(t)), "hcl_report": b64url(c.data), "tpm_quote": nil}))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("%v, want %q", err, c.want)
+			}
+			checkError(t, err)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package evidence_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,7 +47,13 @@ func TestAttached(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	if _, err := evidence.Parse(make([]byte, evidence.MaxSize+1)); !errors.Is(err, evidence.ErrTooLarge) {
-		t.Error(err)
+	for name, data := range map[string][]byte{
+		"the data": make([]byte, evidence.MaxSize+1),
+		"JSON":     []byte(`{"quote": "` + strings.Repeat("A", 2<<20) + `"}`),
+		"PEM":      bytes.Repeat(pemBlock("CERTIFICATE", []byte{0x30, 0}), 1001),
+	} {
+		if _, err := evidence.Parse(data); !errors.Is(err, evidence.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

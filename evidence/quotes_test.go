@@ -345,6 +345,7 @@ func forms(t testing.TB) []form {
 		{name: "configfs-tsm, CBOR", data: encodeCBOR(t, map[string]string{"provider": "tdx_guest\n", "outblob": b64(d)}), quote: d, forms: []evidence.Form{evidence.FormTSM, evidence.FormBase64}},
 
 		{name: "tagged evidence", data: tagged(t, 60000, s, claims), quote: s, forms: []evidence.Form{evidence.FormTaggedEvidence}, attachments: []evidence.Attachment{{Kind: evidence.CustomClaims, Data: claims}}},
+		{name: "tagged evidence with a line end", data: join(tagged(t, 60000, s, claims), []byte("\n")), quote: s, forms: []evidence.Form{evidence.FormTaggedEvidence}, attachments: []evidence.Attachment{{Kind: evidence.CustomClaims, Data: claims}}},
 		{name: "CMW record, JSON", data: encodeJSON(t, []any{"application/tdx-quote", b64url(d)}), quote: d, forms: []evidence.Form{evidence.FormCMWRecord}},
 		{name: "CMW record, JSON, indicator", data: encodeJSON(t, []any{"application/tdx-quote", b64url(d), 4}), quote: d, forms: []evidence.Form{evidence.FormCMWRecord}},
 		{name: "CMW record, JSON, configfs-tsm", data: encodeJSON(t, []any{"application/vnd.veraison.tsm-report+json", b64url(encodeJSON(t, map[string]any{"provider": "tdx_guest", "outblob": d}))}), quote: d,
@@ -380,6 +381,9 @@ func forms(t testing.TB) []form {
 		certificateForm("certificate with a CMW, CBOR", s, []evidence.Form{evidence.FormCMWRecord}, nil, oidCMW, string(encodeDER(t, encodeCBOR(t, []any{"application/sgx-quote", s}), ""))),
 		certificateForm("certificate with a CMW, JSON", s, []evidence.Form{evidence.FormCMWRecord}, nil, oidCMW, string(encodeDER(t, string(encodeJSON(t, []any{"application/sgx-quote", b64url(s)})), "utf8"))),
 	}
+	padded := certificateForm("RA-TLS, DER with a line end", s, []evidence.Form{evidence.FormExtensionGramine}, nil, oidGramine, string(s))
+	padded.data = append(padded.data, '\n')
+	all = append(all, padded)
 	der, key := certificate(t, oidReportNew, string(openEnclaveReport(2, s)))
 	ca, _ := certificate(t)
 	all = append(all, form{name: "RA-TLS, PEM, with a chain", data: join([]byte("subject: RATLS\n"), pemBlock("CERTIFICATE", der), pemBlock("CERTIFICATE", ca)), quote: s,
