@@ -139,14 +139,14 @@ func parseJSONCollection(members map[string]json.RawMessage, layers int) (*Evide
 	for _, label := range slices.Sorted(maps.Keys(members)) {
 		value := members[label]
 		switch {
-		case label == collectionType:
-		case value[0] == '[':
+		case label == collectionType && value[0] == '"':
+		case value[0] == '[' && label != collectionType:
 			r, err := jsonRecord(value)
 			if err != nil {
 				return nil, locate(fmt.Errorf("%w: %q: %w", ErrMalformed, label, err), FormCMWCollection)
 			}
 			parts = append(parts, recordPart(label, r))
-		case value[0] == '{':
+		case value[0] == '{' && label != collectionType:
 			parts = append(parts, part{label: label, parse: func(layers int) (*Evidence, error) {
 				inner, err := strictjson.Members(value)
 				if err != nil {
@@ -154,6 +154,8 @@ func parseJSONCollection(members map[string]json.RawMessage, layers int) (*Evide
 				}
 				return parseJSONCollection(inner, layers)
 			}})
+		case label == collectionType:
+			return nil, locate(fmt.Errorf("%w: the type of the collection is not a string", ErrMalformed), FormCMWCollection)
 		default:
 			return nil, locate(fmt.Errorf("%w: %q is neither a record nor a collection", ErrMalformed, label), FormCMWCollection)
 		}
@@ -261,14 +263,18 @@ func parseCBORMap(data []byte, layers int) (*Evidence, error) {
 	if err := decodeCBOR(data, &members); err != nil {
 		return nil, locate(malformed(err), FormCMWCollection)
 	}
-	if report, found := members["outblob"]; found {
-		return parseCBORTSM(report, layers)
+	if _, found := members["outblob"]; found {
+		return parseCBORTSM(members, layers)
 	}
 	var parts []part
 	for _, key := range sortedKeys(members) {
 		label, value := fmt.Sprint(key), members[key]
 		switch {
 		case key == collectionType:
+			var kind string
+			if err := decodeCBOR(value, &kind); err != nil {
+				return nil, locate(fmt.Errorf("%w: the type of the collection: %w", ErrMalformed, err), FormCMWCollection)
+			}
 		case !isCBOR(value):
 			return nil, looksLike(fmt.Sprintf("a CBOR map whose member %q is neither a record, a tag nor a collection", label), "")
 		case value[0] == 0x82 || value[0] == 0x83 || value[0] == 0x9f:
@@ -295,7 +301,15 @@ func parseCBORMap(data []byte, layers int) (*Evidence, error) {
 
 // parseCBORTSM reads the quote in a report of configfs-tsm in CBOR, which is bytes, or base64
 // as Veraison's ratsd writes it.
-func parseCBORTSM(report cborItem, layers int) (*Evidence, error) {
+func parseCBORTSM(members map[any]cborItem, layers int) (*Evidence, error) {
+	for _, key := range sortedKeys(members) {
+		switch key {
+		case "outblob", "auxblob", "provider", "service":
+		default:
+			return nil, locate(fmt.Errorf("%w: unknown member %q", ErrMalformed, fmt.Sprint(key)), FormTSM)
+		}
+	}
+	report := members["outblob"]
 	if data, err := byteString(report); err == nil {
 		e, err := parseBinary(data, layers)
 		return in(FormTSM, e, err)

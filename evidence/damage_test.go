@@ -124,12 +124,13 @@ func TestDamaged(t *testing.T) {
 		{"Intel Trust Authority, version 1", replace(`"user_data"`, `"user-data"`), evidence.ErrMalformed, `unknown member "user-data"`},
 		{"Intel Trust Authority, version 2", replace(`"quote":"BAAC`, `"Quote":"BAAC`), evidence.ErrMalformed, `member "tdx": unknown member "Quote"`},
 		{"Intel Trust Authority, version 2", replace(`"tdx":{`, `"tdx":null,"more":{`), evidence.ErrMalformed, `unknown member "more"`},
-		{"Intel Trust Authority, version 2", replace(`"runtime_data":null`, `"runtime_data":7`), evidence.ErrMalformed, `member "runtime_data": want a string`},
+		{"Intel Trust Authority, version 2", replace(`"runtime_data":null`, `"runtime_data":7`), evidence.ErrMalformed, `member "runtime_data": json: cannot unmarshal number`},
 		{"Confidential Containers, TDX", replace(`"cc_eventlog":"`, `"cc_eventlog":"!`), evidence.ErrMalformed, `member "cc_eventlog"`},
 		{"dstack", replace(`"vm_config"`, `"vmConfig"`), evidence.ErrMalformed, `reply of dstack: malformed: unknown member "vmConfig"`},
 		{"dstack", replace(`"quote":"0400`, `"quote":"040`), evidence.ErrMalformed, "want an even number"},
 		{"Azure vTPM, version 0", replace(`[4,0,2,`, `[4,0,256,`), evidence.ErrMalformed, `member "td_quote": number 3 is 256, want 0 to 255`},
 		{"Azure vTPM, version 0", replace(`[4,0,2,`, `[4,0,-2,`), evidence.ErrMalformed, `member "td_quote"`},
+		{"Azure vTPM, version 0", replace(`[4,0,2,`, `[4,null,2,`), evidence.ErrMalformed, `member "td_quote": null in an array of bytes`},
 		{"Azure vTPM, version 2", replace(`"version":2`, `"version":3`), evidence.ErrMalformed, `member "version": 3 is not supported, want one of [1 2]`},
 		{"Azure vTPM, version 2", replace(`"hcl_report":"SENM`, `"hcl_report":"SENN`), evidence.ErrMalformed, `member "hcl_report": 2600 bytes that are no HCL report`},
 		{"configfs-tsm", replace(`"outblob":"BAAC`, `"outblob":"`), evidence.ErrNoQuote, "report of configfs-tsm: base64: no quote found"},
@@ -148,6 +149,8 @@ func TestDamaged(t *testing.T) {
 		{"CMW record, CBOR", set(0, 0x82), evidence.ErrTrailing, "1 bytes follow the CBOR"},
 		{"CMW tag", set(4, 0), evidence.ErrNoQuote, "CBOR with tag 1668611840"},
 		{"CMW collection, JSON", replace(`"cpu":[`, `"cpu":7,"x":[`), evidence.ErrMalformed, `CMW collection: malformed: "cpu" is neither a record nor a collection`},
+		{"CMW collection, JSON", replace(`"tag:example.com,2024:x"`, `["a/b","AA"]`), evidence.ErrMalformed, "the type of the collection is not a string"},
+		{"configfs-tsm, CBOR", replace("hprovider", "hprovides"), evidence.ErrMalformed, `unknown member "provides"`},
 		{"CMW collection, JSON", replace(`,4],`, `],`), nil, ""},
 		{"CMW collection, JSON", replace(`"application/tdx-quote","BAAC`, `"application/tdx-quote","BAAD`), evidence.ErrMalformed, "CMW collection: CMW record: malformed: quote: "},
 		{"CMW collection, CBOR", set(-300, 0xff), nil, ""},
@@ -258,6 +261,15 @@ func TestAmbiguous(t *testing.T) {
 		if e, err := evidence.Parse(data); err == nil {
 			t.Errorf("%.100s: %v", data, e.Forms)
 		}
+	}
+}
+
+// A certificate with two extensions of one kind is refused, whichever is first.
+func TestTwoExtensions(t *testing.T) {
+	report := string(openEnclaveReport(2, sgxQuote(t)))
+	der, _ := certificate(t, oidReport, report, oidReport, report)
+	if e, err := evidence.Parse(der); !errors.Is(err, evidence.ErrNoQuote) || !strings.Contains(err.Error(), "duplicate") {
+		t.Errorf("%v, %v", e, err)
 	}
 }
 

@@ -78,7 +78,7 @@ func objects() []object {
 			form: FormAzureSample, quote: "QuoteHex",
 			others: map[string]attach{
 				"Type": nothing, "MrEnclaveHex": nothing, "MrSignerHex": nothing, "ProductIdHex": nothing,
-				"SecurityVersion": nothing, "Attributes": nothing, "EnclaveHeldDataHex": bytesAs(RuntimeData),
+				"SecurityVersion": nothing, "Attributes": nothing, "EnclaveHeldDataHex": hexAs(RuntimeData),
 			},
 		},
 		{ // Intel Trust Authority, API version 1: connector.tokenRequest of trustauthority-client-for-go
@@ -90,7 +90,7 @@ func objects() []object {
 		{ // Confidential Containers, attester/src/tdx of guest-components
 			form: FormCoCo, quote: "quote",
 			marks:  []string{"cc_eventlog"},
-			others: map[string]attach{"cc_eventlog": bytesAs(EventLog)},
+			others: map[string]attach{"cc_eventlog": base64As(EventLog)},
 		},
 		{ // dstack: GetQuoteResponse and TdxQuoteResponse of guest-agent/rpc
 			form: FormDstack, quote: "quote",
@@ -132,7 +132,7 @@ func azureMembers() map[string]attach {
 // trustAuthorityMembers are the members of one kind of evidence, beside the quote.
 func trustAuthorityMembers() map[string]attach {
 	return map[string]attach{
-		"runtime_data": bytesAs(RuntimeData), "user_data": bytesAs(UserData), "event_log": bytesAs(EventLog),
+		"runtime_data": base64As(RuntimeData), "user_data": base64As(UserData), "event_log": base64As(EventLog),
 		"verifier_nonce": trustAuthorityNonce,
 	}
 }
@@ -284,6 +284,9 @@ func bytesMember(value json.RawMessage) ([]byte, Form, error) {
 	case '"':
 		return stringMember(value)
 	case '[':
+		if bytes.Contains(value, []byte("null")) { // which Unmarshal takes for 0
+			return nil, "", errors.New("null in an array of bytes")
+		}
 		var numbers []uint16
 		if err := json.Unmarshal(value, &numbers); err != nil {
 			return nil, "", err
@@ -313,12 +316,24 @@ func stringMember(value json.RawMessage) ([]byte, Form, error) {
 
 func nothing(json.RawMessage) ([]Attachment, error) { return nil, nil }
 
-func bytesAs(kind Kind) attach {
+// base64As attaches data in base64. It may be short, so that nothing but the name of the
+// member tells it from hexadecimal.
+func base64As(kind Kind) attach {
 	return func(value json.RawMessage) ([]Attachment, error) {
-		if string(value) == `""` {
-			return nil, nil
+		var text string
+		if err := json.Unmarshal(value, &text); err != nil || text == "" {
+			return nil, err
 		}
-		data, _, err := bytesMember(value)
+		data, _, err := decodeBase64(text)
+		return []Attachment{{Kind: kind, Data: data}}, err
+	}
+}
+
+// hexAs attaches data in hexadecimal, or a key in base64url, which Gramine writes into the
+// same member.
+func hexAs(kind Kind) attach {
+	return func(value json.RawMessage) ([]Attachment, error) {
+		data, _, err := stringMember(value)
 		return []Attachment{{Kind: kind, Data: data}}, err
 	}
 }

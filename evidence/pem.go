@@ -44,6 +44,7 @@ func findPEM(text []byte) (blocks []block, err error) {
 		if open == nil && !bytes.Contains(line, []byte("-----")) {
 			continue
 		}
+		line = bytes.TrimRight(line, "\r\n")
 		line = bytes.TrimPrefix(line, []byte(byteOrderMark)) // where files were joined
 		line = bytes.TrimSpace(line[len(logPrefix.Find(line)):])
 		match := boundary.FindSubmatch(line)

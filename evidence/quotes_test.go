@@ -275,6 +275,7 @@ func forms(t testing.TB) []form {
 		{name: "base64url", data: []byte(b64url(s)), quote: s, forms: []evidence.Form{evidence.FormBase64URL}},
 		{name: "base64url with padding", data: []byte(base64.URLEncoding.EncodeToString(s)), quote: s, forms: []evidence.Form{evidence.FormBase64URL}},
 		{name: "base64 behind timestamps", data: []byte(wrapped("2026-11-25T10:00:00.123456789Z ", b64(s), "\n")), quote: s, forms: []evidence.Form{evidence.FormLog, evidence.FormBase64}},
+		{name: "base64 behind timestamps, with a blank line", data: []byte("2026-11-25T10:00:00Z\n2026-11-25T10:00:01Z " + b64(s) + "\r\n\r\n"), quote: s, forms: []evidence.Form{evidence.FormLog, evidence.FormBase64}},
 		{name: "base64 of PEM", data: []byte(b64(pemQuote)), quote: s, forms: []evidence.Form{evidence.FormBase64, evidence.FormPEM}},
 		{name: "JSON string", data: []byte(`"` + b64(s) + `"` + "\n"), quote: s, forms: []evidence.Form{evidence.FormString, evidence.FormBase64}},
 
@@ -317,6 +318,9 @@ func forms(t testing.TB) []form {
 				"token_signing_alg": "RS256", "policy_must_match": true}),
 			attachments: []evidence.Attachment{{Kind: evidence.EventLog, Data: []byte("log")}, {Kind: evidence.RuntimeData, Data: []byte("held")}, {Kind: evidence.UserData, Data: []byte("user")},
 				{Kind: evidence.Nonce, Data: []byte("valuetime")}, {Kind: evidence.NonceSignature, Data: []byte("signature")}}},
+		{name: "Intel Trust Authority, base64 that looks like hexadecimal", quote: s, forms: []evidence.Form{evidence.FormTrustAuthority, evidence.FormBase64},
+			data:        []byte(`{"quote": "` + b64(s) + `", "runtime_data": "AAAA", "user_data": ""}`),
+			attachments: []evidence.Attachment{{Kind: evidence.RuntimeData, Data: make([]byte, 3)}}},
 		{name: "Intel Trust Authority, version 2", quote: d, forms: []evidence.Form{evidence.FormTrustAuthority, evidence.FormBase64},
 			data: encodeJSON(t, map[string]any{"tdx": map[string]any{"quote": d, "runtime_data": nil, "verifier_nonce": nonce}, "policy_ids": []string{}, "tpm": map[string]string{"quote": "AA=="}}),
 			attachments: []evidence.Attachment{{Kind: evidence.Nonce, Data: []byte("valuetime")}, {Kind: evidence.NonceSignature, Data: []byte("signature")},

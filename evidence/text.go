@@ -27,7 +27,7 @@ func asText(data []byte) (text []byte, ok bool) {
 
 // logPrefix matches what log readers write before each line: 'kubectl logs' with --prefix
 // and --timestamps, and the container runtimes in /var/log/pods.
-var logPrefix = regexp.MustCompile(`^(?:\[pod/[^\]\s]+\] )?(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:std(?:out|err) [FP] )?)?`)
+var logPrefix = regexp.MustCompile(`^(?:\[pod/[^\]\s]+\] )?(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)(?: (?:std(?:out|err) [FP] )?|$))?`)
 
 // parseText reads text: PEM wherever it is, or text that is nothing but JSON, hexadecimal
 // or base64.
@@ -52,6 +52,7 @@ func parseText(text []byte, layers int) (*Evidence, error) {
 // withoutLogPrefixes returns the messages of log lines, and whether every line is one.
 func withoutLogPrefixes(text []byte) (messages []byte, ok bool) {
 	for line := range bytes.Lines(text) {
+		line = bytes.TrimRight(line, "\r\n")
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
@@ -59,7 +60,7 @@ func withoutLogPrefixes(text []byte) (messages []byte, ok bool) {
 		if len(prefix) == 0 {
 			return nil, false
 		}
-		messages = append(messages, line[len(prefix):]...)
+		messages = append(append(messages, line[len(prefix):]...), '\n')
 	}
 	return messages, len(messages) > 0
 }
