@@ -137,15 +137,21 @@ func cutHexPrefix(s string) (digits string, found bool) {
 }
 
 func decodeHex(digits string) ([]byte, error) {
-	for i, r := range digits {
-		if !strings.ContainsRune(hexDigits, r) {
-			return nil, fmt.Errorf("character %d is %q, want a hexadecimal digit", i+1, r)
-		}
+	if i, r, found := firstOther(digits, hexDigits); found {
+		return nil, fmt.Errorf("character %d is %q, want a hexadecimal digit", i+1, r)
 	}
 	if len(digits)%2 != 0 {
 		return nil, fmt.Errorf("%d digits, want an even number: is the end missing?", len(digits))
 	}
 	return hex.DecodeString(digits)
+}
+
+// firstOther returns the first character of s that is not in an alphabet of ASCII, and whether
+// there is one.
+func firstOther(s, alphabet string) (index int, character rune, found bool) {
+	rest := strings.TrimLeft(s, alphabet)
+	character, _ = utf8.DecodeRuneInString(rest)
+	return len(s) - len(rest), character, rest != ""
 }
 
 func decodeBase64(s string) ([]byte, Form, error) {
@@ -154,10 +160,8 @@ func decodeBase64(s string) ([]byte, Form, error) {
 	if strings.ContainsAny(body, onlyURLSafe) {
 		form, encoding = FormBase64URL, base64.RawURLEncoding
 	}
-	for i, r := range body {
-		if !strings.ContainsRune(letters+onlyBase64+onlyURLSafe+"=", r) {
-			return nil, "", &notEncodedError{s, i, r}
-		}
+	if i, r, found := firstOther(body, letters+onlyBase64+onlyURLSafe+"="); found {
+		return nil, "", &notEncodedError{s, i, r}
 	}
 	if form == FormBase64URL && strings.ContainsAny(body, onlyBase64) {
 		return nil, form, fmt.Errorf("%w: characters of base64 (+ or /) and of base64url (- or _)", ErrAmbiguous)
