@@ -13,9 +13,9 @@ import (
 	"github.com/confcom/confcom/internal/strictjson"
 )
 
-// Conceptual message wrappers (CMW) are those of RFC 9999. No media type is registered for
-// quotes, and implementations disagree on one, so what is in a record is recognized by its
-// bytes; a quote states its version and its TEE.
+// Conceptual message wrappers (CMW) are those of RFC 9999. Implementations disagree on the media
+// type of a quote, so what is in a record is recognized by its bytes; a quote states its version
+// and its TEE.
 
 // record is a CMW record: section 3.1, or a CMW tag: section 3.2.
 type record struct {

@@ -155,9 +155,9 @@ func TestDamaged(t *testing.T) {
 		{"CMW collection, JSON", replace(`"application/tdx-quote","BAAC`, `"application/tdx-quote","BAAD`), evidence.ErrMalformed, "CMW collection: CMW record: malformed: quote: "},
 		{"CMW collection, CBOR", set(-300, 0xff), nil, ""},
 
-		{"RA-TLS, Gramine 1.7", cut(1), evidence.ErrNoQuote, "a damaged certificate (asn1: syntax error: data truncated): is the end missing?"},
-		{"RA-TLS, Gramine 1.7", add("junk"), evidence.ErrTrailing, "4 bytes follow the certificate"},
-		{"RA-TLS, Gramine 1.7", replace("\x03\x00\x02\x00\x00\x00", "\x02\x00\x02\x00\x00\x00"), evidence.ErrMalformed, "certificate: quote extension of Gramine: malformed: does not start like a quote"},
+		{"RA-TLS, Gramine before 1.8", cut(1), evidence.ErrNoQuote, "a damaged certificate (asn1: syntax error: data truncated): is the end missing?"},
+		{"RA-TLS, Gramine before 1.8", add("junk"), evidence.ErrTrailing, "4 bytes follow the certificate"},
+		{"RA-TLS, Gramine before 1.8", replace("\x03\x00\x02\x00\x00\x00", "\x02\x00\x02\x00\x00\x00"), evidence.ErrMalformed, "certificate: quote extension of Gramine: malformed: does not start like a quote"},
 		{"RA-TLS, Gramine 1.8", replace("\xd9\xea\x60\x82", "\xd9\xea\x60\x83"), evidence.ErrNoQuote, "certificate: no quote found: this looks like damaged CBOR"},
 		{"RA-TLS, Gramine 1.8", replace("\xd9\xea\x60\x82", "\xd9\xea\x62\x82"), evidence.ErrNoQuote, "tagged evidence with an SGX REPORT (CBOR tag 60002)"},
 		{"RA-TLS, EGo", replace("\x01\x00\x00\x00\x02\x00", "\x01\x00\x00\x00\x01\x00"), evidence.ErrNoQuote, "an Open Enclave report for local attestation"},

@@ -11,8 +11,7 @@ import (
 // An HCL (Host Compatibility Layer) report is what Azure's paravisor puts into the NV index
 // 0x01400001 of a machine's vTPM: a header of 32 bytes, 1184 bytes for the report of the
 // hardware (a TDREPORT of 1024 bytes, or an SEV-SNP report), and runtime data. Integers are
-// uint32, little-endian. Source: openhcl_attestation_protocol/src/igvm_attest/get.rs of
-// microsoft/openvmm, as in az-cvm-vtpm/src/hcl of kinvolk/azure-cvm-tooling.
+// uint32, little-endian. Source: az-cvm-vtpm/src/hcl of kinvolk/azure-cvm-tooling.
 const (
 	hclSignature     = "HCLA"
 	hclReportType    = 32 + 1184 + 8  // offset of the type of the report
