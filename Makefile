@@ -13,7 +13,7 @@ IMAGES := $(PROGRAMS)
 # Modules of this repository. ./... in one of them leaves the others out.
 MODULES := . tools test/cluster
 # Packages that must build for every platform on which people verify quotes.
-PORTABLE := ./sgx/... ./tdx/... ./quote/... ./attest/... ./aesm/... ./cmd/confcom
+PORTABLE := ./sgx/... ./tdx/... ./quote/... ./evidence/... ./attest/... ./aesm/... ./cmd/confcom
 PORTABLE_TO := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 # The linker writes the version into the programs.

@@ -21,9 +21,46 @@ import (
 // Encoding/json ignores a member that it does not know, finds names in any case, takes
 // the last one of two, and skips null. Unmarshal refuses all of these, text that is not
 // UTF-8, and anything after the object. Bytes are a string in base64 only, without line
-// breaks: encoding/json takes an array of numbers for them as well. A member that is itself an object, or an array
-// of a fixed length, must be decoded by a type with its own UnmarshalJSON or UnmarshalText.
+// breaks: encoding/json takes an array of numbers for them as well. A member that is itself
+// an object, or an array of a fixed length, must be decoded by a type with its own
+// UnmarshalJSON or UnmarshalText.
 func Unmarshal(text []byte, into any) error {
+	fields := fieldsOf(reflect.ValueOf(into).Elem())
+	return each(text, func(name string, value json.RawMessage) error {
+		field, known := fields[name]
+		if !known {
+			return unknown(name, fields)
+		}
+		if err := checkNotNull(value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := checkForm(field.Type(), value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// Members returns the members of a JSON object by name, for objects whose kind follows from
+// their members. Members given twice, text that is not UTF-8, and anything after the object
+// are errors. Values are valid JSON and otherwise unchecked; they may be null.
+func Members(text []byte) (map[string]json.RawMessage, error) {
+	members := make(map[string]json.RawMessage)
+	err := each(text, func(name string, value json.RawMessage) error {
+		members[name] = value
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return members, nil
+}
+
+// each calls f for each member of a JSON object, until an error.
+func each(text []byte, f func(name string, value json.RawMessage) error) error {
 	if !utf8.Valid(text) {
 		return errors.New("the text is not UTF-8")
 	}
@@ -34,7 +71,6 @@ func Unmarshal(text []byte, into any) error {
 	if first := bytes.TrimLeft(whole, " \t\r\n"); first[0] != '{' {
 		return fmt.Errorf("want a JSON object, not %.20q", first)
 	}
-	fields := fieldsOf(reflect.ValueOf(into).Elem())
 	decoder := json.NewDecoder(bytes.NewReader(text)) // the syntax is valid
 	if _, err := decoder.Token(); err != nil {
 		return err
@@ -46,26 +82,16 @@ func Unmarshal(text []byte, into any) error {
 			return err
 		}
 		name, _ := token.(string)
-		field, known := fields[name]
-		switch {
-		case !known:
-			return unknown(name, fields)
-		case seen[name]:
-			return fmt.Errorf("duplicate member %q", name)
-		}
-		seen[name] = true
 		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
 			return err
 		}
-		if err := checkNotNull(value); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if seen[name] {
+			return fmt.Errorf("duplicate member %q", name)
 		}
-		if err := checkForm(field.Type(), value); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		seen[name] = true
+		if err := f(name, value); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -82,6 +82,18 @@ func TestUnmarshal(t *testing.T) {
 	}
 }
 
+func TestMembers(t *testing.T) {
+	members, err := strictjson.Members([]byte(` {"a": {"a": 1, "a": 2}, "A": null, "": "x"} `))
+	if err != nil || len(members) != 3 || string(members["a"]) != `{"a": 1, "a": 2}` || string(members["A"]) != "null" || string(members[""]) != `"x"` {
+		t.Errorf("%s, %v", members, err)
+	}
+	for _, text := range []string{`{"a": 1, "a": 1}`, `{"a": 1, "\u0061": 1}`, `{"a": 1} {}`, `[]`, `null`, ``, "{\"a\": \"\xff\"}"} {
+		if members, err := strictjson.Members([]byte(text)); err == nil {
+			t.Errorf("%s: %s", text, members)
+		}
+	}
+}
+
 func TestUnmarshalKeeps(t *testing.T) {
 	o := object{embedded: &embedded{List: []string{"a"}}, Text: "before", Number: 1}
 	if err := strictjson.Unmarshal([]byte(`{"number": 2}`), &o); err != nil || o.Number != 2 || o.Text != "before" || len(o.List) != 1 {

@@ -7,10 +7,12 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/confcom/confcom/evidence"
 )
 
-// maxSize bounds an input: a quote may follow a long log.
-const maxSize = 16 << 20
+// maxSize bounds an input in bytes.
+const maxSize = evidence.MaxSize
 
 // File reads a file, "-" being the command's standard input. An empty file is an
 // error.

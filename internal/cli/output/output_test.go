@@ -11,8 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/evidence"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/tdx"
 )
 
@@ -25,6 +27,35 @@ func TestTrustDomain(t *testing.T) {
 	}
 	var out bytes.Buffer
 	if err := Quote(&out, q, 0); err != nil || !strings.Contains(out.String(), "MRTD            ab00") {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+// Evidence shows its form, what else was in it, and what its quote lacks.
+func TestEvidence(t *testing.T) {
+	e := &evidence.Evidence{
+		Forms:       []evidence.Form{evidence.FormPEM, evidence.FormCertificate, evidence.FormQuote},
+		Padding:     2,
+		Attachments: []evidence.Attachment{{Kind: evidence.PublicKey, Data: make([]byte, 91)}},
+		Parsed: &quote.Quote{Enclave: new(sgx.ReportBody), Signature: quote.SignatureData{
+			CertificationData: quote.CertificationData{Type: quote.PPIDRSA3072, Data: make([]byte, 404)},
+		}},
+	}
+	var out bytes.Buffer
+	if err := Evidence(&out, e); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"form              PEM > certificate > quote, then 2 bytes of padding\nattached          public key, 91 bytes\n\nquote ",
+		"PPID encrypted with RSA-3072 (type 3): the PCK certificate\n                  must come from a file or the collateral service\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	e.Forms, e.Padding, e.Attachments = []evidence.Form{evidence.FormQuote}, 0, nil
+	out.Reset()
+	if err := Evidence(&out, e); err != nil || !strings.HasPrefix(out.String(), "quote ") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }

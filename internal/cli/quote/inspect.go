@@ -22,14 +22,14 @@ func newInspect() *cobra.Command {
 	}
 	format := output.FormatFlag(command)
 	command.RunE = func(command *cobra.Command, args []string) error {
-		q, data, err := input.Quote(command, args[0])
+		e, err := input.Evidence(command, args[0])
 		if err != nil {
 			return err
 		}
 		if *format == output.JSON {
-			err = output.WriteJSON(command, q)
+			err = output.WriteJSON(command, e.Parsed)
 		} else {
-			err = output.Quote(command.OutOrStdout(), q, len(data))
+			err = output.Evidence(command.OutOrStdout(), e)
 		}
 		if err != nil {
 			return exit.Failed(err)

@@ -19,5 +19,6 @@ relying party which code it runs, on which platform.`,
 }
 
 // fileAbout describes the argument FILE of the commands that read a quote.
-const fileAbout = `FILE contains a quote in binary form, or text with one PEM block "SGX QUOTE", such as
-the log of a pod; "-" reads standard input.`
+const fileAbout = `FILE contains one quote: in binary form, hexadecimal, base64, or a PEM block
+"SGX QUOTE" such as in the log of a pod; in an Open Enclave report, an RA-TLS
+certificate, a CMW, or the JSON of an attestation service. "-" reads standard input.`

@@ -26,6 +26,11 @@ func TestGetInspectVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := append([]byte("lines of a log\n"), pem...)
+	bytes, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hexadecimal := fmt.Appendf(nil, "0x%x000000\n", bytes) // with padding
 	collateral := filepath.Join(dir, "collateral")
 	clitest.MustRun(t, "simulated", "collateral", "--out-dir", collateral)
 	policyFile := func(name, text string) string {
@@ -53,8 +58,10 @@ func TestGetInspectVerify(t *testing.T) {
 		{"inspect", nil, []string{"quote", "inspect", binary}, 0, "report data     c0ffee00"},
 		{"inspect a log", log, []string{"quote", "inspect", "-"}, 0, "SIMULATED (NOT INTEL) SGX Root CA"},
 		{"inspect as JSON", nil, []string{"quote", "inspect", binary, "-o", "json"}, 0, `"flags": "INIT|MODE64BIT"`},
+		{"inspect padded hexadecimal", hexadecimal, []string{"quote", "inspect", "-"}, 0, "form              hexadecimal > quote, then 3 bytes of padding"},
 		{"verify", nil, verify(), 0, "TRUSTED until"},
 		{"verify a log", log, []string{"quote", "verify", "-", "--root", root, "--collateral", filepath.Join(collateral, "collateral.json")}, 0, "TRUSTED until"},
+		{"verify hexadecimal", hexadecimal, []string{"quote", "verify", "-", "--root", root, "--collateral", collateral}, 0, "TRUSTED until"},
 		{"verify without the root", nil, []string{"quote", "verify", binary, "--collateral", collateral}, 1, "NOT TRUSTED"},
 		{"verify the nonce", nil, verify("--report-data", "c0ffee"), 0, "report data "},
 		{"verify another nonce", nil, verify("--report-data", "c0ffef"), 1, "FAILED  report data"},
@@ -108,7 +115,7 @@ func TestBadInput(t *testing.T) {
 	_, whole, _ := clitest.Run(t, nil, "quote", "get", "--socket", clitest.Serve(t), "--out", "-")
 	good := file("good", []byte(whole))
 	truncated := file("truncated", []byte(whole)[:1000])
-	padded := file("padded", append([]byte(whole), 0, 0))
+	trailing := file("trailing", append([]byte(whole), 0, 1))
 	empty := file("empty", nil)
 	text := file("text", []byte("a log\nwithout a quote\n"))
 	_, block, _ := clitest.Run(t, nil, "quote", "get", "--socket", clitest.Serve(t), "--out", "-", "--pem")
@@ -125,7 +132,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "verify", empty}, 2, "is empty"},
 		{[]string{"quote", "verify", truncated}, 2, "data ends here"},
 		{[]string{"quote", "inspect", truncated}, 2, "offset"},
-		{[]string{"quote", "verify", padded}, 2, "left over: 2"},
+		{[]string{"quote", "verify", trailing}, 2, "left over: 2 bytes follow the quote"},
 		{[]string{"quote", "verify", good, "--root", empty}, 2, "is empty"},
 		{[]string{"quote", "verify", good, "--root", text}, 2, "no PEM certificate"},
 		{[]string{"quote", "verify", good, "--root", ""}, 2, "--root"},
@@ -150,8 +157,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "verify", good, "--policy", file("expired", []byte(`{"acceptExpired": true}`))}, 2, "MaxCollateralAge"},
 		{[]string{"quote", "verify", good, good}, 2, "one FILE is accepted"},
 		{[]string{"quote", "verify", good, "--at", ""}, 2, "--at"},
-		{[]string{"quote", "verify", text}, 2, "text without a PEM block"},
-		{[]string{"quote", "verify", twice}, 2, "2 quotes in one text"},
+		{[]string{"quote", "verify", text}, 2, "text without a quote"},
+		{[]string{"quote", "verify", twice}, 2, "two quotes in one text"},
 		{[]string{"quote", "verify", good, "--root", filepath.Join(dir, "absent")}, 2, "--root"},
 		{[]string{"quote", "verify", good, "--at", "noon"}, 2, "2026-01-31T12:00:00Z"},
 		{[]string{"quote", "verify", good, "-o", "xml"}, 2, "not one of text, json"},
