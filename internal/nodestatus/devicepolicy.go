@@ -24,7 +24,7 @@ type getter interface {
 type devicePolicy struct {
 	policies, bindings getter
 
-	checked time.Time // when the API server last answered
+	checked time.Time // when the API server last answered, zero for never
 	missing bool      // its answer
 }
 
