@@ -112,7 +112,9 @@ func (s *modeSwitch) machine(ctx context.Context, inv node.Inventory, wanted epc
 	if err := s.step(ctx); err != nil {
 		return err
 	}
-	s.plugin.logCapacity(s.log, inv, s.capacity())
+	if wanted.Mode == "" || s.state == epc.StateDevices || s.state == epc.StateNode {
+		s.plugin.logCapacity(s.log, inv, s.capacity())
+	}
 	return nil
 }
 
@@ -164,7 +166,7 @@ func (s *modeSwitch) step(ctx context.Context) (err error) {
 		if s.state == epc.StateClosing {
 			s.since = now // nobody keeps new pods away yet
 		}
-		// What is advertised does not depend on who reads of it.
+		// The devices do not depend on who reads of them.
 		return errors.Join(err, s.apply())
 	}
 	return s.apply()
