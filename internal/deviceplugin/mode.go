@@ -19,9 +19,9 @@ import (
 // forgets devices only some time after the plugin has withdrawn them and the last pod that
 // held them has ended. See docs/concepts/changing-modes.md.
 const (
-	// lookInterval is the time between two looks at the kubelet, while the node is not in
+	// kubeletPollInterval is the time between two polls of the kubelet, while the node is not in
 	// the mode that is wanted.
-	lookInterval = 2 * time.Second
+	kubeletPollInterval = 2 * time.Second
 	// closingTime is how long a node has no allocatable EPC before its devices are
 	// withdrawn, so that the kubelet has admitted all pods that were bound before.
 	closingTime = 6 * time.Second
@@ -92,7 +92,7 @@ type modeSwitch struct {
 	published *epc.Advertisement
 	applied   bool  // whether the endpoints advertise what was last decided
 	failed    bool  // whether the last step failed
-	looked    error // why the last look at the kubelet failed
+	polled    error // why the last poll of the kubelet failed
 	logged    string
 }
 
@@ -112,13 +112,15 @@ func (s *modeSwitch) machine(ctx context.Context, inv node.Inventory, wanted epc
 	if err := s.step(ctx); err != nil {
 		return err
 	}
-	s.plugin.logCapacity(s.log, inv, s.capacity())
+	if wanted.Mode == "" || s.state == epc.StateDevices || s.state == epc.StateNode {
+		s.plugin.logCapacity(s.log, inv, s.capacity())
+	}
 	return nil
 }
 
 // run follows the kubelet and its pods until ctx is done.
 func (s *modeSwitch) run(ctx context.Context) {
-	ticker := time.NewTicker(lookInterval)
+	ticker := time.NewTicker(kubeletPollInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -155,7 +157,7 @@ func (s *modeSwitch) step(ctx context.Context) (err error) {
 	before := s.state
 	var u usage
 	if s.wanted.Mode != "" && !s.settled() {
-		u = s.look(ctx, now)
+		u = s.poll(ctx, now)
 	}
 	if s.state != before {
 		s.applied = false
@@ -164,22 +166,22 @@ func (s *modeSwitch) step(ctx context.Context) (err error) {
 		if s.state == epc.StateClosing {
 			s.since = now // nobody keeps new pods away yet
 		}
-		// What is advertised does not depend on who reads of it.
+		// The devices do not depend on who reads of them.
 		return errors.Join(err, s.apply())
 	}
 	return s.apply()
 }
 
-// look decides by what the kubelet and its pods do.
-func (s *modeSwitch) look(ctx context.Context, now time.Time) usage {
+// poll decides by what the kubelet and its pods do.
+func (s *modeSwitch) poll(ctx context.Context, now time.Time) usage {
 	if s.wanted.Mode == epc.Devices && !s.plugin.statusIsWritten() {
 		s.enter(epc.StateDevices, now) // nothing else can advertise EPC here
 		return usage{}
 	}
 	u, err := s.usage(ctx, now.Sub(s.withdrawn) >= forgetTime)
-	s.looked = err
+	s.polled = err
 	if err != nil {
-		s.logOnce("look at the kubelet failed, retrying", err)
+		s.logOnce("poll kubelet failed, retrying", err)
 	} else {
 		s.logged = ""
 	}
@@ -221,7 +223,7 @@ func (s *modeSwitch) capacity() epc.Capacity {
 	switch s.state {
 	case epc.StateDevices, epc.StateClosing:
 		policy.Mode = epc.Devices
-		return s.plugin.held(policy.For(s.inv))
+		return s.plugin.allowed(policy.For(s.inv))
 	case epc.StateNode:
 		policy.Mode = epc.Node
 		return policy.For(s.inv)
@@ -253,19 +255,19 @@ func (s *modeSwitch) apply() error {
 // publish writes the state for those who take part, if it has changed, and reports it.
 func (s *modeSwitch) publish(u usage) error {
 	if s.wanted.Mode != "" && s.state == "" {
-		s.mode.Set(s.looked)
+		s.mode.Set(s.polled)
 		return nil
 	}
 	a := s.advertisement(u)
 	switch {
-	case s.looked != nil && !s.settled():
-		s.mode.Set(s.looked)
+	case s.polled != nil && !s.settled():
+		s.mode.Set(s.polled)
 	case s.settled():
 		s.mode.Set(nil)
 	default:
 		s.mode.Note(errors.New(a.Message))
 	}
-	if s.published != nil && sameAdvertisement(*s.published, a) && s.isPublished() {
+	if s.published != nil && s.published.Equal(a) && s.isPublished() {
 		return nil
 	}
 	if s.plugin.StateDir != "" {
@@ -289,14 +291,7 @@ func (s *modeSwitch) isPublished() bool {
 		return true
 	}
 	a, err := epc.ReadAdvertisement(s.plugin.StateDir)
-	return err == nil && sameAdvertisement(*s.published, a)
-}
-
-func sameAdvertisement(a, b epc.Advertisement) bool {
-	names := func(a epc.Advertisement) string { return strings.Join(a.PodNames, " ") }
-	x, y := a, b
-	x.PodNames, y.PodNames = nil, nil
-	return names(a) == names(b) && fmt.Sprint(x) == fmt.Sprint(y)
+	return err == nil && s.published.Equal(a)
 }
 
 // advertisement describes the current state.

@@ -89,8 +89,8 @@ type switching struct {
 	mu   sync.Mutex
 	uses usage
 	err  error
-	// looks is how often the kubelet was looked at.
-	looks int
+	// polls is how often the kubelet was polled.
+	polls int
 }
 
 func (s *switching) kubelet(u usage, err error) {
@@ -117,7 +117,7 @@ func switchModes(t *testing.T, u usage, err error, test func(s *switching)) {
 		s.modeSwitch.usage = func(_ context.Context, forgotten bool) (usage, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.looks++
+			s.polls++
 			u := s.uses
 			if s.err != nil && forgotten {
 				u.registered = false
@@ -190,35 +190,35 @@ func TestDevicesToNode(t *testing.T) {
 
 		registered := usage{registered: true}
 		s.kubelet(registered, nil)
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("the last pod has ended", epc.StateClosing, 64, 64, true)
-		time.Sleep(closingTime - lookInterval)
+		time.Sleep(closingTime - kubeletPollInterval)
 		s.expect("before the devices are withdrawn", epc.StateClosing, 64, 64, true)
 		s.kubelet(held, nil)
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("a pod that was bound before is admitted", epc.StateDevices, 64, 64, true)
 
 		s.kubelet(registered, nil)
-		time.Sleep(lookInterval + closingTime)
+		time.Sleep(kubeletPollInterval + closingTime)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
 		time.Sleep(10 * time.Minute)
 		s.expect("the kubelet has restarted meanwhile", epc.StateReleasing, 0, 0, true)
 		s.kubelet(usage{}, nil)
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("the kubelet writes 0 once more", epc.StateReleasing, 0, 0, true)
 		time.Sleep(releaseTime)
 		s.expect("node", epc.StateNode, 64, 0, true)
-		s.looks = 0
+		s.polls = 0
 		time.Sleep(time.Hour)
-		if s.looks > 0 {
-			t.Errorf("looked at the kubelet %d times in the mode that is wanted", s.looks)
+		if s.polls > 0 {
+			t.Errorf("polled the kubelet %d times in the mode that is wanted", s.polls)
 		}
 
 		s.kubelet(usage{nodePods: holders{1, []string{"a/one"}}}, nil)
 		s.want(epc.Devices)
 		s.expect("held in node", epc.StateNode, 64, 0, true)
 		s.kubelet(usage{}, nil)
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("devices at once", epc.StateDevices, 64, 64, true)
 	})
 }
@@ -265,11 +265,11 @@ func TestNoRecord(t *testing.T) {
 		time.Sleep(time.Hour)
 		s.kubelet(usage{registered: true}, errors.New("another format"))
 		s.want(epc.Node)
-		time.Sleep(closingTime + lookInterval)
+		time.Sleep(closingTime + kubeletPollInterval)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, false)
 		time.Sleep(5 * time.Minute)
 		s.expect("the grace period has passed", epc.StateReleasing, 0, 0, false)
-		time.Sleep(forgetTime - 5*time.Minute + releaseTime + lookInterval)
+		time.Sleep(forgetTime - 5*time.Minute + releaseTime + kubeletPollInterval)
 		s.expect("and a margin", epc.StateNode, 64, 0, true)
 	})
 }
@@ -289,7 +289,7 @@ func TestCannotPublish(t *testing.T) {
 		if err := os.Mkdir(s.plugin.StateDir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("published", epc.StateClosing, 64, 64, true)
 		time.Sleep(closingTime)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
@@ -305,14 +305,14 @@ func TestPublishAgain(t *testing.T) {
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("removed", epc.StateNode, 64, 0, true)
 		other := *s.published
 		other.State = epc.StateReleasing
 		if err := other.Write(s.plugin.StateDir); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("replaced", epc.StateNode, 64, 0, true)
 
 		dir := s.plugin.StateDir
@@ -320,10 +320,10 @@ func TestPublishAgain(t *testing.T) {
 		s.want(epc.Devices)
 		s.setStateDir(filepath.Join(dir, "absent"))
 		s.kubelet(usage{}, nil)
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("not written", "", 0, 64, false)
 		s.setStateDir(dir)
-		time.Sleep(lookInterval)
+		time.Sleep(kubeletPollInterval)
 		s.expect("written", epc.StateDevices, 64, 64, true)
 	})
 }
@@ -358,8 +358,8 @@ func TestNoStatusWriter(t *testing.T) {
 	switchModes(t, usage{nodePods: holders{count: 1}}, nil, func(s *switching) {
 		s.setStateDir("")
 		s.want(epc.Devices)
-		if supply, _ := s.endpoints.epc.current(); supply == nil || supply.devices != 64 || s.looks > 0 {
-			t.Errorf("supply %+v after %d looks at the kubelet", supply, s.looks)
+		if supply, _ := s.endpoints.epc.current(); supply == nil || supply.devices != 64 || s.polls > 0 {
+			t.Errorf("supply %+v after %d polls of the kubelet", supply, s.polls)
 		}
 	})
 }

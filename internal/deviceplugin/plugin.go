@@ -104,7 +104,7 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 	}
 	group.Go(func() error {
 		p.Policy.Watch(ctx, p.Machine, env.Log, machine.Set, func(inv node.Inventory, c epc.Capacity) error {
-			return mode.machine(ctx, inv, p.held(c))
+			return mode.machine(ctx, inv, p.allowed(c))
 		})
 		return nil
 	})
@@ -126,9 +126,9 @@ func (p *Plugin) rivals(all endpoints, dir directory, env *daemon.Environment, m
 // endpoints are those of the resources.
 type endpoints struct{ epc, enclave, provision, helper *endpoint }
 
-// held returns what is advertised of a capacity: nothing as devices if the EPC resource is
-// not.
-func (p *Plugin) held(c epc.Capacity) epc.Capacity {
+// allowed returns how much of a capacity may be advertised: nothing as devices unless the
+// EPC resource is.
+func (p *Plugin) allowed(c epc.Capacity) epc.Capacity {
 	if !p.Resources.EPC && c.Mode == epc.Devices {
 		return epc.Capacity{ReservedMiB: c.ReservedMiB + c.MiB + c.WithheldMiB}
 	}

@@ -43,22 +43,19 @@ type usage struct {
 
 // record is what confcom reads of the kubelet's record of devices.
 type record struct {
-	Data *struct {
-		PodDeviceEntries []struct {
-			PodUID       string
-			ResourceName string
-		}
-		RegisteredDevices map[string]json.RawMessage
-	}
+	registered map[string]json.RawMessage // by the name of the resource
+	pods       []podEntry
 }
+
+// podEntry is a resource of a pod, of which it has devices.
+type podEntry struct{ PodUID, ResourceName string }
 
 // readRecord reads the record in the kubelet's directory. It is empty if the kubelet has
 // not written one.
 func readRecord(dir string) (record, error) {
 	file, err := os.Open(filepath.Join(dir, recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		empty := record{}
-		return empty, json.Unmarshal([]byte(`{"Data": {"RegisteredDevices": {}}}`), &empty)
+		return record{}, nil
 	}
 	if err != nil {
 		return record{}, fmt.Errorf("read the kubelet's record of devices: %w", err)
@@ -68,23 +65,29 @@ func readRecord(dir string) (record, error) {
 	if err != nil {
 		return record{}, fmt.Errorf("read the kubelet's record of devices: %w", err)
 	}
-	return parseRecord(text)
+	r, err := parseRecord(text)
+	if err != nil {
+		return record{}, fmt.Errorf("parse the kubelet's record of devices: %w", err)
+	}
+	return r, nil
 }
 
 // parseRecord parses a record. It ignores members that it does not know, since the format
 // is the kubelet's own, but not that one is missing of those on which it relies.
 func parseRecord(text []byte) (record, error) {
-	var r record
-	if err := json.Unmarshal(text, &r); err != nil {
-		return record{}, fmt.Errorf("parse the kubelet's record of devices: %w", err)
-	}
-	if r.Data == nil || r.Data.RegisteredDevices == nil {
-		return record{}, errors.New("parse the kubelet's record of devices: no list of registered devices, so this kubelet has another format")
-	}
-	for _, entry := range r.Data.PodDeviceEntries {
-		if entry.PodUID == "" || entry.ResourceName == "" {
-			return record{}, errors.New("parse the kubelet's record of devices: a pod or its resource has no name, so this kubelet has another format")
+	var file struct {
+		Data struct {
+			PodDeviceEntries  []podEntry
+			RegisteredDevices map[string]json.RawMessage
 		}
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		return record{}, err
+	}
+	r := record{file.Data.RegisteredDevices, file.Data.PodDeviceEntries}
+	unnamed := slices.ContainsFunc(r.pods, func(e podEntry) bool { return e.PodUID == "" || e.ResourceName == "" })
+	if r.registered == nil || unnamed {
+		return record{}, errors.New("the names of registered resources, pods or their resources are missing, so this kubelet has another format")
 	}
 	return r, nil
 }
@@ -93,7 +96,7 @@ func parseRecord(text []byte) (record, error) {
 // the kubelet writes it again.
 func (r record) usage(epc, enclave string) usage {
 	devices, enclaves := make(map[string]bool), make(map[string]bool) // by the UID of the pod
-	for _, entry := range r.Data.PodDeviceEntries {
+	for _, entry := range r.pods {
 		switch entry.ResourceName {
 		case epc:
 			devices[entry.PodUID] = true
@@ -104,7 +107,7 @@ func (r record) usage(epc, enclave string) usage {
 	for pod := range devices {
 		delete(enclaves, pod)
 	}
-	_, registered := r.Data.RegisteredDevices[epc]
+	_, registered := r.registered[epc]
 	return usage{
 		registered: registered,
 		devicePods: holders{count: len(devices)},

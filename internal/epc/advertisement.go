@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/google/renameio/v2"
 
@@ -74,6 +75,9 @@ type Advertisement struct {
 func (a Advertisement) Held() bool {
 	return a.State == StateDevices && a.Wanted == Node || a.State == StateNode && a.Wanted == Devices
 }
+
+// Equal reports whether both say the same.
+func (a Advertisement) Equal(b Advertisement) bool { return reflect.DeepEqual(a, b) }
 
 // Write replaces the file in the directory. Every user of the node can read it.
 func (a Advertisement) Write(dir string) error {

@@ -24,7 +24,7 @@ type getter interface {
 type devicePolicy struct {
 	policies, bindings getter
 
-	checked time.Time // when the API server last answered
+	checked time.Time // when the API server last answered, zero for never
 	missing bool      // its answer
 }
 
@@ -32,7 +32,7 @@ type devicePolicy struct {
 // if it has not done so for a while. An error means that the server's answer does not show
 // it.
 func (p *devicePolicy) check(ctx context.Context) (missing bool, err error) {
-	if !p.checked.IsZero() && time.Since(p.checked) < writeInterval/2 {
+	if !p.checked.IsZero() && time.Since(p.checked) < policyInterval {
 		return p.missing, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)

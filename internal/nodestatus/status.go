@@ -32,6 +32,9 @@ const (
 	// lease, which costs the API server more: a write that changes nothing does not
 	// reach its store.
 	writeInterval = 10 * time.Second
+	// policyInterval is the shortest time between two checks of the policy that adds the
+	// device, and the time between two while it is missing.
+	policyInterval = 5 * time.Second
 	// messageInterval is the time between two writes of a condition of which only the
 	// message changes, such as the names of pods.
 	messageInterval = 30 * time.Second
@@ -103,10 +106,14 @@ func (s *statusWriter) run(ctx context.Context) {
 			if err != nil {
 				logged = err.Error()
 			}
-			if err == nil || errors.Is(err, errPolicyMissing) {
+			switch {
+			case err == nil:
 				retry.Reset()
 				next = now.Add(s.pause(now))
-			} else {
+			case errors.Is(err, errPolicyMissing):
+				retry.Reset()
+				next = now.Add(jitter(policyInterval))
+			default:
 				s.metrics.failures.Inc()
 				next = now.Add(jitter(retry.NextBackOff()))
 			}

@@ -385,7 +385,7 @@ func TestPolicyMissing(t *testing.T) {
 		time.Sleep(12 * time.Second)
 		r.take()
 		time.Sleep(time.Hour)
-		r.expect("without", 300, 400, strings.ReplaceAll(written, "524288", "0"))
+		r.expect("without", 600, 730, strings.ReplaceAll(written, "524288", "0"))
 		condition, events := r.has()
 		if condition != "PolicyMissing False" || !strings.HasSuffix(events, "Warning PolicyMissing") {
 			t.Errorf("condition %s, events %s", condition, events)

@@ -95,6 +95,16 @@ func zeroEPC(t *testing.T) {
 // withdrawn.
 func forgetDevices(t testing.TB) {
 	t.Helper()
+	waitReleasing(t)
+	if err := os.Remove("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "bin/cluster", "restart", "kubelet")
+}
+
+// waitReleasing waits until the node's devices are withdrawn.
+func waitReleasing(t testing.TB) {
+	t.Helper()
 	var a advertised.Advertisement
 	for deadline := time.Now().Add(time.Minute); a.State != advertised.StateReleasing; time.Sleep(100 * time.Millisecond) {
 		var err error
@@ -105,10 +115,6 @@ func forgetDevices(t testing.TB) {
 			t.Fatalf("the devices are not withdrawn: %+v", a)
 		}
 	}
-	if err := os.Remove("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "", "bin/cluster", "restart", "kubelet")
 }
 
 // restricted creates a namespace with the Pod Security Standard "restricted" and

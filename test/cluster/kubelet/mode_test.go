@@ -79,8 +79,10 @@ func TestDevicesToNode(t *testing.T) {
 	k.forget()
 	state.await("releasing", patience)
 	k.await(enclave, all(256))
-	if got := k.has(epc); got.allocatable != 0 {
-		t.Errorf("%+v in state releasing", got)
+	for deadline := time.Now().Add(patience); k.has(epc).allocatable != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v in state releasing", k.has(epc))
+		}
 	}
 	admit("refused", false, epc, enclave) // this is why no pod may be scheduled here yet
 	k.forget()
