@@ -82,7 +82,7 @@ func (d *Doctor) devices(context.Context) Check {
 		switch {
 		case info == nil:
 			return problem(names[0]+" does not exist", "on a node, load the driver; in a pod, request the device: the quote helper needs "+
-				"the resources sgx.intel.com/enclave and sgx.intel.com/provision")
+				"the resource confcom.github.io/quote-helper, which gives it both")
 		case info.Mode()&fs.ModeCharDevice == 0:
 			return problem(name+" is not a device", "remove the file and reload the driver")
 		}
