@@ -76,7 +76,9 @@ func (r *rivals) look(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		r.logOnce(slog.LevelWarn, "look for other plugins failed, retrying", "error", err)
+		if r.isNew(err) {
+			r.log.Warn("look for other plugins failed, retrying", "error", err)
+		}
 		return
 	}
 	var unmet []error
@@ -102,20 +104,21 @@ func (r *rivals) look(ctx context.Context) {
 	r.condition.Set(problem)
 	switch {
 	case problem != nil:
-		r.logOnce(slog.LevelWarn, "another plugin advertises the same resource", "error", problem, "sockets", sockets,
-			"advice", "remove that plugin, or give the resource another name: containers get the devices of either")
+		if r.isNew(problem) {
+			r.log.Warn("another plugin advertises the same resource", "error", problem, "sockets", sockets,
+				"advice", "remove that plugin, or give the resource another name: containers get the devices of either")
+		}
 	case r.logged != "":
 		r.log.Info("no other plugin advertises the same resources any more")
 		r.logged = ""
 	}
 }
 
-// logOnce logs unless the last line was about the same error.
-func (r *rivals) logOnce(level slog.Level, message string, attrs ...any) {
-	if text := fmt.Sprint(attrs[1]); text != r.logged {
-		r.logged = text
-		r.log.Log(context.Background(), level, message, attrs...)
-	}
+// isNew reports whether err is another one than the last.
+func (r *rivals) isNew(err error) bool {
+	before := r.logged
+	r.logged = err.Error()
+	return r.logged != before
 }
 
 // compare returns what is wrong with each resource of which the kubelet has other devices

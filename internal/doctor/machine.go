@@ -137,9 +137,9 @@ func (d *Doctor) missingDevice() string {
 	case Application:
 		return "add an EPC limit to the container's resources, which comes with the device (see the check limit)"
 	case Helper:
-		return "let the pod request the devices: the chart does so with platform=dcap; if it does, run confcom node on the machine"
+		return "let the pod request confcom.github.io/quote-helper, which gives it both devices: the chart does so with platform=dcap; if it does, run confcom node on the machine"
 	}
-	return "load the driver; a pod gets the device with an EPC limit, and the quote helper with the resources that the chart requests"
+	return "load the driver; a pod gets the device with an EPC limit, and the quote helper with the resource confcom.github.io/quote-helper"
 }
 
 // deviceRemedy returns what to do if this process may not open a device.

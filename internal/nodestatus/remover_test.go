@@ -108,7 +108,7 @@ func nodeWith(name, manager string, resources ...string) *unstructured.Unstructu
 		panic(err)
 	}
 	node.SetManagedFields([]metav1.ManagedFieldsEntry{
-		{Manager: "kubelet"}, {Manager: manager, Subresource: "status", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: owned}},
+		{Manager: "kubelet"}, {Manager: manager, Subresource: "status", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(owned))},
 	})
 	return node
 }

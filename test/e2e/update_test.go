@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestPluginUpdate checks that the node never loses its EPC while one plugin replaces
@@ -67,9 +68,11 @@ func TestHelperUpdateEvictsNobody(t *testing.T) {
 			application, preempted := full.get(t, identity), preemptions(t)
 
 			before := daemonPod(t, helper)
+			began := time.Now()
 			kubectl(t, "-n", namespace, "rollout", "restart", "daemonset/"+helper)
 			after := daemonPod(t, helper)
 			kubectl(t, "-n", namespace, "wait", "pod/"+before, "--for=delete", "--timeout=60s")
+			took := time.Since(began).Round(100 * time.Millisecond)
 			if before == after {
 				t.Errorf("the restart did not replace the helper %s", after)
 			}
@@ -83,7 +86,7 @@ func TestHelperUpdateEvictsNobody(t *testing.T) {
 				if result.Failed != 0 || result.Requests == 0 {
 					t.Errorf("the client failed: %+v", result)
 				}
-				t.Logf("%d quotes, %d failed", result.Requests, result.Failed)
+				t.Logf("two helpers for less than %s; %d quotes, %d failed", took, result.Requests, result.Failed)
 			}
 		})
 	}
