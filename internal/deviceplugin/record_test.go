@@ -1,6 +1,7 @@
 package deviceplugin
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -85,4 +86,14 @@ func TestKubeletUsage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// podLister is the part of a kubelet that lists the resources of pods.
+type podLister struct {
+	podresources.UnimplementedPodResourcesListerServer
+	pods []*podresources.PodResources
+}
+
+func (p podLister) List(context.Context, *podresources.ListPodResourcesRequest) (*podresources.ListPodResourcesResponse, error) {
+	return &podresources.ListPodResourcesResponse{PodResources: p.pods}, nil
 }
