@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -38,7 +40,9 @@ func TestMemoryLimit(t *testing.T) {
 	const pod, each = 1, 2000 // more than a pod can have
 	var hostile []*job[havoc]
 	for i := range 8 {
-		hostile = append(hostile, startJob[havoc](t, roleHostile, pods, pod+i, hostileTask{Socket: socket, Frames: frames, Seed: uint64(i), Unread: each, Stalled: each / 2}))
+		h := startJob[havoc](t, roleHostile, pods, pod+i, hostileTask{Socket: socket, Frames: frames, Seed: uint64(i), Unread: each, Stalled: each / 2})
+		yieldProcessor(t, h.Process.Pid)
+		hostile = append(hostile, h)
 	}
 	good := startJob[map[requestKind]answers](t, roleClients, pods, goodPod, clientsTask{
 		Socket: socket, Groups: map[requestKind]int{requestOwnQuotes: 2}, Duration: 3 * time.Second,
@@ -59,6 +63,26 @@ func TestMemoryLimit(t *testing.T) {
 		t.Errorf("the helper has used %d bytes of %d", used(), memoryLimit)
 	}
 	helper.terminate(t)
+}
+
+// yieldProcessor has a process use the processor only when others do not. On a node, each
+// pod has a share of the processors; here eight busy processes would leave a seventh of one
+// to the helper, and its clients would measure only that.
+func yieldProcessor(t *testing.T, pid int) {
+	t.Helper()
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // later ones inherit it
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err == nil {
+			err = syscall.Setpriority(syscall.PRIO_PROCESS, id, 19)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // limitMemory moves a process into a memory cgroup with a limit, and returns a function
