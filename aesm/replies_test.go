@@ -185,3 +185,19 @@ func TestLargestBuffer(t *testing.T) {
 		}
 	}
 }
+
+// What all peers together can cause fits into the 256 MiB that the quote helper has in a
+// cluster, even if its container was restarted and the replies of the process before are
+// still unread. docs/performance.md has the computation.
+func TestMemoryOfRestart(t *testing.T) {
+	const (
+		limit   = 256 << 20
+		program = 16 << 20
+		perConn = 16 << 10 // a goroutine, a small request, a socket
+	)
+	requests := 2 * defaultMaxBytes // twice for the garbage collector
+	total := program + requests + perConn*defaultMaxConns + 2*most(defaultMaxReplies)
+	if total > limit {
+		t.Errorf("%d MiB of %d", total>>20, limit>>20)
+	}
+}
