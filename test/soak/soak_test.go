@@ -132,15 +132,20 @@ type crowd struct {
 func (s *soak) gather() crowd {
 	s.Helper()
 	var c crowd
-	c.good = s.gatherGood()
+	c.good = s.gatherGood(0)
 	for i := range hostilePods {
 		c.hostile = append(c.hostile, startJob[havoc](s, roleHostile, s.pods, goodPod+1+i, s.hostileTask(i)))
 	}
 	return c
 }
 
-func (s *soak) gatherGood() *job[map[requestKind]answers] {
-	return startJob[map[requestKind]answers](s, roleClients, s.pods, goodPod, clientsTask{Socket: s.socket, Groups: goodClients(), Verifier: s.verifier.address})
+// gatherGood starts the good clients. They send so many requests of each kind, or do not
+// stop if it is 0.
+func (s *soak) gatherGood(requests uint64) *job[map[requestKind]answers] {
+	s.Helper()
+	return startJob[map[requestKind]answers](s, roleClients, s.pods, goodPod, clientsTask{
+		Socket: s.socket, Groups: goodClients(), Requests: requests, Verifier: s.verifier.address,
+	})
 }
 
 func (s *soak) hostileTask(i int) hostileTask {
@@ -178,12 +183,14 @@ func (s *soak) leave(c crowd) {
 			s.Errorf("a hostile client: %s", fault)
 		}
 	}
+	c.good.stdin.Close()
 	s.leaveGood(c.good)
 }
 
+// leaveGood waits for the end of the good clients, and adds their results.
 func (s *soak) leaveGood(good *job[map[requestKind]answers]) {
 	s.Helper()
-	for what, a := range good.stop(s) {
+	for what, a := range good.outcome(s) {
 		if a.Failed > 0 || a.Requests == 0 {
 			s.Errorf("%s: %d of %d requests failed: %v", what, a.Failed, a.Requests, a.Failures)
 		}
@@ -259,9 +266,8 @@ func (s *soak) live(d time.Duration) {
 // connections.
 func (s *soak) stable(h *helper) metrics {
 	s.Helper()
-	good := s.gatherGood()
-	time.Sleep(500 * time.Millisecond)
-	s.leaveGood(good)
+	const requests = 100 // of each kind
+	s.leaveGood(s.gatherGood(requests))
 	m, ok := h.await(patience, func(m metrics) bool { return m[metricConnections] == 0 })
 	if !ok {
 		s.Errorf("%v connections still open", m[metricConnections])
