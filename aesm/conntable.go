@@ -13,12 +13,19 @@ type conn struct {
 
 	older, newer *conn // in its list
 	open         bool  // it is in the table
-	waiting      bool  // its request has not arrived yet
+	waiting      bool  // its request is not served yet
 	unread       bool  // it is over, but for a reply that the client has not read
 	bytes        int   // memory reserved for its request
 	owed         int   // memory reserved for its reply, and later what the reply takes
 	owing        bool  // it counts among the replies that are owed
 	closed       Drop  // why the table closed it
+
+	// See room.go.
+	entering bool          // it waits for others of its peer to end
+	asks     int           // memory for its reply, for which it waits
+	refused  bool          // it gets no other reply than that the server is busy
+	room     chan struct{} // closed at the end of the wait, nil if it has not waited
+	roomBy   time.Time     // the end of all waits
 }
 
 // usage is how much is in use: by one peer, or by all of them.
@@ -31,11 +38,18 @@ type account struct {
 	used   usage
 	owed   usage    // replies that it has requested and not read yet
 	unread connList // its connections that are over, but for an unread reply
+
+	// See room.go. The first to come is the first in each list.
+	active   int     // connections that are not entering
+	entering []*conn // new connections that wait for others to end
+	asking   []*conn // connections whose request waits for replies to be read
+	refusals int     // unread replies that the server is busy
 }
 
 // conns is the table of the open connections of a Serve call, in the order of their
 // arrival. It enforces the limits of the server. Connections whose reply is unread
-// count like others; replies.go is about them.
+// count like others; replies.go is about them, and room.go about those that wait because
+// their peer is at a limit.
 type conns struct {
 	max      usage // of all together
 	maxOwed  usage // replies that are owed to all together
@@ -46,17 +60,18 @@ type conns struct {
 	used     usage
 	owed     usage
 	accounts map[string]*account
-	arrivals connList    // the connections that are not over yet
-	sweeper  *time.Timer // nil until a reply was unread
-	unread   int         // connections whose reply is unread
-	stopAt   time.Time   // deadline for all requests once the server stops
-	refusing bool        // a new connection does not wait for another to end
-	cutOff   bool        // no new connections at all
-	over     bool        // unread replies are not kept any more
+	arrivals connList              // the connections that are not over yet
+	askers   map[*account]struct{} // those with requests that wait for replies to be read
+	sweeper  *time.Timer           // nil until a reply was unread
+	unread   int                   // connections whose reply is unread
+	stopAt   time.Time             // deadline for all requests once the server stops
+	refusing bool                  // a new connection does not wait for another to end
+	cutOff   bool                  // no new connections at all
+	over     bool                  // unread replies are not kept any more
 }
 
 func newConns(max, maxOwed usage, identity bool) *conns {
-	t := &conns{max: max, maxOwed: maxOwed, identity: identity, accounts: make(map[string]*account)}
+	t := &conns{max: max, maxOwed: maxOwed, identity: identity, accounts: make(map[string]*account), askers: make(map[*account]struct{})}
 	t.freed = sync.NewCond(&t.mu)
 	return t
 }
@@ -91,8 +106,9 @@ func (l *connList) remove(c *conn) {
 
 // add adds a new connection and makes room for it.
 //
-// If its peer is at its limit, add closes the peer's oldest connection that still
-// waits for its request. If there is none, the new connection is refused.
+// If its peer is at its limit, the new connection waits in enter. If as many wait there,
+// add closes the peer's oldest connection that still waits for its request. If there is
+// none, the new connection is refused.
 //
 // If the table is full, add closes the oldest connection that waits for its
 // request, preferably of the peer with the most connections. If there is none, add
@@ -103,15 +119,14 @@ func (t *conns) add(caller Caller) (c *conn, why Drop) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.account(caller.Peer)
+	limit := t.limit(a).conns
 	a.used.conns++
-	if a.used.conns > t.limit(a).conns {
+	if a.active >= limit {
 		t.sweep(a)
 	}
-	for a.used.conns > t.limit(a).conns {
-		if !t.evict(func(c *conn) bool { return c.account == a }) {
-			t.leave(a)
-			return nil, DropRefused
-		}
+	if len(a.entering) >= limit && !t.evictActive(a) {
+		t.leave(a)
+		return nil, DropRefused
 	}
 	for t.used.conns >= t.max.conns && !t.cutOff && !t.evictOfMost() {
 		if t.refusing {
@@ -127,6 +142,11 @@ func (t *conns) add(caller Caller) (c *conn, why Drop) {
 	c = &conn{caller: caller, account: a, waiting: true, open: true}
 	t.used.conns++
 	t.arrivals.push(c)
+	if a.active < limit {
+		a.active++
+	} else {
+		t.beginEntering(c)
+	}
 	return c, NotDropped
 }
 
@@ -193,9 +213,9 @@ func (t *conns) reserve(c *conn, n int) bool {
 	return true
 }
 
-// arrived notes that the request of a connection has arrived, or never will. From
-// then on the connection is not closed to make room. It returns why the table has
-// closed the connection, if it has.
+// arrived notes that the request of a connection never will arrive. From then on the
+// connection is not closed to make room. It returns why the table has closed the
+// connection, if it has.
 func (t *conns) arrived(c *conn) Drop {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -292,12 +312,22 @@ func (t *conns) unlink(c *conn) {
 	} else {
 		t.arrivals.remove(c)
 	}
+	if c.entering {
+		t.stopEntering(c)
+	} else {
+		c.account.active--
+	}
+	if c.asks > 0 {
+		t.stopAsking(c)
+	}
 	c.open, c.waiting = false, false
 	t.used.conns--
 	t.used.bytes -= c.bytes
 	c.account.used.bytes -= c.bytes
 	t.settle(c)
 	t.leave(c.account)
+	t.admit(c.account)
+	t.lendAll()
 	t.freed.Broadcast()
 }
 

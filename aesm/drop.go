@@ -11,8 +11,8 @@ const (
 	NotDropped    Drop = iota // a reply was written
 	DropProbe                 // the peer closed before it sent a whole header, as health checks do: harmless
 	DropIdle                  // no byte arrived within IdleTimeout
-	DropEvicted               // closed before its request was complete, to make room for another connection
-	DropRefused               // its peer's connections or memory are all in use by complete requests
+	DropEvicted               // closed before its request was served, to make room for another connection
+	DropRefused               // its peer's connections or memory are all in use by complete requests, and stay so
 	DropSlow                  // the request was not complete within ReadTimeout
 	DropTruncated             // the peer closed in the middle of the request
 	DropTooLarge              // the header announced more than MaxRequestFrame bytes

@@ -57,8 +57,15 @@ func (s *serving) exchange(c *conn) (e Exchange) {
 		if v := recover(); v != nil {
 			e.Drop, e.Err = DropMalformed, &PanicError{Value: v, Stack: debug.Stack()}
 		}
-		e.Duration = time.Since(start)
+		e.Duration += time.Since(start)
 	}()
+	if c.room != nil {
+		if e.Drop = s.conns.enter(c); e.Drop != NotDropped {
+			return e
+		}
+		e.Duration = time.Since(start) // its client has waited
+		start = time.Now()
+	}
 
 	req, err := s.request(c, &start)
 	if err != nil {
@@ -70,13 +77,19 @@ func (s *serving) exchange(c *conn) (e Exchange) {
 		return e
 	}
 	e.Kind = req.kind
-	if drop, err := s.conns.owe(c, replyMemory(req)); drop != NotDropped {
-		e.Drop, e.Err = drop, err
+	drop, busy := s.conns.owe(c, replyMemory(req))
+	if drop != NotDropped {
+		e.Drop, e.Err = drop, busy
 		return e
 	}
 
-	res, err := answer(s.ctx, c.caller, s.Handler, req, &s.replies)
-	defer s.replies.put(res.GetGetQuoteEx().GetQuote())
+	var res *message.Response
+	if err = busy; busy != nil {
+		res = refusal(req, CodeBusy)
+	} else {
+		res, err = answer(s.ctx, c.caller, s.Handler, req, &s.replies)
+		defer s.replies.put(res.GetGetQuoteEx().GetQuote())
+	}
 	e.Code, e.Err, e.Report = codeOf(err), err, req.report
 	if err := s.reply(c, res); err != nil {
 		e.Drop, e.Err = DropWrite, errors.Join(err, e.Err)

@@ -1,9 +1,6 @@
 package aesm
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // A reply that its client does not read stays in the kernel, in memory that is charged
 // to the server, until the client has read it or has closed its end. The server cannot
@@ -37,32 +34,23 @@ func replyMemory(req *request) int {
 	return int(min(req.GetQuoteEx.GetBufSize(), MaxBufferSize)) + replyOverhead
 }
 
-// owe notes that the request of a connection has arrived, as arrived does, and reserves
-// memory for the reply. The error is that its peer has requested too many that it has not
-// read.
-func (t *conns) owe(c *conn, bytes int) (closed Drop, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	c.waiting = false
-	if c.closed != NotDropped {
-		return c.closed, nil
-	}
-	a := c.account
-	if !t.mayOwe(a, bytes) {
-		if t.sweep(a); !t.mayOwe(a, bytes) {
-			return DropRefused, fmt.Errorf("aesm: the peer has %d requests whose replies it has not read, with %d bytes of memory for them", a.owed.conns, a.owed.bytes)
-		}
-	}
-	c.owed, c.owing = bytes, true
-	t.count(c, 1, bytes)
-	return NotDropped, nil
-}
-
 // mayOwe reports whether a peer may request one more reply.
 func (t *conns) mayOwe(a *account, bytes int) bool {
 	return t.fits(a, a.owed.conns+1, t.owed.conns+1, t.maxOwed.conns) &&
 		t.fits(a, a.owed.bytes+bytes, t.owed.bytes+bytes, t.maxOwed.bytes)
 }
+
+// mayRefuse reports whether a peer may get one more reply that the server is busy.
+func (t *conns) mayRefuse(a *account) bool {
+	return a.refusals < little(t.maxOwed.conns) && t.owed.conns < most(t.maxOwed.conns) &&
+		t.owed.bytes+replyOverhead <= most(t.maxOwed.bytes)
+}
+
+// most returns what all peers together may hold of a limit.
+func most(limit int) int { return limit - limit/acceptPart }
+
+// little returns what each peer may hold of a limit, whatever others hold.
+func little(limit int) int { return max(limit/littlePart, 1) }
 
 // fits reports whether a peer, and all together, may hold so much of a limit.
 //
@@ -71,13 +59,12 @@ func (t *conns) mayOwe(a *account, bytes int) bool {
 // rest, a peer gets as much as its share would be of what the
 // others have left.
 func (t *conns) fits(a *account, peer, all, limit int) bool {
-	most := limit - limit/acceptPart
-	shared := most - limit/reservedPart
+	shared := most(limit) - limit/reservedPart
 	switch {
 	case !t.identity:
 		return all <= shared // new connections still find room
-	case peer <= max(limit/littlePart, 1):
-		return all <= most
+	case peer <= little(limit):
+		return all <= most(limit)
 	}
 	return all <= shared && peer <= (limit-all+peer)/a.share
 }
@@ -95,6 +82,10 @@ func (t *conns) settle(c *conn) {
 	if c.owing {
 		t.count(c, -1, -c.owed)
 		c.owed, c.owing = 0, false
+	}
+	if c.refused {
+		c.account.refusals--
+		c.refused = false
 	}
 }
 
@@ -138,6 +129,7 @@ func (t *conns) look(c *conn) (read bool) {
 	if c.owing {
 		t.count(c, 0, bytes-c.owed)
 		c.owed = bytes
+		t.lendAll()
 	}
 	return false
 }

@@ -19,7 +19,7 @@ const DefaultSocket = "/var/run/aesmd/aesm.socket"
 const (
 	defaultMaxConns     = 4096
 	defaultMaxBytes     = 32 << 20
-	defaultMaxReplies   = 64 << 20
+	defaultMaxReplies   = 48 << 20
 	defaultIdleTimeout  = 30 * time.Second
 	defaultReadTimeout  = 5 * time.Second
 	defaultWriteTimeout = 5 * time.Second
@@ -68,12 +68,14 @@ type Server struct {
 	// does not free enough, the new request is refused.
 	MaxBytes int
 	// MaxReplyBytes bounds the kernel's memory for replies that clients have not read
-	// yet; 0 means 64 MiB. A connection counts against its peer until the client has
+	// yet; 0 means 48 MiB. A connection counts against its peer until the client has
 	// read the reply or has closed its end. A peer gets at most a quarter of what others
 	// have left, in bytes and in number of connections. Nobody gets the last eighth, and
 	// the quarter before it is for peers that hold less than 1/512. A request beyond
-	// that is dropped before it is served. This needs connections that a Listener has accepted, or other
-	// unix sockets; on others, replies count until they are written.
+	// that waits for replies to be read, for up to 4 seconds; then it is answered with
+	// CodeBusy, or dropped if the peer does not read these answers either. This needs
+	// connections that a Listener has accepted, or other unix sockets; on others, replies
+	// count until they are written.
 	MaxReplyBytes int
 	// IdleTimeout bounds the wait for the first byte; 0 means 30 seconds.
 	IdleTimeout time.Duration
@@ -88,9 +90,10 @@ type Server struct {
 
 	// Identify, where set, identifies the peer of each new connection, for Handler
 	// and Observe. One peer then gets at most a quarter of MaxConns and of MaxBytes (a
-	// RestrictedPeer less), and a new connection of a peer at its limit replaces one of
-	// its own. All connections for which Identify returns nil count as one peer's. It
-	// must be quick.
+	// RestrictedPeer less). A new connection of a peer at its limit waits for one of its
+	// own to end, for up to 4 seconds; then, or if as many wait already, it replaces the
+	// oldest one whose request has not arrived. All connections for which Identify
+	// returns nil count as one peer's. It must be quick.
 	Identify func(conn net.Conn) Peer
 	// Observe, where set, is called after a connection has ended. It is the place
 	// for logs and metrics. Its context has the values of the one that Serve was

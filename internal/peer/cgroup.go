@@ -60,6 +60,43 @@ func paths(text string) (all []string) {
 	return all
 }
 
+// upperLevels returns the upper two levels of the cgroup of a process that is in no pod, in
+// the hierarchy that systemd manages, such as /user.slice/user-1000.slice. Users name only
+// what is below: systemd may have delegated it to them.
+func upperLevels(text string) string {
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "0::") && !strings.Contains(line, ":name=systemd:") {
+			continue
+		}
+		for _, path := range paths(line) {
+			_, names, _ := upwards(strings.TrimSuffix(path, " (deleted)"))
+			if len(names) > 0 && names[0] != "" {
+				return "/" + strings.Join(names[:min(len(names), 2)], "/")
+			}
+		}
+	}
+	return "/"
+}
+
+// seesNode reports whether a process sees the processes of the node and not only those of
+// its own pod, given the texts of its /proc/self/cgroup and /proc/1/cgroup: whether the
+// first process that it sees is in another pod, or in none.
+func (l layout) seesNode(own, first string) bool {
+	if first == "" || first == own {
+		return false
+	}
+	if pod, _ := l.parse(own); pod != "" {
+		other, _ := l.parse(first)
+		return other != pod
+	}
+	for _, path := range paths(first) {
+		if above, _, _ := upwards(path); above == 1 {
+			return false // another container of the same pod
+		}
+	}
+	return true
+}
+
 // unified returns the part of the text of /proc/PID/cgroup that is about cgroup v2.
 func unified(text string) string {
 	for line := range strings.Lines(text) {

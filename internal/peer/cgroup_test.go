@@ -206,3 +206,57 @@ func FuzzCgroup(f *testing.F) {
 		}
 	})
 }
+
+func TestUpperLevels(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"0::/user.slice/user-1000.slice/session-3.scope\n", "/user.slice/user-1000.slice"},
+		{"0::/user.slice/user-1000.slice/user@1000.service/init.scope/pod" + uid + "\n", "/user.slice/user-1000.slice"},
+		{"0::/system.slice/ssh.service\n", "/system.slice/ssh.service"},
+		{"0::/system.slice/ssh.service (deleted)\n", "/system.slice/ssh.service"},
+		{"0::/init.scope\n", "/init.scope"},
+		{"0::/\n", "/"},
+		{"", "/"},
+		// As seen by a process in its own cgroup namespace.
+		{"0::/../../../../user.slice/user-1000.slice/session-3.scope\n", "/user.slice/user-1000.slice"},
+		{"0::/../../..\n", "/"},
+		{"4:memory:/a/b\n1:name=systemd:/user.slice/user-1000.slice/session-3.scope\n0::/\n", "/user.slice/user-1000.slice"},
+		{"4:memory:/a/b\n", "/"},
+	} {
+		if got := upperLevels(tt.text); got != tt.want {
+			t.Errorf("%q: %s, want %s", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestSeesNode(t *testing.T) {
+	const (
+		pod   = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod50a70000_0000_4000_8000_000000000001.slice/"
+		other = "cri-containerd-0000000000000000000000000000000000000000000000000000000000000001.scope"
+		own   = pod + "cri-containerd-" + id + ".scope"
+	)
+	for _, tt := range []struct {
+		name, own, first string
+		want             bool
+	}{
+		{"hostPID", own, "/init.scope", true},
+		{"hostPID, own cgroup namespace", "/", "/../../../../init.scope", true},
+		{"hostPID in kind", "/docker/a/kubelet" + own, "/docker/a/init.scope", true},
+		{"own PID namespace", own, own, false},
+		{"own PID and cgroup namespaces", "/", "/", false},
+		{"PID namespace of the pod", own, pod + other, false},
+		{"PID namespace of the pod, own cgroup namespace", "/", "/../" + other, false},
+		{"service", "/system.slice/sgx-quote-helper.service", "/init.scope", true},
+		{"unreadable", own, "", false},
+	} {
+		text := func(path string) string {
+			if path == "" {
+				return ""
+			}
+			return "0::" + path + "\n"
+		}
+		l := layoutOf(text(tt.own))
+		if got := l.seesNode(text(tt.own), text(tt.first)); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}

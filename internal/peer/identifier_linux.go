@@ -1,8 +1,10 @@
 package peer
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -30,8 +32,9 @@ type Identifier struct {
 	max       int                                       // how many processes are remembered
 	freshness time.Duration                             // how long a process seen alive is not checked again
 
-	layout layout
-	index  *index
+	layout   layout
+	index    *index
+	seesNode bool // this process sees the processes of the node
 
 	invisible, unreadable sync.Once // each logs its warning once
 
@@ -68,18 +71,18 @@ type Options struct {
 // distinguishing pods. It must be closed after use.
 func NewIdentifier(log *slog.Logger, o Options) *Identifier {
 	const procfs = "/proc"
-	var l layout
+	own, _ := os.ReadFile(procfs + "/self/cgroup") // without it, nothing is learnt
+	first, _ := os.ReadFile(procfs + "/1/cgroup")
+	l := layoutOf(string(own))
 	if o.KubeletCgroup != "" {
 		l.roots = []string{strings.TrimSuffix(o.KubeletCgroup, "/")}
-	} else {
-		own, _ := os.ReadFile(procfs + "/self/cgroup") // without it, nothing is learnt
-		l = layoutOf(string(own))
 	}
 	return &Identifier{
 		log:       log,
 		procfs:    procfs,
 		layout:    l,
 		index:     newIndex(procfs, l),
+		seesNode:  l.seesNode(string(own), string(first)),
 		openPidfd: openPidfd,
 		max:       cmp.Or(o.MaxProcesses, maxKnown),
 		freshness: freshness,
@@ -89,6 +92,7 @@ func NewIdentifier(log *slog.Logger, o Options) *Identifier {
 
 // Close forgets all processes. Identify still works afterwards, but remembers none.
 func (i *Identifier) Close() {
+	i.index.close()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.closed = true
@@ -103,8 +107,9 @@ func (i *Identifier) Close() {
 //
 // A process that has ended is still identified by its cgroup on Linux 6.16 and newer, if
 // another process of the container is alive or has been seen. Otherwise it is
-// unidentified, as is one whose cgroup cannot be read. All of these share one key: a pod
-// could otherwise pose as any number of users, each with its own budget.
+// unidentified, as is one whose cgroup cannot be read. So is a process of a PID namespace
+// that is not visible, unless no process of the node is visible. All of these share one
+// key: a pod could otherwise pose as any number of users, each with its own budget.
 func (i *Identifier) Identify(conn net.Conn) Peer {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
@@ -119,16 +124,27 @@ func (i *Identifier) Identify(conn net.Conn) Peer {
 		return Peer{}
 	}
 	if p.Process == 0 {
-		i.invisible.Do(func() {
-			i.log.Warn("caller's PID namespace is not visible: cannot identify its pod", "uid", p.User,
-				"advice", "run the quote helper with hostPID; until then, such callers are distinguished only by user")
-		})
-		return p.keyed()
+		return i.hidden(p)
 	}
 	if known, ok := i.recall(p); ok {
 		return known
 	}
 	return i.examine(raw, p)
+}
+
+// hidden returns p, whose PID namespace is not visible.
+func (i *Identifier) hidden(p Peer) Peer {
+	advice := "run the quote helper with hostPID; until then, such callers are distinguished only by user"
+	if i.seesNode {
+		advice = "run the quote helper in the PID namespace of the node; other callers are identified, and such ones share one small budget"
+	}
+	i.invisible.Do(func() {
+		i.log.Warn("caller's PID namespace is not visible: cannot identify its pod", "uid", p.User, "advice", advice)
+	})
+	if i.seesNode {
+		return p.unidentified()
+	}
+	return p.keyed()
 }
 
 // credentials returns the user and the process that connected, as the kernel recorded
@@ -153,19 +169,13 @@ func (i *Identifier) examine(raw syscall.RawConn, p Peer) Peer {
 	pidfd, err := i.openPidfd(raw, p.Process)
 	switch {
 	case errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM):
-		// Linux before 5.3 has no pidfds, or a seccomp profile forbids them. Then nothing
-		// is remembered, and the ID may have been reused since the connection was made.
-		text, err := os.ReadFile(i.cgroupFile(p.Process))
-		if err != nil {
-			return p.unidentified()
-		}
-		p.Pod, p.Container = i.layout.parse(string(text))
-		return p.keyed()
+		// Linux before 5.3 has no pidfds, or a seccomp profile forbids them.
+		return i.examineByID(p)
 	case err != nil: // the process has ended, or too many files are open
 		return p.unidentified()
 	}
 
-	text, err := os.ReadFile(i.cgroupFile(p.Process))
+	text, err := os.ReadFile(i.procFile(p.Process, "cgroup"))
 	if ended(pidfd) {
 		defer unix.Close(pidfd)
 		place, ok := i.index.find(pidfd)
@@ -183,15 +193,59 @@ func (i *Identifier) examine(raw syscall.RawConn, p Peer) Peer {
 		})
 		return p.unidentified()
 	}
-	p.Pod, p.Container = i.layout.parse(string(text))
-	p = p.keyed()
+	p = i.locate(p, string(text))
 	i.index.learn(pidfd, string(text))
 	i.remember(&process{peer: p, pidfd: pidfd, seen: time.Now()})
 	return p
 }
 
-func (i *Identifier) cgroupFile(pid int32) string {
-	return filepath.Join(i.procfs, strconv.Itoa(int(pid)), "cgroup")
+// examineByID is examine without pidfds. It remembers nothing. The cgroup is that of one
+// process if the process with this ID has started at the same time before and after. It may
+// have started after the connection was made only if all other IDs were used meanwhile.
+func (i *Identifier) examineByID(p Peer) Peer {
+	before, err := i.startTime(p.Process)
+	if err != nil {
+		return p.unidentified()
+	}
+	text, err := os.ReadFile(i.procFile(p.Process, "cgroup"))
+	if err != nil {
+		return p.unidentified()
+	}
+	if after, err := i.startTime(p.Process); err != nil || after != before {
+		return p.unidentified()
+	}
+	return i.locate(p, string(text))
+}
+
+// startTime returns when a process has started, in the form of /proc/PID/stat. It is an
+// error if the process has ended.
+func (i *Identifier) startTime(pid int32) (string, error) {
+	text, err := os.ReadFile(i.procFile(pid, "stat"))
+	if err != nil {
+		return "", err
+	}
+	// The name, in parentheses, may contain anything.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	const state, starttime = 0, 19
+	if len(fields) <= starttime {
+		return "", fmt.Errorf("process %d: stat has %d fields after the name", pid, len(fields))
+	}
+	if fields[state] == "Z" || fields[state] == "X" {
+		return "", fmt.Errorf("process %d has ended", pid)
+	}
+	return fields[starttime], nil
+}
+
+// locate returns p with what the text of its cgroup file says.
+func (i *Identifier) locate(p Peer, text string) Peer {
+	if p.Pod, p.Container = i.layout.parse(text); p.Pod == "" && p.Container == "" {
+		p.Cgroup = upperLevels(text)
+	}
+	return p.keyed()
+}
+
+func (i *Identifier) procFile(pid int32, name string) string {
+	return filepath.Join(i.procfs, strconv.Itoa(int(pid)), name)
 }
 
 // openPidfd opens a pidfd of the process that connected. The error is ESRCH if that

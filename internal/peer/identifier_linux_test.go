@@ -53,17 +53,21 @@ func connectAndStay() error {
 	return err
 }
 
-// identifyInherited prints the peer of file descriptor 3, twice.
+// identifyInherited prints the peer of file descriptor 3, twice if no process of the node is
+// visible, and twice if they are.
 func identifyInherited() error {
 	conn, err := net.FileConn(os.NewFile(3, "connection"))
 	if err != nil {
 		return err
 	}
-	identifier := NewIdentifier(slog.New(slog.NewTextHandler(os.Stdout, nil)), Options{})
-	defer identifier.Close()
-	for range 2 {
-		p := identifier.Identify(conn)
-		fmt.Println(p.Key(), p.Process)
+	for _, seesNode := range []bool{false, true} {
+		identifier := NewIdentifier(slog.New(slog.NewTextHandler(os.Stdout, nil)), Options{})
+		identifier.seesNode = seesNode
+		for range 2 {
+			p := identifier.Identify(conn)
+			fmt.Println(p.Key(), p.Process)
+		}
+		identifier.Close()
 	}
 	return nil
 }
@@ -205,7 +209,7 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := self(layoutOf("").parse(string(text)))
+	want := identifier.locate(self("", ""), string(text))
 	listener := listen(t)
 	expect(t, "first connection", identifier.Identify(dial(t, listener)), want)
 	expect(t, "second connection", identifier.Identify(dial(t, listener)), want)
@@ -222,11 +226,14 @@ func TestIdentifyByCgroup(t *testing.T) {
 	tests := []struct {
 		name, path     string
 		pod, container string
+		cgroup         string
 		key            string
 	}{
-		{"pod", "/kubepods/burstable/pod" + uid + "/" + id, uid, id, "pod/" + uid},
-		{"container", "/docker/" + id, "", id, "container/" + id},
-		{"service", "/system.slice/sshd.service", "", "", "uid/" + strconv.Itoa(os.Getuid())},
+		{"pod", "/kubepods/burstable/pod" + uid + "/" + id, uid, id, "", "pod/" + uid},
+		{"container", "/docker/" + id, "", id, "", "container/" + id},
+		{"service", "/system.slice/sshd.service", "", "", "/system.slice/sshd.service", "cgroup/system.slice/sshd.service"},
+		{"user", "/user.slice/user-1000.slice/user@1000.service/app.slice", "", "", "/user.slice/user-1000.slice", "cgroup/user.slice/user-1000.slice"},
+		{"no cgroup", "/", "", "", "/", "cgroup/"},
 	}
 	listener := listen(t)
 	for _, test := range tests {
@@ -234,7 +241,9 @@ func TestIdentifyByCgroup(t *testing.T) {
 			identifier, _ := start(t)
 			identifier.procfs = proc(t, map[int]string{os.Getpid(): test.path})
 			p := identifier.Identify(dial(t, listener))
-			expect(t, "peer", p, self(test.pod, test.container))
+			want := self(test.pod, test.container)
+			want.Cgroup = test.cgroup
+			expect(t, "peer", p, want.keyed())
 			if p.Key() != test.key {
 				t.Errorf("key %s, want %s", p.Key(), test.key)
 			}
@@ -390,35 +399,79 @@ func TestEndedProcessHasItsPod(t *testing.T) {
 	}
 }
 
-// All processes are looked at only now and then.
-func TestScanIsRare(t *testing.T) {
-	identifier, _ := start(t)
-	listener := listen(t)
-	child := startChild(t, listener)
+// unknownTo returns the index of an identifier and the pidfd of a process that it does not
+// know.
+func unknownTo(t *testing.T, identifier *Identifier) (x *index, pidfd int) {
+	t.Helper()
+	child := startChild(t, listen(t))
 	raw, err := child.conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pidfd, err := openPidfd(raw, int32(child.pid()))
+	pidfd, err = openPidfd(raw, int32(child.pid()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(pidfd)
+	t.Cleanup(func() { unix.Close(pidfd) })
 	if _, ok := cgroupID(pidfd); !ok {
 		t.Skip("NOT RUN: this kernel does not report the cgroup of a process")
 	}
-	x := identifier.index
-	x.procfs = t.TempDir()
+	identifier.index.procfs = t.TempDir()
+	return identifier.index, pidfd
+}
+
+// All processes are looked at only now and then.
+func TestScanIsRare(t *testing.T) {
+	identifier, _ := start(t)
+	x, pidfd := unknownTo(t, identifier)
 	if _, ok := x.find(pidfd); ok {
 		t.Error("found without any process")
 	}
+	x.scan.Wait()
 	setCgroup(t, x.procfs, os.Getpid(), "/kubepods/pod"+uid)
 	if _, ok := x.find(pidfd); ok {
 		t.Error("looked again at once")
 	}
+	x.scan.Wait()
 	x.next = time.Time{}
+	if _, ok := x.find(pidfd); !ok {
+		x.scan.Wait() // the machine is slow
+	}
 	if got, ok := x.find(pidfd); !ok || got.pod != uid {
 		t.Errorf("got %+v, %v", got, ok)
+	}
+}
+
+// A scan that takes long holds up no caller for long, and ends with the identifier.
+func TestScanHoldsUpNobody(t *testing.T) {
+	identifier, _ := start(t)
+	x, pidfd := unknownTo(t, identifier)
+	dir := filepath.Join(x.procfs, "1")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(dir, "cgroup") // nobody writes to it
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := x.find(pidfd); ok {
+		t.Error("found while the scan hangs")
+	}
+	conn := dial(t, listen(t))
+	if p := identifier.Identify(conn); !p.Identified() {
+		t.Errorf("another caller: %#v", p)
+	}
+	if _, ok := x.find(pidfd); ok { // without waiting again
+		t.Error("found while the scan hangs")
+	}
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	identifier.Close()
+	if _, _, scanned := x.place(0); scanned != nil {
+		t.Error("scans after Close")
 	}
 }
 
@@ -444,16 +497,69 @@ func TestWithoutPidfds(t *testing.T) {
 		identifier.openPidfd = func(syscall.RawConn, int32) (int, error) { return -1, errno }
 		expect(t, errno.Error(), identifier.Identify(conn), self("", "").unidentified())
 	}
+	const stat = ") S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 500 21" // the name is before it
 	for _, errno := range []error{unix.ENOSYS, unix.EPERM} {
 		identifier.openPidfd = func(syscall.RawConn, int32) (int, error) { return -1, errno }
-		expect(t, errno.Error(), identifier.Identify(conn), self(uid, ""))
+		for _, tt := range []struct {
+			name, stat string
+			known      bool
+		}{
+			{"alive", "7 (a) Z 1" + stat, true},
+			{"ended", strings.Replace("7 (a"+stat, "S", "Z", 1), false},
+			{"short", "7 (a) S 1 2", false},
+			{"empty", "", false},
+		} {
+			setStat(t, identifier.procfs, pid, tt.stat)
+			want := self("", "").unidentified()
+			if tt.known {
+				want = self(uid, "")
+			}
+			expect(t, errno.Error()+", "+tt.name, identifier.Identify(conn), want)
+		}
 	}
+	setStat(t, identifier.procfs, pid, "7 (a"+stat)
 	setCgroup(t, identifier.procfs, pid, "/kubepods/pod"+otherUID)
 	expect(t, "read each time", identifier.Identify(conn), self(otherUID, ""))
 	identifier.procfs = t.TempDir()
 	expect(t, "unreadable", identifier.Identify(conn), self("", "").unidentified())
 	if len(identifier.known) != 0 {
 		t.Errorf("%d processes remembered, want none", len(identifier.known))
+	}
+}
+
+// Without pidfds, the cgroup is read of a process whose ID another one has got meanwhile: the
+// cgroup file, a FIFO here, lets the test change the process before it is read.
+func TestIDReusedWithoutPidfds(t *testing.T) {
+	identifier, _ := start(t)
+	pid, conn := os.Getpid(), dial(t, listen(t))
+	identifier.openPidfd = func(syscall.RawConn, int32) (int, error) { return -1, unix.ENOSYS }
+	identifier.procfs = t.TempDir()
+	setStat(t, identifier.procfs, pid, "7 (a) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 500")
+	fifo := identifier.procFile(int32(pid), "cgroup")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // when it is opened to be read
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		setStat(t, identifier.procfs, pid, "7 (a) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 501")
+		fmt.Fprintln(w, "0::/kubepods/pod"+uid)
+		w.Close()
+	}()
+	expect(t, "another process", identifier.Identify(conn), self("", "").unidentified())
+}
+
+func setStat(t *testing.T, procfs string, pid int, text string) {
+	t.Helper()
+	dir := filepath.Join(procfs, strconv.Itoa(pid))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "stat"), []byte(text), 0o644); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -556,8 +662,11 @@ func TestInvisibleNamespace(t *testing.T) {
 	if strings.Count(text, "uid/1234 0\n") != 2 {
 		t.Errorf("want two peers known only by user:\n%s", text)
 	}
-	if strings.Count(text, "hostPID") != 1 || strings.Count(text, "level=WARN") != 1 {
-		t.Errorf("want one warning:\n%s", text)
+	if strings.Count(text, "unidentified 0\n") != 2 {
+		t.Errorf("want two unidentified peers where the node is visible:\n%s", text)
+	}
+	if strings.Count(text, "hostPID") != 1 || strings.Count(text, "level=WARN") != 2 {
+		t.Errorf("want one warning each:\n%s", text)
 	}
 }
 

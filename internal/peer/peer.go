@@ -4,7 +4,8 @@
 // The kernel reports which process connected, and the process's cgroup names its
 // pod. No information comes from the client, and neither the API server nor the
 // kubelet is asked. What is unknown is left empty: a caller outside any pod is
-// identified by its container, or by its user.
+// identified by its container or its cgroup, and by its user where no process of the node
+// is visible.
 package peer
 
 import (
@@ -20,14 +21,19 @@ type Peer struct {
 	Process   int32  // its process ID in this process's PID namespace; 0 if it is not visible there
 	Pod       string // the UID of its pod as in the API; for static pods the 32 hex digits of their config hash; "" if unknown or in no pod
 	Container string // the ID of its container, 64 hex digits; "" if unknown
+	Cgroup    string // outside any pod and container, the upper two levels of its cgroup; "" if unknown
 
 	key string // cached result of Key; empty in a Peer that Identify did not return
 }
 
 // Key returns the name under which the peer shares its connection budget and its
-// queue with others: "pod/<uid>", else "container/<id>", else "uid/<number>". All
-// peers whose process could not be examined share "unidentified"; the zero Peer is
-// "unknown".
+// queue with others: "pod/<uid>", else "container/<id>", else "cgroup/<two levels>", else
+// "uid/<number>". All peers whose process could not be examined share "unidentified"; the
+// zero Peer is "unknown".
+//
+// Outside pods, the cgroup counts and not the user: a user may have a range of user IDs,
+// but only root creates cgroups such as system.slice/ssh.service and
+// user.slice/user-1000.slice.
 func (p Peer) Key() string {
 	switch {
 	case p.key != "":
@@ -69,6 +75,8 @@ func (p Peer) makeKey() string {
 		return "pod/" + p.Pod
 	case p.Container != "":
 		return "container/" + p.Container
+	case p.Cgroup != "":
+		return "cgroup" + p.Cgroup
 	}
 	return "uid/" + strconv.FormatUint(uint64(p.User), 10)
 }
@@ -76,10 +84,10 @@ func (p Peer) makeKey() string {
 // shortID is how many digits of a container ID logs show, as crictl and docker do.
 const shortID = 12
 
-// LogValue returns the known attributes of the peer: pod, container, pid and uid, and
-// that it is unidentified, if it is.
+// LogValue returns the known attributes of the peer: pod, container, cgroup, pid and uid,
+// and that it is unidentified, if it is.
 func (p Peer) LogValue() slog.Value {
-	attrs := make([]slog.Attr, 0, 5)
+	attrs := make([]slog.Attr, 0, 6)
 	if p.key == unidentifiedKey {
 		attrs = append(attrs, slog.Bool("unidentified", true))
 	}
@@ -88,6 +96,9 @@ func (p Peer) LogValue() slog.Value {
 	}
 	if p.Container != "" {
 		attrs = append(attrs, slog.String("container", p.Container[:min(shortID, len(p.Container))]))
+	}
+	if p.Cgroup != "" {
+		attrs = append(attrs, slog.String("cgroup", p.Cgroup))
 	}
 	if p.Process != 0 {
 		attrs = append(attrs, slog.Int64("pid", int64(p.Process)))

@@ -17,6 +17,8 @@ func TestKey(t *testing.T) {
 		{Peer{User: 4294967294}, "uid/4294967294"},
 		{Peer{Process: 7}, "uid/0"},
 		{Peer{Process: 7, Container: id}, "container/" + id},
+		{Peer{User: 1000, Process: 7, Cgroup: "/user.slice/user-1000.slice"}, "cgroup/user.slice/user-1000.slice"},
+		{Peer{Process: 7, Cgroup: "/"}, "cgroup/"},
 		{Peer{User: 1000, Process: 7, Pod: uid, Container: id}, "pod/" + uid},
 		{Peer{Pod: staticUID}, "pod/" + staticUID},
 	}
@@ -44,6 +46,7 @@ func TestLogValue(t *testing.T) {
 		{Peer{User: 1000}, "msg=m peer.uid=1000\n"},
 		{Peer{User: 1000, Process: 7}.unidentified(), "msg=m peer.unidentified=true peer.pid=7 peer.uid=1000\n"},
 		{Peer{User: 1000, Process: 7}, "msg=m peer.pid=7 peer.uid=1000\n"},
+		{Peer{Process: 7, Cgroup: "/init.scope"}, "msg=m peer.cgroup=/init.scope peer.pid=7 peer.uid=0\n"},
 		{Peer{Process: 7, Container: id}, "msg=m peer.container=9bca8d63d5fa peer.pid=7 peer.uid=0\n"},
 		{Peer{Process: 7, Pod: uid, Container: id}, "msg=m peer.pod=" + uid + " peer.container=9bca8d63d5fa peer.pid=7 peer.uid=0\n"},
 		{Peer{Pod: uid, Container: "short"}, "msg=m peer.pod=" + uid + " peer.container=short peer.uid=0\n"},

@@ -22,23 +22,23 @@ import (
 // otherwise take the processor's time from the requests that are served.
 const refusalPause = time.Second
 
-// unsatisfiable returns an error if a request of p that arrives now cannot be served before
-// its deadline. It never does before the pace of the backend is known.
+// unsatisfiable returns an error if a request of p for some work that arrives now cannot be
+// served before its deadline. It never does before the pace of that work is known.
 //
 // The estimate errs on the side of admission: it counts only requests that wait now,
 // and as if they were in service all the time. A request for which it was wrong is
 // answered when its turn comes too late, or at its deadline.
-func (q *queue) unsatisfiable(p *peerQueue, deadline time.Time) error {
-	pace := q.pace.perRequest()
+func (q *queue) unsatisfiable(p *peerQueue, w work, deadline time.Time) error {
+	pace := q.paces[w].perRequest()
 	if pace == 0 || deadline.IsZero() {
 		return nil
 	}
 	left := time.Until(deadline)
-	wait := func(ahead int) time.Duration { return time.Duration(ahead) * pace / time.Duration(q.concurrency) }
-	if wait(q.waiting)+pace <= left {
+	together := time.Duration(q.concurrency)
+	if q.duration(q.work)/together+pace <= left {
 		return nil // even if it were served last
 	}
-	if wait := wait(q.ahead(p)); wait+pace > left {
+	if wait := q.ahead(p) / together; wait+pace > left {
 		return &overload{q.waiting, p.waiting.Len(), wait, pace, left}
 	}
 	return nil
@@ -46,9 +46,9 @@ func (q *queue) unsatisfiable(p *peerQueue, deadline time.Time) error {
 
 // late returns an error if a request of p, whose turn it is, has too little time left
 // to be served. Serving it would take the time of others.
-func (q *queue) late(p *peerQueue, deadline, now time.Time) error {
-	pace := q.pace.perRequest()
-	if left := deadline.Sub(now); !deadline.IsZero() && left < pace {
+func (q *queue) late(p *peerQueue, next place, now time.Time) error {
+	pace := q.paces[next.work].perRequest()
+	if left := next.deadline.Sub(now); !next.deadline.IsZero() && left < pace {
 		return &overload{q.waiting, p.waiting.Len(), 0, pace, left}
 	}
 	return nil

@@ -266,7 +266,7 @@ func TestHopeless(t *testing.T) {
 		add("a", 30)
 		add("b", 30)
 		add("c", 2)
-		serveTimes(&c.pace, paceEnough, time.Second)
+		serveTimes(&c.paces[workQuote], paceEnough, time.Second)
 		for _, tt := range []struct {
 			peer string
 			left time.Duration
@@ -287,13 +287,13 @@ func TestHopeless(t *testing.T) {
 			if p == nil {
 				p = &peerQueue{key: tt.peer}
 			}
-			err := c.unsatisfiable(p, began.Add(tt.left))
+			err := c.unsatisfiable(p, workQuote, began.Add(tt.left))
 			c.mu.Unlock()
 			if err != nil != tt.want {
 				t.Errorf("%s with %s left: %v, want an error: %v", tt.peer, tt.left, err, tt.want)
 			}
 			if tt.want {
-				waited, err := c.enter(ctx, tt.peer)
+				waited, err := c.enter(ctx, tt.peer, workQuote)
 				if over, ok := errors.AsType[*overload](err); !waited || !ok || over.waiting != 62 {
 					t.Errorf("waited: %v, %v", waited, err)
 				}
@@ -310,6 +310,73 @@ func TestHopeless(t *testing.T) {
 	})
 }
 
+// A flood of requests that need little work makes quotes look neither cheap nor, where it
+// waits, expensive.
+func TestUnsatisfiableByWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(1)
+		c.serve(t.Context(), "a")
+		serveTimes(&c.paces[workQuote], paceEnough, time.Second)
+		serveTimes(&c.paces[workInit], 10*paceWindow, time.Millisecond)
+		for range 1000 {
+			go c.enter(t.Context(), "init", workInit)
+		}
+		for range 4 {
+			go c.enter(t.Context(), "quotes", workQuote)
+		}
+		for range 10 {
+			go c.enter(t.Context(), "both", workInit)
+			go c.enter(t.Context(), "both", workQuote)
+		}
+		synctest.Wait()
+		for _, tt := range []struct {
+			peer string
+			work work
+			wait time.Duration // for the requests before it
+		}{
+			{"init", workInit, time.Second + 4*time.Second + 10*time.Second + 10*time.Millisecond},
+			{"quotes", workQuote, 4*time.Second + 5*time.Millisecond + 5*(time.Second+time.Millisecond)/2},
+			{"new", workQuote, time.Second + time.Millisecond + (time.Second+time.Millisecond)/2},
+			{"new", workInit, time.Second + time.Millisecond + (time.Second+time.Millisecond)/2},
+		} {
+			c.mu.Lock()
+			p := c.peers[tt.peer]
+			if p == nil {
+				p = &peerQueue{key: tt.peer}
+			}
+			if got := c.ahead(p); got != tt.wait {
+				t.Errorf("%s waits for %s, want %s", tt.peer, got, tt.wait)
+			}
+			pace := c.paces[tt.work].perRequest()
+			if err := c.unsatisfiable(p, tt.work, time.Now().Add(tt.wait+pace)); err != nil {
+				t.Errorf("%s in time: %v", tt.peer, err)
+			}
+			if err := c.unsatisfiable(p, tt.work, time.Now().Add(tt.wait+pace-1)); err == nil {
+				t.Errorf("%s too late: no error", tt.peer)
+			}
+			c.mu.Unlock()
+		}
+		for range 1024 {
+			c.leave(lastInService(c.queue))
+			synctest.Wait()
+		}
+		c.leave(lastInService(c.queue))
+		expectIdle(t, c.queue)
+	})
+}
+
+// lastInService returns the peer whose request is in service.
+func lastInService(q *queue) string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for key, p := range q.peers {
+		if p.inService > 0 {
+			return key
+		}
+	}
+	return ""
+}
+
 // A request whose turn comes too late gives its turn to the next one.
 func TestLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -319,12 +386,12 @@ func TestLate(t *testing.T) {
 		defer cancel()
 		late := make(chan error, 1)
 		go func() {
-			_, err := c.enter(short, "b")
+			_, err := c.enter(short, "b", workQuote)
 			late <- err
 		}()
 		synctest.Wait()
 		c.add(t.Context(), "c")
-		serveTimes(&c.pace, paceEnough, time.Second)
+		serveTimes(&c.paces[workQuote], paceEnough, time.Second)
 		time.Sleep(time.Second)
 		c.leave("a")
 		if peer := c.next(); peer != "c" {

@@ -42,7 +42,7 @@ func TestMetrics(t *testing.T) {
 	}
 	o.Ended(t.Context(), aesm.Exchange{Drop: aesm.DropAccept, Err: errors.New("too many files")})
 	o.Connected() // and stays open
-	s.queue.enter(t.Context(), "a")
+	s.queue.enter(t.Context(), "a", workQuote)
 
 	want := `
 # HELP sgx_quote_helper_connections Open connections.
@@ -164,12 +164,20 @@ func TestMetricsOfConnections(t *testing.T) {
 	if n := open(); n != 1 {
 		t.Errorf("%v connections are open, want 1", n)
 	}
-	dial(t, socket)
-	dial(t, socket)
+	var idle []net.Conn
+	for range 4 { // two of them wait for room; the last one replaces the first
+		idle = append(idle, dial(t, socket))
+	}
 	expect(aesm.DropEvicted)
+	for _, conn := range idle[1:] {
+		conn.Close()
+		expect(aesm.DropProbe)
+	}
 	again := ask(t, socket)
-	expect(aesm.DropEvicted)
 	waitForOne(s.queue)
+	for range 2 { // they wait for room
+		dial(t, socket).Close()
+	}
 	dial(t, socket)
 	expect(aesm.DropRefused)
 	for _, conn := range []net.Conn{asking, again} {
@@ -180,7 +188,13 @@ func TestMetricsOfConnections(t *testing.T) {
 		if reply, err := io.ReadAll(conn); len(reply) < stubSize || err != nil {
 			t.Errorf("%d bytes, %v", len(reply), err)
 		}
-		expect(aesm.NotDropped)
+	}
+	drops := make(map[aesm.Drop]int)
+	for range 4 {
+		drops[(<-exchanges).Drop]++
+	}
+	if drops[aesm.NotDropped] != 2 || drops[aesm.DropProbe] != 2 {
+		t.Errorf("got %v", drops)
 	}
 	dial(t, socket).Close()
 	expect(aesm.DropProbe)

@@ -20,9 +20,23 @@ const (
 	paceEnough = 16
 )
 
-// pace measures how long the backend takes to serve a request: the mean of the last
-// services, without the longest. Requests differ, so a median would not do: where
-// half of them are answered from memory, it is either of the two kinds.
+// work is a kind of work for the backend. Each has a pace of its own: to initialize the key
+// is usually answered from memory, so a client that requests little else would make quotes
+// look cheap.
+type work int
+
+const (
+	workInit work = iota
+	workQuote
+	works // how many there are
+)
+
+// amounts are numbers of requests, by the work that they are.
+type amounts [works]int
+
+// pace measures how long the backend takes for one kind of work: the mean of the last
+// services, without the longest. Requests differ, so a median would not do: where half of
+// the reports are invalid, it is the time of either.
 //
 // The zero pace is ready. It is safe for concurrent use.
 type pace struct {

@@ -18,17 +18,19 @@ const maxIdlePeers = 2048
 // peer; a peer with many waits behind its own.
 type queue struct {
 	concurrency int // how many requests the backend serves at a time
-	pace        pace
+	paces       [works]pace
 
 	mu      sync.Mutex
 	free    int // how many more requests the backend could serve now
 	waiting int
-	turns   uint64 // counts the turns taken and the peers that came: the clock of lastTurn
+	work    amounts // what waits
+	turns   uint64  // counts the turns taken and the peers that came: the clock of lastTurn
 	peers   map[string]*peerQueue
 }
 
 // place is the place of a request that waits in the queue.
 type place struct {
+	work     work
 	deadline time.Time // of the request, zero if it has none
 	// outcome receives nil when it is the request's turn, or an error if the turn
 	// comes too late, and has room for one of them.
@@ -39,9 +41,9 @@ func newQueue(concurrency int) *queue {
 	return &queue{concurrency: concurrency, free: concurrency, peers: make(map[string]*peerQueue)}
 }
 
-// enter waits until it is the turn of a request of peer; leave ends the turn. It
-// reports whether the request had to wait. The error is that of ctx, or an *overload.
-func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error) {
+// enter waits until it is the turn of a request of peer, for some work; leave ends the
+// turn. It reports whether the request had to wait. The error is that of ctx, or an *overload.
+func (q *queue) enter(ctx context.Context, peer string, w work) (waited bool, err error) {
 	q.mu.Lock()
 	p := q.peers[peer]
 	if p == nil {
@@ -58,14 +60,16 @@ func (q *queue) enter(ctx context.Context, peer string) (waited bool, err error)
 		return false, nil
 	}
 	deadline, _ := ctx.Deadline()
-	if err := q.unsatisfiable(p, deadline); err != nil {
+	if err := q.unsatisfiable(p, w, deadline); err != nil {
 		q.tidy(p)
 		q.mu.Unlock()
 		pause(ctx)
 		return true, err
 	}
 	outcome := make(chan error, 1)
-	element := p.waiting.PushBack(place{deadline, outcome})
+	element := p.waiting.PushBack(place{w, deadline, outcome})
+	p.work[w]++
+	q.work[w]++
 	q.waiting++
 	q.mu.Unlock()
 
@@ -113,7 +117,7 @@ func (q *queue) serveNext() bool {
 	for q.waiting > 0 {
 		next := q.nextTurn()
 		first := q.remove(next, next.waiting.Front())
-		if err := q.late(next, first.deadline, time.Now()); err != nil {
+		if err := q.late(next, first, time.Now()); err != nil {
 			first.outcome <- err
 			q.tidy(next)
 			continue
@@ -128,7 +132,10 @@ func (q *queue) serveNext() bool {
 // remove takes a waiting request out of the queue.
 func (q *queue) remove(p *peerQueue, element *list.Element) place {
 	q.waiting--
-	return p.waiting.Remove(element).(place)
+	removed := p.waiting.Remove(element).(place)
+	p.work[removed.work]--
+	q.work[removed.work]--
+	return removed
 }
 
 // tidy forgets p if it is idle and has never been served. It forgets all idle peers

@@ -18,7 +18,7 @@ func TestQueueServesAtOnce(t *testing.T) {
 	q := newQueue(2)
 	enter := func(peer string) {
 		t.Helper()
-		if waited, err := q.enter(t.Context(), peer); waited || err != nil {
+		if waited, err := q.enter(t.Context(), peer, workQuote); waited || err != nil {
 			t.Errorf("waited: %v, %v", waited, err)
 		}
 	}
@@ -48,7 +48,7 @@ func newCrowd(concurrency int) *crowd {
 func (c *crowd) add(ctx context.Context, peers ...string) {
 	for _, peer := range peers {
 		go func() {
-			if _, err := c.enter(ctx, peer); err == nil {
+			if _, err := c.enter(ctx, peer, workQuote); err == nil {
 				c.served <- peer
 			}
 		}()
@@ -176,11 +176,11 @@ func TestQueueComingBack(t *testing.T) {
 func TestQueueOrderOfOnePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(1)
-		q.enter(t.Context(), "a")
+		q.enter(t.Context(), "a", workQuote)
 		served := make(chan int)
 		for i := range 3 {
 			go func() {
-				if _, err := q.enter(t.Context(), "a"); err != nil {
+				if _, err := q.enter(t.Context(), "a", workQuote); err != nil {
 					t.Error(err)
 				}
 				served <- i
@@ -205,7 +205,7 @@ func TestQueueTimeout(t *testing.T) {
 		c.add(t.Context(), "b", "b")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		waited, err := c.enter(ctx, "c")
+		waited, err := c.enter(ctx, "c", workQuote)
 		if !waited || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "wait for the quote backend") {
 			t.Errorf("waited: %v, %v", waited, err)
 		}
@@ -239,11 +239,11 @@ func TestQueueRaces(t *testing.T) {
 			// enter selects one of two ready channels at random, so try often.
 			for range 200 {
 				q := newQueue(1)
-				q.enter(t.Context(), "a")
+				q.enter(t.Context(), "a", workQuote)
 				ctx, cancel := context.WithCancel(t.Context())
 				result := make(chan error)
 				go func() {
-					_, err := q.enter(ctx, "b")
+					_, err := q.enter(ctx, "b", workQuote)
 					result <- err
 				}()
 				waitForOne(q)
@@ -280,7 +280,7 @@ func TestQueueStress(t *testing.T) {
 			peer := string(rune('a' + i%7))
 			for range 40 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(r.IntN(600))*time.Microsecond)
-				if _, err := q.enter(ctx, peer); err != nil {
+				if _, err := q.enter(ctx, peer, workQuote); err != nil {
 					givenUp.Add(1)
 				} else {
 					if inService.Add(1) > concurrency {

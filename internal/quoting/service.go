@@ -81,7 +81,7 @@ func (s *Service) KeyIDs(context.Context) ([]aesm.KeyID, error) { return s.keys,
 
 // InitQuote makes the backend's key ready, when it is the caller's turn.
 func (s *Service) InitQuote(ctx context.Context, caller aesm.Caller, _ aesm.KeyID) (aesm.Initialized, error) {
-	return serve(ctx, s, caller, s.initQuote)
+	return serve(ctx, s, caller, workInit, s.initQuote)
 }
 
 // QuoteSize returns a size in bytes that is enough for the next quote.
@@ -94,7 +94,7 @@ func (s *Service) QuoteSize(ctx context.Context, _ aesm.KeyID) (int, error) {
 
 // Quote signs report, when it is the caller's turn.
 func (s *Service) Quote(ctx context.Context, caller aesm.Caller, _ aesm.KeyID, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
-	return serve(ctx, s, caller, func(ctx context.Context) (aesm.Quoted, error) {
+	return serve(ctx, s, caller, workQuote, func(ctx context.Context) (aesm.Quoted, error) {
 		quoted, err := s.backend.Quote(ctx, report, challenge)
 		if errors.Is(err, aesm.CodeInvalidReport) {
 			err = s.invalidReport(ctx, err)
@@ -103,15 +103,16 @@ func (s *Service) Quote(ctx context.Context, caller aesm.Caller, _ aesm.KeyID, r
 	})
 }
 
-// serve calls do when it is the caller's turn, within the deadline.
-func serve[T any](ctx context.Context, s *Service, caller aesm.Caller, do func(context.Context) (T, error)) (T, error) {
+// serve calls do, which is some work for the backend, when it is the caller's turn, within
+// the deadline.
+func serve[T any](ctx context.Context, s *Service, caller aesm.Caller, w work, do func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
 	var none T
 
 	key := peerOf(caller.Peer).Key()
 	start := time.Now()
-	waited, err := s.queue.enter(ctx, key)
+	waited, err := s.queue.enter(ctx, key, w)
 	if err != nil {
 		return none, busyQueue(err)
 	}
@@ -122,24 +123,24 @@ func serve[T any](ctx context.Context, s *Service, caller aesm.Caller, do func(c
 	served := time.Now()
 	s.metrics.waited(served.Sub(start))
 	v, err := do(ctx)
-	s.measured(ctx, time.Since(served), err)
+	s.measured(ctx, w, time.Since(served), err)
 	return v, backendError(ctx, err)
 }
 
-// measured records that the backend has spent took on a request whose context is ctx,
-// and returned err.
-func (s *Service) measured(ctx context.Context, took time.Duration, err error) {
+// measured records that the backend has spent took on some work for a request whose context
+// is ctx, and returned err.
+func (s *Service) measured(ctx context.Context, w work, took time.Duration, err error) {
 	s.metrics.served(took)
 	if err != nil {
 		switch err := ctx.Err(); {
 		case errors.Is(err, context.DeadlineExceeded):
-			s.queue.pace.cutOff(took)
+			s.queue.paces[w].cutOff(took)
 			return
 		case err != nil:
 			return
 		}
 	}
-	s.queue.pace.served(took)
+	s.queue.paces[w].served(took)
 }
 
 // backendError returns an error of the backend as a *Failure, nil if there is none.

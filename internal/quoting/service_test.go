@@ -151,7 +151,7 @@ func TestWhatWaits(t *testing.T) {
 				if err := tt.ask(t.Context(), s); err != nil {
 					t.Errorf("idle backend: %v", err)
 				}
-				if waited, err := s.queue.enter(t.Context(), "other"); waited || err != nil {
+				if waited, err := s.queue.enter(t.Context(), "other", workQuote); waited || err != nil {
 					t.Fatalf("waited: %v, %v", waited, err)
 				}
 				result := make(chan error, 1)

@@ -1,6 +1,9 @@
 package quoting
 
-import "container/list"
+import (
+	"container/list"
+	"time"
+)
 
 // peerQueue is what one peer has in the queue. It exists while the peer has a
 // request in service or waiting and, so that its last turn is not forgotten, while
@@ -8,6 +11,7 @@ import "container/list"
 type peerQueue struct {
 	key       string    // of the peer
 	waiting   list.List // of place, the oldest request first
+	work      amounts   // what waits
 	inService int       // requests of the peer that the backend serves now
 	lastTurn  uint64    // when the peer was last served, or first came
 	served    bool      // it has been served at least once
@@ -30,17 +34,26 @@ func (q *queue) nextTurn() *peerQueue {
 	return next
 }
 
-// ahead returns how many of the requests that wait are served before one of p that
-// arrives now: all others of p and, in turn with these, those of the other peers.
-func (q *queue) ahead(p *peerQueue) int {
+// ahead returns how long the backend takes for the requests that wait and are served before
+// one of p that arrives now: all others of p and, in turn with these, those of the other
+// peers. If others have several kinds of work, it assumes that they come evenly.
+func (q *queue) ahead(p *peerQueue) time.Duration {
 	own := p.waiting.Len()
-	n := own
+	d := q.duration(p.work)
 	for _, other := range q.peers {
-		if other != p {
-			n += min(other.waiting.Len(), own+1)
+		if n := other.waiting.Len(); other != p && n > 0 {
+			d += q.duration(other.work) * time.Duration(min(n, own+1)) / time.Duration(n)
 		}
 	}
-	return n
+	return d
+}
+
+// duration returns how long the backend takes for some work, one request after another.
+func (q *queue) duration(n amounts) (d time.Duration) {
+	for w := range works {
+		d += time.Duration(n[w]) * q.paces[w].perRequest()
+	}
+	return d
 }
 
 // before reports whether it is p's turn before other's.

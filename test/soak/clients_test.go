@@ -30,6 +30,7 @@ const (
 	requestHalfClose requestKind = "half-close" // a quote; the client closes its sending half at once
 	requestSizes     requestKind = "sizes"
 	requestKeys      requestKind = "keys"
+	requestVerified  requestKind = "verifications" // of a quote, by the verifier service
 )
 
 // clientsTask is the task of a process of clients.
@@ -37,6 +38,7 @@ type clientsTask struct {
 	Socket   string
 	Groups   map[requestKind]int // number of clients of each kind
 	Report   []byte              // for requestGiven
+	Verifier string              // the address of the verifier service, for requestVerified
 	Requests uint64              // per group; 0: no limit
 	Duration time.Duration       // 0: until stopped
 }
@@ -82,9 +84,12 @@ func askAll(ctx context.Context, task clientsTask) (func(context.Context) map[re
 	for what := range task.Groups {
 		client := &aesm.Client{Socket: task.Socket}
 		var err error
-		if what == requestGiven {
+		switch what {
+		case requestGiven:
 			requests[what], err = givenQuotes(client, task.Report)
-		} else {
+		case requestVerified:
+			requests[what], err = verifications(ctx, client, task.Verifier)
+		default:
 			requests[what], err = newRequest(ctx, what, client)
 		}
 		if err != nil {

@@ -112,6 +112,26 @@ func TestManyThreads(t *testing.T) {
 	helper.terminate(t)
 }
 
+// TestAsManyClientsAsConnections checks that a pod loses no request with as many clients as
+// it may have connections, although the helper learns of the end of each only later. The
+// quotes per second are logged to compare.
+func TestAsManyClientsAsConnections(t *testing.T) {
+	const duration = 3 * time.Second
+	socket := filepath.Join(t.TempDir(), "aesm.socket")
+	helper := serveHelper(t, socket, backendSimulated, 2)
+	report := simulatedReport(t)
+	for _, clients := range []int{64, 1000, 1024, 1200} {
+		a := startJob[map[requestKind]answers](t, roleClients, nil, 0, clientsTask{
+			Socket: socket, Groups: map[requestKind]int{requestGiven: clients}, Report: report, Duration: duration,
+		}).outcome(t)[requestGiven]
+		t.Logf("%d clients: %.0f quotes/s, %d of %d failed, 99%% within %s", clients, a.rate(), a.Failed, a.Requests, a.P99)
+		if a.Failed > 0 || a.Requests == 0 {
+			t.Errorf("%d clients: %d of %d requests failed: %v", clients, a.Failed, a.Requests, a.Failures)
+		}
+	}
+	helper.terminate(t)
+}
+
 // TestCheapRequests checks that requests that need no turn are answered while the backend
 // is busy and many others wait. BenchmarkCheapRequests measures how soon.
 func TestCheapRequests(t *testing.T) {

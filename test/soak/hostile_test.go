@@ -2,12 +2,14 @@ package soak
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 	"time"
@@ -24,6 +26,13 @@ type hostileTask struct {
 	Stalled  int      // connections stalled in the middle of a frame, at a time
 	Vanished int      // clients that disconnect in the middle of a request, at a time
 	Unread   int      // clients that do not read their reply, at a time
+	Flood    int      // connections that are closed at once, in a row
+	Gone     bool     // processes that end as soon as they have sent a request
+
+	// The ports for HTTP, if they are attacked, and the last byte of the address of this
+	// client.
+	Verifier, Health string
+	Address          byte
 }
 
 // havoc is what a hostile process has done.
@@ -36,6 +45,7 @@ type havoc struct {
 const (
 	holdTime  = 700 * time.Millisecond // of attacks that hold connections
 	shortRest = 20 * time.Millisecond  // of attacks that do not
+	goneRest  = 200 * time.Millisecond // of starting a process
 )
 
 // hostile is a process that does what a client should not.
@@ -59,17 +69,27 @@ func harass(_ context.Context, task hostileTask) (func(context.Context) havoc, e
 
 func (h *hostile) run(ctx context.Context) havoc {
 	var running sync.WaitGroup
-	for i, attack := range []struct {
+	type attack struct {
 		rest time.Duration
 		run  func(context.Context, *rand.Rand)
-	}{
+	}
+	attacks := []attack{
 		{0, h.idle},
 		{0, h.stall},
 		{shortRest, h.forge},
 		{shortRest, h.fuzz},
 		{shortRest, h.vanish},
 		{0, h.unread},
-	} {
+		{shortRest, h.flood},
+	}
+	if h.Gone {
+		attacks = append(attacks, attack{goneRest, h.gone})
+	}
+	if h.Verifier != "" {
+		attacks = append(attacks,
+			attack{0, h.slowBodies}, attack{0, h.slowHeaders}, attack{0, h.keepAlive}, attack{shortRest, h.nonsense})
+	}
+	for i, attack := range attacks {
 		random := rand.New(rand.NewPCG(h.Seed, uint64(i)))
 		running.Go(func() {
 			for ctx.Err() == nil {
@@ -99,10 +119,15 @@ func (h *hostile) connect(ctx context.Context, kind string) *net.UnixConn {
 		}
 		return nil
 	}
+	h.count(kind)
+	return conn
+}
+
+// count counts a connection.
+func (h *hostile) count(kind string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.havoc.Connections[kind]++
-	return conn
 }
 
 func (h *hostile) fault(format string, args ...any) {
@@ -241,4 +266,43 @@ func (h *hostile) vanish(ctx context.Context, r *rand.Rand) {
 	for _, conn := range waiting {
 		conn.Close()
 	}
+}
+
+// flood connects and closes again and again, and sends a cheap request every other time.
+func (h *hostile) flood(ctx context.Context, _ *rand.Rand) {
+	for i := range h.Flood {
+		conn := h.connect(ctx, "closed at once")
+		if conn == nil {
+			continue
+		}
+		if i%2 == 0 {
+			_, _ = conn.Write(h.Frames[frameInit])
+		}
+		conn.Close()
+	}
+}
+
+// gone starts a process that requests a quote and ends. It is in the same pod.
+func (h *hostile) gone(ctx context.Context, _ *rand.Rand) {
+	child := exec.CommandContext(ctx, os.Args[0], h.Socket, hex.EncodeToString(h.Frames[frameQuote]))
+	child.Env = append(os.Environ(), roleEnv+"="+string(roleGone))
+	if err := child.Run(); err == nil {
+		h.count("process ended")
+	} else if ctx.Err() == nil {
+		h.fault("start a process: %v", err)
+	}
+}
+
+// goneMain is the main function of a client that ends without waiting for the reply.
+func goneMain() int {
+	frame, err := hex.DecodeString(os.Args[2])
+	if err != nil {
+		return 1
+	}
+	conn, err := dial(context.Background(), os.Args[1])
+	if err != nil {
+		return 1
+	}
+	_, _ = conn.Write(frame) // the connection may have been refused
+	return 0
 }

@@ -27,6 +27,9 @@ const (
 	roleFloor   role = "floor"   // a minimal server to compare with
 	roleClients role = "clients" // well-behaved clients
 	roleHostile role = "hostile" // hostile clients
+	roleGone    role = "gone"    // a hostile client that ends at once
+
+	roleVerifier role = "verifier" // the verifier service
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +42,10 @@ func TestMain(m *testing.M) {
 		os.Exit(jobMain(askAll))
 	case roleHostile:
 		os.Exit(jobMain(harass))
+	case roleGone:
+		os.Exit(goneMain())
+	case roleVerifier:
+		os.Exit(verifierMain())
 	}
 	os.Exit(m.Run())
 }

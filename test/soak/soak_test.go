@@ -21,6 +21,7 @@ const (
 	totalIdle    = 10_000
 	totalStalled = 1_000
 	totalUnread  = 1_000
+	totalFlood   = 500   // connections in a row
 	spareFiles   = 1_000 // files that a process keeps for everything else
 
 	// Without pods, all clients share the budget of one peer, 1024 connections and 256
@@ -28,11 +29,12 @@ const (
 	gentleIdle    = 400
 	gentleStalled = 200
 	gentleUnread  = 50
+	gentleFlood   = 50
 )
 
 // goodClients returns the clients that must not notice anything, by kind of request.
 func goodClients() map[requestKind]int {
-	return map[requestKind]int{requestOwnQuotes: 16, requestSizes: 1, requestKeys: 1, requestHalfClose: 1}
+	return map[requestKind]int{requestOwnQuotes: 16, requestSizes: 1, requestKeys: 1, requestHalfClose: 1, requestVerified: 4}
 }
 
 // What a helper may use after the soak beyond what it used before.
@@ -56,6 +58,9 @@ type soak struct {
 	pods   *pods
 	seed   uint64
 	frames [][]byte // for the hostile clients
+
+	verifier *verifier
+	used     func() int64 // the most memory that the last helper has used, nil if unknown
 
 	replacing sync.WaitGroup // the replaced helpers, until they have ended
 	replaced  int
@@ -91,7 +96,11 @@ func TestSoak(t *testing.T) {
 	if s.frames, err = genuine(t.Context(), s.socket); err != nil {
 		t.Fatal(err)
 	}
+	s.verifier = startVerifier(t)
 	helper = s.replace(helper, *soakFor*6/10)
+	if s.used, err = limitMemory(t, helper.Process.Pid, memoryLimit); err != nil {
+		t.Logf("NOT RUN: memory limit: %v", err)
+	}
 	before := s.stable(helper)
 	s.live(*soakFor * 4 / 10)
 	after := s.stableAsBefore(helper, before)
@@ -107,6 +116,9 @@ func TestSoak(t *testing.T) {
 	if _, err := os.Lstat(s.socket); err == nil {
 		t.Error("the socket file was not removed")
 	}
+	if bugs := s.verifier.bugs(); len(bugs) > 0 {
+		t.Errorf("errors in the log of the verifier:\n%s", strings.Join(bugs, "\n"))
+	}
 	s.report(before, after)
 }
 
@@ -120,22 +132,28 @@ type crowd struct {
 func (s *soak) gather() crowd {
 	s.Helper()
 	var c crowd
-	c.good = s.gatherGood()
+	c.good = s.gatherGood(0)
 	for i := range hostilePods {
 		c.hostile = append(c.hostile, startJob[havoc](s, roleHostile, s.pods, goodPod+1+i, s.hostileTask(i)))
 	}
 	return c
 }
 
-func (s *soak) gatherGood() *job[map[requestKind]answers] {
-	return startJob[map[requestKind]answers](s, roleClients, s.pods, goodPod, clientsTask{Socket: s.socket, Groups: goodClients()})
+// gatherGood starts the good clients. They send so many requests of each kind, or do not
+// stop if it is 0.
+func (s *soak) gatherGood(requests uint64) *job[map[requestKind]answers] {
+	s.Helper()
+	return startJob[map[requestKind]answers](s, roleClients, s.pods, goodPod, clientsTask{
+		Socket: s.socket, Groups: goodClients(), Requests: requests, Verifier: s.verifier.address,
+	})
 }
 
 func (s *soak) hostileTask(i int) hostileTask {
 	s.Helper()
-	task := hostileTask{Socket: s.socket, Seed: s.seed + uint64(i), Frames: s.frames, Idle: totalIdle / hostilePods, Stalled: totalStalled / hostilePods, Vanished: 64, Unread: totalUnread / hostilePods}
+	task := hostileTask{Socket: s.socket, Seed: s.seed + uint64(i), Frames: s.frames, Idle: totalIdle / hostilePods, Stalled: totalStalled / hostilePods, Vanished: 64, Unread: totalUnread / hostilePods,
+		Flood: totalFlood / hostilePods, Gone: true, Verifier: s.verifier.address, Health: s.verifier.health, Address: byte(1 + i)}
 	if s.pods == nil {
-		task.Idle, task.Stalled, task.Vanished, task.Unread = gentleIdle/hostilePods, gentleStalled/hostilePods, 8, gentleUnread/hostilePods
+		task.Idle, task.Stalled, task.Vanished, task.Unread, task.Flood = gentleIdle/hostilePods, gentleStalled/hostilePods, 8, gentleUnread/hostilePods, gentleFlood/hostilePods
 	}
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -165,12 +183,14 @@ func (s *soak) leave(c crowd) {
 			s.Errorf("a hostile client: %s", fault)
 		}
 	}
+	c.good.stdin.Close()
 	s.leaveGood(c.good)
 }
 
+// leaveGood waits for the end of the good clients, and adds their results.
 func (s *soak) leaveGood(good *job[map[requestKind]answers]) {
 	s.Helper()
-	for what, a := range good.stop(s) {
+	for what, a := range good.outcome(s) {
 		if a.Failed > 0 || a.Requests == 0 {
 			s.Errorf("%s: %d of %d requests failed: %v", what, a.Failed, a.Requests, a.Failures)
 		}
@@ -246,9 +266,8 @@ func (s *soak) live(d time.Duration) {
 // connections.
 func (s *soak) stable(h *helper) metrics {
 	s.Helper()
-	good := s.gatherGood()
-	time.Sleep(500 * time.Millisecond)
-	s.leaveGood(good)
+	const requests = 100 // of each kind
+	s.leaveGood(s.gatherGood(requests))
 	m, ok := h.await(patience, func(m metrics) bool { return m[metricConnections] == 0 })
 	if !ok {
 		s.Errorf("%v connections still open", m[metricConnections])
@@ -303,6 +322,12 @@ func (s *soak) report(before, after metrics) {
 		row("hostile: "+kind, s.havoc.Connections[kind])
 	}
 	row("replacements", s.replaced)
+	if s.used != nil {
+		if s.used() >= memoryLimit*9/10 {
+			s.Errorf("the last helper has used %d bytes of %d", s.used(), memoryLimit)
+		}
+		row("memory of the last helper, MiB", fmt.Sprintf("at most %d of %d", s.used()>>20, memoryLimit>>20))
+	}
 	for _, name := range []string{metricGoroutines, metricFiles, metricMemory} {
 		row(name, fmt.Sprintf("%.0f before, %.0f after", before[name], after[name]))
 	}
