@@ -45,7 +45,14 @@ func (d *Doctor) configuration(context.Context) Check {
 	verdict := OK
 	var seen, remedies []string
 	for _, f := range findings {
+		where := d.Configuration
+		if f.Line > 0 {
+			where += fmt.Sprintf(":%d", f.Line)
+		}
 		switch f.Severity {
+		case qcnl.Note:
+			seen = append(seen, where+" (note): "+f.Text+": "+f.Remedy)
+			continue
 		case qcnl.Error:
 			verdict = Problem
 		case qcnl.Warning:
@@ -53,11 +60,7 @@ func (d *Doctor) configuration(context.Context) Check {
 				verdict = Warning
 			}
 		}
-		where := ""
-		if f.Line > 0 {
-			where = fmt.Sprintf(":%d", f.Line)
-		}
-		seen = append(seen, d.Configuration+where+": "+f.Text)
+		seen = append(seen, where+": "+f.Text)
 		remedies = append(remedies, f.Remedy)
 	}
 	return Check{Verdict: verdict, Seen: strings.Join(seen, "; "), Remedy: strings.Join(remedies, "; ")}

@@ -26,8 +26,10 @@ const (
 	Skipped Verdict = "skipped" // nothing to check
 )
 
-// quoteCheck is the last check: it requests a quote.
-const quoteCheck = "quote"
+const (
+	helperCheck = "helper" // reports what the daemon here reports
+	quoteCheck  = "quote"  // the last check: it requests a quote
+)
 
 // Check is the result of a check.
 type Check struct {
@@ -49,7 +51,8 @@ type Doctor struct {
 	Configuration string        // path of the configuration of Intel's default quote provider
 	Timeout       time.Duration // for each request to a service or the quote helper
 
-	answers []answer // of the certificate services, once they were asked
+	answers     []answer // of the certificate services, once they were asked
+	showsHelper bool     // the check helper has shown a problem
 }
 
 // namedCheck is a check with its name.
@@ -74,7 +77,7 @@ func (d *Doctor) checks() []namedCheck {
 		{"network", d.network},
 		{"clock", d.clock},
 		{"environment", d.environment},
-		{"helper", d.helper},
+		{helperCheck, d.helper},
 		{"socket", d.socket},
 		{quoteCheck, d.quote},
 	}
@@ -100,7 +103,7 @@ func Names() []string {
 // this place; the others are skipped. If a quote can be obtained, every other problem is
 // reported as a warning: the quote helper's pod may have what this machine lacks.
 func (d *Doctor) Examine(ctx context.Context, names ...string) []Check {
-	d.answers = nil
+	d.answers, d.showsHelper = nil, false
 	var done []Check
 	quotes := false
 	for _, c := range d.checks() {
@@ -113,10 +116,17 @@ func (d *Doctor) Examine(ctx context.Context, names ...string) []Check {
 		}
 		check := Check{Name: c.name, Verdict: Skipped, Seen: why}
 		if why == "" {
-			check = d.pass(c.run(ctx))
+			check = c.run(ctx)
+		}
+		if c.name == helperCheck {
+			done = d.passOn(done)
+			d.showsHelper = check.Verdict == Problem
 		}
 		done = append(done, check)
 		quotes = quotes || c.name == quoteCheck && (check.Verdict == OK || check.Verdict == Warning)
+	}
+	if len(names) > 0 && !slices.Contains(names, helperCheck) {
+		done = d.passOn(done)
 	}
 	for i := range done {
 		if quotes && done[i].Verdict == Problem {

@@ -32,6 +32,8 @@ func (d *Doctor) processor(context.Context) Check {
 		return problem("this node has no EPC: "+verdict.Problem, "a pod with an EPC limit runs only on nodes with EPC (see the check limit)")
 	case inv.EPC() == 0:
 		return problem(verdict.Problem, verdict.Advice)
+	case inv.Processor != nil && !inv.Processor.FLC && d.Place == Application:
+		return problem("this node's processor: "+inv.Processor.String(), "ask the operator of the node: DCAP's quoting enclave needs Flexible Launch Control")
 	case inv.Processor != nil && !inv.Processor.FLC:
 		return problem(inv.Processor.String(), "enable Flexible Launch Control in the firmware setup (BIOS): DCAP's quoting enclave needs it")
 	case inv.Processor == nil:
@@ -189,7 +191,7 @@ func groups() []int {
 // process is in that group.
 func (d *Doctor) group(context.Context) Check {
 	name, info := d.device(deviceNames()[1])
-	if info == nil {
+	if info == nil || info.IsDir() {
 		return skipped("no provision device found")
 	}
 	access, known := node.AccessOf(info)
@@ -275,6 +277,8 @@ func (d *Doctor) environment(context.Context) Check {
 			return warning(notSet+": Intel's quoting library makes quotes itself then, which needs devices that this container lacks", "set SGX_AESM_ADDR=1 in the container's environment")
 		}
 		return ok(notSet + "; applications that use Intel's quoting library need SGX_AESM_ADDR=1, others do not")
+	case set && d.Place == Helper:
+		return problem(isSet, "unset it in the environment of the quote helper, which is to make the quotes itself")
 	case set:
 		return warning(isSet, "leave it set for an application; unset it for the quote helper")
 	}

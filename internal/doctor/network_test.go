@@ -67,10 +67,16 @@ func (a authority) crl(t *testing.T) []byte {
 // configured returns a doctor whose provider uses a service.
 func configured(t *testing.T, base string, verifyTLS bool) *Doctor {
 	t.Helper()
-	for _, name := range []string{"https_proxy", "HTTPS_PROXY", "http_proxy", "all_proxy", "ALL_PROXY"} {
-		t.Setenv(name, "")
-	}
+	withoutProxies(t)
 	return patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(`{"pccs_url": %q, "use_secure_cert": %t}`, base, verifyTLS)})
+}
+
+// withoutProxies removes the proxies of this machine until the test ends.
+func withoutProxies(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"} {
+		unset(t, name)
+	}
 }
 
 const servicePath = "/sgx/certification/v4/"
@@ -253,8 +259,8 @@ func TestServices(t *testing.T) {
 		_, _ = w.Write(crl)
 	}))
 	defer server.Close()
-	d := configured(t, "", true)
-	d = patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(
+	withoutProxies(t)
+	d := patient(t, nodetest.Tree{"etc/sgx_default_qcnl.conf": fmt.Sprintf(
 		`{"local_pck_url": "http://127.0.0.1:1/sgx/certification/v4/", "pccs_url": "%s/sgx/certification/v4/"}`, server.URL)})
 	checks := d.Examine(t.Context(), "network", "clock")
 	checks[0].expect(t, Problem, "127.0.0.1:1")
@@ -289,9 +295,7 @@ func TestProxy(t *testing.T) {
 		{"all are excepted", "https://a.example/", map[string]string{"https_proxy": "p:1", "no_proxy": "*"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, name := range []string{"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"} {
-				unset(t, name)
-			}
+			withoutProxies(t)
 			for name, value := range c.env {
 				t.Setenv(name, value)
 			}

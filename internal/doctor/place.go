@@ -106,7 +106,7 @@ func (d *Doctor) irrelevant(check string) string {
 	switch {
 	case check == "limit" && d.Place != Application:
 		return "only the containers of applications need an EPC limit"
-	case check == "helper" && d.Told == nil:
+	case check == helperCheck && d.Told == nil:
 		return "no daemon of confcom reports its state here"
 	case d.Place == OtherDaemon && (inProcess || slices.Contains([]string{"noexec", "environment", "socket", quoteCheck}, check)):
 		return "this daemon makes no quotes: run it in the pod of sgx-quote-helper"

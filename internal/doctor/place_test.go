@@ -103,6 +103,17 @@ func TestTold(t *testing.T) {
 	} {
 		d.examine(t, c.check).expect(t, Problem, c.text)
 	}
+	// The helper's cause is shown once.
+	checks := d.Examine(t.Context(), "devices", "helper", "socket")
+	checks[0].expect(t, Problem, "SGX_QL_NO_DEVICE")
+	checks[2].expect(t, Problem, "see the check helper")
+	if checks[0].Name != "devices" || strings.Contains(checks[2].Seen, "SGX_QL_NO_DEVICE") {
+		t.Errorf("%+v", checks)
+	}
+	// A check that has found the cause is enough.
+	checks = d.Examine(t.Context(), "devices", "libraries", "helper")
+	checks[0].expect(t, OK, "sgx_enclave")
+	checks[1].expect(t, Problem, "not installed")
 
 	d.Told = report("confcom verifier serve", nil, daemon.ConditionState{Name: "policy", Met: true, Reason: "reload failed"})
 	d.examine(t, "helper").expect(t, Warning, "is ready, but policy: reload failed")
@@ -167,6 +178,10 @@ func TestApplication(t *testing.T) {
 	d.examine(t, "environment").expect(t, Warning, "SGX_AESM_ADDR=1")
 	t.Setenv("SGX_AESM_ADDR", "1")
 	d.examine(t, "environment").expect(t, OK, "is set")
+
+	d.Place = Helper
+	d.examine(t, "environment").expect(t, Problem, "unset it")
+	d.Place = Application
 
 	delete(tree, "proc/self/mountinfo")
 	d = patient(t, tree)

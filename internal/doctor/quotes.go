@@ -30,7 +30,12 @@ func (d *Doctor) refused(err error) Check {
 			advice = refusal.Code.Advice()
 		}
 	}
-	if reasons, better := d.lacks(); reasons != "" && d.Told.Daemon == helperName {
+	reasons, better := d.lacks()
+	switch {
+	case reasons == "" || d.Told.Daemon != helperName:
+	case d.showsHelper:
+		advice = "see the check helper for the cause"
+	default:
 		seen, advice = seen+"; the quote helper reports "+reasons, better
 	}
 	return problem(seen, cmp.Or(advice, "see the quote helper's log for the cause"))

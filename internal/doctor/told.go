@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,17 +150,20 @@ func adviceOf(c daemon.ConditionState) string {
 // checkNamed matches the name of a check in advice.
 var checkNamed = regexp.MustCompile(`--check=([a-z]+)`)
 
-// pass adds to a check without a finding the cause that the quote helper knows, if its
-// advice names the check.
-func (d *Doctor) pass(c Check) Check {
+// passOn adds the cause that the quote helper reports to the check that its advice names,
+// if no check has found it.
+func (d *Doctor) passOn(done []Check) []Check {
 	reasons, advice := d.lacks()
-	if c.Verdict != OK {
-		return c
+	if slices.ContainsFunc(done, func(c Check) bool { return c.Verdict == Problem }) {
+		return done
 	}
-	for _, m := range checkNamed.FindAllStringSubmatch(advice, -1) {
-		if m[1] == c.Name {
-			return problem(c.Seen+"; but the quote helper reports "+reasons, advice)
+	for _, m := range checkNamed.FindAllStringSubmatch(reasons+" "+advice, -1) {
+		for i, c := range done {
+			if c.Name == m[1] && c.Verdict != Problem && c.Name != helperCheck && c.Name != quoteCheck {
+				done[i] = problem(c.Seen+"; but the quote helper reports "+reasons, advice)
+				done[i].Name = c.Name
+			}
 		}
 	}
-	return c
+	return done
 }

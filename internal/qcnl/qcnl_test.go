@@ -259,6 +259,7 @@ func TestChart(t *testing.T) {
 	type schema struct {
 		Properties map[string]*schema `json:"properties"`
 		AnyOf      []*schema          `json:"anyOf"`
+		AllOf      []*schema          `json:"allOf"`
 		Pattern    string             `json:"pattern"`
 		Not        *schema            `json:"not"`
 	}
@@ -267,9 +268,9 @@ func TestChart(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := root.Properties["dcap"].Properties["provider"].Properties["pccsURL"].AnyOf[1] // the first is empty
-	pattern, not := regexp.MustCompile(url.Pattern), regexp.MustCompile(url.Not.Pattern)
+	pattern, strict, not := regexp.MustCompile(url.Pattern), regexp.MustCompile(url.AllOf[0].Pattern), regexp.MustCompile(url.AllOf[1].Not.Pattern)
 	for _, c := range urls() {
-		accepted := pattern.MatchString(c.url) && !not.MatchString(c.url)
+		accepted := pattern.MatchString(c.url) && strict.MatchString(c.url) && !not.MatchString(c.url)
 		if accepted != (c.problem == "") {
 			t.Errorf("the chart accepts %q: %t, the lint finds %q", c.url, accepted, c.problem)
 		}
