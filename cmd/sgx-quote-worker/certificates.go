@@ -3,14 +3,20 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
 	"github.com/confcom/confcom/internal/backend/dcap/config"
+	"github.com/confcom/confcom/internal/backend/dcap/fetch"
+	"github.com/confcom/confcom/internal/backend/dcap/ql"
+	"github.com/confcom/confcom/internal/qcnl"
 )
 
 // newCache returns the cache of what fetch returns. Another provider library or
@@ -28,4 +34,66 @@ func newCache(c config.Config, fetch certificates.Provider, log *slog.Logger) *c
 		Dir: c.Certificates, Namespace: hex.EncodeToString(h.Sum(nil)),
 		RefreshAfter: c.RefreshAfter, Fetch: fetch, Log: log,
 	}
+}
+
+// newFetcher returns what asks the provider, in a process of this program.
+func newFetcher(c config.Config, program string) fetch.Fetcher {
+	return fetch.Fetcher{
+		Command: append([]string{program, "--fetch"}, os.Args[1:]...),
+		Service: service(c), Timeout: c.FetchTimeout,
+	}
+}
+
+// service names the services that the provider asks.
+func service(c config.Config) string {
+	text, err := os.ReadFile(c.QCNL)
+	if err != nil {
+		// Azure's provider has no such file, and Intel's then has a default.
+		return cmp.Or(os.Getenv("AZDCAP_PRIMARY_BASE_CERT_URL"), fmt.Sprintf("the certificate service (%s cannot be read)", c.QCNL))
+	}
+	settings, _ := qcnl.Parse(text)
+	urls := settings.URLs()
+	if len(urls) == 0 {
+		return "the provider's own cache, as local_cache_only is set"
+	}
+	return strings.Join(urls, " or ")
+}
+
+// answer is the process that asks the provider.
+func answer(ctx context.Context, c config.Config, log *slog.Logger) error {
+	out := os.NewFile(fetch.FD, "result")
+	if out == nil {
+		return fmt.Errorf("file descriptor %d is not open: --fetch is for a worker to use", fetch.FD)
+	}
+	defer out.Close()
+	return fetch.Serve(ctx, os.Stdin, out, func(_ context.Context, q certificates.Query) (certificates.Answer, error) {
+		return ask(c, q, log)
+	})
+}
+
+// ask loads the provider and asks it. If its answer is of no use, it has the provider
+// forget what it has kept of it.
+func ask(c config.Config, q certificates.Query, log *slog.Logger) (certificates.Answer, error) {
+	heard := &heard{log: log}
+	provider, err := ql.OpenProvider(c.Provider, heard.hear)
+	if err != nil {
+		return certificates.Answer{}, err
+	}
+	clearCache := func() {
+		if err := provider.ClearCache(); err != nil {
+			log.Warn("clear the provider's cache failed", "error", err)
+		}
+	}
+	if q.Fresh {
+		clearCache()
+	}
+	data, err := provider.Fetch(q.ID, q.EncryptedPPID)
+	if err != nil {
+		return certificates.Answer{}, heard.explain(err)
+	}
+	if err := data.Check(); err != nil {
+		clearCache()
+		return certificates.Answer{}, &certificates.UselessError{Err: err}
+	}
+	return certificates.Answer{Data: data, Source: heard.source()}, nil
 }
