@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"github.com/confcom/confcom/aesm"
@@ -28,7 +29,8 @@ type worker struct {
 	// size is the size of quotes in bytes, as the library returned it last; 0 before
 	// that. It is asked for with the key, not for each quote.
 	size atomic.Int64
-	// said is the last error that the library has logged since the request began.
+	// said is the error that the library has logged since the request began: the first
+	// one that names an error of the SGX SDK, or else the last.
 	said atomic.Pointer[string]
 }
 
@@ -56,7 +58,7 @@ func (w *worker) options(program string) ql.Options {
 		Shim:         filepath.Join(filepath.Dir(program), "libconfcom_provider.so"),
 		Certificates: get,
 		Log: func(level ql.Level, text string) {
-			if level == ql.LevelError {
+			if said := w.said.Load(); level == ql.LevelError && (said == nil || !strings.Contains(*said, "SGXError")) {
 				w.said.Store(&text)
 			}
 			write(level, text)

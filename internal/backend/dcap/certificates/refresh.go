@@ -10,15 +10,17 @@ import (
 )
 
 const (
-	// pollInterval is the time between two checks of the age of the data.
+	// pollInterval is the time between two checks of the age of the data, unless it gets
+	// old faster.
 	pollInterval = time.Minute
-	// retryInterval is the pause after a refresh that failed.
+	// retryInterval is the pause after a refresh that failed, likewise.
 	retryInterval = 10 * time.Minute
 )
 
 // Run refreshes the data that was asked for, until ctx is done.
 func (c *Cache) Run(ctx context.Context) {
-	tick := time.NewTicker(pollInterval)
+	retry := min(retryInterval, c.RefreshAfter)
+	tick := time.NewTicker(min(pollInterval, c.RefreshAfter))
 	defer tick.Stop()
 	var notBefore time.Time
 	for {
@@ -31,8 +33,8 @@ func (c *Cache) Run(ctx context.Context) {
 			}
 			if err := c.refresh(ctx); err != nil && ctx.Err() == nil {
 				// Quotes go on with the data that is there.
-				c.Log.Warn("refresh platform certificates failed", "error", err, "next", retryInterval)
-				notBefore = now.Add(retryInterval)
+				c.Log.Warn("refresh platform certificates failed", "error", err, "next", retry)
+				notBefore = now.Add(retry)
 			}
 		}
 	}

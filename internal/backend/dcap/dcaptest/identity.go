@@ -92,8 +92,8 @@ func (p *identity) qe() ([]byte, error) {
 	return slices.Concat([]byte("simulated QE3 1\x00"), target, key, p.encryptedPPID, p.head), nil
 }
 
-// platform returns the content of the provider's file, with a PCE SVN that is higher by
-// raised.
-func (p *identity) platform(raised int) []byte {
-	return fmt.Appendf(nil, "%x %d\n%s", p.cpuSVN, int(p.pceSVN)+raised, p.chain)
+// platform returns the content of the provider's file, with a PCE SVN that is lower by
+// lowered.
+func (p *identity) platform(lowered int) []byte {
+	return fmt.Appendf(nil, "%x %d\n%s", p.cpuSVN, int(p.pceSVN)-lowered, p.chain)
 }
