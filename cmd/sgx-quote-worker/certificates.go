@@ -36,22 +36,21 @@ func newCache(c config.Config, fetch certificates.Provider, log *slog.Logger) *c
 	}
 }
 
-// newFetcher returns what asks the provider, in a process of this program.
-func newFetcher(c config.Config, program string) fetch.Fetcher {
-	return fetch.Fetcher{
-		Command: append([]string{program, "--fetch"}, os.Args[1:]...),
-		Service: service(c), Timeout: c.FetchTimeout,
-	}
+// newFetcher returns what asks the provider, in a process of this program with the same
+// arguments.
+func newFetcher(c config.Config, program string) *fetch.Fetcher {
+	return &fetch.Fetcher{Command: append([]string{program, "--fetch"}, os.Args[1:]...), Timeout: c.FetchTimeout}
 }
 
 // service names the services that the provider asks.
-func service(c config.Config) string {
-	text, err := os.ReadFile(c.QCNL)
-	if err != nil {
-		// Azure's provider has no such file, and Intel's then has a default.
-		return cmp.Or(os.Getenv("AZDCAP_PRIMARY_BASE_CERT_URL"), fmt.Sprintf("the certificate service (%s cannot be read)", c.QCNL))
+func service(c config.Config, azure bool) string {
+	if azure {
+		return cmp.Or(os.Getenv("AZDCAP_PRIMARY_BASE_CERT_URL"), "Azure's certificate service (169.254.169.254)")
 	}
-	settings, _ := qcnl.Parse(text)
+	settings := qcnl.Default() // which Intel's provider uses without the file
+	if text, err := os.ReadFile(c.QCNL); err == nil {
+		settings, _ = qcnl.Parse(text)
+	}
 	urls := settings.URLs()
 	if len(urls) == 0 {
 		return "the provider's own cache, as local_cache_only is set"
@@ -62,9 +61,6 @@ func service(c config.Config) string {
 // answer is the process that asks the provider.
 func answer(ctx context.Context, c config.Config, log *slog.Logger) error {
 	out := os.NewFile(fetch.FD, "result")
-	if out == nil {
-		return fmt.Errorf("file descriptor %d is not open: --fetch is for a worker to use", fetch.FD)
-	}
 	defer out.Close()
 	return fetch.Serve(ctx, os.Stdin, out, func(_ context.Context, q certificates.Query) (certificates.Answer, error) {
 		return ask(c, q, log)
@@ -74,8 +70,8 @@ func answer(ctx context.Context, c config.Config, log *slog.Logger) error {
 // ask loads the provider and asks it. If its answer is of no use, it has the provider
 // forget what it has kept of it.
 func ask(c config.Config, q certificates.Query, log *slog.Logger) (certificates.Answer, error) {
-	heard := &heard{log: log}
-	provider, err := ql.OpenProvider(c.Provider, heard.hear)
+	lines := &heard{log: log}
+	provider, err := ql.OpenProvider(c.Provider, lines.hear)
 	if err != nil {
 		return certificates.Answer{}, err
 	}
@@ -89,11 +85,11 @@ func ask(c config.Config, q certificates.Query, log *slog.Logger) (certificates.
 	}
 	data, err := provider.Fetch(q.ID, q.EncryptedPPID)
 	if err != nil {
-		return certificates.Answer{}, heard.explain(err)
+		return certificates.Answer{}, lines.explain(err)
 	}
 	if err := data.Check(); err != nil {
 		clearCache()
 		return certificates.Answer{}, &certificates.UselessError{Err: err}
 	}
-	return certificates.Answer{Data: data, Source: heard.source()}, nil
+	return certificates.Answer{Data: data, Source: lines.source()}, nil
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
-	"github.com/confcom/confcom/internal/backend/dcap/ql"
 	"github.com/confcom/confcom/internal/daemon"
 )
 
@@ -35,12 +34,8 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 		if *fetching {
 			return answer(ctx, settings, env.Log)
 		}
-		program, err := os.Executable()
+		worker, err := openWorker(settings, env.Log)
 		if err != nil {
-			return err
-		}
-		worker := newWorker(settings, program, env.Log)
-		if worker.library, err = ql.Open(settings, worker.options(program)); err != nil {
 			return err
 		}
 		listener, err := link.Inherit()

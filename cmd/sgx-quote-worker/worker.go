@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
 	"github.com/confcom/confcom/internal/backend/dcap/config"
+	"github.com/confcom/confcom/internal/backend/dcap/fetch"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
 	"github.com/confcom/confcom/internal/backend/dcap/ql"
 	"github.com/confcom/confcom/internal/backend/dcap/quote3"
@@ -24,7 +26,7 @@ import (
 type worker struct {
 	library *ql.Library
 	log     *slog.Logger
-	fetch   certificates.Provider
+	fetcher *fetch.Fetcher
 	cache   *certificates.Cache // nil if no certificates are kept
 	// size is the size of quotes in bytes, as the library returned it last; 0 before
 	// that. It is asked for with the key, not for each quote.
@@ -34,20 +36,28 @@ type worker struct {
 	said atomic.Pointer[string]
 }
 
-// newWorker returns a worker whose library is not loaded yet.
-func newWorker(c config.Config, program string, log *slog.Logger) *worker {
-	w := &worker{log: log, fetch: newFetcher(c, program).Fetch}
+// openWorker loads the libraries.
+func openWorker(c config.Config, log *slog.Logger) (*worker, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{log: log, fetcher: newFetcher(c, program)}
 	if c.Certificates != "" {
-		w.cache = newCache(c, w.fetch, log)
+		w.cache = newCache(c, w.fetcher.Fetch, log)
 		w.cache.Prove = func() error { return w.explain(w.prove) }
 	}
-	return w
+	if w.library, err = ql.Open(c, w.options(program)); err != nil {
+		return nil, err
+	}
+	w.fetcher.Service = service(c, w.library.HasAzureProvider())
+	return w, nil
 }
 
 // options returns those of the library.
 func (w *worker) options(program string) ql.Options {
 	get := func(id certificates.ID, encryptedPPID []byte) (certificates.Data, error) {
-		answer, err := w.fetch(context.Background(), certificates.Query{ID: id, EncryptedPPID: encryptedPPID})
+		answer, err := w.fetcher.Fetch(context.Background(), certificates.Query{ID: id, EncryptedPPID: encryptedPPID})
 		return answer.Data, err
 	}
 	if w.cache != nil {

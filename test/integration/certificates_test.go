@@ -220,6 +220,9 @@ func TestAzureProvider(t *testing.T) {
 	if n.log.count("quote provider", "injected error 0xe019") != 1 {
 		t.Error("the log has no line of the provider")
 	}
+	if n.log.count("fetch platform certificates failed", "ask Azure's certificate service") != 1 {
+		t.Error("the log does not name the service")
+	}
 }
 
 // Enclave files that are empty or swapped end the start of workers, and are reported as

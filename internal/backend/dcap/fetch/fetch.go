@@ -56,7 +56,7 @@ type Fetcher struct {
 }
 
 // Fetch is a certificates.Provider. Its errors name the service.
-func (f Fetcher) Fetch(ctx context.Context, q certificates.Query) (certificates.Answer, error) {
+func (f *Fetcher) Fetch(ctx context.Context, q certificates.Query) (certificates.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
 	query, err := json.Marshal(q)
@@ -95,7 +95,7 @@ func (e *failure) Error() string { return e.text }
 func (e *failure) Unwrap() error { return e.code }
 
 // run runs a process, and returns what it has written and how it has ended.
-func (f Fetcher) run(ctx context.Context, query []byte) (text []byte, ended *os.ProcessState, err error) {
+func (f *Fetcher) run(ctx context.Context, query []byte) (text []byte, ended *os.ProcessState, err error) {
 	output, input, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err

@@ -69,7 +69,7 @@ func process(mode string) int {
 		case "hang":
 			time.Sleep(time.Hour)
 		case "parent": // of a process that hangs
-			fetcher := Fetcher{Command: []string{"/bin/sh", "-c", "echo $$ >" + os.Getenv("FETCH_TEST_PID") + "; exec sleep 3600"}, Timeout: time.Hour}
+			fetcher := &Fetcher{Command: []string{"/bin/sh", "-c", "echo $$ >" + os.Getenv("FETCH_TEST_PID") + "; exec sleep 3600"}, Timeout: time.Hour}
 			return fetcher.Fetch(context.Background(), q)
 		}
 		if diff := cmp.Diff(testQuery(), q); diff != "" {
@@ -84,10 +84,10 @@ func process(mode string) int {
 	return 0
 }
 
-func newFetcher(t *testing.T, mode string) Fetcher {
+func newFetcher(t *testing.T, mode string) *Fetcher {
 	t.Setenv(processMode, mode)
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
-	return Fetcher{Command: []string{os.Args[0]}, Service: "https://pccs.example", Timeout: time.Minute}
+	return &Fetcher{Command: []string{os.Args[0]}, Service: "https://pccs.example", Timeout: time.Minute}
 }
 
 // An answer arrives as it is, and every way to end without one is an error that names the

@@ -60,6 +60,7 @@ const (
 // Library is the loaded quoting library.
 type Library struct {
 	functions *C.struct_functions
+	azure     bool // whether the provider is Azure's
 	config    config.Config
 	options   Options
 	mu        sync.Mutex // held during each call of the quoting library
@@ -88,10 +89,11 @@ func Open(c config.Config, o Options) (*Library, error) {
 	if !loaded.CompareAndSwap(nil, l) {
 		return nil, errors.New("the quoting library was opened in this process before")
 	}
-	var err error
-	if l.functions, err = load(c, o.Shim); err != nil {
+	functions, provider, err := load(c, o.Shim)
+	if err != nil {
 		return nil, err
 	}
+	l.functions, l.azure = functions, provider.set_azure_log != nil
 	C.call_set_log(l.functions, C.uint32_t(o.LogLevel))
 	C.call_set_provider(l.functions)
 	if err := l.setPaths(); err != nil {
@@ -102,6 +104,10 @@ func Open(c config.Config, o Options) (*Library, error) {
 	}
 	return l, nil
 }
+
+// HasAzureProvider reports whether the provider is Azure's, which has another
+// configuration than Intel's.
+func (l *Library) HasAzureProvider() bool { return l.azure }
 
 func (l *Library) setPaths() error {
 	paths := map[C.uint32_t]string{pathProvider: l.options.Shim}

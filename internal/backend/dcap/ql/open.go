@@ -75,23 +75,24 @@ func (h handle) must(function string, missing *error) unsafe.Pointer {
 
 // load loads the three libraries and looks up all functions. The provider is loaded so
 // that one that is missing is reported at once, and its file is one of the process's.
-func load(c config.Config, shimPath string) (*C.struct_functions, error) {
+func load(c config.Config, shimPath string) (*C.struct_functions, C.struct_provider_functions, error) {
+	none := C.struct_provider_functions{}
 	// If this variable is set when the quoting library is loaded, the library asks an
 	// AESM daemon for quotes: in the end, this one.
 	if err := os.Unsetenv("SGX_AESM_ADDR"); err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	quoting, err := open(c.Library, adviceQuoting)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	provider, err := open(c.Provider, adviceProvider)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	shim, err := open(shimPath, adviceShim)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	// The functions that return a public key ID and a QE report, as AESM does, are in a
 	// library that the quoting library depends on. Intel's daemon uses them as well.
@@ -107,10 +108,10 @@ func load(c config.Config, shimPath string) (*C.struct_functions, error) {
 		set_provider: (*C.set_provider_function)(shim.must("confcom_provider_set", &err)),
 	}
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
-	_, err = provider.provider()
-	return f, err
+	functions, err := provider.provider()
+	return f, functions, err
 }
 
 // provider looks up the functions of a provider.

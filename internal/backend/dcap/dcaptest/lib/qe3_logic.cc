@@ -276,7 +276,7 @@ struct Call {
 		count(function);
 		injected = inject(function, true, [] {
 			{ const std::lock_guard<std::mutex> over(g.mutex); }
-			sleep_for("10ms"); // for the end of the call, after the mutex is released
+			sleep_for("200ms"); // for the end of the call, after the mutex is released
 		});
 		if (injected.action == Action::kLoseEnclave) g.lost = true;
 		if (injected.action == Action::kGrowQuote) g.huge = true;
