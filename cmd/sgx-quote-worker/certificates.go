@@ -16,6 +16,7 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/fetch"
 	"github.com/confcom/confcom/internal/backend/dcap/ql"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
@@ -62,22 +63,48 @@ func service(c config.Config, azure bool) string {
 func answer(ctx context.Context, c config.Config, log *slog.Logger) error {
 	out := os.NewFile(fetch.FD, "result")
 	defer out.Close()
-	return fetch.Serve(ctx, os.Stdin, out, func(_ context.Context, q certificates.Query) (certificates.Answer, error) {
-		return ask(c, q, log)
+	return fetch.Serve(ctx, os.Stdin, out, func(ctx context.Context, q certificates.Query) (certificates.Answer, error) {
+		return askInTime(ctx, c, q, log)
 	})
+}
+
+// askInTime is ask that gives up shortly before this process is killed, if it knows why
+// the provider takes so long: Intel's asks again and again, which takes a minute.
+func askInTime(ctx context.Context, c config.Config, q certificates.Query, log *slog.Logger) (certificates.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout*9/10)
+	defer cancel()
+	type result struct {
+		answer certificates.Answer
+		err    error
+	}
+	lines := &heard{log: log}
+	asked := make(chan result, 1)
+	go func() { // not waited for: the process ends
+		answer, err := ask(c, q, lines)
+		asked <- result{answer, err}
+	}()
+	select {
+	case r := <-asked:
+		return r.answer, r.err
+	case <-ctx.Done():
+	}
+	if cause := lines.lastCause(); cause != "" {
+		return certificates.Answer{}, fmt.Errorf("%s, and the provider has not given up: %w", cause, quote3.ServiceTimeout)
+	}
+	r := <-asked
+	return r.answer, r.err
 }
 
 // ask loads the provider and asks it. If its answer is of no use, it has the provider
 // forget what it has kept of it.
-func ask(c config.Config, q certificates.Query, log *slog.Logger) (certificates.Answer, error) {
-	lines := &heard{log: log}
+func ask(c config.Config, q certificates.Query, lines *heard) (certificates.Answer, error) {
 	provider, err := ql.OpenProvider(c.Provider, lines.hear)
 	if err != nil {
 		return certificates.Answer{}, err
 	}
 	clearCache := func() {
 		if err := provider.ClearCache(); err != nil {
-			log.Warn("clear the provider's cache failed", "error", err)
+			lines.log.Warn("clear the provider's cache failed", "error", err)
 		}
 	}
 	if q.Fresh {

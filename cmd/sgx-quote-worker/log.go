@@ -88,13 +88,18 @@ func (h *heard) source() certificates.Source {
 	return certificates.Unknown
 }
 
+// lastCause returns the last status that is not 200, or error of the network.
+func (h *heard) lastCause() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.cause
+}
+
 // explain adds what the provider has logged to its error. One that it cannot name
 // itself comes from an answer that it did not understand.
 func (h *heard) explain(err error) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.cause != "" {
-		err = fmt.Errorf("%s: %w", h.cause, err)
+	if cause := h.lastCause(); cause != "" {
+		err = fmt.Errorf("%s: %w", cause, err)
 	}
 	if errors.Is(err, quote3.Unexpected) {
 		return &certificates.UselessError{Err: fmt.Errorf("the provider failed with %v", err)}

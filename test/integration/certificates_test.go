@@ -32,13 +32,14 @@ func uselessAnswers() []uselessAnswer {
 		{"461", dcaptest.Config, "status-461", aesm.CodeNoPlatformCertData, "HTTP status 461: SGX_QL_PLATFORM_UNKNOWN (0xe047)"},
 		{"462", dcaptest.Config, "status-462", aesm.CodeNoPlatformCertData, "HTTP status 462: SGX_QL_CERTS_UNAVAILABLE (0xe049)"},
 		{"503", dcaptest.Config, "status-503", aesm.CodeNetwork, "HTTP status 503: SGX_QL_SERVICE_UNAVAILABLE (0xe040)"},
+		{"503, and the provider retries", dcaptest.Config, "retry-503", aesm.CodeNetwork, "ask " + service + ": HTTP status 503, and the provider has not given up: SGX_QL_SERVICE_TIMEOUT (0xe042)"},
 		{"connection refused, closed, no such host", dcaptest.Config, "curl-7", aesm.CodeNetwork, "CURL error (7)"},
 		{"half a body", dcaptest.Config, "curl-18", aesm.CodeNetwork, "CURL error (18)"},
 		{"TLS certificate not trusted", dcaptest.Config, "curl-60", aesm.CodeNetwork, "SGX_QL_ROOT_CA_UNTRUSTED (0xe065)"},
 		{"200, empty", dcaptest.Config, "error-e001", aesm.CodeNetwork, "the provider failed with SGX_QL_ERROR_UNEXPECTED"},
 		{"200, HTML, a JSON array, no TCBm, no chain", dcaptest.Config, "answer-null", aesm.CodeNetwork, "returns no certificates"},
 		{"200, TCBm is not hexadecimal", dcaptest.Config, "answer-dangling", aesm.CodeNetwork, "the provider crashed on the answer of " + service},
-		{"200, the body 5", dcaptest.Config, "segv", aesm.CodeNetwork, "the provider crashed on the answer of " + service},
+		{"200, the body 5", dcaptest.Config, "segv", aesm.CodeNetwork, "the provider crashed on the answer of " + service + " (exit status 2: SIGSEGV: segmentation violation)"},
 		{"the provider aborts", dcaptest.Config, "abort", aesm.CodeNetwork, "the provider crashed on the answer of " + service},
 		{"the provider exits", dcaptest.Config, "exit", aesm.CodeNetwork, "the provider crashed on the answer of " + service},
 		{"503 with a body, then 200", dcaptest.Config, "answer-after-503", aesm.CodeNetwork, "where a certificate should begin, after 0 certificates"},
@@ -49,8 +50,8 @@ func uselessAnswers() []uselessAnswer {
 		{"200, 70 kB", dcaptest.Config, "answer-big", aesm.CodeNetwork, "the certificates take 7"},
 		{"random bytes", dcaptest.Config, "answer-random", aesm.CodeNetwork, "where a certificate should begin"},
 		{"silent, one byte a second, packets are dropped", dcaptest.Config, "hang", aesm.CodeNetwork, "no answer from " + service + " within"},
-		{"the quoting enclave refuses it", dcaptest.Size, "error-e010", aesm.CodeAttKeyCertDataInvalid, "the quoting library refused platform certificates"},
-		{"the PCE refuses its TCB", dcaptest.Size, "error-e018", aesm.CodeKeyCertification, "the quoting library refused platform certificates"},
+		{"the quoting enclave refuses it", dcaptest.Size, "error-e010", aesm.CodeAttKeyCertDataInvalid, "the quoting library refused the platform certificates: SGX_QL_"},
+		{"the PCE refuses its TCB", dcaptest.Size, "error-e018", aesm.CodeKeyCertification, "the quoting library refused the platform certificates: SGX_QL_"},
 	}
 }
 

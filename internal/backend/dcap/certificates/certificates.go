@@ -24,6 +24,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -185,6 +186,7 @@ func (c *Cache) runWith(trials map[ID]Answer, f func() error, refusals []quote3.
 		return u.failure
 	case isCode && slices.Contains(refusals, code):
 		c.refuse(u, err)
+		return fmt.Errorf("the quoting library refused the platform certificates: %w", err)
 	}
 	return err
 }
@@ -206,12 +208,11 @@ func (c *Cache) accept(u *use) {
 // refuse drops what the library has refused.
 func (c *Cache) refuse(u *use, err error) {
 	for id := range u.trials {
-		c.Log.Warn("the quoting library refused platform certificates", "error", err)
 		c.fail(id, c.ppid(id), &UselessError{err})
 	}
 	for id, e := range u.kept {
 		if now, ok := c.load(id); ok && !now.Refused && now.Data.equal(e.Data) {
-			c.Log.Warn("the quoting library refused the platform certificates that are kept", "error", err, "fetched", e.Fetched)
+			c.Log.Warn("platform certificates that are kept were refused", "error", err, "fetched", e.Fetched)
 			e.Refused = true
 			c.save(id, e)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ var answers = []string{"null", "dangling", "after-503", "zero-tcb", "other-tcb",
 const duration = `-[0-9.]+(us|ms|s)`
 
 var modes = regexp.MustCompile(`^(sticky-)?(segv|abort|exit|hang|hang` + duration + `|spin` + duration +
-	`|error-e[0-9a-f]{3}|status-[1-5][0-9]{2}|curl-[1-9][0-9]?|answer-(` + strings.Join(answers, "|") + `)|lost|lost-once|grow-[0-9]+|huge|short-size|garbage|handler|threads|stray-thread-segv)$`)
+	`|error-e[0-9a-f]{3}|(status|retry)-[1-5][0-9]{2}|curl-[1-9][0-9]?|answer-(` + strings.Join(answers, "|") + `)|lost|lost-once|grow-[0-9]+|huge|short-size|garbage|handler|threads|stray-thread-segv)$`)
 
 // Inject injects a fault into the next call of a function, in whichever process makes
 // it. The failure modes are:
@@ -50,6 +51,7 @@ var modes = regexp.MustCompile(`^(sticky-)?(segv|abort|exit|hang|hang` + duratio
 //	error-e011          the call returns this code
 //	status-404, curl-7  the provider returns what Intel's does after this status of
 //	                    HTTP, or this error of libcurl, and logs it
+//	retry-503           the provider logs this status and asks again for ever
 //	answer-null         the provider reports success, without a configuration
 //	answer-dangling     the same, with one that was freed
 //	answer-after-503    the same, with the text of an answer with the status 503
@@ -81,7 +83,7 @@ func (f Faults) Inject(function, mode string) (Fault, error) {
 	case "lost", "huge", "stray-thread-segv":
 		refused = function == Config
 	default:
-		if kind, _, _ := strings.Cut(plain, "-"); kind == "answer" || kind == "status" || kind == "curl" {
+		if kind, _, _ := strings.Cut(plain, "-"); slices.Contains([]string{"answer", "status", "retry", "curl"}, kind) {
 			refused = function != Config
 		}
 	}

@@ -6,8 +6,8 @@
 // killed.
 //
 // The process is this program with another argument. It reads the query from its
-// standard input and writes the result to descriptor FD, both in JSON, and logs as the
-// program does.
+// standard input and writes the result to descriptor FD, both in JSON. It logs as the
+// program does, in JSON as well.
 package fetch
 
 import (
@@ -63,7 +63,7 @@ func (f *Fetcher) Fetch(ctx context.Context, q certificates.Query) (certificates
 	if err != nil {
 		return certificates.Answer{}, err
 	}
-	text, ended, err := f.run(ctx, query)
+	text, end, err := f.run(ctx, query)
 	if err != nil {
 		return certificates.Answer{}, fmt.Errorf("ask the provider: %w", err)
 	}
@@ -74,7 +74,7 @@ func (f *Fetcher) Fetch(ctx context.Context, q certificates.Query) (certificates
 	case ctx.Err() != nil:
 		return certificates.Answer{}, fmt.Errorf("no answer from %s within %s: %w", f.Service, f.Timeout, quote3.ServiceTimeout)
 	case len(text) == 0 || len(text) > maxResult || json.Unmarshal(text, &r) != nil:
-		return certificates.Answer{}, &certificates.UselessError{Err: fmt.Errorf("the provider crashed on the answer of %s (%s)", f.Service, ended)}
+		return certificates.Answer{}, &certificates.UselessError{Err: fmt.Errorf("the provider crashed on the answer of %s (%s)", f.Service, end)}
 	case r.Failure == "":
 		return r.Answer, nil
 	case r.Useless:
@@ -95,17 +95,17 @@ func (e *failure) Error() string { return e.text }
 func (e *failure) Unwrap() error { return e.code }
 
 // run runs a process, and returns what it has written and how it has ended.
-func (f *Fetcher) run(ctx context.Context, query []byte) (text []byte, ended *os.ProcessState, err error) {
+func (f *Fetcher) run(ctx context.Context, query []byte) (text []byte, end string, err error) {
 	output, input, err := os.Pipe()
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	cmd := exec.CommandContext(ctx, f.Command[0], f.Command[1:]...)
 	cmd.Stdin = bytes.NewReader(query)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	log := &logFilter{to: os.Stderr}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.WaitDelay = time.Second        // where somebody else has the output
 	cmd.ExtraFiles = []*os.File{input} // FD
-	// Of a crash, what the runtime prints first is enough.
-	cmd.Env = append(os.Environ(), "GOTRACEBACK=none")
 	// The process ends with this one. The kernel counts the thread that has started it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread()
@@ -114,12 +114,16 @@ func (f *Fetcher) run(ctx context.Context, query []byte) (text []byte, ended *os
 	input.Close()
 	if err != nil {
 		output.Close()
-		return nil, nil, err
+		return nil, "", err
 	}
 	text, readErr := io.ReadAll(io.LimitReader(output, maxResult+1))
 	output.Close() // which ends a process that writes more
 	_ = cmd.Wait() // what it has written, or has not, is the result
-	return text, cmd.ProcessState, readErr
+	end = cmd.ProcessState.String()
+	if log.plain != "" {
+		end += ": " + log.plain
+	}
+	return text, end, readErr
 }
 
 // Serve is the process: it reads the query, asks the provider and writes the result.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,6 +59,9 @@ func process(mode string) int {
 			select {}
 		case "exit":
 			os.Exit(2)
+		case "output":
+			fmt.Fprintf(os.Stderr, "SIGSEGV: segmentation violation\nPC=1\n")
+			os.Exit(2)
 		case "half":
 			fmt.Fprint(out, `{"Answer":{"Data"`)
 			os.Exit(2)
@@ -105,6 +109,7 @@ func TestFetch(t *testing.T) {
 		{"failure", 0, false, "ask https://pccs.example: no library: install one"},
 		{"segv", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (signal: killed)"},
 		{"exit", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2)"},
+		{"output", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2: SIGSEGV: segmentation violation)"},
 		{"half", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2)"},
 		{"flood", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example"},
 	} {
@@ -182,6 +187,24 @@ func TestParentDies(t *testing.T) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		return err != nil || bytes.Contains(stat, []byte(") Z "))
 	})
+}
+
+// Whole lines of a log pass. Of the rest, the first line is kept.
+func TestLogFilter(t *testing.T) {
+	long := strings.Repeat("x", maxLine+10)
+	for _, size := range []int{1, 7, 1 << 20} {
+		var to bytes.Buffer
+		l := &logFilter{to: &to}
+		text := "{\"msg\":1}\n" + "SIGSEGV\n" + "\n" + "PC=1\n" + "{" + long + "\n" + long + "\n{\"msg\":2}\n{\"cut"
+		for part := range slices.Chunk([]byte(text), size) {
+			if n, err := l.Write(part); n != len(part) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if want := "{\"msg\":1}\n" + ("{" + long)[:maxLine] + "\n{\"msg\":2}\n"; to.String() != want || l.plain != "SIGSEGV" {
+			t.Errorf("by %d bytes: passed %d bytes, want %d, and kept %q", size, to.Len(), len(want), l.plain)
+		}
+	}
 }
 
 // FuzzServe checks that no query makes the process fail otherwise than by an error.

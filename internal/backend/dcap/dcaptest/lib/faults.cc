@@ -121,6 +121,7 @@ Injected fail(const std::string &function, const std::string &what, const std::f
 		}).detach();
 	else if (starts_with(what, "error-")) return {Action::kReturnCode, Code(strtoul(what.c_str() + 6, nullptr, 16)), 0, ""};
 	else if (starts_with(what, "status-") && function == "config") return {Action::kStatus, kSuccess, atoi(what.c_str() + 7), ""};
+	else if (starts_with(what, "retry-") && function == "config") return {Action::kStatus, kSuccess, atoi(what.c_str() + 6), "retry"};
 	else if (starts_with(what, "curl-") && function == "config") return {Action::kStatus, kSuccess, atoi(what.c_str() + 5), ""};
 	else if (starts_with(what, "answer-") && function == "config") return {Action::kAnswer, kSuccess, 0, what.substr(7)};
 	else if (what == "lost-once") return {Action::kReturnCode, kEnclaveLost, 0, ""};

@@ -139,6 +139,7 @@ Code request(const Injected &injected, Answer *answer) {
 	if (injected.action == Action::kStatus) {
 		if (injected.status < 100) log(kLogError, "[QCNL] Encountered CURL error: (" + std::to_string(injected.status) + ") simulated \n");
 		else log(kLogInfo, "[QCNL] HTTP status code: " + std::to_string(injected.status) + " \n");
+		if (injected.answer == "retry") for (;;) pause();
 		const Code code = code_of(injected.status);
 		log(kLogError, "[QPL] Failed to get quote config. Error code is " + hex(code) + "\n");
 		return code;
