@@ -25,6 +25,7 @@ func addDCAPFlags(flags *pflag.FlagSet, c *config.Config) {
 	flags.StringVar(&c.QCNL, "qcnl-config", c.QCNL, "with --platform=dcap: the `path` of the configuration of Intel's default quote provider")
 	flags.StringVar(&c.Certificates, "certificates-dir", c.Certificates, "with --platform=dcap: the `directory` in which the platform's certificates are cached, which only this user and root may be able to write to; empty for a temporary one")
 	flags.DurationVar(&c.RefreshAfter, "certificates-refresh", c.RefreshAfter, "with --platform=dcap: fetch certificates again when they are this old")
+	flags.DurationVar(&c.FetchTimeout, "certificates-timeout", c.FetchTimeout, "with --platform=dcap: how long the quote provider may take to fetch certificates before its process is killed, at most 50s")
 }
 
 // openDCAP starts the DCAP backend.

@@ -3,14 +3,21 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/confcom/confcom/internal/backend/dcap/certificates"
 	"github.com/confcom/confcom/internal/backend/dcap/config"
+	"github.com/confcom/confcom/internal/backend/dcap/fetch"
+	"github.com/confcom/confcom/internal/backend/dcap/ql"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/internal/qcnl"
 )
 
 // newCache returns the cache of what fetch returns. Another provider library or
@@ -28,4 +35,88 @@ func newCache(c config.Config, fetch certificates.Provider, log *slog.Logger) *c
 		Dir: c.Certificates, Namespace: hex.EncodeToString(h.Sum(nil)),
 		RefreshAfter: c.RefreshAfter, Fetch: fetch, Log: log,
 	}
+}
+
+// newFetcher returns what asks the provider, in a process of this program with the same
+// arguments.
+func newFetcher(c config.Config, program string) *fetch.Fetcher {
+	return &fetch.Fetcher{Command: append([]string{program, "--fetch"}, os.Args[1:]...), Timeout: c.FetchTimeout}
+}
+
+// service names the services that the provider asks.
+func service(c config.Config, azure bool) string {
+	if azure {
+		return cmp.Or(os.Getenv("AZDCAP_PRIMARY_BASE_CERT_URL"), "Azure's certificate service (169.254.169.254)")
+	}
+	settings := qcnl.Default() // which Intel's provider uses without the file
+	if text, err := os.ReadFile(c.QCNL); err == nil {
+		settings, _ = qcnl.Parse(text)
+	}
+	urls := settings.URLs()
+	if len(urls) == 0 {
+		return "the provider's own cache, as local_cache_only is set"
+	}
+	return strings.Join(urls, " or ")
+}
+
+// answer is the process that asks the provider.
+func answer(ctx context.Context, c config.Config, log *slog.Logger) error {
+	out := os.NewFile(fetch.FD, "result")
+	defer out.Close()
+	return fetch.Serve(ctx, os.Stdin, out, func(ctx context.Context, q certificates.Query) (certificates.Answer, error) {
+		return askInTime(ctx, c, q, log)
+	})
+}
+
+// askInTime is ask that gives up shortly before this process is killed, if it knows why
+// the provider takes so long: Intel's asks again and again, which takes a minute.
+func askInTime(ctx context.Context, c config.Config, q certificates.Query, log *slog.Logger) (certificates.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout*9/10)
+	defer cancel()
+	type result struct {
+		answer certificates.Answer
+		err    error
+	}
+	lines := &heard{log: log}
+	asked := make(chan result, 1)
+	go func() { // not waited for: the process ends
+		answer, err := ask(c, q, lines)
+		asked <- result{answer, err}
+	}()
+	select {
+	case r := <-asked:
+		return r.answer, r.err
+	case <-ctx.Done():
+	}
+	if cause := lines.lastCause(); cause != "" {
+		return certificates.Answer{}, fmt.Errorf("%s, and the provider has not given up: %w", cause, quote3.ServiceTimeout)
+	}
+	r := <-asked
+	return r.answer, r.err
+}
+
+// ask loads the provider and asks it. If its answer is of no use, it has the provider
+// forget what it has kept of it.
+func ask(c config.Config, q certificates.Query, lines *heard) (certificates.Answer, error) {
+	provider, err := ql.OpenProvider(c.Provider, lines.hear)
+	if err != nil {
+		return certificates.Answer{}, err
+	}
+	clearCache := func() {
+		if err := provider.ClearCache(); err != nil {
+			lines.log.Warn("clear the provider's cache failed", "error", err)
+		}
+	}
+	if q.Fresh {
+		clearCache()
+	}
+	data, err := provider.Fetch(q.ID, q.EncryptedPPID)
+	if err != nil {
+		return certificates.Answer{}, lines.explain(err)
+	}
+	if err := data.Check(); err != nil {
+		clearCache()
+		return certificates.Answer{}, &certificates.UselessError{Err: err}
+	}
+	return certificates.Answer{Data: data, Source: lines.source()}, nil
 }

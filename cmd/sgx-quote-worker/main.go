@@ -9,13 +9,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
+	"sync"
 
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
-	"github.com/confcom/confcom/internal/backend/dcap/ql"
 	"github.com/confcom/confcom/internal/daemon"
 )
 
@@ -25,33 +24,31 @@ func main() {
 
 func configure(flags *pflag.FlagSet) daemon.Run {
 	text := flags.String("config", "{}", "the settings of sgx-quote-helper, as `JSON` with the names of its flags")
+	fetching := flags.Bool("fetch", false, "ask the quote provider for the platform's certificates and exit: for the worker that starts it")
 
 	return func(ctx context.Context, env *daemon.Environment) error {
 		settings, err := config.Decode(*text)
 		if err != nil {
 			return fmt.Errorf("--config: %w", err)
 		}
-		program, err := os.Executable()
+		if *fetching {
+			return answer(ctx, settings, env.Log)
+		}
+		worker, err := openWorker(settings, env.Log)
 		if err != nil {
-			return err
-		}
-		worker := &worker{}
-		options := ql.Options{Shim: filepath.Join(filepath.Dir(program), "libconfcom_provider.so"), Certificates: worker.fetch}
-		options.Log, options.LogLevel = logTo(env.Log)
-		cache := newCache(settings, worker.fetch, env.Log)
-		if settings.Certificates != "" {
-			options.Certificates = cache.Get
-		}
-		if worker.library, err = ql.Open(settings, options); err != nil {
 			return err
 		}
 		listener, err := link.Inherit()
 		if err != nil {
 			return fmt.Errorf("the libraries loaded, but %w; sgx-quote-worker must be started by sgx-quote-helper", err)
 		}
-		refreshing, stop := context.WithCancel(ctx)
+		var refreshing sync.WaitGroup
+		defer refreshing.Wait()
+		ctx, stop := context.WithCancel(ctx)
 		defer stop()
-		go cache.Run(refreshing) // not waited for, as the provider may hang
+		if worker.cache != nil {
+			refreshing.Go(func() { worker.cache.Run(ctx) })
+		}
 		return listener.Serve(ctx, worker, env.Log)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,10 +36,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // testTimeout is longer than anything here takes.
 const testTimeout = 30 * time.Second
 
-// built returns the directory with the worker program, which is built once.
+// built returns the directory with the worker program, which is built once, and has the
+// stand-in compiled before many tests need it.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "dcap")
 	if err != nil {
+		return "", err
+	}
+	if _, err := dcaptest.Build(dir, "node-1"); err != nil {
 		return "", err
 	}
 	build := exec.Command("go", "build", "-o", dir, "../../cmd/sgx-quote-worker")
@@ -60,39 +66,58 @@ type node struct {
 	library  *dcaptest.Library
 	faults   dcaptest.Faults
 	counters dcaptest.Counters
+	config   config.Config // may be changed before run
+	log      *log
 	backend  *dcap.Backend
 	registry *prometheus.Registry
 	socket   string
 }
 
-// start starts a helper until the test ends.
+// start starts a helper until the test ends, and waits until it makes quotes.
 func start(t testing.TB, workers int, delay time.Duration) *node {
+	t.Helper()
+	n := prepare(t, workers, delay)
+	n.run(t)
+	n.awaitQuotes(t)
+	return n
+}
+
+// awaitQuotes waits for all workers, and until a client gets a quote.
+func (n *node) awaitQuotes(t testing.TB) {
+	t.Helper()
+	n.await(t, "all workers", func() bool { return n.value("sgx_quote_helper_workers") == float64(n.config.Workers) })
+	for deadline := time.Now().Add(testTimeout); n.quote(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(n.quote(t.Context()))
+		}
+	}
+}
+
+// prepare returns a helper that does not run yet.
+func prepare(t testing.TB, workers int, delay time.Duration) *node {
 	t.Helper()
 	n := &node{
 		faults: dcaptest.Faults(t.TempDir()), counters: dcaptest.Counters(t.TempDir()),
-		registry: prometheus.NewRegistry(), socket: filepath.Join(t.TempDir(), "s"),
+		registry: prometheus.NewRegistry(), socket: filepath.Join(t.TempDir(), "s"), log: &log{t: t},
 	}
-	var err error
-	n.library, err = dcaptest.Build(t.TempDir(), "node-1")
+	programs, err := built()
 	if errors.Is(err, dcaptest.ErrNoCompiler) {
 		t.Skipf("NOT RUN: %v", err)
 	}
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		n.library, err = dcaptest.Build(t.TempDir(), "node-1")
 	}
-	programs, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}
 	configuration := filepath.Join(n.library.Dir, "qcnl.conf")
-	if err := os.WriteFile(configuration, []byte(`{"pccs_url": "https://pccs.example/sgx/certification/v4/"}`), 0o600); err != nil {
+	if err := os.WriteFile(configuration, []byte(`{"pccs_url": "`+service+`"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := append(append(os.Environ(), n.library.Env()...), dcaptest.Delay(delay), "SGX_AESM_ADDR=1")
 	if _, isBenchmark := t.(*testing.B); !isBenchmark { // looking for faults takes time
 		env = append(env, n.faults.Env(), n.counters.Env())
 	}
-	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	c := config.Default()
 	c.Workers = workers
 	c.Program = filepath.Join(programs, "sgx-quote-worker")
@@ -100,12 +125,22 @@ func start(t testing.TB, workers int, delay time.Duration) *node {
 	c.Library, c.Provider = n.library.Path(dcaptest.QuotingLibrary), n.library.Path(dcaptest.Provider)
 	c.QCNL, c.Certificates = configuration, filepath.Join(t.TempDir(), "certificates")
 	c.Env = env
-	if n.backend, err = dcap.Start(c, log, dcap.NewMetrics(n.registry)); err != nil {
+	n.config = c
+	return n
+}
+
+// service is the certificate service of all nodes.
+const service = "https://pccs.example/sgx/certification/v4/"
+
+// run runs the helper until the test ends.
+func (n *node) run(t testing.TB) {
+	t.Helper()
+	var err error
+	if n.backend, err = dcap.Start(n.config, slog.New(slog.NewTextHandler(n.log, nil)), dcap.NewMetrics(n.registry)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.backend.Close)
-
-	helper := quotehelper.Helper{Backend: n.backend, Concurrency: workers, Socket: n.socket}
+	helper := quotehelper.Helper{Backend: n.backend, Concurrency: n.config.Workers, Socket: n.socket}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
@@ -117,21 +152,36 @@ func start(t testing.TB, workers int, delay time.Duration) *node {
 			t.Error(err)
 		}
 	})
-	n.await(t, "all workers", func() bool { return n.value("sgx_quote_helper_workers") == float64(workers) })
-	for deadline := time.Now().Add(testTimeout); n.quote(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal(n.quote(t.Context()))
+}
+
+// log is the log of a helper. Its warnings are also in that of the test.
+type log struct {
+	t     testing.TB
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *log) Write(line []byte) (int, error) {
+	text := string(line)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, text)
+	if !strings.Contains(text, "level=INFO") {
+		l.t.Log(text)
+	}
+	return len(line), nil
+}
+
+// count returns how many lines have all texts in them.
+func (l *log) count(texts ...string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			n++
 		}
 	}
 	return n
-}
-
-// testWriter writes a log into that of a test.
-type testWriter struct{ t testing.TB }
-
-func (w testWriter) Write(line []byte) (int, error) {
-	w.t.Logf("%s", line)
-	return len(line), nil
 }
 
 func (n *node) client() *aesm.Client { return &aesm.Client{Socket: n.socket} }

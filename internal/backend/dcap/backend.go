@@ -16,7 +16,8 @@
 //	link          descriptors and the protocol to a worker
 //	ql            Intel's library (cgo, in the worker only)
 //	quote3        the errors of that library
-//	certificates  the platform's certificates, kept on disk
+//	certificates  the platform's certificates: checked, proven, kept on disk
+//	fetch         asks the quote provider, in a process that is thrown away
 //	dcaptest      a stand-in for Intel's library, for tests
 package dcap
 

@@ -46,7 +46,10 @@ func TestErrors(t *testing.T) {
 		{quote3.InvalidReport, aesm.CodeInvalidReport, quoting.LayerClient, 1},
 		{0xe013, aesm.CodeErrorReport, quoting.LayerClient, 1},
 		{quote3.InvalidPrivilege, aesm.CodeSGXDeviceNotAvailable, quoting.LayerBackend, 1},
-		{0xe047, aesm.CodeUnexpected, quoting.LayerProvider, 1},
+		{0xe044, aesm.CodeNetwork, quoting.LayerNetwork, workers},
+		{0xe047, aesm.CodeNoPlatformCertData, quoting.LayerProvider, 1},
+		{0xe065, aesm.CodeNetwork, quoting.LayerNetwork, 1},
+		{0xe067, aesm.CodeServiceUnavailable, quoting.LayerProvider, 1},
 		{quote3.NoPlatformCertData, aesm.CodeNoPlatformCertData, quoting.LayerProvider, 2},             // again after the key was initialized
 		{quote3.AttKeyNotInitialized, aesm.CodeAttKeyNotInitialized, quoting.LayerClient, 2 * workers}, // likewise, by every worker
 	} {

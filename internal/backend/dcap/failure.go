@@ -18,7 +18,10 @@ func (b *Backend) failure(ctx context.Context, err error) *quoting.Failure {
 	_, isStart := errors.AsType[*pool.StartError](err)
 	switch {
 	case isCode:
-		f := &quoting.Failure{Layer: layerOf(code), Code: code.AESM(), Err: fmt.Errorf("quoting library: %w", code), Advice: code.Advice()}
+		if !isStart {
+			err = fmt.Errorf("quoting library: %w", err)
+		}
+		f := &quoting.Failure{Layer: layerOf(code), Code: code.AESM(), Err: err, Advice: code.Advice()}
 		if check := code.Check(); check != "" {
 			f.Advice += " (confcom doctor --check=" + check + ")"
 		}
@@ -44,15 +47,11 @@ func (b *Backend) failure(ctx context.Context, err error) *quoting.Failure {
 	}
 }
 
-// layerOf returns the layer that an error of the library comes from. Those that
-// AESM has no code for come from the provider if they concern the network or its
-// configuration.
+// layerOf returns the layer that an error of the library comes from. Several that
+// AESM has one code for differ in what must be examined.
 func layerOf(code quote3.Error) quoting.Layer {
-	if code.AESM() == aesm.CodeUnexpected {
-		switch code.Check() {
-		case "network", "configuration":
-			return quoting.LayerProvider
-		}
+	if code.Check() == "configuration" {
+		return quoting.LayerProvider
 	}
 	return quoting.LayerOf(code.AESM())
 }

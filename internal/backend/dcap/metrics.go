@@ -44,12 +44,23 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			func(b *Backend) float64 { return float64(b.pool.Len()) }),
 		gauge("sgx_quote_helper_certificates_timestamp_seconds", "When the provider last returned certificates of the platform, in Unix time; 0 for never.",
 			func(b *Backend) float64 {
-				if at := certificates.LastFetched(b.config.Certificates); !at.IsZero() {
-					return float64(at.Unix())
-				}
-				return 0
+				fetched, _ := certificates.LastFetched(b.config.Certificates)
+				return unixTime(fetched)
+			}),
+		gauge("sgx_quote_helper_certificates_network_timestamp_seconds", "When the provider last got them from the certificate service, and not from its own cache, in Unix time; 0 for never or if the provider does not log it.",
+			func(b *Backend) float64 {
+				_, fromNetwork := certificates.LastFetched(b.config.Certificates)
+				return unixTime(fromNetwork)
 			}))
 	return m
+}
+
+// unixTime returns a time in seconds; 0 for the zero time.
+func unixTime(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Unix())
 }
 
 // watch makes the gauges those of a backend.

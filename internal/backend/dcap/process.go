@@ -137,10 +137,11 @@ func (p *process) end() (why reason, description string) {
 // startError returns why a process that is gone did not start. err is that of its
 // first request.
 func (p *process) startError(err error) error {
-	code, ok := errors.AsType[quote3.Error](err)
+	_, isCode := errors.AsType[quote3.Error](err)
+	_, isFailure := errors.AsType[*link.FailureError](err)
 	switch {
-	case ok:
-		return fmt.Errorf("initialize: %w", code)
+	case isCode, isFailure:
+		return fmt.Errorf("initialize: %w", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("not ready within %s: %w", startTimeout, err)
 	case p.lastError != "":

@@ -8,31 +8,32 @@
 // background. Old data is used for as long as there is nothing newer: certificates
 // are valid for years, and a quote with last week's is better than none.
 //
-// A failure is remembered for a short time, in which the provider is not asked again:
-// otherwise each quote would wait for a service that is down, one after the other.
+// A provider may return useless data and report success. Kept, it would end all
+// quotes until it is old. So an answer is checked first (Data.Check), and kept only
+// once the quoting library has initialized its key with it: until then it is on
+// trial, in the memory of one process. An answer that the library refuses is
+// dropped. Kept data that the library refuses stays as the last resort.
+//
+// A failure is remembered for a short time, in which the provider is not asked again,
+// by no process: otherwise each quote would wait for a service that is down, one after
+// the other. It is remembered in the directory, as processes that get no certificates
+// end.
 package certificates
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
+	"maps"
+	"slices"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sys/unix"
 
-	"github.com/confcom/confcom/internal/cachedir"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 )
 
 // ID identifies a platform and its TCB: sgx_ql_pck_cert_id_t of sgx_ql_lib_common.h
@@ -51,9 +52,47 @@ type Data struct {
 	Chain  []byte   // the PCK certificate chain in PEM, ending as the provider ends it
 }
 
-// Provider fetches the data of a platform. The encrypted PPID is empty if the library
-// does not give it. It may block for any time.
-type Provider func(id ID, encryptedPPID []byte) (Data, error)
+func (d Data) equal(other Data) bool {
+	return d.CPUSVN == other.CPUSVN && d.PCESVN == other.PCESVN && bytes.Equal(d.Chain, other.Chain)
+}
+
+// Query is what a provider is asked.
+type Query struct {
+	ID            ID
+	EncryptedPPID []byte // empty if the library did not give it
+	// Fresh asks for an answer of the service: the provider must not use what it has
+	// kept itself, as that was useless.
+	Fresh bool
+}
+
+// Source is where a provider has its answer from.
+type Source string
+
+// The sources.
+const (
+	Network       Source = "network"
+	ProviderCache Source = "provider cache" // what the provider library itself has kept
+	Unknown       Source = "unknown"        // the library does not log it
+)
+
+// Answer is the answer of a provider.
+type Answer struct {
+	Data   Data
+	Source Source
+}
+
+// Provider fetches the data of a platform. It returns when ctx is done. Its errors
+// that are a quote3.Error reach the quoting library as such.
+type Provider func(ctx context.Context, q Query) (Answer, error)
+
+// UselessError is the error of a provider that has returned something, or has
+// crashed: it may do so again for as long as it uses what it has kept itself.
+type UselessError struct{ Err error }
+
+func (e *UselessError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause, and the code for the quoting library and clients.
+func (e *UselessError) Unwrap() []error { return []error{e.Err, quote3.MessageParsingError} }
 
 // Cache is a directory of data. Several processes can use it at the same time.
 type Cache struct {
@@ -67,93 +106,201 @@ type Cache struct {
 	RefreshAfter time.Duration
 	// Fetch is the provider. It is called by one goroutine at a time.
 	Fetch Provider
+	// Prove has the library initialize its key, which calls Get. The Cache calls it after
+	// a refresh that has brought other data, while the library is not used otherwise.
+	Prove func() error
 	Log   *slog.Logger
 
-	fetching sync.Mutex
+	using sync.Mutex // held while the library is used
+	use   *use       // while it is
+	// proven is whether the library has initialized its key in this process.
+	proven bool
 
-	mu     sync.Mutex
-	used   map[ID][]byte   // the encrypted PPIDs of the platforms that were asked for
-	read   map[ID]file     // the files that were read last
-	failed map[ID]*failure // of the provider
+	fetching sync.Mutex // held with the lock of the directory; taken after using
+
+	mu    sync.Mutex
+	asked map[ID][]byte // the encrypted PPIDs of the platforms that were asked for
+	read  map[ID]file   // the files that were read last
+	// unsaved is data that could not be stored, for this process.
+	unsaved map[ID]entry
 }
 
 // A process asks for the data of one platform, at the one or two TCBs that it has.
 const maxPlatforms = 16
 
-// failure is an error of the provider, and when to ask it again.
-type failure struct {
-	err    error
-	ppid   []byte // with which it was asked: with another one it may know the platform
-	until  time.Time
-	pauses backoff.ExponentialBackOff
+// use is one use of the library, in which it may call Get.
+type use struct {
+	trials  map[ID]Answer // what it was given that is not kept
+	kept    map[ID]entry  // what it was given that is
+	failure error         // the last one of Get
+	unlock  func()        // releases what is held until the answers are kept or dropped; nil if nothing is
 }
 
-// entry is the content of a file of the directory.
-type entry struct {
-	Fetched time.Time
-	Data    Data
+// Initialize runs f, which has the library initialize its key and calls Get. If it
+// succeeds, the data that Get has returned is kept. If the library refuses the data,
+// it is dropped. The error is that of f, or that of the provider if it is the cause.
+func (c *Cache) Initialize(f func() error) error {
+	return c.run(f, refusals(true))
 }
 
-// file is an entry and the file that it was read from.
-type file struct {
-	info  fs.FileInfo
-	entry entry
-	bad   bool // it could not be read
+// Quote is Initialize for an f that has the library make a quote. Where the key must be
+// initialized again, it says nothing about the data.
+func (c *Cache) Quote(f func() error) error {
+	return c.run(f, refusals(false))
 }
+
+// refusals returns the codes by which the library refuses data.
+func refusals(initializing bool) []quote3.Error {
+	codes := []quote3.Error{quote3.AttKeyCertDataInvalid, quote3.KeyCertificationError}
+	if initializing {
+		codes = append(codes, quote3.AttKeyNotInitialized, quote3.NoPlatformCertData)
+	}
+	return codes
+}
+
+func (c *Cache) run(f func() error, refusals []quote3.Error) error {
+	c.using.Lock()
+	defer c.using.Unlock()
+	return c.runWith(nil, f, refusals)
+}
+
+// runWith runs f, with answers that are on trial already, and draws the consequences
+// for the data that it was given. The mutex using is held.
+func (c *Cache) runWith(trials map[ID]Answer, f func() error, refusals []quote3.Error) error {
+	u := &use{trials: make(map[ID]Answer), kept: make(map[ID]entry)}
+	maps.Copy(u.trials, trials)
+	c.use = u
+	defer func() {
+		c.use = nil
+		if u.unlock != nil {
+			u.unlock()
+		}
+	}()
+	err := f()
+	code, isCode := errors.AsType[quote3.Error](err)
+	switch {
+	case err == nil:
+		c.accept(u)
+	case u.failure != nil:
+		// The library knows only the code of it.
+		return u.failure
+	case isCode && slices.Contains(refusals, code):
+		c.refuse(u, err)
+		return fmt.Errorf("the quoting library refused the platform certificates: %w", err)
+	}
+	return err
+}
+
+// accept keeps what the library has accepted.
+func (c *Cache) accept(u *use) {
+	c.proven = true
+	for id, answer := range u.trials {
+		c.keep(id, answer)
+	}
+	for id, e := range u.kept {
+		if e.Refused {
+			e.Refused = false
+			c.save(id, e)
+		}
+	}
+}
+
+// refuse drops what the library has refused.
+func (c *Cache) refuse(u *use, err error) {
+	for id := range u.trials {
+		c.fail(id, c.ppid(id), &UselessError{err})
+	}
+	for id, e := range u.kept {
+		if now, ok := c.load(id); ok && !now.Refused && now.Data.equal(e.Data) {
+			c.Log.Warn("platform certificates that are kept were refused", "error", err, "fetched", e.Fetched)
+			e.Refused = true
+			c.save(id, e)
+		}
+	}
+}
+
+// errNoUse is a mistake in the calling program.
+var errNoUse = errors.New("certificates were asked for outside of Initialize and Quote")
 
 // Get returns the data of a platform, from the directory if it is there. Otherwise it
 // asks the provider and waits for it, or for another process that is asking already.
-// It returns errors of the provider unchanged, the last one for a while.
+// It returns errors of the provider unchanged, the last one for a while. The function
+// that Initialize or Quote runs calls it, one call after the other.
 func (c *Cache) Get(id ID, encryptedPPID []byte) (Data, error) {
-	ppid := c.use(id, encryptedPPID)
-	if e, ok := c.load(id); ok {
+	u := c.use
+	if u == nil {
+		return Data{}, errNoUse
+	}
+	ppid := c.ask(id, encryptedPPID)
+	if answer, ok := u.trials[id]; ok {
+		return answer.Data, nil
+	}
+	e, kept := c.load(id)
+	// A process that works does not wait for the provider: it is refreshed by Run.
+	if kept && (!e.Refused || c.proven) {
+		u.kept[id] = e
 		return e.Data, nil
 	}
-	c.fetching.Lock()
-	defer c.fetching.Unlock()
+	data, err := c.getNew(u, id, ppid)
+	if err != nil && kept {
+		u.kept[id] = e
+		return e.Data, nil
+	}
+	if err != nil {
+		u.failure = err
+	}
+	return data, err
+}
+
+// getNew asks the provider, unless another process is faster.
+func (c *Cache) getNew(u *use, id ID, ppid []byte) (Data, error) {
 	if err := c.failure(id, ppid); err != nil {
 		return Data{}, err
 	}
-	unlock, err := c.lock(unix.LOCK_EX)
+	if u.unlock == nil {
+		unlock, err := c.lockAll(unix.LOCK_EX)
+		if err != nil {
+			return Data{}, err
+		}
+		u.unlock = unlock
+	}
+	if e, ok := c.load(id); ok && !e.Refused {
+		u.kept[id] = e
+		return e.Data, nil
+	}
+	if err := c.failure(id, ppid); err != nil {
+		return Data{}, err
+	}
+	answer, err := c.fetch(context.Background(), id, ppid)
 	if err != nil {
 		return Data{}, err
 	}
-	defer unlock()
-	if e, ok := c.load(id); ok {
-		return e.Data, nil // another caller was faster
-	}
-	return c.fetch(id, ppid)
+	u.trials[id] = answer
+	return answer.Data, nil
 }
 
-// failure returns the error of the provider if it failed a short time ago.
-func (c *Cache) failure(id ID, ppid []byte) error {
+// ask notes that a platform is asked for, and returns its encrypted PPID. The library
+// gives it only in some calls; a service that has lost its own cache needs it.
+func (c *Cache) ask(id ID, encryptedPPID []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.failed[id]; f != nil && time.Now().Before(f.until) && bytes.Equal(f.ppid, ppid) {
-		return f.err
+	if c.asked == nil {
+		c.asked = make(map[ID][]byte)
 	}
-	return nil
-}
-
-// note remembers the outcome of asking the provider.
-func (c *Cache) note(id ID, ppid []byte, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err == nil {
-		delete(c.failed, id)
-		return
-	}
-	f := c.failed[id]
-	if f == nil {
-		// From 1 to 30 seconds: a service that is back is noticed before clients give up.
-		f = &failure{pauses: backoff.ExponentialBackOff{InitialInterval: time.Second, Multiplier: 2, MaxInterval: 30 * time.Second}}
-		if c.failed == nil {
-			c.failed = make(map[ID]*failure)
+	if len(encryptedPPID) > 0 || c.asked[id] == nil {
+		if c.asked[id] == nil {
+			makeRoom(c.asked)
 		}
-		makeRoom(c.failed)
-		c.failed[id] = f
+		c.asked[id] = append([]byte{}, encryptedPPID...)
 	}
-	f.err, f.ppid, f.until = err, ppid, time.Now().Add(f.pauses.NextBackOff())
+	return c.asked[id]
+}
+
+// ppid returns the encrypted PPID of a platform that was asked for.
+func (c *Cache) ppid(id ID) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked[id]
 }
 
 // makeRoom removes an arbitrary element from a map that is full.
@@ -166,230 +313,22 @@ func makeRoom[V any](m map[ID]V) {
 	}
 }
 
-// use notes that a platform is asked for, and returns its encrypted PPID. The library
-// gives it only in some calls; a service that has lost its own cache needs it.
-func (c *Cache) use(id ID, encryptedPPID []byte) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.used == nil {
-		c.used = make(map[ID][]byte)
-	}
-	if len(encryptedPPID) > 0 || c.used[id] == nil {
-		if c.used[id] == nil {
-			makeRoom(c.used)
-		}
-		c.used[id] = append([]byte{}, encryptedPPID...)
-	}
-	return c.used[id]
-}
-
-// fetch asks the provider and keeps the answer. Both locks are held.
-func (c *Cache) fetch(id ID, encryptedPPID []byte) (Data, error) {
+// fetch asks the provider and checks the answer. Both locks are held.
+func (c *Cache) fetch(ctx context.Context, id ID, encryptedPPID []byte) (Answer, error) {
 	start := time.Now()
-	data, err := c.Fetch(id, encryptedPPID)
-	if err == nil && len(data.Chain) == 0 {
-		err = errors.New("the provider returned no certificates")
-	}
-	if c.note(id, encryptedPPID, err); err != nil {
-		return Data{}, err
-	}
-	c.Log.Info("fetched platform certificates", "bytes", len(data.Chain), "duration", time.Since(start))
-	if err := c.store(id, entry{time.Now(), data}); err != nil {
-		// Each worker then asks the provider itself.
-		c.Log.Warn("store platform certificates failed", "directory", c.Dir, "error", err)
-	}
-	return data, nil
-}
-
-const (
-	// pollInterval is the time between two checks of the age of the data.
-	pollInterval = time.Minute
-	// retryInterval is the pause after a refresh that failed.
-	retryInterval = 10 * time.Minute
-)
-
-// Run refreshes the data that was asked for, until ctx is done.
-func (c *Cache) Run(ctx context.Context) {
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	var notBefore time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			if now.Before(notBefore) {
-				continue
-			}
-			if err := c.refresh(); err != nil {
-				// Quotes go on with the data that is there.
-				c.Log.Warn("refresh platform certificates failed", "error", err, "next", retryInterval)
-				notBefore = now.Add(retryInterval)
-			}
-		}
-	}
-}
-
-// refresh fetches all data that is old and was used by this process, unless another
-// process is doing so.
-func (c *Cache) refresh() error {
-	var errs []error
-	for id, ppid := range c.ids() {
-		if !c.isOld(id) {
-			continue
-		}
-		errs = append(errs, c.refreshOne(id, ppid))
-	}
-	return errors.Join(errs...)
-}
-
-func (c *Cache) refreshOne(id ID, ppid []byte) error {
-	c.fetching.Lock()
-	defer c.fetching.Unlock()
-	unlock, err := c.lock(unix.LOCK_EX | unix.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if !c.isOld(id) {
-		return nil
-	}
-	_, err = c.fetch(id, ppid)
-	return err
-}
-
-// ids returns the platforms that were asked for, with their encrypted PPIDs.
-func (c *Cache) ids() map[ID][]byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ids := make(map[ID][]byte, len(c.used))
-	for id, ppid := range c.used {
-		ids[id] = ppid
-	}
-	return ids
-}
-
-// isOld reports whether the data of a platform is missing or old. Data from the future is
-// old as well: the clock was wrong then, or is now.
-func (c *Cache) isOld(id ID) bool {
-	e, ok := c.load(id)
-	age := time.Since(e.Fetched)
-	return !ok || age >= c.RefreshAfter || age < 0
-}
-
-// maxFile is larger than any file of the directory: a chain has some KB.
-const maxFile = 256 << 10
-
-// load returns the data of a platform from its file, which it reads only if it has
-// changed. A file that cannot be read, or is none of this user's, counts as missing.
-func (c *Cache) load(id ID) (e entry, ok bool) {
-	name := c.file(id)
-	info, err := os.Lstat(filepath.Join(c.Dir, name))
-	if err != nil {
-		return entry{}, false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if last, ok := c.read[id]; ok && os.SameFile(last.info, info) && last.info.ModTime().Equal(info.ModTime()) {
-		return last.entry, !last.bad
-	}
-	read, err := c.readFile(name)
-	if err != nil {
-		// The provider is asked again.
-		c.Log.Warn("read platform certificates failed", "file", filepath.Join(c.Dir, name), "error", err)
-		read = file{info: info, bad: true}
-	}
-	if c.read == nil {
-		c.read = make(map[ID]file)
-	}
-	makeRoom(c.read)
-	c.read[id] = read
-	return read.entry, !read.bad
-}
-
-func (c *Cache) readFile(name string) (file, error) {
-	dir, err := cachedir.Open(c.Dir)
-	if err != nil {
-		return file{}, err
-	}
-	defer dir.Close()
-	text, info, err := dir.Read(name, maxFile)
-	if err != nil {
-		return file{}, err
-	}
-	read := file{info: info}
-	if err := json.Unmarshal(text, &read.entry); err != nil {
-		return file{}, err
-	}
-	if len(read.entry.Data.Chain) == 0 {
-		return file{}, errors.New("the file has no certificates")
-	}
-	return read, nil
-}
-
-// store writes the file for a platform, atomically.
-func (c *Cache) store(id ID, e entry) error {
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	if len(text) > maxFile {
-		return fmt.Errorf("the certificates take %d bytes, want at most %d", len(text), maxFile)
-	}
-	dir, err := cachedir.Open(c.Dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Write(c.file(id), text)
-}
-
-// LastFetched returns when the newest data of a directory was fetched; the zero time
-// if there is none. It ignores files from the future.
-func LastFetched(dir string) (last time.Time) {
-	names, _ := filepath.Glob(filepath.Join(dir, "pck-*.json"))
-	now := time.Now()
-	for _, name := range names {
-		info, err := os.Lstat(name)
-		if err == nil && info.Mode().IsRegular() && info.ModTime().After(last) && !info.ModTime().After(now) {
-			last = info.ModTime()
-		}
-	}
-	return last
-}
-
-// file returns the name of the file for a platform.
-func (c *Cache) file(id ID) string {
-	h := sha256.New()
-	fmt.Fprintln(h, c.Namespace)
-	_ = binary.Write(h, binary.LittleEndian, id) // of fixed size
-	return "pck-" + hex.EncodeToString(h.Sum(nil)[:16]) + ".json"
-}
-
-// lock locks the directory for this process. The kernel releases the lock when the
-// process ends.
-func (c *Cache) lock(how int) (unlock func(), err error) {
-	dir, err := cachedir.Open(c.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("lock directory of platform certificates: %w", err)
-	}
-	defer dir.Close()
-	file, err := dir.Lockfile(".lock")
-	if err != nil {
-		return nil, fmt.Errorf("lock directory of platform certificates: %w", err)
-	}
-	for {
-		err = unix.Flock(int(file.Fd()), how)
-		if err != unix.EINTR {
-			break
+	answer, err := c.Fetch(ctx, Query{id, encryptedPPID, c.wasUseless(id)})
+	if err == nil {
+		if problem := answer.Data.Check(); problem != nil {
+			err = &UselessError{problem}
 		}
 	}
 	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("lock directory of platform certificates: %w", err)
+		if ctx.Err() == nil {
+			c.fail(id, encryptedPPID, err)
+			c.Log.Warn("fetch platform certificates failed", "error", err, "duration", time.Since(start))
+		}
+		return Answer{}, err
 	}
-	return func() { file.Close() }, nil
+	c.Log.Info("fetched platform certificates", "bytes", len(answer.Data.Chain), "source", answer.Source, "duration", time.Since(start))
+	return answer, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,84 +14,33 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
+
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// provider counts its calls and returns what the test sets.
-type provider struct {
-	mu    sync.Mutex
-	calls []string // the encrypted PPIDs
-	data  Data
-	err   error
-	slow  chan struct{} // if set, fetch blocks until it is closed
-}
-
-func (p *provider) fetch(_ ID, ppid []byte) (Data, error) {
-	p.mu.Lock()
-	p.calls = append(p.calls, string(ppid))
-	data, err, slow := p.data, p.err, p.slow
-	p.mu.Unlock()
-	if slow != nil {
-		<-slow
-	}
-	return data, err
-}
-
-func (p *provider) set(data Data, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.data, p.err = data, err
-}
-
-func (p *provider) take() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	calls := p.calls
-	p.calls = nil
-	return calls
-}
-
-// newDir returns a directory that only this user can write to.
-func newDir(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "certificates")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func newCache(dir string, p *provider, log *bytes.Buffer) *Cache {
-	return &Cache{Dir: dir, RefreshAfter: time.Hour, Fetch: p.fetch, Log: slog.New(slog.NewTextHandler(log, nil))}
-}
-
-func chain(text string) Data {
-	return Data{CPUSVN: [16]byte{1}, PCESVN: 13, Chain: []byte(text + "\x00")}
-}
 
 // Data is fetched once for all processes, and kept byte for byte.
 func TestGet(t *testing.T) {
-	p := &provider{data: chain("first")}
+	first := chain(t, "first")
+	p := &provider{answer: Answer{first, Network}}
 	dir := newDir(t)
 	var log bytes.Buffer
 	a, b := newCache(dir, p, &log), newCache(dir, p, &log)
 	id := ID{QEID: [16]byte{7}, PCESVN: 13}
-	if at := LastFetched(dir); !at.IsZero() {
+	if at, _ := LastFetched(dir); !at.IsZero() {
 		t.Errorf("fetched at %s", at)
 	}
 	for _, c := range []*Cache{a, a, b} {
-		got, err := c.Get(id, []byte("ppid"))
-		if diff := cmp.Diff(chain("first"), got); err != nil || diff != "" {
+		got, err := c.get(id, "ppid", 0)
+		if diff := cmp.Diff(first, got); err != nil || diff != "" {
 			t.Errorf("%v\n%s", err, diff)
 		}
 	}
-	if calls := p.take(); len(calls) != 1 || calls[0] != "ppid" {
-		t.Errorf("the provider was asked %q", calls)
+	if queries := p.take(); len(queries) != 1 || string(queries[0].EncryptedPPID) != "ppid" || queries[0].Fresh {
+		t.Errorf("the provider was asked %+v", queries)
 	}
-	if age := time.Since(LastFetched(dir)); age < -time.Second || age > time.Minute {
-		t.Errorf("fetched %s ago", age)
+	fetched, fromNetwork := LastFetched(dir)
+	if age := time.Since(fetched); age < -time.Second || age > time.Minute || !fromNetwork.Equal(fetched) {
+		t.Errorf("fetched %s ago, from the network at %s", age, fromNetwork)
 	}
 	for name, other := range map[string]struct {
 		id        ID
@@ -102,17 +50,21 @@ func TestGet(t *testing.T) {
 		"another configuration": {id, "other"},
 	} {
 		a.Namespace = other.namespace
-		if _, err := a.Get(other.id, nil); err != nil {
+		if _, err := a.get(other.id, "", 0); err != nil {
 			t.Error(err)
 		}
 		if n := len(p.take()); n != 1 {
 			t.Errorf("%s: the provider was asked %d times", name, n)
 		}
 	}
+	if _, err := a.Get(id, nil); !errors.Is(err, errNoUse) {
+		t.Errorf("outside of a use: %v", err)
+	}
 }
 
+// Several processes that start together ask once.
 func TestGetAtOnce(t *testing.T) {
-	p := &provider{data: chain("one"), slow: make(chan struct{})}
+	p := &provider{answer: Answer{chain(t, "one"), Network}, slow: make(chan struct{})}
 	dir := newDir(t)
 	var log bytes.Buffer
 	var callers sync.WaitGroup
@@ -120,7 +72,7 @@ func TestGetAtOnce(t *testing.T) {
 		c := newCache(dir, p, &log)
 		for range 2 {
 			callers.Go(func() {
-				if _, err := c.Get(ID{}, nil); err != nil {
+				if _, err := c.get(ID{}, "", 0); err != nil {
 					t.Error(err)
 				}
 			})
@@ -133,17 +85,135 @@ func TestGetAtOnce(t *testing.T) {
 	}
 }
 
-// A failure is remembered, for longer each time, so that quotes do not wait for a provider that
-// is down. Another encrypted PPID is another question.
+// What the library has not accepted is not kept. What it has refused is dropped, and
+// the provider must not answer with what it has kept of that itself.
+func TestTrial(t *testing.T) {
+	for _, c := range []struct {
+		code    quote3.Error
+		quoting bool // it is the result of a quote and not of an initialization
+		refused bool
+	}{
+		{quote3.AttKeyNotInitialized, false, true},
+		{quote3.AttKeyCertDataInvalid, false, true},
+		{quote3.NoPlatformCertData, false, true},
+		{quote3.KeyCertificationError, false, true},
+		{quote3.AttKeyCertDataInvalid, true, true},
+		{quote3.KeyCertificationError, true, true},
+		{quote3.AttKeyNotInitialized, true, false}, // the key must be initialized first
+		{quote3.NoPlatformCertData, true, false},
+		{quote3.EnclaveLost, false, false},
+		{0xe012, false, false},
+	} {
+		t.Run(c.code.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := chain(t, "first")
+				p := &provider{answer: Answer{first, Network}}
+				dir := newDir(t)
+				var log bytes.Buffer
+				cache := newCache(dir, p, &log)
+				use := cache.Initialize
+				if c.quoting {
+					use = cache.Quote
+				}
+				for range 2 { // the process ends after a failure
+					err := use(func() error {
+						for range 2 {
+							if _, err := cache.Get(ID{}, []byte("ppid")); err != nil {
+								return err
+							}
+						}
+						return c.code
+					})
+					if !errors.Is(err, c.code) {
+						t.Errorf("got %v, want %v", err, c.code)
+					}
+					cache = newCache(dir, p, &log)
+					if _, ok := cache.load(ID{}); ok {
+						t.Error("it is kept")
+					}
+					use = cache.Initialize
+					if c.quoting {
+						use = cache.Quote
+					}
+				}
+				want := 2
+				if c.refused {
+					want = 1 // the failure is remembered
+				}
+				if n := len(p.take()); n != want {
+					t.Errorf("asked %d times, want %d", n, want)
+				}
+				time.Sleep(minPause)
+				if _, err := cache.get(ID{}, "ppid", 0); err != nil {
+					t.Error(err)
+				}
+				if queries := p.take(); len(queries) != 1 || queries[0].Fresh != c.refused {
+					t.Errorf("asked %+v", queries)
+				}
+				if _, ok := cache.load(ID{}); !ok {
+					t.Error("what was accepted is not kept")
+				}
+			})
+		})
+	}
+}
+
+// Data that is kept and refused later is replaced as soon as there is other data. Until
+// then it is used: there is nothing better. A process in which it works goes on with it.
+func TestKeptIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := chain(t, "first"), chain(t, "second")
+		p := &provider{answer: Answer{first, Network}}
+		dir := newDir(t)
+		var log bytes.Buffer
+		works := newCache(dir, p, &log)
+		if _, err := works.get(ID{}, "ppid", 0); err != nil {
+			t.Fatal(err)
+		}
+		fails := newCache(dir, p, &log)
+		if _, err := fails.get(ID{}, "", quote3.KeyCertificationError); !errors.Is(err, quote3.KeyCertificationError) {
+			t.Errorf("got %v", err)
+		}
+		p.take()
+		p.set(Data{}, quote3.NetworkError)
+		next := newCache(dir, p, &log)
+		if got, err := next.get(ID{}, "", quote3.KeyCertificationError); !errors.Is(err, quote3.KeyCertificationError) || !got.equal(first) || len(p.take()) != 1 {
+			t.Errorf("got %.20s, %v, want what is kept", got.Chain, err)
+		}
+		if got, err := works.get(ID{}, "", 0); err != nil || !got.equal(first) || len(p.take()) != 0 {
+			t.Errorf("got %.20s, %v, want what is kept", got.Chain, err)
+		}
+		// It works there, so it is not refused any more.
+		if e, ok := next.load(ID{}); !ok || e.Refused {
+			t.Errorf("kept %v, refused %v", ok, e.Refused)
+		}
+		if _, err := fails.get(ID{}, "", quote3.KeyCertificationError); err == nil {
+			t.Error("no error")
+		}
+		p.set(second, nil)
+		time.Sleep(maxPause)
+		next = newCache(dir, p, &log)
+		if got, err := next.get(ID{}, "", 0); err != nil || !got.equal(second) {
+			t.Errorf("got %.20s, %v, want other data", got.Chain, err)
+		}
+		if got, err := works.get(ID{}, "", 0); err != nil || !got.equal(second) {
+			t.Errorf("got %.20s, %v, want other data", got.Chain, err)
+		}
+	})
+}
+
+// A failure is remembered, for longer each time and by all processes, so that quotes do
+// not wait for a provider that is down. Another encrypted PPID is another question.
 func TestGetFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		broken := errors.New("no network")
+		broken := quote3.NetworkError
 		p := &provider{err: broken}
 		var log bytes.Buffer
-		c := newCache(newDir(t), p, &log)
+		dir := newDir(t)
 		get := func(ppid string) {
 			t.Helper()
-			if _, err := c.Get(ID{}, []byte(ppid)); !errors.Is(err, broken) {
+			// The process ends after each failure.
+			if _, err := newCache(dir, p, &log).get(ID{}, ppid, 0); !errors.Is(err, broken) || err.Error() != broken.Error() {
 				t.Errorf("got %v", err)
 			}
 		}
@@ -162,26 +232,70 @@ func TestGetFails(t *testing.T) {
 			time.Sleep(time.Second)
 			get("")
 		}
-		if n := len(p.take()); n < 14 || n > 45 {
-			t.Errorf("asked %d times in ten minutes", n)
+		if n, want := len(p.take()), int(10*time.Minute/maxPause); n < want || n > want+5 {
+			t.Errorf("asked %d times in ten minutes, want about %d", n, want)
 		}
-		p.set(chain("new"), nil)
-		time.Sleep(time.Minute)
-		if got, err := c.Get(ID{}, nil); err != nil || string(got.Chain) != "new\x00" {
-			t.Errorf("%q, %v", got.Chain, err)
+		p.set(chain(t, "new"), nil)
+		time.Sleep(maxPause)
+		c := newCache(dir, p, &log)
+		if got, err := c.get(ID{}, "", 0); err != nil || !got.equal(chain(t, "new")) {
+			t.Errorf("%.20s, %v", got.Chain, err)
 		}
-
-		p.set(Data{}, nil)
-		if _, err := c.Get(ID{PCEID: 1}, nil); err == nil || !strings.Contains(err.Error(), "no certificates") {
-			t.Errorf("an empty answer: %v", err)
+		if err := c.failure(ID{}, nil); err != nil {
+			t.Errorf("after a success, %v is remembered", err)
 		}
 
 		// Without the directory there is no lock.
 		c.Dir = filepath.Join(c.Dir, "missing")
-		if _, err := c.Get(ID{}, nil); err == nil {
+		if _, err := c.get(ID{PCEID: 1}, "", 0); err == nil {
 			t.Error("a missing directory is no error")
 		}
 	})
+}
+
+// An answer that is of no use is a failure, whatever the provider reports.
+func TestUselessAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := new(provider)
+		var log bytes.Buffer
+		c := newCache(newDir(t), p, &log)
+		_, err := c.get(ID{}, "", 0)
+		if _, ok := errors.AsType[*UselessError](err); !ok || !errors.Is(err, quote3.MessageParsingError) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := c.get(ID{}, "", 0); !errors.Is(err, quote3.MessageParsingError) {
+			t.Errorf("remembered: %v", err)
+		}
+		time.Sleep(minPause)
+		if _, err := c.get(ID{}, "", 0); err == nil {
+			t.Error("no error")
+		}
+		if queries := p.take(); len(queries) != 2 || queries[0].Fresh || !queries[1].Fresh {
+			t.Errorf("asked %+v", queries)
+		}
+	})
+}
+
+// A failure from before the clock was set back, and a file that is damaged, count for
+// nothing.
+func TestStrangeFailures(t *testing.T) {
+	for name, text := range map[string]string{
+		"from the future": `{"Code":57369,"Text":"no network","Until":"2999-01-01T00:00:00Z","Pause":1000000000}`,
+		"for ever":        `{"Code":57369,"Text":"no network","Until":"2999-01-01T00:00:00Z","Pause":9000000000000000000}`,
+		"damaged":         `{`,
+		"empty":           ``,
+		"large":           strings.Repeat(" ", maxFailure+1) + `{}`,
+	} {
+		p := &provider{answer: Answer{chain(t, "new"), Network}}
+		var log bytes.Buffer
+		c := newCache(newDir(t), p, &log)
+		if err := os.WriteFile(filepath.Join(c.Dir, c.failureFile(ID{})), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.get(ID{}, "", 0); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // A file that is damaged, too large, not a file or somebody else's counts as missing, and is
@@ -190,6 +304,7 @@ func TestBadFiles(t *testing.T) {
 	for name, put := range map[string]func(path string) error{
 		"damaged":            func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
 		"empty":              func(path string) error { return os.WriteFile(path, []byte("{}"), 0o600) },
+		"no certificates":    func(path string) error { return os.WriteFile(path, []byte(`{"Data":{"Chain":"YQ=="}}`), 0o600) },
 		"too large":          func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40)) },
 		"a FIFO":             func(path string) error { return syscall.Mkfifo(path, 0o600) },
 		"a link":             func(path string) error { return os.Symlink("/dev/zero", path) },
@@ -203,27 +318,49 @@ func TestBadFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 3 {
-				if _, err := c.Get(ID{}, nil); err == nil {
+				if _, err := c.get(ID{}, "", 0); err == nil {
 					t.Error("got certificates")
 				}
 			}
 			if n := strings.Count(log.String(), "read platform certificates failed"); n != 1 {
 				t.Errorf("logged %d times: %s", n, &log)
 			}
-			p.set(chain("new"), nil)
-			if _, err := c.Get(ID{}, []byte("ppid")); err != nil {
+			p.set(chain(t, "new"), nil)
+			if _, err := c.get(ID{}, "ppid", 0); err != nil {
 				t.Error(err)
 			}
-			if e, ok := c.load(ID{}); !ok || string(e.Data.Chain) != "new\x00" {
+			if e, ok := c.load(ID{}); !ok || !e.Data.equal(chain(t, "new")) {
 				t.Errorf("stored %+v", e)
 			}
 		})
 	}
 }
 
+// Data that cannot be stored is used by the process that has fetched it.
+func TestStoreFails(t *testing.T) {
+	p := &provider{answer: Answer{chain(t, "new"), Network}}
+	var log bytes.Buffer
+	c := newCache(newDir(t), p, &log)
+	path := filepath.Join(c.Dir, c.file(ID{}))
+	if err := os.MkdirAll(filepath.Join(path, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := c.get(ID{}, "", 0); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(p.take()); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	if !strings.Contains(log.String(), "store platform certificates failed") {
+		t.Errorf("logged %s", &log)
+	}
+}
+
 // Locking follows no link and waits for no FIFO.
 func TestLock(t *testing.T) {
-	p := &provider{data: chain("new")}
+	p := &provider{answer: Answer{chain(t, "new"), Network}}
 	var log bytes.Buffer
 	for name, put := range map[string]func(path string) error{
 		"a FIFO": func(path string) error { return syscall.Mkfifo(path, 0o600) },
@@ -233,80 +370,177 @@ func TestLock(t *testing.T) {
 		if err := put(filepath.Join(c.Dir, ".lock")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Get(ID{}, nil); err == nil || !strings.Contains(err.Error(), name[2:]) {
+		if _, err := c.get(ID{}, "", 0); err == nil || !strings.Contains(err.Error(), name[2:]) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// Data from the future is used, but is old; a file from the future does not count as fetched.
+// Data from the future is used, but is old; it does not count as fetched.
 func TestFuture(t *testing.T) {
-	p := &provider{data: chain("now")}
+	now := chain(t, "now")
+	p := &provider{answer: Answer{now, ProviderCache}}
 	var log bytes.Buffer
 	c := newCache(newDir(t), p, &log)
 	future := time.Now().Add(24 * time.Hour)
-	if err := c.store(ID{}, entry{Fetched: future, Data: chain("future")}); err != nil {
-		t.Fatal(err)
+	c.save(ID{}, entry{Fetched: future, FromNetwork: future, Data: now})
+	if got, err := c.get(ID{}, "", 0); err != nil || !got.equal(now) || !c.isOld(ID{}) {
+		t.Errorf("%.20s, %v, old %v", got.Chain, err, c.isOld(ID{}))
 	}
-	if err := os.Chtimes(filepath.Join(c.Dir, c.file(ID{})), future, future); err != nil {
-		t.Fatal(err)
+	if at, network := LastFetched(c.Dir); !at.IsZero() || !network.IsZero() {
+		t.Errorf("fetched at %s, from the network at %s", at, network)
 	}
-	if got, err := c.Get(ID{}, nil); err != nil || string(got.Chain) != "future\x00" || !c.isOld(ID{}) {
-		t.Errorf("%q, %v, old %v", got.Chain, err, c.isOld(ID{}))
-	}
-	if at := LastFetched(c.Dir); !at.IsZero() {
-		t.Errorf("fetched at %s", at)
-	}
-	if err := c.refresh(); err != nil || c.isOld(ID{}) {
+	if err := c.refresh(t.Context()); err != nil || c.isOld(ID{}) {
 		t.Errorf("after a refresh: %v", err)
+	}
+}
+
+// refreshed is a cache that is refreshed in the background.
+type refreshed struct {
+	*Cache
+	provider *provider
+	log      *bytes.Buffer
+	proofs   int
+	refusal  quote3.Error // by which the library refuses data that is not accepted
+	accepted []Data
+}
+
+// testRefresh runs a test with a refreshed cache, which has the data of "first".
+func testRefresh(t *testing.T, test func(t *testing.T, r *refreshed)) {
+	synctest.Test(t, func(t *testing.T) {
+		first := chain(t, "first")
+		r := &refreshed{provider: &provider{answer: Answer{first, Network}}, log: new(bytes.Buffer), accepted: []Data{first}}
+		r.Cache = newCache(newDir(t), r.provider, r.log)
+		r.Prove = func() error {
+			r.proofs++
+			data, err := r.Get(ID{}, nil)
+			if err != nil {
+				return err
+			}
+			for _, a := range r.accepted {
+				if data.equal(a) {
+					return nil
+				}
+			}
+			return r.refusal
+		}
+		if _, err := r.get(ID{}, "ppid", 0); err != nil {
+			t.Fatal(err)
+		}
+		r.provider.take()
+		// Run must end before the directory is removed.
+		ctx, cancel := context.WithCancel(t.Context())
+		var run sync.WaitGroup
+		run.Go(func() { r.Run(ctx) })
+		test(t, r)
+		cancel()
+		run.Wait()
+	})
+}
+
+func (r *refreshed) expect(t *testing.T, want Data) {
+	t.Helper()
+	got, err := r.get(ID{}, "", 0)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
 	}
 }
 
 // Old data is refreshed in the background, with the encrypted PPID from the first
 // call, and stays in use if that fails.
 func TestRefresh(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &provider{data: chain("first")}
-		var log bytes.Buffer
-		c := newCache(newDir(t), p, &log)
-		// Run must end before the directory is removed.
-		ctx, cancel := context.WithCancel(t.Context())
-		var run sync.WaitGroup
-		run.Go(func() { c.Run(ctx) })
-		defer run.Wait()
-		defer cancel()
-		get := func(want string) {
-			t.Helper()
-			got, err := c.Get(ID{}, nil)
-			if diff := cmp.Diff(chain(want), got); err != nil || diff != "" {
-				t.Errorf("%v\n%s", err, diff)
-			}
-		}
-		if _, err := c.Get(ID{}, []byte("ppid")); err != nil {
-			t.Fatal(err)
-		}
-		p.take()
+	testRefresh(t, func(t *testing.T, r *refreshed) {
+		second := chain(t, "second")
+		r.accepted = append(r.accepted, second)
 		time.Sleep(59 * time.Minute)
-		if calls := p.take(); len(calls) != 0 {
-			t.Errorf("asked %q before its time", calls)
+		if queries := r.provider.take(); len(queries) != 0 {
+			t.Errorf("asked %+v before its time", queries)
 		}
-		p.set(Data{}, errors.New("no network"))
+		r.provider.set(Data{}, errors.New("no network"))
 		time.Sleep(5 * time.Minute)
-		get("first")
-		if calls := p.take(); len(calls) != 1 || calls[0] != "ppid" {
-			t.Errorf("asked %q", calls)
+		r.expect(t, r.accepted[0])
+		if queries := r.provider.take(); len(queries) != 1 || string(queries[0].EncryptedPPID) != "ppid" {
+			t.Errorf("asked %+v", queries)
 		}
 		synctest.Wait()
-		if !strings.Contains(log.String(), "no network") {
-			t.Errorf("logged %s", &log)
+		if !strings.Contains(r.log.String(), "no network") {
+			t.Errorf("logged %s", r.log)
 		}
-		p.set(chain("second"), nil)
+		r.provider.set(second, nil)
 		time.Sleep(10 * time.Minute)
-		get("second")
-		p.take()
+		r.expect(t, second)
+		r.provider.take()
+		if r.proofs != 1 {
+			t.Errorf("%d proofs, want 1", r.proofs)
+		}
 		time.Sleep(30 * time.Minute)
-		if calls := p.take(); len(calls) != 0 {
-			t.Errorf("asked %q before its time", calls)
+		if queries := r.provider.take(); len(queries) != 0 {
+			t.Errorf("asked %+v before its time", queries)
+		}
+	})
+}
+
+// The same data needs no proof. Where it came from is recorded.
+func TestRefreshSame(t *testing.T) {
+	testRefresh(t, func(t *testing.T, r *refreshed) {
+		began, _ := LastFetched(r.Dir)
+		r.provider.mu.Lock()
+		r.provider.answer.Source = ProviderCache
+		r.provider.mu.Unlock()
+		time.Sleep(70 * time.Minute)
+		synctest.Wait()
+		if len(r.provider.take()) != 1 || r.proofs != 0 {
+			t.Errorf("%d proofs, want none", r.proofs)
+		}
+		fetched, fromNetwork := LastFetched(r.Dir)
+		if !fromNetwork.Equal(began) || fetched.Sub(began) < time.Hour {
+			t.Errorf("fetched %s later, from the network %s later", fetched.Sub(began), fromNetwork.Sub(began))
+		}
+		if !strings.Contains(r.log.String(), `source="provider cache"`) {
+			t.Errorf("logged %s", r.log)
+		}
+	})
+}
+
+// What the library refuses at a refresh is dropped, and the library has the kept data
+// again before the next quote.
+func TestRefreshRefused(t *testing.T) {
+	for _, code := range []quote3.Error{quote3.KeyCertificationError, quote3.AttKeyNotInitialized, 0xe012} {
+		t.Run(code.Error(), func(t *testing.T) {
+			testRefresh(t, func(t *testing.T, r *refreshed) {
+				r.refusal = code
+				r.provider.set(chain(t, "second"), nil)
+				time.Sleep(65 * time.Minute)
+				synctest.Wait()
+				if r.proofs != 2 {
+					t.Errorf("%d proofs, want one of the new data and one of the kept", r.proofs)
+				}
+				r.expect(t, r.accepted[0])
+				if e, ok := newCache(r.Dir, r.provider, r.log).load(ID{}); !ok || !e.Data.equal(r.accepted[0]) || e.Refused {
+					t.Errorf("kept: %v", ok)
+				}
+				if !strings.Contains(r.log.String(), "refresh platform certificates failed") {
+					t.Errorf("logged %s", r.log)
+				}
+			})
+		})
+	}
+}
+
+// Uses of the library do not mix with a proof, and wait for no provider.
+func TestRefreshHangs(t *testing.T) {
+	testRefresh(t, func(t *testing.T, r *refreshed) {
+		r.provider.mu.Lock()
+		r.provider.slow = make(chan struct{})
+		r.provider.mu.Unlock()
+		time.Sleep(65 * time.Minute)
+		if len(r.provider.take()) != 1 {
+			t.Error("no refresh")
+		}
+		began := time.Now()
+		r.expect(t, r.accepted[0])
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a quote took %s", took)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package certificates_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -19,19 +20,23 @@ func ExampleCache() {
 	cache := certificates.Cache{
 		Dir:          dir,
 		RefreshAfter: 12 * time.Hour,
-		Fetch: func(certificates.ID, []byte) (certificates.Data, error) {
+		Fetch: func(context.Context, certificates.Query) (certificates.Answer, error) {
 			fmt.Println("asking the provider")
-			return certificates.Data{Chain: []byte("-----BEGIN CERTIFICATE-----…")}, nil
+			return certificates.Answer{Data: certificates.Data{Chain: []byte("<html>Log in</html>")}}, nil
 		},
 		Log: slog.New(slog.DiscardHandler),
 	}
 	for range 3 {
-		data, err := cache.Get(certificates.ID{}, nil)
-		fmt.Println(len(data.Chain), err)
+		// In a worker, Intel's library calls Get while it initializes its key.
+		err := cache.Initialize(func() error {
+			_, err := cache.Get(certificates.ID{}, nil)
+			return err
+		})
+		fmt.Println(err)
 	}
 	// Output:
 	// asking the provider
-	// 30 <nil>
-	// 30 <nil>
-	// 30 <nil>
+	// the certificates take 19 bytes, want 500 to 12294
+	// the certificates take 19 bytes, want 500 to 12294
+	// the certificates take 19 bytes, want 500 to 12294
 }

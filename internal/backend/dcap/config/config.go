@@ -50,10 +50,16 @@ type Config struct {
 	Certificates string `json:"certificates-dir"`
 	// RefreshAfter is the age at which certificates are fetched again.
 	RefreshAfter time.Duration `json:"certificates-refresh"`
+	// FetchTimeout is how long the provider may take to fetch certificates before its
+	// process is killed.
+	FetchTimeout time.Duration `json:"certificates-timeout"`
 	// Env is the environment of the workers; nil means that of this process. It is
 	// not handed over.
 	Env []string `json:"-"`
 }
+
+// MaxFetchTimeout is the most that FetchTimeout may be.
+const MaxFetchTimeout = 50 * time.Second
 
 // maxWorkers is how many workers there are at most by default, as each takes EPC.
 const maxWorkers = 4
@@ -70,6 +76,7 @@ func Default() Config {
 		Provider:     "libdcap_quoteprov.so.1",
 		QCNL:         qcnl.Path(),
 		RefreshAfter: 12 * time.Hour,
+		FetchTimeout: 30 * time.Second,
 	}
 }
 
@@ -95,6 +102,7 @@ func (e *InvalidError) Unwrap() error { return e.Err }
 var (
 	errFewWorkers = errors.New("must be at least 1")
 	errNoDuration = errors.New("must be greater than 0")
+	errTooLong    = fmt.Errorf("must be at most %s: a worker starts within a minute", MaxFetchTimeout)
 )
 
 // Validate checks the configuration on this machine. The error is an *InvalidError.
@@ -107,6 +115,10 @@ func (c Config) Validate() error {
 		return &InvalidError{"worker-timeout", c.Timeout, errNoDuration}
 	case c.RefreshAfter <= 0:
 		return &InvalidError{"certificates-refresh", c.RefreshAfter, errNoDuration}
+	case c.FetchTimeout <= 0:
+		return &InvalidError{"certificates-timeout", c.FetchTimeout, errNoDuration}
+	case c.FetchTimeout > MaxFetchTimeout:
+		return &InvalidError{"certificates-timeout", c.FetchTimeout, errTooLong}
 	case program != nil:
 		return &InvalidError{"worker-program", c.Program, program}
 	}

@@ -14,7 +14,7 @@ import (
 // Everything but the environment reaches the worker.
 func TestHandover(t *testing.T) {
 	want := Config{Workers: 3, Program: "/bin/worker", Timeout: time.Second, MemoryLimit: 4, Library: "a.so", Provider: "b.so",
-		EnclaveDir: "/enclaves", QCNL: "/qcnl", Certificates: "/certificates", RefreshAfter: time.Hour}
+		EnclaveDir: "/enclaves", QCNL: "/qcnl", Certificates: "/certificates", RefreshAfter: time.Hour, FetchTimeout: time.Minute}
 	for i, v := 0, reflect.ValueOf(want); i < v.NumField(); i++ {
 		if field := v.Type().Field(i); v.Field(i).IsZero() && field.Name != "Env" {
 			t.Errorf("%s is not tested", field.Name)
@@ -58,6 +58,8 @@ func TestValidate(t *testing.T) {
 	}{
 		{func(*Config) {}, ""},
 		{func(c *Config) { c.Workers = 0 }, "workers=0: must be at least 1"},
+		{func(c *Config) { c.FetchTimeout = 0 }, "certificates-timeout=0s: must be greater than 0"},
+		{func(c *Config) { c.FetchTimeout = time.Minute }, "certificates-timeout=1m0s: must be at most 50s: a worker starts within a minute"},
 		{func(c *Config) { c.Workers = -1 }, "workers=-1: must be at least 1"},
 		{func(c *Config) { c.Timeout = 0 }, "worker-timeout=0s: must be greater than 0"},
 		{func(c *Config) { c.RefreshAfter = -time.Hour }, "certificates-refresh=-1h0m0s: must be greater than 0"},

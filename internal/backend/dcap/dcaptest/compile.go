@@ -24,12 +24,14 @@ const flags = "-std=c++17 -O1 -fPIC -shared -fno-gnu-unique -Wall -Wextra -Werro
 
 // The steps that build the libraries, in the directory of the sources. OpenSSL is linked
 // statically, so that they need no library at run time that Intel's do not need. Only
-// libsgx_dcap_ql finds its neighbour through its own path; the dynamic linker must find
+// libsgx_dcap_ql finds its neighbours through its own path; the dynamic linker must find
 // the provider, as it must find Intel's.
 var steps = []string{
-	flags + "qe3_logic.cc processor.cc faults.cc -o " + QE3Logic + " -Wl,-soname," + QE3Logic + " -l:libcrypto.a -ldl",
-	flags + "dcap_ql.cc -o " + QuotingLibrary + " -Wl,-soname," + QuotingLibrary + " -L. -l:" + QE3Logic + " -Wl,--enable-new-dtags,-rpath,$ORIGIN -ldl",
+	flags + "pce_logic.cc -o " + PCELogic + " -Wl,-soname," + PCELogic + " -ldl",
+	flags + "qe3_logic.cc processor.cc faults.cc -o " + QE3Logic + " -Wl,-soname," + QE3Logic + " -Wl,-z,undefs -l:libcrypto.a -ldl", // libsgx_dcap_ql loads the PCE's
+	flags + "dcap_ql.cc -o " + QuotingLibrary + " -Wl,-soname," + QuotingLibrary + " -L. -l:" + QE3Logic + " -l:" + PCELogic + " -Wl,--enable-new-dtags,-rpath,$ORIGIN -ldl",
 	flags + "quoteprov.cc faults.cc -o " + Provider + " -Wl,-soname," + Provider + " -ldl",
+	flags + "-DAZURE quoteprov.cc faults.cc -o " + AzureProvider + " -Wl,-soname," + AzureProvider + " -ldl",
 }
 
 // compile returns a directory with the compiled libraries: the one in the user's cache

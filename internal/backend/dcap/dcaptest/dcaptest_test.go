@@ -114,6 +114,9 @@ func TestRefused(t *testing.T) {
 	d.call(0, quoteCall(size+100, report))
 	d.call(0xe00c, "policy 7")
 	d.call(0xe002, "path 2 /no/such/file")
+	d.call(0xe002, "path 2 "+l.Dir)
+	d.call(0, "path 1 /dev/null")
+	d.call(0, "path 1 "+l.Path(dcaptest.PCE))
 	d.call(0xe002, "path 9 "+l.Path(dcaptest.PCE))
 	for name, change := range map[string]func(*sgx.Report){
 		"MAC":    func(r *sgx.Report) { r.MAC[0] ^= 1 },
@@ -126,8 +129,8 @@ func TestRefused(t *testing.T) {
 		t.Log("another", name)
 		d.call(0xe015, quoteCall(size, changed))
 	}
-	// After a TCB recovery the key must be certified again.
-	if err := l.RaiseTCB(); err != nil {
+	// For another TCB the key must be certified again.
+	if err := l.LowerTCB(); err != nil {
 		t.Fatal(err)
 	}
 	d.call(0xe00f, "size")
@@ -154,6 +157,33 @@ func TestFiles(t *testing.T) {
 			start(t, l, provided(l)...).call(c.code, "init")
 		})
 	}
+	t.Run("empty QE", func(t *testing.T) {
+		l := build(t)
+		if err := os.Truncate(l.Path(dcaptest.QE3), 0); err != nil {
+			t.Fatal(err)
+		}
+		start(t, l, provided(l)...).call(0xe003, "init")
+	})
+	t.Run("another file", func(t *testing.T) {
+		l := build(t)
+		if err := os.WriteFile(l.Path(dcaptest.QE3), []byte("another file"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		start(t, l, provided(l)...).call(0xe016, "init")
+	})
+	t.Run("QE and PCE swapped", func(t *testing.T) {
+		l := build(t)
+		d := start(t, l, provided(l)...)
+		d.call(0, "path 0 "+l.Path(dcaptest.PCE))
+		d.call(0, "path 1 "+l.Path(dcaptest.QE3))
+		d.send("init")
+		if _, _, ok := d.receive(); ok {
+			t.Fatal("the call returned")
+		}
+		if err := d.cmd.Wait(); err == nil || !strings.HasPrefix(err.Error(), "signal: segmentation fault") {
+			t.Errorf("the process ended with: %v", err)
+		}
+	})
 	t.Run("elsewhere", func(t *testing.T) {
 		l, there := build(t), build(t)
 		for _, name := range []string{dcaptest.QE3, dcaptest.IDEnclave, dcaptest.PCE, dcaptest.Provider} {

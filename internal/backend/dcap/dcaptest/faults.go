@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ const (
 	Size   = "size"   // sgx_ql_get_quote_size
 	Quote  = "quote"  // sgx_ql_get_quote
 	Config = "config" // the provider's sgx_ql_get_quote_config
+	Clear  = "clear"  // the provider's sgx_qpl_clear_cache; only counted
 	// Any is the next call of Init, Size or Quote. It is not counted.
 	Any = "any"
 	// ConfigPPID is the calls of Config with the encrypted PPID. They are only
@@ -32,10 +34,13 @@ type Faults string
 // these variables, it must be set when the library is loaded.
 func (f Faults) Env() string { return "DCAPTEST_FAULTS=" + string(f) }
 
+// The answers of a provider that it reports as a success.
+var answers = []string{"null", "dangling", "after-503", "zero-tcb", "other-tcb", "no-certificate", "random", "tiny", "big", "other-platform"}
+
 const duration = `-[0-9.]+(us|ms|s)`
 
 var modes = regexp.MustCompile(`^(sticky-)?(segv|abort|exit|hang|hang` + duration + `|spin` + duration +
-	`|error-e[0-9a-f]{3}|lost|lost-once|grow-[0-9]+|huge|short-size|garbage|handler|threads|stray-thread-segv)$`)
+	`|error-e[0-9a-f]{3}|(status|retry)-[1-5][0-9]{2}|curl-[1-9][0-9]?|answer-(` + strings.Join(answers, "|") + `)|lost|lost-once|grow-[0-9]+|huge|short-size|garbage|handler|threads|stray-thread-segv)$`)
 
 // Inject injects a fault into the next call of a function, in whichever process makes
 // it. The failure modes are:
@@ -44,6 +49,16 @@ var modes = regexp.MustCompile(`^(sticky-)?(segv|abort|exit|hang|hang` + duratio
 //	hang, hang-10s      the call never returns, or goes on after a while
 //	spin-100ms          the call keeps a processor busy, and goes on
 //	error-e011          the call returns this code
+//	status-404, curl-7  the provider returns what Intel's does after this status of
+//	                    HTTP, or this error of libcurl, and logs it
+//	retry-503           the provider logs this status and asks again for ever
+//	answer-null         the provider reports success, without a configuration
+//	answer-dangling     the same, with one that was freed
+//	answer-after-503    the same, with the text of an answer with the status 503
+//	                    before the certificates
+//	answer-zero-tcb, answer-other-tcb, answer-no-certificate, answer-random,
+//	answer-tiny, answer-big, answer-other-platform
+//	                    the same, with such data
 //	lost-once           the call returns that the enclave is lost (0xE014)
 //	lost                so does every call of the process from then on, until the
 //	                    policy has been set to EPHEMERAL
@@ -67,6 +82,10 @@ func (f Faults) Inject(function, mode string) (Fault, error) {
 		refused = function != Quote
 	case "lost", "huge", "stray-thread-segv":
 		refused = function == Config
+	default:
+		if kind, _, _ := strings.Cut(plain, "-"); slices.Contains([]string{"answer", "status", "retry", "curl"}, kind) {
+			refused = function != Config
+		}
 	}
 	switch function {
 	case Init, Size, Quote, Config, Any:

@@ -187,8 +187,11 @@ func TestHang(t *testing.T) {
 
 func TestHandler(t *testing.T) {
 	f := newFaulty(t)
-	if is := f.call(0, "handled")[0]; is != "no" {
-		t.Fatalf("SIGSEGV is handled before: %s", is)
+	if is := start(t, build(t)).call(0, "handled")[0]; is != "no" {
+		t.Errorf("SIGSEGV is handled before an enclave is loaded: %s", is)
+	}
+	if is := f.call(0, "handled")[0]; is != "alternate" {
+		t.Errorf("SIGSEGV is handled on the stack: %s", is)
 	}
 	f.inject(dcaptest.Quote, "handler")
 	verify(t, f.quote())
@@ -224,9 +227,9 @@ func TestDelay(t *testing.T) {
 func TestRefusedFaults(t *testing.T) {
 	faults := dcaptest.Faults(t.TempDir())
 	for function, whats := range map[string][]string{
-		dcaptest.Quote:      {"", "sleep", "hang-", "hang-10", "error-11", "error-e11", "short-size", "segv.1", "sticky-"},
+		dcaptest.Quote:      {"", "status-404", "answer-null", "curl-7", "sleep", "hang-", "hang-10", "error-11", "error-e11", "short-size", "segv.1", "sticky-"},
 		dcaptest.Size:       {"garbage"},
-		dcaptest.Config:     {"lost", "huge", "stray-thread-segv", "sticky-lost"},
+		dcaptest.Config:     {"lost", "huge", "stray-thread-segv", "sticky-lost", "answer-", "answer-nil", "status-42", "curl-100"},
 		dcaptest.ConfigPPID: {"segv"},
 		"":                  {"segv"},
 	} {

@@ -5,11 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha3"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"slices"
 
+	"github.com/confcom/confcom/internal/backend/dcap/certificates"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -24,8 +24,8 @@ type identity struct {
 	encryptedPPID []byte
 	head          []byte // a quote up to its certification data
 
-	cpuSVN []byte // the TCB in the PCK certificate
-	pceSVN int
+	cpuSVN [16]byte // the TCB in the PCK certificate
+	pceSVN uint16
 	chain  []byte // the PCK certificate chain in PEM
 }
 
@@ -72,7 +72,7 @@ func newIdentity(node string) (*identity, error) {
 	for _, c := range chain {
 		p.chain = append(p.chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
-	p.cpuSVN, p.pceSVN, err = readTCB(chain[0])
+	p.cpuSVN, p.pceSVN, err = certificates.TCB(chain[0])
 	return p, err
 }
 
@@ -92,50 +92,8 @@ func (p *identity) qe() ([]byte, error) {
 	return slices.Concat([]byte("simulated QE3 1\x00"), target, key, p.encryptedPPID, p.head), nil
 }
 
-// platform returns the content of the provider's file, with a PCE SVN that is higher by
-// raised.
-func (p *identity) platform(raised int) []byte {
-	return fmt.Appendf(nil, "%x %d\n%s", p.cpuSVN, p.pceSVN+raised, p.chain)
-}
-
-// readTCB returns CPUSVN and PCE SVN from the SGX extension of a PCK certificate.
-func readTCB(pck *x509.Certificate) (cpuSVN []byte, pceSVN int, err error) {
-	type attribute struct {
-		ID    asn1.ObjectIdentifier
-		Value asn1.RawValue
-	}
-	extension := asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
-	const tcb, pce, cpu = 2, 17, 18 // last arcs of the OIDs under the extension's
-	for _, e := range pck.Extensions {
-		if !e.Id.Equal(extension) {
-			continue
-		}
-		var attributes, levels []attribute
-		if _, err := asn1.Unmarshal(e.Value, &attributes); err != nil {
-			return nil, 0, fmt.Errorf("dcaptest: SGX extension: %w", err)
-		}
-		for _, a := range attributes {
-			if a.ID.Equal(append(slices.Clone(extension), tcb)) {
-				if _, err := asn1.Unmarshal(a.Value.FullBytes, &levels); err != nil {
-					return nil, 0, fmt.Errorf("dcaptest: TCB of the SGX extension: %w", err)
-				}
-			}
-		}
-		for _, l := range levels {
-			var err error
-			switch l.ID[len(l.ID)-1] {
-			case pce:
-				_, err = asn1.Unmarshal(l.Value.FullBytes, &pceSVN)
-			case cpu:
-				_, err = asn1.Unmarshal(l.Value.FullBytes, &cpuSVN)
-			}
-			if err != nil {
-				return nil, 0, fmt.Errorf("dcaptest: TCB of the SGX extension: %w", err)
-			}
-		}
-	}
-	if len(cpuSVN) != len(sgx.CPUSVN{}) {
-		return nil, 0, fmt.Errorf("dcaptest: CPUSVN of %d bytes in the PCK certificate", len(cpuSVN))
-	}
-	return cpuSVN, pceSVN, nil
+// platform returns the content of the provider's file, with a PCE SVN that is lower by
+// lowered.
+func (p *identity) platform(lowered int) []byte {
+	return fmt.Appendf(nil, "%x %d\n%s", p.cpuSVN, int(p.pceSVN)-lowered, p.chain)
 }

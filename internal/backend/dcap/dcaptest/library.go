@@ -11,8 +11,10 @@ import (
 // The files of a Library.
 const (
 	QuotingLibrary = "libsgx_dcap_ql.so.1"
-	QE3Logic       = "libsgx_qe3_logic.so.1"
+	QE3Logic       = "libsgx_qe3_logic.so"
+	PCELogic       = "libsgx_pce_logic.so.1"
 	Provider       = "libdcap_quoteprov.so.1"
+	AzureProvider  = "libdcap_quoteprov.so" // only after UseAzureProvider
 
 	QE3       = "libsgx_qe3.signed.so.1"
 	IDEnclave = "libsgx_id_enclave.signed.so.1"
@@ -20,6 +22,8 @@ const (
 
 	// Platform is the provider's data, in its directory. It is read at each call.
 	Platform = "libdcap_quoteprov.platform"
+
+	otherPlatform = "libdcap_quoteprov.other"
 )
 
 // Library is a directory with the stand-in's libraries and enclaves. It is not safe
@@ -29,7 +33,7 @@ type Library struct {
 	node     string
 	compiled string // the directory that the libraries were copied from
 	qes      int    // the number of QEs so far
-	raised   int    // the number of times that the TCB was raised
+	lowered  int    // the number of times that the TCB was lowered
 }
 
 // Build fills dir, which must exist, with the libraries and with the enclaves of the
@@ -42,12 +46,8 @@ func Build(dir, node string) (*Library, error) {
 		return nil, err
 	}
 	l := &Library{Dir: dir, compiled: compiled}
-	for _, name := range []string{QuotingLibrary, QE3Logic, Provider} {
-		data, err := os.ReadFile(filepath.Join(compiled, name))
-		if err != nil {
-			return nil, fmt.Errorf("dcaptest: %w", err)
-		}
-		if err := l.replace(name, data); err != nil {
+	for _, name := range []string{QuotingLibrary, QE3Logic, PCELogic, Provider} {
+		if err := l.install(name); err != nil {
 			return nil, err
 		}
 	}
@@ -59,6 +59,27 @@ func Build(dir, node string) (*Library, error) {
 	return l, l.UpdateQE(node)
 }
 
+// install copies a compiled library.
+func (l *Library) install(name string) error {
+	data, err := os.ReadFile(filepath.Join(l.compiled, name))
+	if err != nil {
+		return fmt.Errorf("dcaptest: %w", err)
+	}
+	return l.replace(name, data)
+}
+
+// UseAzureProvider replaces the provider by one with the name and the interface of
+// Azure's: it logs through another function and can be told nothing about its cache.
+func (l *Library) UseAzureProvider() error {
+	if err := l.install(AzureProvider); err != nil {
+		return err
+	}
+	if err := os.Remove(l.Path(Provider)); err != nil {
+		return fmt.Errorf("dcaptest: %w", err)
+	}
+	return nil
+}
+
 // Path returns the path of one of the files.
 func (l *Library) Path(name string) string { return filepath.Join(l.Dir, name) }
 
@@ -66,7 +87,7 @@ func (l *Library) Path(name string) string { return filepath.Join(l.Dir, name) }
 // The quoting library finds the rest in its own directory.
 func (l *Library) Env() []string { return []string{"LD_LIBRARY_PATH=" + l.Dir} }
 
-// Update replaces libsgx_qe3_logic.so.1 by a new file, as the update of a package
+// Update replaces libsgx_qe3_logic.so by a new file, as the update of a package
 // does. It works the same, but its bytes depend on version. Processes that have loaded
 // the old file keep it.
 func (l *Library) Update(version int) error {
@@ -99,18 +120,28 @@ func (l *Library) UpdateQE(node string) error {
 	if err := l.replace(QE3, qe); err != nil {
 		return err
 	}
-	return l.replace(Platform, p.platform(l.raised))
+	return l.replace(Platform, p.platform(l.lowered))
 }
 
-// RaiseTCB makes the provider return a higher PCE SVN, as after a TCB recovery: keys
-// that were certified before must be initialized again.
-func (l *Library) RaiseTCB() error {
+// AddOtherPlatform gives the provider the certificates of another node's platform, at the
+// same TCB, for the failure mode answer-other-platform.
+func (l *Library) AddOtherPlatform(node string) error {
+	p, err := newIdentity(node)
+	if err != nil {
+		return err
+	}
+	return l.replace(otherPlatform, p.platform(0))
+}
+
+// LowerTCB makes the provider name a lower PCE SVN: keys that were certified before must
+// be initialized again. The PCK certificate is the same, so it is for another TCB.
+func (l *Library) LowerTCB() error {
 	p, err := newIdentity(l.node)
 	if err != nil {
 		return err
 	}
-	l.raised++
-	return l.replace(Platform, p.platform(l.raised))
+	l.lowered++
+	return l.replace(Platform, p.platform(l.lowered))
 }
 
 // replace writes a file atomically.

@@ -58,7 +58,7 @@ func NewClient() (*Client, *os.File, error) {
 
 // Initialize has the worker load its enclaves and initialize its key.
 //
-// The error of a request is a quote3.Error, a *FailureError, ErrUnread, ErrNoReply,
+// The error of a request is a quote3.Error, a *LibraryError that wraps one, a *FailureError, ErrUnread, ErrNoReply,
 // a *MessageError or that of ctx.
 func (c *Client) Initialize(ctx context.Context) (Identity, error) {
 	r, err := c.exchange(ctx, request{kind: kindInitialize})

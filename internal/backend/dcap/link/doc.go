@@ -24,7 +24,7 @@
 //	initialized   1     target info (512), public key ID (32), quote size (uint32)
 //	quoted        2     quote (at most 32 KiB)
 //	challenged    3     report of the quoting enclave (432), quote (at most 32 KiB)
-//	library error 4     quote3_error_t (uint32)
+//	library error 4     quote3_error_t (uint32), text (at most 1 KiB; may be empty)
 //	failure       5     text (at most 1 KiB)
 //
 // Each request has the reply with its own number, or one of the last two. Both

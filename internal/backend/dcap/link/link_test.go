@@ -48,8 +48,9 @@ func TestRequests(t *testing.T) {
 	if body := quoted.QEReport.Body; err != nil || [16]byte(body.ReportData[:]) != challenge.Nonce || body.MREnclave != challenge.Target.MREnclave {
 		t.Errorf("challenged: %+v, %v", body, err)
 	}
-	if _, err := client.Quote(t.Context(), testReport(wantLibraryError), nil); err != quote3.NetworkError {
-		t.Errorf("got %v, want %v", err, quote3.NetworkError)
+	_, err = client.Quote(t.Context(), testReport(wantLibraryError), nil)
+	if _, ok := errors.AsType[*LibraryError](err); !ok || !errors.Is(err, quote3.NetworkError) || err.Error() != "quote: "+quote3.NetworkError.Error() {
+		t.Errorf("got %v, want %v with its context", err, quote3.NetworkError)
 	}
 	_, err = client.Quote(t.Context(), testReport(wantFailure), nil)
 	if failure, ok := errors.AsType[*FailureError](err); !ok || failure.Text != "no disk space" {

@@ -48,6 +48,16 @@ type Identity struct {
 	QuoteSize int
 }
 
+// LibraryError is an error of the quoting library, with what the worker knows about
+// its cause.
+type LibraryError struct {
+	Code quote3.Error
+	Text string // which names the code
+}
+
+func (e *LibraryError) Error() string { return e.Text }
+func (e *LibraryError) Unwrap() error { return e.Code }
+
 // FailureError is a failure of the worker itself, not of the quoting library.
 type FailureError struct{ Text string }
 
@@ -149,15 +159,18 @@ func parseRequest(message []byte) (request, error) {
 func appendReply(p []byte, k kind, r reply) []byte {
 	if code, ok := errors.AsType[quote3.Error](r.err); ok && quote3.Known(uint32(code)) {
 		return appendMessage(p, kindLibraryError, func(p []byte) []byte {
-			return binary.LittleEndian.AppendUint32(p, uint32(code))
+			p = binary.LittleEndian.AppendUint32(p, uint32(code))
+			if r.err == error(code) {
+				return p
+			}
+			return appendText(p, r.err.Error())
 		})
 	}
 	if r.err == nil && k != kindInitialize && len(r.quoted.Quote) > aesm.MaxQuoteSize {
 		r.err = fmt.Errorf("the quote has %d bytes, more than %d", len(r.quoted.Quote), aesm.MaxQuoteSize)
 	}
 	if r.err != nil {
-		text := r.err.Error()
-		return appendMessage(p, kindFailure, func(p []byte) []byte { return append(p, text[:min(len(text), maxText)]...) })
+		return appendMessage(p, kindFailure, func(p []byte) []byte { return appendText(p, r.err.Error()) })
 	}
 	return appendMessage(p, k, func(p []byte) []byte {
 		switch k {
@@ -172,6 +185,9 @@ func appendReply(p []byte, k kind, r reply) []byte {
 	})
 }
 
+// appendText appends as much of a text as is allowed.
+func appendText(p []byte, text string) []byte { return append(p, text[:min(len(text), maxText)]...) }
+
 // parseReply reads a message without its length, which answers a request of kind k.
 // The error is that of the reply, or a *MessageError.
 func parseReply(k kind, message []byte) (reply, error) {
@@ -181,14 +197,17 @@ func parseReply(k kind, message []byte) (reply, error) {
 	got, body := kind(message[0]), message[kindSize:]
 	switch got {
 	case kindLibraryError:
-		if len(body) != errorSize {
-			return reply{}, malformed("error code of %d bytes, want %d", len(body), errorSize)
+		if len(body) < errorSize || len(body) > errorSize+maxText {
+			return reply{}, malformed("library error of %d bytes, want %d to %d", len(body), errorSize, errorSize+maxText)
 		}
-		code := binary.LittleEndian.Uint32(body)
-		if !quote3.Known(code) {
-			return reply{}, malformed("error code %#x is not a quote3_error_t", code)
+		number, text := binary.LittleEndian.Uint32(body), string(body[errorSize:])
+		if !quote3.Known(number) {
+			return reply{}, malformed("error code %#x is not a quote3_error_t", number)
 		}
-		return reply{}, quote3.Error(code)
+		if text == "" {
+			return reply{}, quote3.Error(number)
+		}
+		return reply{}, &LibraryError{quote3.Error(number), text}
 	case kindFailure:
 		if len(body) > maxText {
 			return reply{}, malformed("text of %d bytes, more than %d", len(body), maxText)

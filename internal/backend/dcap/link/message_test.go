@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -57,6 +58,8 @@ func TestReplyMessages(t *testing.T) {
 		{"too long a quote", kindQuote, reply{quoted: aesm.Quoted{Quote: make([]byte, aesm.MaxQuoteSize+1)}}, 5 + 42, &FailureError{"the quote has 32769 bytes, more than 32768"}},
 		{"challenged", kindChallenge, reply{quoted: aesm.Quoted{Quote: []byte("quote"), QEReport: testReport(1)}}, 5 + 432 + 5, nil},
 		{"library error", kindQuote, reply{err: quote3.NetworkError}, 5 + 4, quote3.NetworkError},
+		{"explained library error", kindQuote, reply{err: fmt.Errorf("no route: %w", quote3.NetworkError)}, 5 + 4 + 39, &LibraryError{quote3.NetworkError, "no route: SGX_QL_NETWORK_ERROR (0xe019)"}},
+		{"long library error", kindQuote, reply{err: fmt.Errorf("%s: %w", long, quote3.NetworkError)}, 5 + 4 + maxText, &LibraryError{quote3.NetworkError, long[:maxText]}},
 		{"unknown library error", kindQuote, reply{err: quote3.Error(42)}, 5 + 16, &FailureError{"unknown (0x002a)"}},
 		{"failure", kindInitialize, reply{err: errors.New("no library")}, 5 + 10, &FailureError{"no library"}},
 		{"long failure", kindInitialize, reply{err: errors.New(long)}, 5 + maxText, &FailureError{long[:maxText]}},
@@ -97,7 +100,8 @@ func TestMalformedReplies(t *testing.T) {
 		{"no quote", kindQuote, []byte{byte(kindQuote)}, "quote of 0 bytes"},
 		{"no report", kindChallenge, []byte{byte(kindChallenge), 1}, "1 bytes, less than a report"},
 		{"a report without a quote", kindChallenge, append([]byte{byte(kindChallenge)}, make([]byte, sgx.ReportSize)...), "quote of 0 bytes"},
-		{"short error", kindQuote, []byte{byte(kindLibraryError), 1, 2, 3}, "error code of 3 bytes"},
+		{"short error", kindQuote, []byte{byte(kindLibraryError), 1, 2, 3}, "library error of 3 bytes"},
+		{"long library error", kindQuote, append([]byte{byte(kindLibraryError), 0x19, 0xe0, 0, 0}, make([]byte, maxText+1)...), "library error of 1029 bytes"},
 		{"success is no error", kindQuote, []byte{byte(kindLibraryError), 0, 0, 0, 0}, "error code 0x0"},
 		{"unknown error", kindQuote, []byte{byte(kindLibraryError), 0, 0xe1, 0, 0}, "error code 0xe100"},
 		{"long text", kindQuote, append([]byte{byte(kindFailure)}, make([]byte, maxText+1)...), "text of 1025 bytes"},
@@ -136,6 +140,7 @@ func FuzzReply(f *testing.F) {
 		kindChallenge:    {quoted: aesm.Quoted{Quote: []byte("quote"), QEReport: testReport(1)}},
 		kindLibraryError: {err: quote3.NetworkError},
 		kindFailure:      {err: errors.New("no library")},
+		kindQuote + 8:    {err: fmt.Errorf("no route: %w", quote3.NetworkError)},
 	} {
 		f.Add(byte(k), appendReply(nil, k, r))
 	}

@@ -13,9 +13,10 @@ const retainTime = 5 * time.Second
 const (
 	// A worker that ends is started again at once, and if that does not last, after a
 	// pause between minRestart and maxRestart that doubles each time. A quarter more
-	// or less keeps the workers from starting all at the same time.
+	// or less keeps the workers from starting all at the same time. Whatever the reason
+	// is, quotes should be back within a minute after it is gone.
 	minRestart    = 200 * time.Millisecond
-	maxRestart    = 30 * time.Second
+	maxRestart    = 10 * time.Second
 	restartJitter = 0.25
 	// stable is how long a worker must live for its end to count as the first.
 	stable = 10 * time.Second

@@ -15,12 +15,21 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 )
 
-// logFromC is called by both libraries with a line of their log.
+// logFromC is called by the quoting library with a line of its log.
 //
 //export logFromC
 func logFromC(level C.uint32_t, text *C.char) {
 	if l := loaded.Load(); l != nil && l.options.Log != nil {
 		l.options.Log(Level(level), strings.TrimSpace(C.GoString(text)))
+	}
+}
+
+// logProviderFromC is called by the provider with a line of its log.
+//
+//export logProviderFromC
+func logProviderFromC(level C.uint32_t, text *C.char) {
+	if p := loadedProvider.Load(); p != nil && p.log != nil {
+		p.log(Level(level), strings.TrimSpace(C.GoString(text)))
 	}
 }
 
@@ -39,7 +48,6 @@ func getKeptFromC(platform *C.struct_platform, answer *C.struct_answer) C.uint32
 		code, ok := errors.AsType[quote3.Error](err)
 		if !ok {
 			code = quote3.Unexpected
-			l.options.Log(LevelError, "get certificates: "+err.Error())
 		}
 		return C.uint32_t(code)
 	}

@@ -1,10 +1,12 @@
-// Package ql calls Intel's DCAP quoting library, libsgx_dcap_ql, and its quote
-// provider, in this process.
+// Package ql calls Intel's DCAP quoting library, libsgx_dcap_ql, or a quote provider,
+// in this process.
 //
 // It is the only package of confcom that needs C. Both libraries are loaded at run
 // time, so the program starts without them and can report what is missing. The
-// quoting library works on one call at a time, may block for as long as the
-// provider does, and can crash the process, so it belongs in a process of its own.
+// quoting library works on one call at a time, may block for as long as what answers
+// for its provider does, and can crash the process, so it belongs in a process of its
+// own. So does the provider, apart from the quoting library: it may crash on the answer
+// of its service.
 //
 // The errors of the library are in the package quote3, which needs no C.
 package ql
@@ -35,15 +37,16 @@ type Options struct {
 	// Shim is the path of confcom's own provider library, which the quoting library
 	// loads as its provider: an absolute path.
 	Shim string
-	// Certificates answers the calls of the quoting library to its provider.
-	Certificates certificates.Provider
-	// Log receives what both libraries log. It is called from any thread.
+	// Certificates answers the calls of the quoting library to its provider. The
+	// encrypted PPID is empty if the library does not give it.
+	Certificates func(id certificates.ID, encryptedPPID []byte) (certificates.Data, error)
+	// Log receives what the library logs. It is called from any thread.
 	Log func(level Level, text string)
-	// LogLevel is the level up to which they log.
+	// LogLevel is the level up to which it logs.
 	LogLevel Level
 }
 
-// Level is the importance of what the libraries log: sgx_ql_log_level_t.
+// Level is the importance of what a library logs: sgx_ql_log_level_t.
 type Level uint32
 
 // The levels.
@@ -54,9 +57,10 @@ const (
 	LevelTrace
 )
 
-// Library is the loaded libraries.
+// Library is the loaded quoting library.
 type Library struct {
 	functions *C.struct_functions
+	azure     bool // whether the provider is Azure's
 	config    config.Config
 	options   Options
 	mu        sync.Mutex // held during each call of the quoting library
@@ -77,23 +81,21 @@ const (
 // policyPersistent keeps the enclaves loaded: sgx_ql_request_policy_t.
 const policyPersistent = 0
 
-// Open loads the libraries. It can be called once in a process. The error is a
-// *MissingError if one is missing. It removes SGX_AESM_ADDR from the environment, as
+// Open loads the quoting library, the shim and the provider, of which it calls nothing.
+// It can be called once in a process. The error is a *MissingError if one is missing. It removes SGX_AESM_ADDR from the environment, as
 // the quoting library would otherwise ask an AESM daemon for its quotes.
 func Open(c config.Config, o Options) (*Library, error) {
 	l := &Library{config: c, options: o}
 	if !loaded.CompareAndSwap(nil, l) {
 		return nil, errors.New("the quoting library was opened in this process before")
 	}
-	var err error
-	if l.functions, err = load(c, o.Shim); err != nil {
+	functions, provider, err := load(c, o.Shim)
+	if err != nil {
 		return nil, err
 	}
-	C.call_set_logs(l.functions, C.uint32_t(o.LogLevel))
+	l.functions, l.azure = functions, provider.set_azure_log != nil
+	C.call_set_log(l.functions, C.uint32_t(o.LogLevel))
 	C.call_set_provider(l.functions)
-	if err := result(C.call_global_init(l.functions)); err != nil {
-		return nil, fmt.Errorf("initialize %s: %w", c.Provider, err)
-	}
 	if err := l.setPaths(); err != nil {
 		return nil, err
 	}
@@ -102,6 +104,10 @@ func Open(c config.Config, o Options) (*Library, error) {
 	}
 	return l, nil
 }
+
+// HasAzureProvider reports whether the provider is Azure's, which has another
+// configuration than Intel's.
+func (l *Library) HasAzureProvider() bool { return l.azure }
 
 func (l *Library) setPaths() error {
 	paths := map[C.uint32_t]string{pathProvider: l.options.Shim}
@@ -167,29 +173,6 @@ func (l *Library) Quote(report sgx.Report, challenge *aesm.Challenge, size int) 
 	}
 	quoted.QEReport = answered.Report
 	return quoted, nil
-}
-
-// Fetch asks the real provider for certificates. Options.Certificates may call it.
-// The error is a quote3.Error.
-func (l *Library) Fetch(id certificates.ID, encryptedPPID []byte) (certificates.Data, error) {
-	platform := C.struct_platform{pce_svn: C.uint16_t(id.PCESVN), pce_id: C.uint16_t(id.PCEID)}
-	copy(goBytes(&platform.qe_id), id.QEID[:])
-	copy(goBytes(&platform.cpu_svn), id.CPUSVN[:])
-	if len(encryptedPPID) > 0 {
-		platform.encrypted_ppid = (*C.uint8_t)(C.CBytes(encryptedPPID))
-		platform.encrypted_ppid_size = C.uint32_t(len(encryptedPPID))
-		defer C.free(unsafe.Pointer(platform.encrypted_ppid))
-	}
-	var answer C.struct_answer
-	if err := result(C.call_get_config(l.functions, &platform, &answer)); err != nil {
-		return certificates.Data{}, err
-	}
-	defer C.free(unsafe.Pointer(answer.cert_data))
-	return certificates.Data{
-		CPUSVN: [16]byte(goBytes(&answer.cpu_svn)),
-		PCESVN: uint16(answer.pce_svn),
-		Chain:  C.GoBytes(unsafe.Pointer(answer.cert_data), C.int(answer.cert_data_size)),
-	}, nil
 }
 
 // goBytes returns the bytes of an array of C's.

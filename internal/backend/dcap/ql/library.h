@@ -45,8 +45,13 @@ struct platform {
 	uint32_t encrypted_ppid_size;
 };
 
-// A config for Go.
+// The most certification data that is copied from a config, in bytes: more than the
+// quoting enclave accepts.
+enum { MAX_CERT_DATA = 1 << 16 };
+
+// A config for Go, whose cert_data is NULL if there is none.
 struct answer {
+	uint32_t version;
 	uint8_t cpu_svn[16];
 	uint16_t pce_svn;
 	uint8_t *cert_data; // from malloc
@@ -63,10 +68,11 @@ typedef uint32_t quote_function(const uint8_t *report, const void *key_id, uint8
 typedef uint32_t global_init_function(void);
 typedef uint32_t get_config_function(const struct cert_id *, struct config **);
 typedef uint32_t free_config_function(struct config *);
+typedef uint32_t clear_cache_function(uint32_t type);
+typedef void azure_log_function(log_function *);
 typedef void set_provider_function(get_config_function *, free_config_function *);
 
-// The functions that were found in the libraries. set_provider_log and global_init
-// are NULL if the provider does not have them.
+// The functions of the quoting library and of the shim.
 struct functions {
 	set_policy_function *set_policy;
 	set_path_function *set_path;
@@ -74,22 +80,28 @@ struct functions {
 	init_quote_function *init_quote;
 	quote_size_function *quote_size;
 	quote_function *quote;
-
-	get_config_function *get_config;
-	free_config_function *free_config;
-	set_log_function *set_provider_log;
-	global_init_function *global_init;
-
 	set_provider_function *set_provider;
+};
+
+// The functions of the provider. All but get_config are NULL if it does not have them.
+struct provider_functions {
+	get_config_function *get_config;
+	set_log_function *set_log;
+	azure_log_function *set_azure_log;
+	global_init_function *global_init;
+	clear_cache_function *clear_cache;
 };
 
 // Calls of the functions, which Go cannot call through a pointer.
 uint32_t call_set_policy(struct functions *, uint32_t policy);
 uint32_t call_set_path(struct functions *, uint32_t what, const char *path);
-void call_set_logs(struct functions *, uint32_t level);
+void call_set_log(struct functions *, uint32_t level);
 uint32_t call_init_quote(struct functions *, uint8_t *target_info, size_t *id_size, uint8_t *id);
 uint32_t call_quote_size(struct functions *, uint32_t *size);
 uint32_t call_quote(struct functions *, const uint8_t *report, uint8_t *qe_report_info, uint8_t *quote, uint32_t size);
-uint32_t call_global_init(struct functions *);
-uint32_t call_get_config(struct functions *, const struct platform *, struct answer *);
 void call_set_provider(struct functions *);
+
+void call_set_provider_log(struct provider_functions *, uint32_t level);
+uint32_t call_global_init(struct provider_functions *);
+uint32_t call_clear_cache(struct provider_functions *);
+uint32_t call_get_config(struct provider_functions *, const struct platform *, struct answer *);

@@ -73,24 +73,26 @@ func (h handle) must(function string, missing *error) unsafe.Pointer {
 	return p
 }
 
-// load loads the three libraries and looks up all functions.
-func load(c config.Config, shimPath string) (*C.struct_functions, error) {
+// load loads the three libraries and looks up all functions. The provider is loaded so
+// that one that is missing is reported at once, and its file is one of the process's.
+func load(c config.Config, shimPath string) (*C.struct_functions, C.struct_provider_functions, error) {
+	none := C.struct_provider_functions{}
 	// If this variable is set when the quoting library is loaded, the library asks an
 	// AESM daemon for quotes: in the end, this one.
 	if err := os.Unsetenv("SGX_AESM_ADDR"); err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	quoting, err := open(c.Library, adviceQuoting)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	provider, err := open(c.Provider, adviceProvider)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	shim, err := open(shimPath, adviceShim)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	// The functions that return a public key ID and a QE report, as AESM does, are in a
 	// library that the quoting library depends on. Intel's daemon uses them as well.
@@ -103,12 +105,23 @@ func load(c config.Config, shimPath string) (*C.struct_functions, error) {
 		quote_size: (*C.quote_size_function)(quoting.must("sgx_ql_get_quote_size", &err)),
 		quote:      (*C.quote_function)(quoting.must("sgx_ql_get_quote", &err)),
 
-		get_config:       (*C.get_config_function)(provider.must("sgx_ql_get_quote_config", &err)),
-		free_config:      (*C.free_config_function)(provider.must("sgx_ql_free_quote_config", &err)),
-		set_provider_log: (*C.set_log_function)(provider.find("sgx_ql_set_logging_callback")),
-		global_init:      (*C.global_init_function)(provider.find("sgx_qpl_global_init")),
-
 		set_provider: (*C.set_provider_function)(shim.must("confcom_provider_set", &err)),
+	}
+	if err != nil {
+		return nil, none, err
+	}
+	functions, err := provider.provider()
+	return f, functions, err
+}
+
+// provider looks up the functions of a provider.
+func (h handle) provider() (f C.struct_provider_functions, err error) {
+	f = C.struct_provider_functions{
+		get_config:    (*C.get_config_function)(h.must("sgx_ql_get_quote_config", &err)),
+		set_log:       (*C.set_log_function)(h.find("sgx_ql_set_logging_callback")),
+		set_azure_log: (*C.azure_log_function)(h.find("sgx_ql_set_logging_function")),
+		global_init:   (*C.global_init_function)(h.find("sgx_qpl_global_init")),
+		clear_cache:   (*C.clear_cache_function)(h.find("sgx_qpl_clear_cache")),
 	}
 	return f, err
 }

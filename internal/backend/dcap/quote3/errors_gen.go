@@ -8,14 +8,19 @@ import "github.com/confcom/confcom/aesm"
 const (
 	Unexpected             Error = 0xe001 // SGX_QL_ERROR_UNEXPECTED
 	InvalidParameter       Error = 0xe002 // SGX_QL_ERROR_INVALID_PARAMETER
+	InterfaceUnavailable   Error = 0xe00d // SGX_QL_INTERFACE_UNAVAILABLE
 	PlatformLibUnavailable Error = 0xe00e // SGX_QL_PLATFORM_LIB_UNAVAILABLE
 	AttKeyNotInitialized   Error = 0xe00f // SGX_QL_ATT_KEY_NOT_INITIALIZED
+	AttKeyCertDataInvalid  Error = 0xe010 // SGX_QL_ATT_KEY_CERT_DATA_INVALID
 	NoPlatformCertData     Error = 0xe011 // SGX_QL_NO_PLATFORM_CERT_DATA
 	EnclaveLost            Error = 0xe014 // SGX_QL_ENCLAVE_LOST
 	InvalidReport          Error = 0xe015 // SGX_QL_INVALID_REPORT
 	EnclaveLoadError       Error = 0xe016 // SGX_QL_ENCLAVE_LOAD_ERROR
+	KeyCertificationError  Error = 0xe018 // SGX_QL_KEY_CERTIFCATION_ERROR
 	NetworkError           Error = 0xe019 // SGX_QL_NETWORK_ERROR
 	InvalidPrivilege       Error = 0xe035 // SGX_QL_ERROR_INVALID_PRIVILEGE
+	ServiceTimeout         Error = 0xe042 // SGX_QL_SERVICE_TIMEOUT
+	MessageParsingError    Error = 0xe046 // SGX_QL_ERROR_MESSAGE_PARSING_ERROR
 )
 
 // entry returns what is known about the error.
@@ -46,7 +51,7 @@ func (e Error) entry() entry {
 	case 0xe00c:
 		return entry{"SGX_QL_UNSUPPORTED_LOADING_POLICY", Other, aesm.CodeUnsupportedLoadingPolicy, "", ""}
 	case 0xe00d:
-		return entry{"SGX_QL_INTERFACE_UNAVAILABLE", Deployment, aesm.CodeInterfaceUnavailable, "the PCE could not be loaded: check that its enclave file is installed and that the worker may open the provision device", "enclaves"}
+		return entry{"SGX_QL_INTERFACE_UNAVAILABLE", Deployment, aesm.CodeInterfaceUnavailable, "the PCE could not be loaded: there is no SGX device, the worker may not open it or the provision device, /dev is mounted noexec, or a library or enclave file of the PCE is missing; an SGXError in the log of the library tells which", "devices"}
 	case 0xe00e:
 		return entry{"SGX_QL_PLATFORM_LIB_UNAVAILABLE", Deployment, aesm.CodePlatformLibUnavailable, "no quote provider library was found: install libsgx-dcap-default-qpl, or az-dcap-client on Azure", "providers"}
 	case 0xe00f:
@@ -142,7 +147,7 @@ func (e Error) entry() entry {
 	case 0xe03d:
 		return entry{"SGX_QL_TCB_CONFIGURATION_AND_SW_HARDENING_NEEDED", Other, aesm.CodeUnexpected, "", ""}
 	case 0xe03e:
-		return entry{"SGX_QL_UNSUPPORTED_MODE", Deployment, aesm.CodeUnexpected, "SGX_AESM_ADDR is set in the environment of the library: unset it", "environment"}
+		return entry{"SGX_QL_UNSUPPORTED_MODE", Deployment, aesm.CodeServiceUnavailable, "SGX_AESM_ADDR is set in the environment of the library: unset it", "environment"}
 	case 0xe03f:
 		return entry{"SGX_QL_NO_DEVICE", Deployment, aesm.CodeNoDevice, "the worker has no SGX device", "devices"}
 	case 0xe040:
@@ -150,27 +155,27 @@ func (e Error) entry() entry {
 	case 0xe041:
 		return entry{"SGX_QL_NETWORK_FAILURE", Transient, aesm.CodeNetwork, "the certificate service is unreachable", "network"}
 	case 0xe042:
-		return entry{"SGX_QL_SERVICE_TIMEOUT", Transient, aesm.CodeNetwork, "the certificate service is slow", "network"}
+		return entry{"SGX_QL_SERVICE_TIMEOUT", Transient, aesm.CodeNetwork, "the certificate service does not answer in time: check its address and firewalls", "network"}
 	case 0xe043:
 		return entry{"SGX_QL_ERROR_BUSY", Transient, aesm.CodeBusy, "", ""}
 	case 0xe044:
-		return entry{"SGX_QL_UNKNOWN_MESSAGE_RESPONSE", Other, aesm.CodeUnexpected, "the certificate service answered with an error: read its log", "network"}
+		return entry{"SGX_QL_UNKNOWN_MESSAGE_RESPONSE", Transient, aesm.CodeNetwork, "the certificate service answered with an error: read its log", "network"}
 	case 0xe045:
-		return entry{"SGX_QL_PERSISTENT_STORAGE_ERROR", Other, aesm.CodeUnexpected, "", ""}
+		return entry{"SGX_QL_PERSISTENT_STORAGE_ERROR", Other, aesm.CodeServiceUnavailable, "", ""}
 	case 0xe046:
-		return entry{"SGX_QL_ERROR_MESSAGE_PARSING_ERROR", Other, aesm.CodeUnexpected, "the certificate service sent a reply that cannot be parsed: check its address", "network"}
+		return entry{"SGX_QL_ERROR_MESSAGE_PARSING_ERROR", Transient, aesm.CodeNetwork, "the certificate service sent a reply that is of no use: check its address and read its log", "network"}
 	case 0xe047:
-		return entry{"SGX_QL_PLATFORM_UNKNOWN", Deployment, aesm.CodeUnexpected, "the certificate service does not know this platform: register it (PCKIDRetrievalTool, or mpa_manage on multi-package machines)", "network"}
+		return entry{"SGX_QL_PLATFORM_UNKNOWN", Deployment, aesm.CodeNoPlatformCertData, "the certificate service does not know this platform: register it (PCKIDRetrievalTool, or mpa_manage on multi-package machines)", "network"}
 	case 0xe048:
-		return entry{"SGX_QL_UNKNOWN_API_VERSION", Deployment, aesm.CodeUnexpected, "pccs_api_version in the configuration of the provider is wrong", "configuration"}
+		return entry{"SGX_QL_UNKNOWN_API_VERSION", Deployment, aesm.CodeServiceUnavailable, "pccs_api_version in the configuration of the provider is wrong", "configuration"}
 	case 0xe049:
-		return entry{"SGX_QL_CERTS_UNAVAILABLE", Deployment, aesm.CodeUnexpected, "Intel has no certificates for this platform at its TCB: register it again and read the log of the PCCS", "network"}
+		return entry{"SGX_QL_CERTS_UNAVAILABLE", Deployment, aesm.CodeNoPlatformCertData, "Intel has no certificates for this platform at its TCB: register it again and read the log of the PCCS", "network"}
 	case 0xe050:
 		return entry{"SGX_QL_QVEIDENTITY_MISMATCH", Other, aesm.CodeUnexpected, "", ""}
 	case 0xe051:
 		return entry{"SGX_QL_QVE_OUT_OF_DATE", Other, aesm.CodeUnexpected, "", ""}
 	case 0xe052:
-		return entry{"SGX_QL_PSW_NOT_AVAILABLE", Deployment, aesm.CodeUnexpected, "a library of the SGX platform software is missing: install libsgx-urts", "libraries"}
+		return entry{"SGX_QL_PSW_NOT_AVAILABLE", Deployment, aesm.CodeServiceUnavailable, "a library of the SGX platform software is missing: install libsgx-urts", "libraries"}
 	case 0xe053:
 		return entry{"SGX_QL_COLLATERAL_VERSION_NOT_SUPPORTED", Other, aesm.CodeUnexpected, "", ""}
 	case 0xe060:
@@ -184,11 +189,11 @@ func (e Error) entry() entry {
 	case 0xe064:
 		return entry{"SGX_QL_SUPPLEMENTAL_DATA_VERSION_NOT_SUPPORTED", Other, aesm.CodeUnexpected, "", ""}
 	case 0xe065:
-		return entry{"SGX_QL_ROOT_CA_UNTRUSTED", Deployment, aesm.CodeUnexpected, "the TLS certificate of the certificate service is not trusted: install its CA, or set use_secure_cert to false if it is self-signed", "network"}
+		return entry{"SGX_QL_ROOT_CA_UNTRUSTED", Deployment, aesm.CodeNetwork, "the TLS certificate of the certificate service is not trusted: install its CA, or set use_secure_cert to false if it is self-signed", "network"}
 	case 0xe066:
 		return entry{"SGX_QL_TCB_NOT_SUPPORTED", Other, aesm.CodeUnexpected, "", ""}
 	case 0xe067:
-		return entry{"SGX_QL_CONFIG_INVALID_JSON", Deployment, aesm.CodeUnexpected, "the configuration of the provider is not valid JSON", "configuration"}
+		return entry{"SGX_QL_CONFIG_INVALID_JSON", Deployment, aesm.CodeServiceUnavailable, "the configuration of the provider is not valid JSON", "configuration"}
 	case 0xe068:
 		return entry{"SGX_QL_RESULT_INVALID_SIGNATURE", Other, aesm.CodeUnexpected, "", ""}
 	case 0xe070:

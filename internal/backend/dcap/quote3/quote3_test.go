@@ -22,7 +22,7 @@ func TestErrors(t *testing.T) {
 		{InvalidReport, "SGX_QL_INVALID_REPORT (0xe015)", Caller, aesm.CodeInvalidReport},
 		{NetworkError, "SGX_QL_NETWORK_ERROR (0xe019)", Transient, aesm.CodeNetwork},
 		{InvalidPrivilege, "SGX_QL_ERROR_INVALID_PRIVILEGE (0xe035)", Deployment, aesm.CodeSGXDeviceNotAvailable},
-		{0xe047, "SGX_QL_PLATFORM_UNKNOWN (0xe047)", Deployment, aesm.CodeUnexpected},
+		{0xe047, "SGX_QL_PLATFORM_UNKNOWN (0xe047)", Deployment, aesm.CodeNoPlatformCertData},
 		{0xe0fe, "unknown (0xe0fe)", Other, aesm.CodeUnexpected},
 	} {
 		if c.code.Error() != c.text || c.code.Class() != c.class || c.code.AESM() != c.aesm {
@@ -32,6 +32,16 @@ func TestErrors(t *testing.T) {
 	for code, want := range map[uint32]bool{0: false, 42: false, 0xe000: false, 0xe001: true, 0xe0ff: true, 0xe100: false} {
 		if Known(code) != want {
 			t.Errorf("Known(%#x) is not %t", code, want)
+		}
+	}
+}
+
+// An error that concerns the certificates, the configuration or what is installed
+// reaches clients as such.
+func TestCauses(t *testing.T) {
+	for code := first; code <= last; code++ {
+		if code.Check() != "" && code.AESM() == aesm.CodeUnexpected {
+			t.Errorf("%v has the cause %q, but clients get %v", code, code.Check(), code.AESM())
 		}
 	}
 }

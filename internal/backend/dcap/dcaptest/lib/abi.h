@@ -16,6 +16,7 @@ using Code = uint32_t;
 constexpr Code kSuccess = 0;
 constexpr Code kUnexpected = 0xe001;
 constexpr Code kInvalidParameter = 0xe002;
+constexpr Code kOutOfMemory = 0xe003;
 constexpr Code kUnsupportedLoadingPolicy = 0xe00c;
 constexpr Code kInterfaceUnavailable = 0xe00d; // no PCE
 constexpr Code kPlatformLibUnavailable = 0xe00e;
@@ -25,8 +26,17 @@ constexpr Code kNoPlatformCertData = 0xe011;
 constexpr Code kEnclaveLost = 0xe014;
 constexpr Code kInvalidReport = 0xe015;
 constexpr Code kEnclaveLoadError = 0xe016;
+constexpr Code kKeyCertificationError = 0xe018;
+constexpr Code kNetworkError = 0xe019;
 constexpr Code kUnsupportedMode = 0xe03e;
 constexpr Code kServiceUnavailable = 0xe040;
+constexpr Code kUnknownMessageResponse = 0xe044;
+constexpr Code kPlatformUnknown = 0xe047;
+constexpr Code kCertsUnavailable = 0xe049;
+constexpr Code kRootCAUntrusted = 0xe065;
+
+// sgx_pce_error_t
+constexpr uint32_t kPCEInterfaceUnavailable = 0xf004;
 
 // sgx_ql_request_policy_t
 constexpr uint32_t kPersistent = 0;
@@ -162,6 +172,7 @@ static_assert(sizeof(QuoteConfig) == 34, "QuoteConfig");
 using GetQuoteConfig = Code(const PCKCertID *, QuoteConfig **);
 using FreeQuoteConfig = Code(QuoteConfig *);
 using GlobalInit = Code();
+using PCETarget = uint32_t(TargetInfo *, uint16_t *);
 
 // sgx_ql_logging_callback_t; the level 0 is an error.
 using Logger = void(int level, const char *message);

@@ -1,5 +1,5 @@
 // libsgx_dcap_ql.so.1: the interface for applications. In-process, it passes every
-// call to libsgx_qe3_logic.so.1.
+// call to libsgx_qe3_logic.so.
 #include "abi.h"
 
 #include <cstdlib>
@@ -20,8 +20,8 @@ Code sgx_set_qpl_path(const char *);
 Code sgx_set_ide_path(const char *);
 }
 
-// libsgx_qe3_logic.so.1 defines these as well, and the dynamic linker makes both
-// libraries use the ones here.
+// libsgx_qe3_logic.so and libsgx_pce_logic.so.1 define these as well, and the dynamic
+// linker makes all use the ones here.
 EXPORT {
 Logger *sgx_trace_logger_callback = nullptr;
 int sgx_trace_loglevel = 0;
@@ -72,7 +72,7 @@ EXPORT Code sgx_qe_cleanup_by_policy() { return g_out_of_process ? kUnsupportedM
 EXPORT Code sgx_ql_set_path(uint32_t what, const char *path) {
 	if (g_out_of_process) return kUnsupportedMode;
 	struct stat info;
-	if (!path || stat(path, &info) != 0 || !S_ISREG(info.st_mode)) return kInvalidParameter;
+	if (!path || stat(path, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISCHR(info.st_mode))) return kInvalidParameter;
 	switch (what) { // sgx_ql_path_type_t
 	case 0: return sgx_set_qe3_path(path);
 	case 1: return sgx_set_pce_path(path);

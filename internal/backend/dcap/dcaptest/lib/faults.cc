@@ -119,12 +119,16 @@ Injected fail(const std::string &function, const std::string &what, const std::f
 			after();
 			fault();
 		}).detach();
-	else if (starts_with(what, "error-")) return {Action::kReturnCode, Code(strtoul(what.c_str() + 6, nullptr, 16))};
-	else if (what == "lost-once") return {Action::kReturnCode, kEnclaveLost};
-	else if (what == "lost" && function != "config") return {Action::kLoseEnclave};
-	else if (what == "huge" && function != "config") return {Action::kGrowQuote};
-	else if (what == "short-size" && function == "size") return {Action::kShortSize};
-	else if (what == "garbage" && function == "quote") return {Action::kGarbage};
+	else if (starts_with(what, "error-")) return {Action::kReturnCode, Code(strtoul(what.c_str() + 6, nullptr, 16)), 0, ""};
+	else if (starts_with(what, "status-") && function == "config") return {Action::kStatus, kSuccess, atoi(what.c_str() + 7), ""};
+	else if (starts_with(what, "retry-") && function == "config") return {Action::kStatus, kSuccess, atoi(what.c_str() + 6), "retry"};
+	else if (starts_with(what, "curl-") && function == "config") return {Action::kStatus, kSuccess, atoi(what.c_str() + 5), ""};
+	else if (starts_with(what, "answer-") && function == "config") return {Action::kAnswer, kSuccess, 0, what.substr(7)};
+	else if (what == "lost-once") return {Action::kReturnCode, kEnclaveLost, 0, ""};
+	else if (what == "lost" && function != "config") return {Action::kLoseEnclave, kSuccess, 0, ""};
+	else if (what == "huge" && function != "config") return {Action::kGrowQuote, kSuccess, 0, ""};
+	else if (what == "short-size" && function == "size") return {Action::kShortSize, kSuccess, 0, ""};
+	else if (what == "garbage" && function == "quote") return {Action::kGarbage, kSuccess, 0, ""};
 	else misused("'" + what + "' is not a failure mode of '" + function + "'");
 	return {};
 }

@@ -10,11 +10,13 @@
 namespace dcaptest {
 
 // What the caller itself must do for a fault; inject does everything else.
-enum class Action { kNone, kReturnCode, kLoseEnclave, kGrowQuote, kShortSize, kGarbage };
+enum class Action { kNone, kReturnCode, kLoseEnclave, kGrowQuote, kShortSize, kGarbage, kStatus, kAnswer };
 
 struct Injected {
 	Action action = Action::kNone;
 	Code code = kSuccess; // for kReturnCode
+	int status = 0;       // for kStatus: of HTTP, or of libcurl if it is below 100
+	std::string answer;   // for kAnswer: what is wrong with it
 };
 
 // Counts the call of a function.

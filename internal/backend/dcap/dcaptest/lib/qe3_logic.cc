@@ -1,4 +1,4 @@
-// libsgx_qe3_logic.so.1: the logic of the quoting library. The enclaves are files that
+// libsgx_qe3_logic.so: the logic of the quoting library. The enclaves are files that
 // describe the enclave. Everything else is as in the original: which files it looks
 // for and where, when it calls the provider, and what it refuses with which code.
 #include "abi.h"
@@ -6,6 +6,7 @@
 #include "processor.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +26,8 @@ EXPORT {
 Logger *sgx_trace_logger_callback = nullptr;
 int sgx_trace_loglevel = 0;
 }
+
+EXPORT PCETarget sgx_pce_get_target; // of libsgx_pce_logic.so.1
 
 namespace {
 
@@ -83,7 +86,7 @@ constexpr size_t kHugeCertData = 12000;
 struct Library {
 	std::mutex mutex;
 	uint32_t policy = kPersistent;
-	std::string qe3_path, ide_path, pce_path, qpl_path;
+	std::string qe3_path, ide_path, qpl_path;
 
 	std::unique_ptr<QE> qe; // while the enclave is loaded
 	Key key;
@@ -112,11 +115,37 @@ bool readable(const std::string &path) { return access(path.c_str(), R_OK) == 0;
 
 // The PCE is needed for every call, before the QE is loaded.
 Code check_pce() {
-	if (!g.pce_path.empty() ? readable(g.pce_path) : readable(beside("libsgx_pce.signed.so.1")) || readable(beside("libsgx_pce.signed.so")))
-		return kSuccess;
-	log_error("no PCE enclave file");
+	const uint32_t code = sgx_pce_get_target(nullptr, nullptr);
+	if (code == 0) return kSuccess;
+	log_error("the PCE failed with 0x%04x", code);
 	return kInterfaceUnavailable;
 }
+
+// The SDK's runtime handles these signals once it has opened the device, and passes on
+// what it does not understand.
+constexpr int kSignals[] = {SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGTRAP};
+struct sigaction g_old[NSIG];
+
+void on_signal(int number, siginfo_t *info, void *context) {
+	const struct sigaction &old = g_old[number];
+	if (old.sa_flags & SA_SIGINFO) old.sa_sigaction(number, info, context);
+	else if (old.sa_handler == SIG_DFL) signal(number, SIG_DFL); // which faults again
+	else if (old.sa_handler != SIG_IGN) old.sa_handler(number);
+}
+
+void handle_signals() {
+	static bool done;
+	if (done) return;
+	done = true;
+	struct sigaction action = {};
+	action.sa_sigaction = on_signal;
+	action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_RESTART | SA_ONSTACK;
+	for (const int number : kSignals) sigaction(number, &action, &g_old[number]);
+}
+
+// The original enters an enclave that is not the QE as if it were, and crashes.
+int *volatile g_nowhere;
+void enter_other_enclave() { *const_cast<volatile int *>(g_nowhere) = 1; }
 
 Code load_qe() {
 	if (g.qe) return kSuccess;
@@ -125,6 +154,16 @@ Code load_qe() {
 	if (!readable(path)) path = beside("libsgx_qe3.signed.so");
 	std::ifstream file(path, std::ios::binary);
 	auto qe = std::make_unique<QE>();
+	if (file && file.peek() == std::ifstream::traits_type::eof()) {
+		log_error("%s is empty", path.c_str());
+		return kOutOfMemory;
+	}
+	handle_signals();
+	std::string head(10, 0);
+	file.read(&head[0], std::streamsize(head.size()));
+	if (head == "stands for") enter_other_enclave();
+	file.clear();
+	file.seekg(0);
 	if (!file.read(reinterpret_cast<char *>(qe.get()), sizeof(QE)) || memcmp(qe->magic, kMagic, sizeof kMagic) != 0) {
 		log_error("%s is not a simulated quoting enclave", path.c_str());
 		return kEnclaveLoadError;
@@ -237,7 +276,7 @@ struct Call {
 		count(function);
 		injected = inject(function, true, [] {
 			{ const std::lock_guard<std::mutex> over(g.mutex); }
-			sleep_for("10ms"); // for the end of the call, after the mutex is released
+			sleep_for("200ms"); // for the end of the call, after the mutex is released
 		});
 		if (injected.action == Action::kLoseEnclave) g.lost = true;
 		if (injected.action == Action::kGrowQuote) g.huge = true;
@@ -263,7 +302,6 @@ Code set_path(std::string *to, const char *path) {
 
 EXPORT Code sgx_set_qe3_path(const char *path) { return set_path(&g.qe3_path, path); }
 EXPORT Code sgx_set_ide_path(const char *path) { return set_path(&g.ide_path, path); }
-EXPORT Code sgx_set_pce_path(const char *path) { return set_path(&g.pce_path, path); }
 EXPORT Code sgx_set_qpl_path(const char *path) { return set_path(&g.qpl_path, path); }
 
 EXPORT Code sgx_ql_get_keyid(AttKeyIDExt *id) {
@@ -304,6 +342,10 @@ EXPORT Code sgx_ql_init_quote(const AttKeyID *id, TargetInfo *target, bool, size
 		tcb.pce_svn = g.qe->head.header.pce_svn;
 	} else if (code != kSuccess) {
 		return code;
+	}
+	if (tcb.pce_svn > g.qe->head.header.pce_svn) {
+		log_error("the key cannot be certified for a TCB that the platform does not have");
+		return kKeyCertificationError;
 	}
 	g.certified = true;
 	g.certified_head = g.qe->head;

@@ -1,0 +1,154 @@
+// Package fetch asks the quote provider for the platform's certificates in a process
+// of its own, which is thrown away afterwards.
+//
+// A provider may return memory that is not valid, crash on the answer of its service,
+// or never return. In its own process it takes nothing else with it, and can be
+// killed.
+//
+// The process is this program with another argument. It reads the query from its
+// standard input and writes the result to descriptor FD, both in JSON. It logs as the
+// program does, in JSON as well.
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/confcom/confcom/internal/backend/dcap/certificates"
+	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+)
+
+// FD is the descriptor for the result: the first of exec.Cmd.ExtraFiles.
+const FD = 3
+
+// Limits in bytes.
+const (
+	maxQuery  = 16 << 10
+	maxResult = 256 << 10
+)
+
+// result is what the process writes.
+type result struct {
+	Answer certificates.Answer
+	Code   uint32 // a quote3_error_t, or 0
+	// Failure is why there is no answer; empty if there is one.
+	Failure string
+	Useless bool // there was one, but of no use
+}
+
+// Fetcher starts processes that ask the provider.
+type Fetcher struct {
+	// Command is the program and its arguments.
+	Command []string
+	// Service names the service that the provider asks, for errors.
+	Service string
+	// Timeout is how long a process may take before it is killed.
+	Timeout time.Duration
+}
+
+// Fetch is a certificates.Provider. Its errors name the service.
+func (f *Fetcher) Fetch(ctx context.Context, q certificates.Query) (certificates.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+	defer cancel()
+	query, err := json.Marshal(q)
+	if err != nil {
+		return certificates.Answer{}, err
+	}
+	text, end, err := f.run(ctx, query)
+	if err != nil {
+		return certificates.Answer{}, fmt.Errorf("ask the provider: %w", err)
+	}
+	var r result
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return certificates.Answer{}, ctx.Err()
+	case ctx.Err() != nil:
+		return certificates.Answer{}, fmt.Errorf("no answer from %s within %s: %w", f.Service, f.Timeout, quote3.ServiceTimeout)
+	case len(text) == 0 || len(text) > maxResult || json.Unmarshal(text, &r) != nil:
+		return certificates.Answer{}, &certificates.UselessError{Err: fmt.Errorf("the provider crashed on the answer of %s (%s)", f.Service, end)}
+	case r.Failure == "":
+		return r.Answer, nil
+	case r.Useless:
+		return certificates.Answer{}, &certificates.UselessError{Err: fmt.Errorf("the answer of %s is of no use: %s", f.Service, r.Failure)}
+	case !quote3.Known(r.Code):
+		return certificates.Answer{}, fmt.Errorf("ask %s: %s", f.Service, r.Failure)
+	}
+	return certificates.Answer{}, &failure{fmt.Sprintf("ask %s: %s", f.Service, r.Failure), quote3.Error(r.Code)}
+}
+
+// failure is an error with the code of the provider, which its text names.
+type failure struct {
+	text string
+	code quote3.Error
+}
+
+func (e *failure) Error() string { return e.text }
+func (e *failure) Unwrap() error { return e.code }
+
+// run runs a process, and returns what it has written and how it has ended.
+func (f *Fetcher) run(ctx context.Context, query []byte) (text []byte, end string, err error) {
+	output, input, err := os.Pipe()
+	if err != nil {
+		return nil, "", err
+	}
+	cmd := exec.CommandContext(ctx, f.Command[0], f.Command[1:]...)
+	cmd.Stdin = bytes.NewReader(query)
+	log := &logFilter{to: os.Stderr}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.WaitDelay = time.Second        // where somebody else has the output
+	cmd.ExtraFiles = []*os.File{input} // FD
+	// The process ends with this one. The kernel counts the thread that has started it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err = cmd.Start()
+	input.Close()
+	if err != nil {
+		output.Close()
+		return nil, "", err
+	}
+	text, readErr := io.ReadAll(io.LimitReader(output, maxResult+1))
+	output.Close() // which ends a process that writes more
+	_ = cmd.Wait() // what it has written, or has not, is the result
+	end = cmd.ProcessState.String()
+	if log.plain != "" {
+		end += ": " + log.plain
+	}
+	return text, end, readErr
+}
+
+// Serve is the process: it reads the query, asks the provider and writes the result.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, provider certificates.Provider) error {
+	text, err := io.ReadAll(io.LimitReader(in, maxQuery+1))
+	if err != nil {
+		return fmt.Errorf("read query: %w", err)
+	}
+	var q certificates.Query
+	if err := json.Unmarshal(text, &q); err != nil {
+		return fmt.Errorf("parse query: %w", err)
+	}
+	var r result
+	r.Answer, err = provider(ctx, q)
+	if err != nil {
+		code, _ := errors.AsType[quote3.Error](err)
+		_, useless := errors.AsType[*certificates.UselessError](err)
+		r = result{Code: uint32(code), Failure: err.Error(), Useless: useless}
+	}
+	text, err = json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	if _, err := out.Write(text); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
