@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/tdx"
 )
 
 // TCB info and QE identity are parsed after their signatures have been verified; everything
@@ -27,7 +28,15 @@ func FuzzTCBInfo(f *testing.F) {
 		for i := range highest.Components {
 			highest.Components[i] = 0xff
 		}
-		if level, err := info.level(highest); err != nil || level != &info.Levels[0] {
+		var td *tdx.TCBSVN
+		if info.tee == quote.TDX {
+			td = new(tdx.TCBSVN)
+			for i := range td {
+				td[i] = 0xff
+			}
+			_, _ = info.moduleLevel(*td)
+		}
+		if level, err := info.level(highest, td); err != nil || level != &info.Levels[0] {
 			t.Errorf("the highest possible platform reaches %+v, %v", level, err)
 		}
 	})
@@ -39,8 +48,8 @@ func FuzzQEIdentity(f *testing.F) {
 		`"isvprodid":1,"tcbLevels":[{"tcb":{"isvsvn":8},"tcbDate":"2025-01-01T00:00:00Z","tcbStatus":"UpToDate"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if id, err := parseQEIdentity(text); err == nil {
-			if _, err := id.level(0xffff); err != nil {
-				t.Error(err)
+			if level := reachedLevel(id.Levels, 0xffff); level != &id.Levels[0] {
+				t.Errorf("the highest possible quoting enclave reaches %+v", level)
 			}
 		}
 	})
@@ -130,7 +139,7 @@ func FuzzCollateral(f *testing.F) {
 		r.add(k.checks...)
 		r.add(k.checkRevocation(chain))
 		r.addCollateralPeriods(k, Policy{MaxCollateralAge: time.Hour}, time.Now())
-		tcb, err := k.tcbLevel(new(Platform), 0)
+		tcb, err := k.tcbLevel(new(quote.Quote), new(Platform))
 		r.add(Policy{}.appraiseTCB(tcb, err)...)
 		if r.passed() || err == nil {
 			t.Error("accepted an empty platform")
