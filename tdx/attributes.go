@@ -3,6 +3,7 @@ package tdx
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Attributes are the TDATTRIBUTES of a trust domain. Their text form is hexadecimal.
@@ -33,6 +34,27 @@ func (a Attributes) Reserved() Attributes {
 }
 
 func (a Attributes) String() string { return Bits(a).String() }
+
+// Describe returns the text that String returns and the names of the bits that are set.
+func (a Attributes) Describe() string {
+	names := []string{a.String()}
+	for _, n := range []struct {
+		bit  Attributes
+		name string
+	}{
+		{AttributeDebug, "DEBUG"},
+		{AttributeSEPTVEDisable, "SEPT_VE_DISABLE"},
+		{AttributeMigratable, "MIGRATABLE"},
+		{AttributePKS, "PKS"},
+		{AttributeKL, "KL"},
+		{AttributePerfmon, "PERFMON"},
+	} {
+		if a&n.bit != 0 {
+			names = append(names, n.name)
+		}
+	}
+	return strings.Join(names, " ")
+}
 
 // MarshalText returns the text that String returns.
 func (a Attributes) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
