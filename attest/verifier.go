@@ -41,6 +41,9 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 	if err := v.checkArguments(c, policy, at); err != nil {
 		return nil, err
 	}
+	if (q.Enclave == nil) == (q.TD == nil) {
+		return nil, errors.New("attest: the quote must have a report body of an enclave or of a trust domain")
+	}
 	chain, err := v.cachedChain(q.Signature.CertificationData)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,17 @@ const (
 	BodyTDX15Ex BodyType = 4 // TDX 1.5 trust domain, extended
 )
 
+// newestBody returns the last body type that quotes of a version can have.
+func (v Version) newestBody() BodyType {
+	switch v {
+	case Version3:
+		return BodySGX
+	case Version4:
+		return BodyTDX10
+	}
+	return BodyTDX15Ex
+}
+
 // size returns the length of a body in bytes, or 0 if the type is unknown.
 func (t BodyType) size() int {
 	switch t {

@@ -213,8 +213,17 @@ func TestMarshalRefusals(t *testing.T) {
 		"other body type": func(q *quote.Quote) { q.BodyType = quote.BodyTDX10 },
 		"unknown version": func(q *quote.Quote) { q.Header.Version = 9 },
 		"other TEE":       func(q *quote.Quote) { q.Header.TEE = quote.TDX },
-		"long auth data":  func(q *quote.Quote) { q.Signature.QEAuthData = make([]byte, quote.MaxQEAuthData+1) },
-		"long cert data":  func(q *quote.Quote) { q.Signature.CertificationData.Data = make([]byte, quote.MaxCertificationData+1) },
+		"a trust domain in version 3": func(q *quote.Quote) {
+			*q = *sample(quote.Version4, quote.BodyTDX10)
+			q.Header.Version = quote.Version3
+		},
+		"TDX 1.5 in version 4": func(q *quote.Quote) {
+			*q = *sample(quote.Version5, quote.BodyTDX15)
+			q.Header.Version = quote.Version4
+		},
+		"unknown body type": func(q *quote.Quote) { *q = *sample(quote.Version5, quote.BodyTDX15); q.BodyType = 5 },
+		"long auth data":    func(q *quote.Quote) { q.Signature.QEAuthData = make([]byte, quote.MaxQEAuthData+1) },
+		"long cert data":    func(q *quote.Quote) { q.Signature.CertificationData.Data = make([]byte, quote.MaxCertificationData+1) },
 	} {
 		q := sample(quote.Version3, quote.BodySGX)
 		change(q)
