@@ -28,9 +28,9 @@
 //
 // A Policy is the caller's appraisal policy: which enclave or trust domain, with which
 // report data, how recent collateral, and which TCB statuses. A policy for one of the two
-// does not accept the other. The Result has every check with what was found;
-// it can be shown or logged as JSON. The error of a verification is a *CheckError, which
-// wraps ErrNotTrusted, or wraps ErrIncomplete.
+// does not accept the other. The Result has every check with what was found; it can be
+// shown or logged as JSON. The error of a verification is a *CheckError, which wraps
+// ErrNotTrusted, or wraps ErrIncomplete.
 //
 // A trusted quote does not rule out physical tampering: attacks on the memory bus are out of
 // scope for SGX. Callers who know which machines they run on should allow only those with

@@ -48,8 +48,8 @@ type Policy struct {
 	// TrustDomain is the part for trust domains. Nil accepts none.
 	TrustDomain *TDPolicy `json:"trustDomain,omitempty"`
 
-	// ReportData is what the enclave or trust domain must have bound, such as a nonce: the quote's report
-	// data must be these bytes followed by zeros. Nil requires nothing.
+	// ReportData is what the enclave or trust domain must have bound, such as a nonce: the
+	// quote's report data must be these bytes followed by zeros. Nil requires nothing.
 	ReportData quote.HexBytes `json:"reportData,omitzero"`
 
 	// MaxCollateralAge is how long ago TCB info, QE identity and PCK CRL may have been

@@ -139,7 +139,7 @@ func (p *TDPolicy) check() error {
 	case p.MRTDs == nil && !p.Any:
 		return errors.New("it does not state which trust domains are accepted: set MRTDs or Any")
 	case p.MRTDs != nil && p.Any:
-		return errors.New("Any contradicts MRTDs: set either")
+		return errors.New("MRTDs contradict Any: set either")
 	case p.MRTDs == nil && p.requiresRTMR():
 		return errors.New("RTMR0 to RTMR3 need MRTDs: other firmware can extend them with anything")
 	case p.AllowedXFAM != 0 && p.AllowedXFAM&tdx.XFAMFixed != tdx.XFAMFixed:

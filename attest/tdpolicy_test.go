@@ -49,7 +49,7 @@ func TestParseTDPolicy(t *testing.T) {
 		`{"mrTds": []}`:                           "mrTds: empty list",
 		`{"rtmr3": [], ` + any + `}`:              "rtmr3: empty list",
 		`{"mrServiceTds": [], ` + any + `}`:       "mrServiceTds: empty list",
-		`{"mrTds": [` + hash + `], ` + any + `}`:  "Any contradicts MRTDs",
+		`{"mrTds": [` + hash + `], ` + any + `}`:  "MRTDs contradict Any",
 		`{"rtmr0": [` + hash + `], ` + any + `}`:  "RTMR0 to RTMR3 need MRTDs",
 		`{"rtmr0": [` + hash + `]}`:               "does not state which",
 		`{"mrSeams": [` + hash + `]}`:             "does not state which",

@@ -32,7 +32,8 @@ func NewVerifier(roots ...Root) *Verifier {
 //
 // The error is nil if and only if the quote is trusted. It is a *CheckError, which wraps
 // ErrNotTrusted, if a check failed. It wraps ErrIncomplete if no check failed but
-// something could not be checked because there was no collateral (nil). In these cases the Result is not nil and has all checks.
+// something could not be checked because there was no collateral (nil). In these cases the
+// Result is not nil and has all checks.
 //
 // The Result is nil if there was nothing to verify: the quote has no certificate chain (the
 // error wraps quote.ErrUnsupported), the chain or the collateral cannot be parsed, or an
@@ -108,8 +109,8 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 
 // Check checks collateral without a quote, as of a time: that a trusted root is at the
 // head of all its chains, that everything in it is signed and valid, and that TCB info and
-// QE identity are for the same TEE. It does not check
-// for which platforms the collateral is. The error is like that of Verify; the Result is
+// QE identity are for the same TEE. It does not check for which platforms the collateral
+// is. The error is like that of Verify; the Result is
 // nil if the collateral cannot be parsed.
 func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, Policy{}, at); err != nil {

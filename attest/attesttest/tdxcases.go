@@ -132,6 +132,7 @@ func tdxFormCases() []Case {
 		{Name: "17 TDX components", forge: components("tdxtcbcomponents", 17), Failed: badTCBInfo(), Detail: "tdxtcbcomponents: 17 components, want 16"},
 		{Name: "SVN of a TDX component above 255", prepare: func(i *Issuer) { *tdxComponent(i, 1, 15) = 256 }, Failed: badTCBInfo(), Detail: "cannot unmarshal number 256"},
 		{Name: "valid, TCB info nested up to the limit", forge: nest(30)},
+		{Name: "valid, TCB info with brackets in a text", forge: resign(`"id":"TDX"`, `"x":"`+strings.Repeat("[", 40)+`\"`+strings.Repeat("{", 40)+`\\","id":"TDX"`)},
 		{Name: "TCB info nested deeper than the limit", forge: nest(32), Failed: badTCBInfo(), Detail: "nested deeper than 31"},
 		{Name: "TCB info nested very deeply", forge: nest(100_000), Failed: badTCBInfo(), Detail: "exceeded max depth"},
 		{Name: "PCK of another size", forge: func(i *Issuer, q *quote.Quote, _ *attest.Collateral) (err error) {

@@ -93,7 +93,7 @@ func TestTrustDomain(t *testing.T) {
 		want string
 	}{
 		{"nothing accepted", verify("--allow-sept-ve"), "does not state which trust domains are accepted"},
-		{"any and one", verify("--any-trust-domain", "--mrtd", mrtd), "Any contradicts MRTDs"},
+		{"any and one", verify("--any-trust-domain", "--mrtd", mrtd), "MRTDs contradict Any"},
 		{"RTMR alone", verify("--any-trust-domain", "--rtmr1", rtmr), "RTMR0 to RTMR3 need MRTDs"},
 		{"short", verify("--mrtd", "ab"), "96 hexadecimal digits"},
 		{"an unknown TEE", []string{"collateral", "fetch", "--fmspc", "005A1D000000", "--tee", "sev", "--out", "-"}, "not one of sgx, tdx"},
