@@ -29,12 +29,15 @@ func (p Policy) appraiseTCB(t tcb, err error) []Check {
 
 func (p Policy) appraiseStatus(t tcb) Check {
 	detail := string(t.status)
+	if t.launched != "" {
+		detail += fmt.Sprintf(" (%s at launch, %s now)", t.launched, t.current)
+	}
 	switch {
 	case t.status == UpToDate:
 	case slices.Contains(p.Statuses, t.status):
 		detail += ", accepted by the policy"
 	default:
-		return newCheck(CheckTCBStatus, "", fmt.Errorf("%s, which the policy does not accept", t.status))
+		return newCheck(CheckTCBStatus, "", fmt.Errorf("%s, which the policy does not accept", detail))
 	}
 	return newCheck(CheckTCBStatus, detail+"; as of "+t.date.UTC().Format(time.DateOnly), nil)
 }
@@ -128,6 +131,34 @@ func (p Policy) appraisePlatform(platform *Platform) (checks []Check) {
 		checks = append(checks, newCheck(c.name, "no, or not in the PCK certificate", err))
 	}
 	return checks
+}
+
+// acceptsEnclaves reports whether the policy accepts enclaves at all.
+func (p Policy) acceptsEnclaves() bool {
+	return p.TrustDomain == nil || p.AnyEnclave || p.MREnclaves != nil || p.MRSigners != nil
+}
+
+// appraiseTEE checks that the policy has a part for the kind of TEE of a quote.
+func (p Policy) appraiseTEE(q *quote.Quote) Check {
+	switch {
+	case q.TD != nil && p.TrustDomain == nil:
+		return newCheck(CheckTEE, "", errors.New("the quote is about a trust domain, and the policy accepts none: set TrustDomain"))
+	case q.TD == nil && !p.acceptsEnclaves():
+		return newCheck(CheckTEE, "", errors.New("the quote is about an enclave, and the policy accepts trust domains only: set MREnclaves, MRSigners or AnyEnclave"))
+	}
+	return newCheck(CheckTEE, q.BodyType.String()+", accepted by the policy", nil)
+}
+
+// appraiseIdentity checks what the policy requires of the identity of an enclave or trust
+// domain, if it accepts any.
+func (p Policy) appraiseIdentity(q *quote.Quote) (checks []Check, unchecked []Unchecked) {
+	switch {
+	case q.TD != nil && p.TrustDomain != nil:
+		return p.TrustDomain.appraise(q.TD)
+	case q.Enclave != nil && p.acceptsEnclaves():
+		return p.appraiseEnclave(q.Enclave)
+	}
+	return nil, nil
 }
 
 // appraiseEnclave checks what the policy requires of the enclave's identity.

@@ -41,6 +41,9 @@ const (
 	CheckCollateralValid CheckName = "collateral valid"
 	// CheckCollateralAge checks Policy.MaxCollateralAge.
 	CheckCollateralAge CheckName = "collateral age"
+	// CheckCollateralTEE checks that TCB info and QE identity are for the TEE of the quote:
+	// SGX or TDX.
+	CheckCollateralTEE CheckName = "collateral TEE"
 	// CheckCollateralPlatform checks that the TCB info is for the family of the platform.
 	CheckCollateralPlatform CheckName = "collateral platform"
 
@@ -56,6 +59,9 @@ const (
 	// CheckQEVendor checks that the quoting enclave's vendor is Intel.
 	CheckQEVendor CheckName = "QE vendor"
 
+	// CheckTDXModule checks that the TDX module that launched the trust domain is Intel's,
+	// of a version in the TCB info.
+	CheckTDXModule CheckName = "TDX module"
 	// CheckTCBStatus checks that the TCB status is UpToDate or in Policy.Statuses.
 	CheckTCBStatus CheckName = "TCB status"
 	// CheckAdvisories checks Policy.Advisories.
@@ -83,6 +89,41 @@ const (
 	CheckProduct CheckName = "product"
 	// CheckSecurityVersion checks Policy.MinISVSVN.
 	CheckSecurityVersion CheckName = "security version"
+
+	// CheckTEE checks that the policy accepts the kind of TEE: an enclave, or a trust domain
+	// (Policy.TrustDomain).
+	CheckTEE CheckName = "TEE"
+	// CheckTDAttributes checks that the reserved bits of TDATTRIBUTES are zero.
+	CheckTDAttributes CheckName = "TD attributes"
+	// CheckSEPTVEDisable checks that the attribute SEPT_VE_DISABLE is set, or that
+	// TDPolicy.AllowSEPTVE is.
+	CheckSEPTVEDisable CheckName = "SEPT_VE_DISABLE"
+	// CheckMigratable checks that the attribute MIGRATABLE is clear, or that
+	// TDPolicy.AllowMigratable is set.
+	CheckMigratable CheckName = "MIGRATABLE"
+	// CheckPKS checks TDPolicy.RefusePKS.
+	CheckPKS CheckName = "PKS"
+	// CheckKL checks TDPolicy.RefuseKL.
+	CheckKL CheckName = "KL"
+	// CheckPerfmon checks TDPolicy.RefusePerfmon.
+	CheckPerfmon CheckName = "PERFMON"
+	// CheckXFAM checks that XFAM has x87 and SSE, and nothing besides that is not in
+	// TDPolicy.AllowedXFAM.
+	CheckXFAM CheckName = "XFAM"
+	// CheckTEETCBSVN checks TDPolicy.MinTEETCBSVN.
+	CheckTEETCBSVN CheckName = "TEE_TCB_SVN"
+	// CheckMRTD to CheckMRServiceTD check the list in TDPolicy of that name.
+	CheckMRTD          CheckName = "MRTD"
+	CheckRTMR0         CheckName = "RTMR0"
+	CheckRTMR1         CheckName = "RTMR1"
+	CheckRTMR2         CheckName = "RTMR2"
+	CheckRTMR3         CheckName = "RTMR3"
+	CheckMRSEAM        CheckName = "MRSEAM"
+	CheckMRConfigID    CheckName = "MRCONFIGID"
+	CheckMROwner       CheckName = "MROWNER"
+	CheckMROwnerConfig CheckName = "MROWNERCONFIG"
+	CheckMRServiceTD   CheckName = "MRSERVICETD"
+
 	// CheckReportData checks Policy.ReportData.
 	CheckReportData CheckName = "report data"
 )
@@ -115,7 +156,7 @@ func newCheck(name CheckName, detail string, err error) Check {
 func (n CheckName) ofCollateral() bool {
 	switch n {
 	case CheckRootCRL, CheckPCKCRL, CheckTCBInfo, CheckQEIdentity,
-		CheckCollateralValid, CheckCollateralAge, CheckCollateralPlatform, CheckEvaluationDataNumber:
+		CheckCollateralValid, CheckCollateralAge, CheckCollateralTEE, CheckCollateralPlatform, CheckEvaluationDataNumber:
 		return true
 	}
 	return false
@@ -170,18 +211,22 @@ const (
 	// UncheckedRevocation and UncheckedTCB: there was no collateral.
 	UncheckedRevocation Unchecked = "revocation of the certificates"
 	UncheckedTCB        Unchecked = "TCB status of the platform, security version of the quoting enclave"
-	// UncheckedTrustDomain: the quote is about a trust domain.
-	UncheckedTrustDomain Unchecked = "TCB status and TDX module: this version does not verify quotes of trust domains completely"
+	// UncheckedTDXModule: there was no collateral for a quote of a trust domain.
+	UncheckedTDXModule Unchecked = "TDX module: its signer, its attributes, and the status of its version"
 	// UncheckedQuotingEnclave: there was no collateral, and the trusted root has no
 	// QuotingEnclaves.
 	UncheckedQuotingEnclave Unchecked = "identity of the quoting enclave: the root has none"
 	// UncheckedEnclave: Policy.MREnclaves and Policy.MRSigners are empty.
 	UncheckedEnclave Unchecked = "which enclave it is"
+	// UncheckedTrustDomain: TDPolicy.Any is set.
+	UncheckedTrustDomain Unchecked = "which trust domain it is"
+	// UncheckedRTMR: TDPolicy.RTMR0 to RTMR3 are nil.
+	UncheckedRTMR Unchecked = "what the trust domain has measured since its launch: RTMR0 to RTMR3"
 	// UncheckedReportData: Policy.ReportData is nil.
 	UncheckedReportData Unchecked = "whether the report data is what you expect, such as a nonce"
 )
 
 // incomplete reports whether a verification without this is incomplete.
 func (u Unchecked) incomplete() bool {
-	return u == UncheckedRevocation || u == UncheckedTCB || u == UncheckedTrustDomain
+	return u == UncheckedRevocation || u == UncheckedTCB || u == UncheckedTDXModule
 }

@@ -120,14 +120,49 @@ func (k *checkedCollateral) signedPeriods() (periods []period) {
 	return periods
 }
 
+// checkTEE checks that TCB info and QE identity are for a TEE.
+func (k *checkedCollateral) checkTEE(tee quote.TEE) Check {
+	return newCheck(CheckCollateralTEE, tee.String(), k.forTEE(tee))
+}
+
+func (k *checkedCollateral) forTEE(tee quote.TEE) error {
+	switch {
+	case k.tcbInfo != nil && k.tcbInfo.tee != tee:
+		return fmt.Errorf("the TCB info is for %s, want one for %s: %s", k.tcbInfo.tee, tee, servicePaths(tee))
+	case k.qeIdentity != nil && k.qeIdentity.tee != tee:
+		return fmt.Errorf("the QE identity is for %s (%s), want one for %s: %s", k.qeIdentity.tee, k.qeIdentity.ID, tee, servicePaths(tee))
+	}
+	return nil
+}
+
+// servicePaths says where a service has collateral for a TEE.
+func servicePaths(tee quote.TEE) string {
+	return fmt.Sprintf("services have it under paths with /%s/", strings.ToLower(tee.String()))
+}
+
+// tee returns the TEE that the collateral is for: of the TCB info or, if that is missing, of
+// the QE identity. If both are missing, ok is false.
+func (k *checkedCollateral) tee() (tee quote.TEE, ok bool) {
+	switch {
+	case k.tcbInfo != nil:
+		return k.tcbInfo.tee, true
+	case k.qeIdentity != nil:
+		return k.qeIdentity.tee, true
+	}
+	return 0, false
+}
+
 // checkPlatform checks that the collateral is for the platform of a PCK certificate.
 func (k *checkedCollateral) checkPlatform(platform *Platform) Check {
-	var err error
-	if !bytes.Equal(platform.FMSPC, k.tcbInfo.FMSPC[:]) || !bytes.Equal(platform.PCEID, k.tcbInfo.PCEID[:]) {
-		err = fmt.Errorf("the TCB info is for FMSPC %X and PCE %X, but the platform has FMSPC %X and PCE %X",
-			k.tcbInfo.FMSPC, k.tcbInfo.PCEID, []byte(platform.FMSPC), []byte(platform.PCEID))
+	return newCheck(CheckCollateralPlatform, fmt.Sprintf("FMSPC %X, PCE %X", k.tcbInfo.FMSPC, k.tcbInfo.PCEID), k.forPlatform(platform))
+}
+
+func (k *checkedCollateral) forPlatform(platform *Platform) error {
+	if bytes.Equal(platform.FMSPC, k.tcbInfo.FMSPC[:]) && bytes.Equal(platform.PCEID, k.tcbInfo.PCEID[:]) {
+		return nil
 	}
-	return newCheck(CheckCollateralPlatform, fmt.Sprintf("FMSPC %X, PCE %X", k.tcbInfo.FMSPC, k.tcbInfo.PCEID), err)
+	return fmt.Errorf("the TCB info is for FMSPC %X and PCE %X, but the platform has FMSPC %X and PCE %X",
+		k.tcbInfo.FMSPC, k.tcbInfo.PCEID, []byte(platform.FMSPC), []byte(platform.PCEID))
 }
 
 // periods returns the periods of all parts.

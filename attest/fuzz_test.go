@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/tdx"
 )
 
 // TCB info and QE identity are parsed after their signatures have been verified; everything
@@ -18,6 +21,12 @@ func FuzzTCBInfo(f *testing.F) {
 	f.Add([]byte(`{"id":"SGX","version":3,"issueDate":"2026-06-01T00:00:00Z","nextUpdate":"2026-07-01T00:00:00Z","fmspc":"005A1D000000","pceId":"0000","tcbType":0,"tcbEvaluationDataNumber":17,` +
 		`"tcbLevels":[{"tcb":{"sgxtcbcomponents":[{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1},{"svn":1}],` +
 		`"pcesvn":13},"tcbDate":"2025-01-01T00:00:00Z","tcbStatus":"UpToDate"}]}`))
+	f.Add([]byte(`{"id":"TDX","version":3,"issueDate":"2026-06-01T00:00:00Z","nextUpdate":"2026-07-01T00:00:00Z","fmspc":"005A1D000000","pceId":"0000","tcbType":0,"tcbEvaluationDataNumber":17,` +
+		`"tdxModule":{"mrsigner":"` + strings.Repeat("00", 48) + `","attributes":"0000000000000000","attributesMask":"FFFFFFFFFFFFFFFF"},` +
+		`"tdxModuleIdentities":[{"id":"TDX_FF","mrsigner":"` + strings.Repeat("00", 48) + `","attributes":"0000000000000000","attributesMask":"FFFFFFFFFFFFFFFF",` +
+		`"tcbLevels":[{"tcb":{"isvsvn":5},"tcbDate":"2025-01-01T00:00:00Z","tcbStatus":"UpToDate"}]}],` +
+		`"tcbLevels":[{"tcb":{"sgxtcbcomponents":[` + strings.Repeat(`{"svn":1},`, 15) + `{"svn":1}],"pcesvn":13,"tdxtcbcomponents":[` + strings.Repeat(`{"svn":1},`, 15) + `{"svn":1}]},` +
+		`"tcbDate":"2025-01-01T00:00:00Z","tcbStatus":"UpToDate"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		info, err := parseTCBInfo(text)
 		if err != nil {
@@ -27,7 +36,23 @@ func FuzzTCBInfo(f *testing.F) {
 		for i := range highest.Components {
 			highest.Components[i] = 0xff
 		}
-		if level, err := info.level(highest); err != nil || level != &info.Levels[0] {
+		var td *tdx.TCBSVN
+		if info.tee == quote.TDX {
+			td = new(tdx.TCBSVN)
+			for i := range td {
+				td[i] = 0xff
+			}
+			if identity, err := info.identity(0xff); err == nil {
+				if level, err := info.moduleLevel(*td); err != nil && uint16(0xff) >= *identity.Levels[len(identity.Levels)-1].TCB.ISVSVN {
+					t.Errorf("the highest possible TDX module reaches %+v, %v", level, err)
+				}
+			}
+			k := checkedCollateral{tcbInfo: info}
+			if k.tdxModule(&tdx.ReportBody{TEETCBSVN: *td, SEAMAttributes: 1}) == nil {
+				t.Error("accepted a TDX module with attributes")
+			}
+		}
+		if level, err := info.level(highest, td); err != nil || level != &info.Levels[0] {
 			t.Errorf("the highest possible platform reaches %+v, %v", level, err)
 		}
 	})
@@ -39,8 +64,8 @@ func FuzzQEIdentity(f *testing.F) {
 		`"isvprodid":1,"tcbLevels":[{"tcb":{"isvsvn":8},"tcbDate":"2025-01-01T00:00:00Z","tcbStatus":"UpToDate"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if id, err := parseQEIdentity(text); err == nil {
-			if _, err := id.level(0xffff); err != nil {
-				t.Error(err)
+			if level := reachedLevel(id.Levels, 0xffff); level != &id.Levels[0] {
+				t.Errorf("the highest possible quoting enclave reaches %+v", level)
 			}
 		}
 	})
@@ -130,10 +155,30 @@ func FuzzCollateral(f *testing.F) {
 		r.add(k.checks...)
 		r.add(k.checkRevocation(chain))
 		r.addCollateralPeriods(k, Policy{MaxCollateralAge: time.Hour}, time.Now())
-		tcb, err := k.tcbLevel(new(Platform), 0)
+		tcb, err := k.tcbLevel(new(quote.Quote), new(Platform))
 		r.add(Policy{}.appraiseTCB(tcb, err)...)
 		if r.passed() || err == nil {
 			t.Error("accepted an empty platform")
+		}
+	})
+}
+
+// A policy that is accepted is written and read as the same one.
+func FuzzPolicy(f *testing.F) {
+	f.Add([]byte(`{"mrSigners": ["` + strings.Repeat("01", 32) + `"], "isvProdId": 1, "maxCollateralAge": "720h", "advisories": []}`))
+	f.Add([]byte(`{"anyEnclave": true, "trustDomain": {"mrTds": ["` + strings.Repeat("01", 48) + `"], "rtmr1": ["` + strings.Repeat("02", 48) + `"], "minTeeTcbSvn": "` + strings.Repeat("03", 16) + `", "allowedXfam": "0xe7", "allowSeptVe": true}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p, err := ParsePolicy(text)
+		if err != nil {
+			return
+		}
+		written, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParsePolicy(written)
+		if err != nil || !reflect.DeepEqual(p, again) {
+			t.Errorf("%s is written as %s and read as %+v: %v", text, written, again, err)
 		}
 	})
 }

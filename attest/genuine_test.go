@@ -1,10 +1,12 @@
 package attest_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +29,12 @@ func TestGenuineQuotes(t *testing.T) {
 	const (
 		phala    = "phala/sample__sgx_quote_collateral.json"              // 2025-06-19 to 2025-07-19
 		combined = "combined/sgx_00606a000000_2025-08-25.collateral.json" // of several publishers
+		tdx      = "phala/sample__tdx_quote_collateral.json"              // 2025-06-19 to 2025-07-19
+		outdated = "phala/sample__tdx_quote_outdated_collateral.json"     // 2026-02-18 to 2026-03-20
 	)
+	td := func(statuses ...attest.TCBStatus) attest.Policy {
+		return attest.Policy{Statuses: statuses, TrustDomain: &attest.TDPolicy{Any: true}}
+	}
 	hardening := attest.Policy{Statuses: []attest.TCBStatus{attest.SWHardeningNeeded}}
 	all := attest.Policy{Statuses: []attest.TCBStatus{attest.SWHardeningNeeded, attest.ConfigurationAndSWHardeningNeeded, attest.OutOfDate}}
 	for _, v := range []struct {
@@ -51,10 +58,23 @@ func TestGenuineQuotes(t *testing.T) {
 		{"oasis, accepted", "oasis/quote_v3_ecdsa_p256_pck_chain.bin", combined, day(2025, 8, 25), all, attest.OutOfDate, nil, nil},
 		{"debug", "automata/solana__automata-dcap-framework__tests__data__quote_sgx.bin", phala, day(2025, 6, 25), all, attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckDebugMode}, nil},
 		{"no collateral", "phala/sample__sgx_quote", "", day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
-		{"TDX, version 4", "phala/sample__tdx_quote", phala, day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
-		{"TDX, version 4, out of date", "phala/sample__tdx_quote_outdated", "", day(2026, 2, 1), all, "", nil, attest.ErrIncomplete},
-		{"TDX, version 5", "automata/rust-crates__samples__quotev5.dat", "", day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
-		{"TDX, oasis", "oasis/quote_v4_tdx_ecdsa_p256.bin", "", day(2025, 6, 25), all, "", nil, attest.ErrIncomplete},
+		{"TDX, version 4", "phala/sample__tdx_quote", tdx, day(2025, 6, 25), td(), attest.UpToDate, nil, nil},
+		{"TDX, a policy for enclaves", "phala/sample__tdx_quote", tdx, day(2025, 6, 25), all, attest.UpToDate, []attest.CheckName{attest.CheckTEE}, nil},
+		{"SGX, a policy for trust domains", "phala/sample__sgx_quote", phala, day(2025, 6, 25), td(all.Statuses...), attest.ConfigurationAndSWHardeningNeeded, []attest.CheckName{attest.CheckTEE}, nil},
+		{"TDX, after its collateral", "phala/sample__tdx_quote", tdx, day(2025, 7, 25), td(), attest.UpToDate, []attest.CheckName{attest.CheckCollateralValid}, nil},
+		{"TDX, collateral for SGX", "phala/sample__tdx_quote", phala, day(2025, 6, 25), td(), "",
+			[]attest.CheckName{attest.CheckPCKCRL, attest.CheckRevocation, attest.CheckCollateralTEE, attest.CheckCollateralPlatform, attest.CheckQuotingEnclave, attest.CheckTDXModule, attest.CheckTCBStatus}, nil},
+		{"SGX, collateral for TDX", "automata/quotev3.decoded.bin", tdx, day(2025, 6, 25), hardening, "",
+			[]attest.CheckName{attest.CheckCollateralTEE, attest.CheckCollateralPlatform, attest.CheckQuotingEnclave, attest.CheckTCBStatus}, nil},
+		{"TDX, older than all TCB levels", "phala/sample__tdx-quote.hex", tdx, day(2025, 6, 25), td(), "", []attest.CheckName{attest.CheckTCBStatus}, nil},
+		{"TDX, version 5, older than all TCB levels", "phala/sample__tdx_quote_outdated", outdated, day(2026, 3, 1), td(), "", []attest.CheckName{attest.CheckTCBStatus}, nil},
+		{"TDX, version 5, out of date", "automata/rust-crates__samples__quotev5.dat", outdated, day(2026, 3, 1), td(), attest.OutOfDate, []attest.CheckName{attest.CheckTCBStatus}, nil},
+		{"TDX, version 5, out of date and accepted", "automata/rust-crates__samples__quotev5.dat", outdated, day(2026, 3, 1), td(attest.OutOfDate), attest.OutOfDate, nil, nil},
+		{"TDX, version 4, no collateral", "oasis/quote_v4_tdx_ecdsa_p256.bin", "", day(2025, 6, 25), td(), "", nil, attest.ErrIncomplete},
+		{"TDX, version 5, no collateral", "automata/rust-crates__samples__quotev5.dat", "", day(2025, 6, 25), td(), "", nil, attest.ErrIncomplete},
+		{"TDX, SEPT_VE_DISABLE off", "oasis/quote_v4_tdx_ecdsa_p256_out_of_date.bin", "", day(2025, 6, 25), td(), "", []attest.CheckName{attest.CheckSEPTVEDisable}, nil},
+		{"TDX, SEPT_VE_DISABLE off and accepted", "oasis/quote_v4_tdx_ecdsa_p256_out_of_date.bin", "", day(2025, 6, 25),
+			attest.Policy{TrustDomain: &attest.TDPolicy{Any: true, AllowSEPTVE: true}}, "", nil, attest.ErrIncomplete},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			q := readVector(t, v.file)
@@ -107,7 +127,7 @@ func TestDebugTD(t *testing.T) {
 	for bit := range 8 {
 		q := readVector(t, "phala/sample__tdx_quote")
 		q.TD.TDAttributes |= 1 << bit
-		r, err := attest.NewVerifier(attest.IntelRoot()).Verify(q, nil, attest.Policy{}, day(2025, 6, 25))
+		r, err := attest.NewVerifier(attest.IntelRoot()).Verify(q, nil, attest.Policy{TrustDomain: &attest.TDPolicy{Any: true}}, day(2025, 6, 25))
 		if r == nil {
 			t.Fatal(err)
 		}
@@ -121,7 +141,12 @@ func readVector(t *testing.T, name string) *quote.Quote {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, _, err := quote.ParsePrefix(data)
+	if filepath.Ext(name) == ".hex" {
+		if data, err = hex.DecodeString(strings.TrimPrefix(strings.TrimSpace(string(data)), "0x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q, err := quote.ParsePadded(data)
 	if err != nil {
 		t.Fatal(err)
 	}

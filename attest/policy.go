@@ -14,7 +14,10 @@ import (
 
 // Policy is an appraisal policy: what the caller requires of a quote besides that it is
 // genuine. The zero Policy requires a platform that is up to date and an enclave that no
-// debugger can read; any enclave will do.
+// debugger can read; any enclave will do, but no trust domain.
+//
+// A trust domain is accepted only if the policy has TrustDomain. With it, an enclave is
+// accepted only if the policy has MREnclaves, MRSigners or AnyEnclave.
 //
 // A list that is nil requires nothing. One that is empty is an error, as nothing could
 // meet it and its writer may mean the opposite; only Advisories can be empty.
@@ -26,7 +29,7 @@ type Policy struct {
 	// if the status is accepted and not UpToDate. Nil accepts all; an empty list accepts
 	// none.
 	Advisories []string `json:"advisories,omitzero"`
-	// AllowDebug accepts enclaves that a debugger can read.
+	// AllowDebug accepts enclaves and trust domains that a debugger can read.
 	AllowDebug bool `json:"allowDebug,omitempty"`
 
 	// The enclave must be one of MREnclaves, signed by one of MRSigners, of the product
@@ -36,13 +39,17 @@ type Policy struct {
 	MREnclaves []sgx.Measurement `json:"mrEnclaves,omitzero"`
 	MRSigners  []sgx.Measurement `json:"mrSigners,omitzero"`
 	// AnyEnclave states that any enclave will do, for readers that refuse a policy without
-	// MREnclaves and MRSigners because they may have been forgotten. It changes nothing in
-	// a verification.
+	// MREnclaves and MRSigners because they may have been forgotten. In a verification it
+	// matters only besides TrustDomain.
 	AnyEnclave bool    `json:"anyEnclave,omitempty"`
 	ISVProdID  *uint16 `json:"isvProdId,omitempty"`
 	MinISVSVN  uint16  `json:"minIsvSvn,omitempty"`
-	// ReportData is what the enclave must have bound, such as a nonce: the quote's report
-	// data must be these bytes followed by zeros. Nil requires nothing.
+
+	// TrustDomain is the part for trust domains. Nil accepts none.
+	TrustDomain *TDPolicy `json:"trustDomain,omitempty"`
+
+	// ReportData is what the enclave or trust domain must have bound, such as a nonce: the
+	// quote's report data must be these bytes followed by zeros. Nil requires nothing.
 	ReportData quote.HexBytes `json:"reportData,omitzero"`
 
 	// MaxCollateralAge is how long ago TCB info, QE identity and PCK CRL may have been
@@ -110,6 +117,7 @@ func (p *Policy) UnmarshalJSON(text []byte) error {
 		read.ISVProdID = new(uint16)
 		*read.ISVProdID = *p.ISVProdID
 	}
+	read.TrustDomain = p.TrustDomain.clone()
 	if err := strictjson.Unmarshal(text, &read); err != nil {
 		return err
 	}
@@ -151,6 +159,11 @@ func (p Policy) checkLists() error {
 	if slices.ContainsFunc(p.PlatformInstances, func(id quote.HexBytes) bool { return len(id) == 0 }) {
 		return errors.New("platformInstances: empty ID")
 	}
+	if p.TrustDomain != nil {
+		if err := p.TrustDomain.checkLists(); err != nil {
+			return fmt.Errorf("trustDomain: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -174,6 +187,11 @@ func (p Policy) check() error {
 		return errors.New("attest: policy: ISVProdID needs MRSigners: each signer counts its own products")
 	case p.MinISVSVN > 0 && p.MRSigners == nil && p.MREnclaves == nil:
 		return errors.New("attest: policy: MinISVSVN needs MRSigners: each signer counts its own versions")
+	}
+	if p.TrustDomain != nil {
+		if err := p.TrustDomain.check(); err != nil {
+			return fmt.Errorf("attest: policy: TrustDomain: %w", err)
+		}
 	}
 	for _, s := range p.Statuses {
 		if s == Revoked || !slices.Contains(statuses(), s) {

@@ -6,27 +6,22 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
 
-// qeIdentity is the identity of the quoting enclave: PCS API v4, enclave identity
+// qeIdentity is the identity of the quoting enclave of a TEE: PCS API v4, enclave identity
 // version 2.
 type qeIdentity struct {
 	issued
-	MiscSelect     hex4              `json:"miscselect"` // little-endian
-	MiscSelectMask hex4              `json:"miscselectMask"`
-	Attributes     hex16             `json:"attributes"` // the binary form of sgx.Attributes
-	AttributesMask hex16             `json:"attributesMask"`
-	MRSigner       sgx.Measurement   `json:"mrsigner"`
-	ISVProdID      *uint16           `json:"isvprodid"`
-	Levels         []qeIdentityLevel `json:"tcbLevels"` // from highest to lowest
-}
-
-type qeIdentityLevel struct {
-	TCB struct {
-		ISVSVN *uint16 `json:"isvsvn"`
-	} `json:"tcb"`
-	levelStatus
+	tee            quote.TEE
+	MiscSelect     hex4            `json:"miscselect"` // little-endian
+	MiscSelectMask hex4            `json:"miscselectMask"`
+	Attributes     hex16           `json:"attributes"` // the binary form of sgx.Attributes
+	AttributesMask hex16           `json:"attributesMask"`
+	MRSigner       sgx.Measurement `json:"mrsigner"`
+	ISVProdID      *uint16         `json:"isvprodid"`
+	Levels         []isvSVNLevel   `json:"tcbLevels"` // from highest to lowest
 }
 
 // parseQEIdentity reads a text whose signature has been verified.
@@ -35,21 +30,17 @@ func parseQEIdentity(text []byte) (*qeIdentity, error) {
 	if err := json.Unmarshal(text, id); err != nil {
 		return nil, err
 	}
-	if err := id.check("QE", 2); err != nil {
+	if err := checkDepth(text); err != nil {
+		return nil, err
+	}
+	var err error
+	if id.tee, err = id.check("QE", "TD_QE", 2); err != nil {
 		return nil, err
 	}
 	if id.ISVProdID == nil || id.MRSigner == (sgx.Measurement{}) {
 		return nil, errors.New("isvprodid or mrsigner is missing")
 	}
-	for i, l := range id.Levels {
-		if l.TCB.ISVSVN == nil {
-			return nil, fmt.Errorf("TCB level %d has no isvsvn", i)
-		}
-		if err := l.levelStatus.check(); err != nil {
-			return nil, err
-		}
-	}
-	if err := sortLevels(id.Levels, qeIdentityLevel.compare); err != nil {
+	if err := parseISVSVNLevels(id.Levels); err != nil {
 		return nil, err
 	}
 	return id, nil

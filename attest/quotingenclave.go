@@ -29,6 +29,8 @@ func checkQuotingEnclave(q *quote.Quote, chain *pckChain, k *checkedCollateral) 
 	report := q.Signature.QEReport
 	want, known := chain.trusted.QuotingEnclaves[q.Header.TEE]
 	switch {
+	case k != nil && k.qeIdentity != nil && k.qeIdentity.tee != teeOf(q):
+		return newCheck(CheckQuotingEnclave, "", fmt.Errorf("cannot identify the quoting enclave: the QE identity is for %s", k.qeIdentity.tee)), true
 	case k != nil && k.qeIdentity != nil:
 		return newCheck(CheckQuotingEnclave, fmt.Sprintf("matches the QE identity, security version %d", report.ISVSVN), k.qeIdentity.matches(report)), true
 	case k != nil:

@@ -16,9 +16,9 @@ type Result struct {
 	// the chain ends in another root.
 	Root string `json:"root,omitempty"`
 
-	// Status is the TCB status of the platform together with its quoting enclave; empty
-	// if it could not be determined. It does not mean that the quote is genuine: Trusted
-	// does.
+	// Status is the TCB status of the platform together with its quoting enclave and, for a
+	// trust domain, its TDX module; empty if it could not be determined. It does not mean
+	// that the quote is genuine: Trusted does.
 	Status TCBStatus `json:"status,omitempty"`
 	// Advisories are the known vulnerabilities of the platform at this status.
 	Advisories []string `json:"advisories,omitempty"`

@@ -31,19 +31,46 @@ type issued struct {
 	TCBEvaluationDataNumber *int      `json:"tcbEvaluationDataNumber"`
 }
 
-// check checks the kind and the version, and that nothing is missing.
-func (i issued) check(id string, version int) error {
+// check checks the version, and that nothing is missing. It returns the TEE of the text,
+// which follows from its ID.
+func (i issued) check(sgxID, tdxID string, version int) (quote.TEE, error) {
 	switch {
-	case i.ID != id && (i.ID == "TDX" || i.ID == "TD_QE"):
-		return fmt.Errorf("id is %q, want %q: it is from a service's API for TDX, whose path has /tdx/ in place of /sgx/", i.ID, id)
-	case i.ID != id:
-		return fmt.Errorf("id is %q, want %q", i.ID, id)
+	case i.ID != sgxID && i.ID != tdxID:
+		return 0, fmt.Errorf("id is %q, want %q or %q", i.ID, sgxID, tdxID)
 	case i.Version != version:
-		return fmt.Errorf("version is %d, want %d (PCS API v4)", i.Version, version)
+		return 0, fmt.Errorf("version is %d, want %d (PCS API v4)", i.Version, version)
 	case i.IssueDate.IsZero() || i.NextUpdate.IsZero():
-		return errors.New("issueDate or nextUpdate is missing")
+		return 0, errors.New("issueDate or nextUpdate is missing")
 	case i.TCBEvaluationDataNumber == nil:
-		return errors.New("tcbEvaluationDataNumber is missing")
+		return 0, errors.New("tcbEvaluationDataNumber is missing")
+	}
+	if i.ID == tdxID {
+		return quote.TDX, nil
+	}
+	return quote.SGX, nil
+}
+
+// maxDepth is how deep the objects and arrays of a signed text may be nested. Intel's
+// texts have a depth of 6, and its library has about this limit.
+const maxDepth = 31
+
+// checkDepth checks how deep a valid JSON text is nested.
+func checkDepth(text []byte) error {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return fmt.Errorf("objects and arrays are nested deeper than %d", maxDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
 	}
 	return nil
 }
@@ -64,6 +91,8 @@ func (s levelStatus) check() error {
 	switch {
 	case s.Status == "":
 		return errors.New("a TCB level has no tcbStatus")
+	case s.Status == TDRelaunchAdvised || s.Status == TDRelaunchAdvisedConfigurationNeeded:
+		return fmt.Errorf("a TCB level has status %s, which follows from two levels", s.Status)
 	case s.Date.IsZero():
 		return errors.New("a TCB level has no tcbDate")
 	}
@@ -75,12 +104,14 @@ type (
 	hex2  [2]byte
 	hex4  [4]byte
 	hex6  [6]byte
+	hex8  [8]byte
 	hex16 [16]byte
 )
 
 func (v *hex2) UnmarshalText(text []byte) error  { return decodeHex(v[:], text) }
 func (v *hex4) UnmarshalText(text []byte) error  { return decodeHex(v[:], text) }
 func (v *hex6) UnmarshalText(text []byte) error  { return decodeHex(v[:], text) }
+func (v *hex8) UnmarshalText(text []byte) error  { return decodeHex(v[:], text) }
 func (v *hex16) UnmarshalText(text []byte) error { return decodeHex(v[:], text) }
 
 func decodeHex(dst, text []byte) error {

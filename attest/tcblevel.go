@@ -7,24 +7,32 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/tdx"
 )
 
-// tcb is the TCB status of a platform together with its quoting enclave, and what goes
-// with it.
+// tcb is the TCB status of a platform together with its quoting enclave and its TDX module,
+// and what goes with it.
 type tcb struct {
 	status               TCBStatus
 	date                 time.Time
 	advisories           []string
 	evaluationDataNumber int
+
+	// launched and current are the two statuses that a relaunch status follows from; empty
+	// for any other status.
+	launched, current TCBStatus
 }
 
-// tcbLevel determines the TCB status of a platform and its quoting enclave, whose security
-// version is qeSVN. If it fails, the result has the evaluation data number only.
+// tcbLevel determines the TCB status of the platform of a quote. If it fails, the result has
+// the evaluation data number only.
 //
 // This decides what is UpToDate: the highest level of the TCB info that the platform
-// reaches has a status, the highest level of the QE identity that the quoting enclave
-// reaches has one, and converge combines the two.
-func (k *checkedCollateral) tcbLevel(platform *Platform, qeSVN uint16) (tcb, error) {
+// reaches has a status, the highest levels that the quoting enclave and the TDX module reach
+// in their identities have one each, and converge combines them. For a trust domain of TDX
+// 1.5 that is done for the security versions at launch and for those at present.
+func (k *checkedCollateral) tcbLevel(q *quote.Quote, platform *Platform) (tcb, error) {
 	switch {
 	case platform == nil:
 		return tcb{}, errors.New("cannot determine the TCB status: the PCK certificate does not describe a platform")
@@ -34,68 +42,133 @@ func (k *checkedCollateral) tcbLevel(platform *Platform, qeSVN uint16) (tcb, err
 		return tcb{}, errors.New("cannot determine the TCB status: the collateral has no valid QE identity")
 	}
 	unknown := tcb{evaluationDataNumber: k.evaluationDataNumber()}
-	if !k.checkPlatform(platform).Passed {
+	if k.forPlatform(platform) != nil {
 		return unknown, errors.New("cannot determine the TCB status: the collateral is for another platform")
 	}
-	level, err := k.tcbInfo.level(platform)
+	if k.forTEE(teeOf(q)) != nil {
+		return unknown, errors.New("cannot determine the TCB status: the collateral is for another TEE")
+	}
+	var launch *tdx.TCBSVN
+	if q.TD != nil {
+		launch = &q.TD.TEETCBSVN
+	}
+	found, err := k.evaluate(platform, launch, q.Signature.QEReport.ISVSVN)
 	if err != nil {
 		return unknown, err
 	}
-	qe, err := k.qeIdentity.level(qeSVN)
+	if q.TD != nil && q.TD.TDX15 != nil {
+		current, err := k.evaluate(platform, &q.TD.TDX15.TEETCBSVN2, q.Signature.QEReport.ISVSVN)
+		if err != nil {
+			return unknown, fmt.Errorf("at present (TEE_TCB_SVN_2): %w", err)
+		}
+		if status := relaunch(found.status, current.status); status != found.status {
+			found.launched, found.current, found.status = found.status, current.status, status
+		}
+	}
+	found.evaluationDataNumber = unknown.evaluationDataNumber
+	return found, nil
+}
+
+// teeOf returns the TEE of a quote.
+func teeOf(q *quote.Quote) quote.TEE {
+	if q.TD != nil {
+		return quote.TDX
+	}
+	return quote.SGX
+}
+
+// evaluate determines the TCB status of a platform with the security versions of a trust
+// domain, which are nil for an enclave, and the security version of the quoting enclave.
+func (k *checkedCollateral) evaluate(platform *Platform, td *tdx.TCBSVN, qeSVN uint16) (tcb, error) {
+	level, err := k.tcbInfo.level(platform, td)
 	if err != nil {
-		return unknown, err
+		return tcb{}, err
 	}
-	status, err := converge(level.Status, qe.Status)
+	qe := reachedLevel(k.qeIdentity.Levels, qeSVN)
+	if qe == nil {
+		return tcb{}, fmt.Errorf("the quoting enclave's security version %d is lower than all levels of the QE identity", qeSVN)
+	}
+	status, err := converge("QE identity", level.Status, qe.Status)
 	if err != nil {
-		return unknown, err
+		return tcb{}, err
 	}
-	found := tcb{status: status, date: level.Date, evaluationDataNumber: unknown.evaluationDataNumber}
-	if qe.Date.Before(level.Date) {
-		found.date = qe.Date
+	found := tcb{status: status, date: earlier(level.Date, qe.Date), advisories: slices.Concat(level.Advisories, qe.Advisories)}
+	if td != nil && td.ModuleMajor() > 0 {
+		module, err := k.tcbInfo.moduleLevel(*td)
+		if err != nil {
+			return tcb{}, err
+		}
+		if found.status, err = converge("TDX module identity", found.status, module.Status); err != nil {
+			return tcb{}, err
+		}
+		found.date = earlier(found.date, module.Date)
+		found.advisories = append(found.advisories, module.Advisories...)
 	}
-	found.advisories = slices.Concat(level.Advisories, qe.Advisories)
 	slices.Sort(found.advisories)
 	found.advisories = slices.Compact(found.advisories)
 	return found, nil
 }
 
-// level returns the highest level that a platform reaches: each of its security versions
-// is at least as high as the level's.
-func (t *tcbInfo) level(p *Platform) (*tcbInfoLevel, error) {
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// level returns the highest level that a platform reaches: each of its security versions,
+// and each of those of a trust domain unless it is nil, is at least as high as the level's.
+func (t *tcbInfo) level(p *Platform, td *tdx.TCBSVN) (*tcbInfoLevel, error) {
 	for i := range t.Levels {
 		l := &t.Levels[i]
 		reached := p.PCESVN >= *l.TCB.PCESVN
 		for j, svn := range l.components {
 			reached = reached && p.Components[j] >= svn
 		}
-		if reached {
+		if reached && (td == nil || l.reachedBy(*td)) {
 			return l, nil
 		}
+	}
+	if td != nil {
+		return nil, fmt.Errorf("the platform with TEE_TCB_SVN %s reaches no TCB level of the TCB info: it is older than all of them", td)
 	}
 	return nil, errors.New("the platform reaches no TCB level of the TCB info: it is older than all of them")
 }
 
-// level returns the highest level that a quoting enclave reaches.
-func (id *qeIdentity) level(svn uint16) (*qeIdentityLevel, error) {
-	for i := range id.Levels {
-		if l := &id.Levels[i]; svn >= *l.TCB.ISVSVN {
-			return l, nil
-		}
+// reachedBy reports whether the security versions of a trust domain are at least as high as
+// the level's. The first two are those of the TDX module: since its version 1, the module's
+// identity has levels for them.
+func (l *tcbInfoLevel) reachedBy(td tdx.TCBSVN) bool {
+	want := l.tdxComponents
+	if td.ModuleMajor() > 0 {
+		want[0], want[1] = 0, 0
 	}
-	return nil, fmt.Errorf("the quoting enclave's security version %d is lower than all levels of the QE identity", svn)
+	return td.Reaches(want)
 }
 
-// converge combines the statuses of a platform and its quoting enclave, as Intel's library
-// does (QuoteVerification/QVL, "converge TCB status"). A quoting enclave has one of three
-// statuses only.
-func converge(platform, qe TCBStatus) (TCBStatus, error) {
+// moduleLevel returns the highest level that a TDX module reaches.
+func (t *tcbInfo) moduleLevel(td tdx.TCBSVN) (*isvSVNLevel, error) {
+	identity, err := t.identity(td.ModuleMajor())
+	if err != nil {
+		return nil, err
+	}
+	level := reachedLevel(identity.Levels, uint16(td.ModuleMinor()))
+	if level == nil {
+		return nil, fmt.Errorf("the TDX module's security version %d is lower than all levels of its identity %s", td.ModuleMinor(), identity.ID)
+	}
+	return level, nil
+}
+
+// converge combines the statuses of a platform and of a part with an identity of its own,
+// as Intel's library does ("converge TCB status"). A part has one of three statuses only.
+func converge(identity string, platform, part TCBStatus) (TCBStatus, error) {
 	switch {
-	case platform == Revoked || qe == Revoked:
+	case part != UpToDate && part != OutOfDate && part != Revoked:
+		return "", fmt.Errorf("the %s has TCB status %s, which only platforms can have", identity, part)
+	case platform == Revoked || part == Revoked:
 		return Revoked, nil
-	case qe == UpToDate:
+	case part == UpToDate:
 		return platform, nil
-	case qe != OutOfDate:
-		return "", fmt.Errorf("the QE identity has TCB status %s, which only platforms can have", qe)
 	}
 	switch platform {
 	case ConfigurationNeeded, ConfigurationAndSWHardeningNeeded, OutOfDateConfigurationNeeded:
@@ -104,13 +177,29 @@ func converge(platform, qe TCBStatus) (TCBStatus, error) {
 	return OutOfDate, nil
 }
 
-// compare orders levels by their components, then by the PCE, as Intel's library does.
-func (l tcbInfoLevel) compare(other tcbInfoLevel) int {
-	return cmp.Or(bytes.Compare(l.components[:], other.components[:]), cmp.Compare(*l.TCB.PCESVN, *other.TCB.PCESVN))
+// relaunch combines the statuses of a trust domain at launch and at present: if the
+// platform was out of date and no longer is, launching the trust domain again is advised.
+func relaunch(launched, current TCBStatus) TCBStatus {
+	if launched != OutOfDate && launched != OutOfDateConfigurationNeeded {
+		return launched
+	}
+	switch current {
+	case UpToDate, SWHardeningNeeded:
+		if launched == OutOfDate {
+			return TDRelaunchAdvised
+		}
+		return TDRelaunchAdvisedConfigurationNeeded
+	case ConfigurationNeeded, ConfigurationAndSWHardeningNeeded:
+		return TDRelaunchAdvisedConfigurationNeeded
+	}
+	return launched
 }
 
-func (l qeIdentityLevel) compare(other qeIdentityLevel) int {
-	return cmp.Compare(*l.TCB.ISVSVN, *other.TCB.ISVSVN)
+// compare orders levels by their components, then by the PCE, then by the TDX components,
+// as Intel's library does.
+func (l tcbInfoLevel) compare(other tcbInfoLevel) int {
+	return cmp.Or(bytes.Compare(l.components[:], other.components[:]), cmp.Compare(*l.TCB.PCESVN, *other.TCB.PCESVN),
+		bytes.Compare(l.tdxComponents[:], other.tdxComponents[:]))
 }
 
 // sortLevels sorts levels from highest to lowest. Two equal levels are an error: which one

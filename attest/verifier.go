@@ -32,8 +32,8 @@ func NewVerifier(roots ...Root) *Verifier {
 //
 // The error is nil if and only if the quote is trusted. It is a *CheckError, which wraps
 // ErrNotTrusted, if a check failed. It wraps ErrIncomplete if no check failed but
-// something could not be checked: because there was no collateral (nil), or because the
-// quote is about a trust domain. In these cases the Result is not nil and has all checks.
+// something could not be checked because there was no collateral (nil). In these cases the
+// Result is not nil and has all checks.
 //
 // The Result is nil if there was nothing to verify: the quote has no certificate chain (the
 // error wraps quote.ErrUnsupported), the chain or the collateral cannot be parsed, or an
@@ -41,6 +41,9 @@ func NewVerifier(roots ...Root) *Verifier {
 func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, policy, at); err != nil {
 		return nil, err
+	}
+	if (q.Enclave == nil) == (q.TD == nil) {
+		return nil, errors.New("attest: the quote must have a report body of an enclave or of a trust domain")
 	}
 	chain, err := v.cachedChain(q.Signature.CertificationData)
 	if err != nil {
@@ -52,16 +55,16 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 	r.add(checkCertificatesValid(certificates, at))
 
 	var k *checkedCollateral
-	switch {
-	case q.TD != nil:
-		r.omit(UncheckedTrustDomain)
-	case c == nil:
+	if c == nil {
 		r.omit(UncheckedRevocation, UncheckedTCB)
-	default:
+	} else {
 		k = v.cachedCollateral(c, chain)
 		r.add(k.checks...)
 		r.add(k.checkRevocation(chain))
 		r.addCollateralPeriods(k, policy, at)
+		if _, ok := k.tee(); ok {
+			r.add(k.checkTEE(teeOf(q)))
+		}
 		if k.tcbInfo != nil && chain.platform != nil {
 			r.add(k.checkPlatform(chain.platform))
 		}
@@ -74,8 +77,14 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 		r.omit(UncheckedQuotingEnclave)
 	}
 	r.add(checkKeyBinding(q), checkQuoteSignature(q), checkQEVendor(q.Header.VendorID))
+	switch {
+	case q.TD != nil && k != nil:
+		r.add(k.checkTDXModule(q.TD))
+	case q.TD != nil:
+		r.omit(UncheckedTDXModule)
+	}
 	if k != nil {
-		tcb, err := k.tcbLevel(chain.platform, q.Signature.QEReport.ISVSVN)
+		tcb, err := k.tcbLevel(q, chain.platform)
 		r.Status, r.TCBDate, r.Advisories, r.EvaluationDataNumber = tcb.status, tcb.date, tcb.advisories, tcb.evaluationDataNumber
 		r.add(policy.appraiseTCB(tcb, err)...)
 	}
@@ -83,11 +92,12 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 	if chain.platform != nil {
 		r.add(policy.appraisePlatform(chain.platform)...)
 	}
-	if q.Enclave != nil {
-		checks, unchecked := policy.appraiseEnclave(q.Enclave)
-		r.add(checks...)
-		r.omit(unchecked...)
+	if q.TD != nil || policy.TrustDomain != nil {
+		r.add(policy.appraiseTEE(q))
 	}
+	checks, unchecked := policy.appraiseIdentity(q)
+	r.add(checks...)
+	r.omit(unchecked...)
 	if policy.ReportData != nil {
 		r.add(policy.appraiseReportData(q.ReportData()))
 	} else {
@@ -98,8 +108,9 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 }
 
 // Check checks collateral without a quote, as of a time: that a trusted root is at the
-// head of all its chains, and that everything in it is signed and valid. It does not check
-// for which platforms the collateral is. The error is like that of Verify; the Result is
+// head of all its chains, that everything in it is signed and valid, and that TCB info and
+// QE identity are for the same TEE. It does not check for which platforms the collateral
+// is. The error is like that of Verify; the Result is
 // nil if the collateral cannot be parsed.
 func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, Policy{}, at); err != nil {
@@ -120,6 +131,9 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 		r.add(k.checkAuthoritiesRevocation(chain))
 	}
 	r.addCollateralPeriods(k, Policy{}, at)
+	if tee, ok := k.tee(); ok {
+		r.add(k.checkTEE(tee))
+	}
 	r.EvaluationDataNumber = k.evaluationDataNumber()
 	r.Trusted = r.passed()
 	err = r.Err()
@@ -131,7 +145,7 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 
 // usualChecks is at least the number of checks with a policy that requires little: Result.Checks
 // does not grow.
-const usualChecks = 20
+const usualChecks = 24
 
 // addCollateralPeriods records whether collateral is valid and recent enough, and when
 // it expires.

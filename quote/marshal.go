@@ -31,6 +31,9 @@ func (q *Quote) SignedBytes() ([]byte, error) {
 	if (q.BodyType == BodySGX) != (q.Header.TEE == SGX) {
 		return nil, fmt.Errorf("quote: marshal: body type %s in a quote for %s", q.BodyType, q.Header.TEE)
 	}
+	if q.BodyType > q.Header.Version.newestBody() {
+		return nil, fmt.Errorf("quote: marshal: %w: body type %s in a quote of version %d", ErrUnsupported, q.BodyType, q.Header.Version)
+	}
 	p := q.Header.append(nil)
 	if q.Header.Version == Version5 {
 		p = binary.LittleEndian.AppendUint16(p, uint16(q.BodyType))

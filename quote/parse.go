@@ -2,6 +2,7 @@ package quote
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/tdx"
@@ -27,6 +28,19 @@ func Parse(data []byte) (*Quote, error) {
 	return q, nil
 }
 
+// ParsePadded reads a quote that may be followed by zeros: quotes of trust domains often
+// come in buffers of a fixed size. Its error is a *FormatError.
+func ParsePadded(data []byte) (*Quote, error) {
+	q, rest, err := ParsePrefix(data)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(rest, func(b byte) bool { return b != 0 }); i >= 0 {
+		return nil, &FormatError{Field: "quote", Offset: len(data) - len(rest) + i, Err: fmt.Errorf("%w, and they are not zero: %d", ErrTrailing, len(rest))}
+	}
+	return q, nil
+}
+
 // ParsePrefix reads the quote at the start of data and returns the bytes after it:
 // some interfaces return quotes in buffers that are larger. It reads the quote itself
 // as strictly as Parse does.
@@ -38,7 +52,7 @@ func ParsePrefix(data []byte) (q *Quote, rest []byte, err error) {
 	case BodySGX:
 		body := readEnclaveBody(r, "report body")
 		q.Enclave = &body
-	case BodyTDX10, BodyTDX15:
+	case BodyTDX10, BodyTDX15, BodyTDX15Ex:
 		q.TD = readTDBody(r, "report body", q.BodyType)
 	}
 	signature := r.section("signature data", r.uint32("signature data length"))
@@ -99,7 +113,7 @@ func readBodyType(r *reader, h Header) BodyType {
 	switch {
 	case r.err != nil:
 	case t.size() == 0:
-		r.fail("body type", offset, fmt.Errorf("%w: %d, want 1 to 3", ErrUnsupported, uint16(t)))
+		r.fail("body type", offset, fmt.Errorf("%w: %d, want 1 to 4", ErrUnsupported, uint16(t)))
 	case (t == BodySGX) != (h.TEE == SGX):
 		r.fail("body type", offset, fmt.Errorf("%w: type %d in a quote for %s", ErrUnsupported, uint16(t), h.TEE))
 	case uint32(t.size()) != size:

@@ -32,8 +32,11 @@ func sample(version quote.Version, body quote.BodyType) *quote.Quote {
 		q.Header.TEE = quote.TDX
 		q.TD = &tdx.ReportBody{MRTD: tdx.Measurement{7}, ReportData: sgx.ReportData{8}}
 	}
-	if body == quote.BodyTDX15 {
+	if body == quote.BodyTDX15 || body == quote.BodyTDX15Ex {
 		q.TD.TDX15 = &tdx.ReportBody15{MRServiceTD: tdx.Measurement{9}}
+	}
+	if body == quote.BodyTDX15Ex {
+		q.TD.TDX15.Ex = &tdx.ReportBody15Ex{TDID: tdx.TDID{10}}
 	}
 	q.Signature = quote.SignatureData{
 		Signature: quote.Signature{10}, AttestationKey: quote.PublicKey{11},
@@ -54,6 +57,7 @@ var kinds = []struct {
 	{quote.Version5, quote.BodySGX},
 	{quote.Version5, quote.BodyTDX10},
 	{quote.Version5, quote.BodyTDX15},
+	{quote.Version5, quote.BodyTDX15Ex},
 }
 
 func marshal(t testing.TB, q *quote.Quote) []byte {
@@ -154,12 +158,40 @@ func TestParseErrors(t *testing.T) {
 		{"trust domain in a quote for SGX", v5, put32(4, 0), quote.ErrUnsupported, "body type", 48},
 		{"body size too small", v5, put32(50, 647), quote.ErrLength, "body size", 50},
 		{"inner certification data too short", v4, put32(48+584+4+134+384+64+2+4+2, 35), quote.ErrTrailing, "QE report certification data", 48 + 584 + 4 + 134 + 384 + 64 + 2 + 4 + 2 + 4 + 35},
+		{"body type 0", v5, put16(48, 0), quote.ErrUnsupported, "body type", 48},
+		{"body type 5", v5, put16(48, 5), quote.ErrUnsupported, "body type", 48},
+		{"body of another type of trust domain", v5, put16(48, 4), quote.ErrLength, "body size", 50},
 		{"body size", v5, put32(50, 584), quote.ErrLength, "body size", 50},
 	} {
 		_, err := quote.Parse(c.change(marshal(t, sample(c.kind.version, c.kind.body))))
 		var format *quote.FormatError
 		if !errors.As(err, &format) || !errors.Is(err, c.want) || format.Field != c.field || format.Offset != c.offset {
 			t.Errorf("%s: %v; want %q at %d in %s", c.name, err, c.want, c.offset, c.field)
+		}
+	}
+}
+
+// Zeros may follow a quote in a buffer of fixed size; nothing else may.
+func TestParsePadded(t *testing.T) {
+	for _, k := range kinds {
+		data := marshal(t, sample(k.version, k.body))
+		for _, c := range []struct {
+			tail   []byte
+			offset int // of what is refused; -1 for nothing
+		}{{nil, -1}, {[]byte{0}, -1}, {make([]byte, 5000), -1}, {[]byte{1}, 0}, {[]byte{0, 0, 1}, 2}, {append(make([]byte, 5000), 0xff), 5000}, {data, 0}} {
+			q, err := quote.ParsePadded(append(bytes.Clone(data), c.tail...))
+			var format *quote.FormatError
+			switch {
+			case c.offset < 0:
+				if err != nil || !bytes.Equal(marshal(t, q), data) {
+					t.Errorf("version %d, %s, followed by %d zeros: %v", k.version, k.body, len(c.tail), err)
+				}
+			case !errors.As(err, &format) || !errors.Is(err, quote.ErrTrailing) || format.Offset != len(data)+c.offset:
+				t.Errorf("version %d, %s, followed by %d bytes: %v", k.version, k.body, len(c.tail), err)
+			}
+		}
+		if _, err := quote.ParsePadded(data[:len(data)-1]); !errors.Is(err, quote.ErrTruncated) {
+			t.Errorf("version %d, %s, truncated: %v", k.version, k.body, err)
 		}
 	}
 }
@@ -181,8 +213,17 @@ func TestMarshalRefusals(t *testing.T) {
 		"other body type": func(q *quote.Quote) { q.BodyType = quote.BodyTDX10 },
 		"unknown version": func(q *quote.Quote) { q.Header.Version = 9 },
 		"other TEE":       func(q *quote.Quote) { q.Header.TEE = quote.TDX },
-		"long auth data":  func(q *quote.Quote) { q.Signature.QEAuthData = make([]byte, quote.MaxQEAuthData+1) },
-		"long cert data":  func(q *quote.Quote) { q.Signature.CertificationData.Data = make([]byte, quote.MaxCertificationData+1) },
+		"a trust domain in version 3": func(q *quote.Quote) {
+			*q = *sample(quote.Version4, quote.BodyTDX10)
+			q.Header.Version = quote.Version3
+		},
+		"TDX 1.5 in version 4": func(q *quote.Quote) {
+			*q = *sample(quote.Version5, quote.BodyTDX15)
+			q.Header.Version = quote.Version4
+		},
+		"unknown body type": func(q *quote.Quote) { *q = *sample(quote.Version5, quote.BodyTDX15); q.BodyType = 5 },
+		"long auth data":    func(q *quote.Quote) { q.Signature.QEAuthData = make([]byte, quote.MaxQEAuthData+1) },
+		"long cert data":    func(q *quote.Quote) { q.Signature.CertificationData.Data = make([]byte, quote.MaxCertificationData+1) },
 	} {
 		q := sample(quote.Version3, quote.BodySGX)
 		change(q)

@@ -52,11 +52,12 @@ func _() {
 	_ = x[BodySGX-1]
 	_ = x[BodyTDX10-2]
 	_ = x[BodyTDX15-3]
+	_ = x[BodyTDX15Ex-4]
 }
 
-const _BodyType_name = "SGX enclaveTDX 1.0 trust domainTDX 1.5 trust domain"
+const _BodyType_name = "SGX enclaveTDX 1.0 trust domainTDX 1.5 trust domainTDX 1.5 trust domain, extended"
 
-var _BodyType_index = [...]uint8{0, 11, 31, 51}
+var _BodyType_index = [...]uint8{0, 11, 31, 51, 81}
 
 func (i BodyType) String() string {
 	idx := int(i) - 1

@@ -22,5 +22,5 @@ func ExampleReportBody() {
 	// Output:
 	// MRTD starts with ab00
 	// debug trust domain: true
-	// tdx: unmarshal report body: 100 bytes, want 584 (TDX 1.0) or 648 (TDX 1.5)
+	// tdx: unmarshal report body: 100 bytes, want 584 (TDX 1.0), 648 (TDX 1.5) or 885 (TDX 1.5 extended)
 }

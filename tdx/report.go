@@ -2,7 +2,6 @@ package tdx
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/confcom/confcom/sgx"
@@ -10,12 +9,13 @@ import (
 
 // Sizes in bytes of the binary form of a ReportBody.
 const (
-	ReportBody10Size = 584 // TDX 1.0
-	ReportBody15Size = 648 // TDX 1.5
+	ReportBody10Size   = 584 // TDX 1.0
+	ReportBody15Size   = 648 // TDX 1.5
+	ReportBody15ExSize = 885 // TDX 1.5 extended
 )
 
 // Offsets in bytes of the fields of a report body. Those from OffsetTEETCBSVN2 on
-// exist since TDX 1.5.
+// exist since TDX 1.5, those from OffsetVMID on in its extended form.
 const (
 	OffsetTEETCBSVN      = 0
 	OffsetMRSEAM         = 16
@@ -29,22 +29,40 @@ const (
 	OffsetMROwnerConfig  = 280
 	OffsetRTMR           = 328
 	OffsetReportData     = 520
-	OffsetTEETCBSVN2     = 584
-	OffsetMRServiceTD    = 600
+
+	OffsetTEETCBSVN2  = 584
+	OffsetMRServiceTD = 600
+
+	OffsetVMID                       = 648
+	OffsetTDID                       = 649
+	OffsetDevInfo                    = 681
+	OffsetInitServiceTDHash          = 729
+	OffsetInitServiceTDAttributes    = 777
+	OffsetInitCPUSVN                 = 785
+	OffsetInitTEETCBSVN              = 801
+	OffsetInitTEEFMSPC               = 817
+	OffsetCurrentServiceTDHash       = 829
+	OffsetCurrentServiceTDAttributes = 877
 )
 
 // ReportBody is what the TDX module reports on a trust domain.
 type ReportBody struct {
-	TEETCBSVN      sgx.CPUSVN  `json:"teeTCBSVN"`
+	// TEETCBSVN is the security versions when the trust domain was launched.
+	TEETCBSVN TCBSVN `json:"teeTCBSVN"`
+	// MRSEAM is the hash of the TDX module, MRSignerSEAM that of its signer: zero for
+	// Intel's.
 	MRSEAM         Measurement `json:"mrSEAM"`
 	MRSignerSEAM   Measurement `json:"mrSignerSEAM"`
 	SEAMAttributes Bits        `json:"seamAttributes"`
 	TDAttributes   Attributes  `json:"tdAttributes"`
-	XFAM           Bits        `json:"xfam"`
-	MRTD           Measurement `json:"mrTD"`
-	MRConfigID     Measurement `json:"mrConfigID"`
-	MROwner        Measurement `json:"mrOwner"`
-	MROwnerConfig  Measurement `json:"mrOwnerConfig"`
+	XFAM           XFAM        `json:"xfam"`
+	// MRTD is the hash of the memory with which the trust domain was launched: its
+	// firmware.
+	MRTD Measurement `json:"mrTD"`
+	// MRConfigID, MROwner and MROwnerConfig are what the host has set at launch.
+	MRConfigID    Measurement `json:"mrConfigID"`
+	MROwner       Measurement `json:"mrOwner"`
+	MROwnerConfig Measurement `json:"mrOwnerConfig"`
 	// RTMR are the run-time extendable measurement registers.
 	RTMR       [4]Measurement `json:"rtmr"`
 	ReportData sgx.ReportData `json:"reportData"`
@@ -53,22 +71,47 @@ type ReportBody struct {
 	TDX15 *ReportBody15 `json:"tdx15,omitempty"`
 }
 
-// ReportBody15 is the end of a report body of TDX 1.5. 64 bytes.
+// ReportBody15 is the end of a report body of TDX 1.5.
 type ReportBody15 struct {
-	TEETCBSVN2  sgx.CPUSVN  `json:"teeTCBSVN2"`
+	// TEETCBSVN2 is the security versions at present: the TDX module can be updated
+	// while trust domains run.
+	TEETCBSVN2 TCBSVN `json:"teeTCBSVN2"`
+	// MRServiceTD identifies the service trust domains that the trust domain is bound
+	// to, such as one that migrates it; zero if there are none.
 	MRServiceTD Measurement `json:"mrServiceTD"`
+
+	// Ex is the part that the extended form appends; nil without it.
+	Ex *ReportBody15Ex `json:"ex,omitempty"`
 }
 
-// Size returns the length in bytes of the binary form: ReportBody10Size or
-// ReportBody15Size.
+// ReportBody15Ex is the end of a report body of TDX 1.5 extended: where the
+// trust domain was launched, if it has been migrated or its TDX module was updated since.
+type ReportBody15Ex struct {
+	VMID                       uint8       `json:"vmID"` // of the partition
+	TDID                       TDID        `json:"tdID"`
+	DevInfo                    Measurement `json:"devInfo"`
+	InitServiceTDHash          Measurement `json:"initServiceTDHash"`
+	InitServiceTDAttributes    Bits        `json:"initServiceTDAttributes"`
+	InitCPUSVN                 sgx.CPUSVN  `json:"initCPUSVN"`
+	InitTEETCBSVN              TCBSVN      `json:"initTEETCBSVN"`
+	InitTEEFMSPC               TEEFMSPC    `json:"initTEEFMSPC"`
+	CurrentServiceTDHash       Measurement `json:"currentServiceTDHash"`
+	CurrentServiceTDAttributes Bits        `json:"currentServiceTDAttributes"`
+}
+
+// Size returns the length in bytes of the binary form: ReportBody10Size,
+// ReportBody15Size or ReportBody15ExSize.
 func (b *ReportBody) Size() int {
-	if b.TDX15 != nil {
+	switch {
+	case b.TDX15 == nil:
+		return ReportBody10Size
+	case b.TDX15.Ex == nil:
 		return ReportBody15Size
 	}
-	return ReportBody10Size
+	return ReportBody15ExSize
 }
 
-// AppendBinary appends the 584 or, with TDX15, 648 bytes of the body. The error is
+// AppendBinary appends the bytes of the body, as many as Size returns. The error is
 // always nil.
 func (b *ReportBody) AppendBinary(p []byte) ([]byte, error) {
 	p = append(p, b.TEETCBSVN[:]...)
@@ -86,22 +129,43 @@ func (b *ReportBody) AppendBinary(p []byte) ([]byte, error) {
 	}
 	p = append(p, b.ReportData[:]...)
 	if b.TDX15 != nil {
-		p = append(p, b.TDX15.TEETCBSVN2[:]...)
-		p = append(p, b.TDX15.MRServiceTD[:]...)
+		p = b.TDX15.append(p)
 	}
 	return p, nil
 }
 
-// MarshalBinary returns the 584 or, with TDX15, 648 bytes of the body. The error is
+func (b *ReportBody15) append(p []byte) []byte {
+	p = append(p, b.TEETCBSVN2[:]...)
+	p = append(p, b.MRServiceTD[:]...)
+	if b.Ex != nil {
+		p = b.Ex.append(p)
+	}
+	return p
+}
+
+func (b *ReportBody15Ex) append(p []byte) []byte {
+	p = append(p, b.VMID)
+	p = append(p, b.TDID[:]...)
+	p = append(p, b.DevInfo[:]...)
+	p = append(p, b.InitServiceTDHash[:]...)
+	p = binary.LittleEndian.AppendUint64(p, uint64(b.InitServiceTDAttributes))
+	p = append(p, b.InitCPUSVN[:]...)
+	p = append(p, b.InitTEETCBSVN[:]...)
+	p = append(p, b.InitTEEFMSPC[:]...)
+	p = append(p, b.CurrentServiceTDHash[:]...)
+	return binary.LittleEndian.AppendUint64(p, uint64(b.CurrentServiceTDAttributes))
+}
+
+// MarshalBinary returns the bytes of the body, as many as Size returns. The error is
 // always nil.
 func (b *ReportBody) MarshalBinary() ([]byte, error) {
 	return b.AppendBinary(make([]byte, 0, b.Size()))
 }
 
-// UnmarshalBinary reads a body of exactly 584 bytes (TDX 1.0) or 648 bytes (TDX 1.5).
-// For any other length it returns a *SizeError.
+// UnmarshalBinary reads a body of exactly 584 bytes (TDX 1.0), 648 bytes (TDX 1.5) or
+// 885 bytes (TDX 1.5 extended). For any other length it returns a *SizeError.
 func (b *ReportBody) UnmarshalBinary(p []byte) error {
-	if len(p) != ReportBody10Size && len(p) != ReportBody15Size {
+	if len(p) != ReportBody10Size && len(p) != ReportBody15Size && len(p) != ReportBody15ExSize {
 		return &SizeError{Got: len(p)}
 	}
 	copy(b.TEETCBSVN[:], p[OffsetTEETCBSVN:])
@@ -109,7 +173,7 @@ func (b *ReportBody) UnmarshalBinary(p []byte) error {
 	copy(b.MRSignerSEAM[:], p[OffsetMRSignerSEAM:])
 	b.SEAMAttributes = Bits(binary.LittleEndian.Uint64(p[OffsetSEAMAttributes:]))
 	b.TDAttributes = Attributes(binary.LittleEndian.Uint64(p[OffsetTDAttributes:]))
-	b.XFAM = Bits(binary.LittleEndian.Uint64(p[OffsetXFAM:]))
+	b.XFAM = XFAM(binary.LittleEndian.Uint64(p[OffsetXFAM:]))
 	copy(b.MRTD[:], p[OffsetMRTD:])
 	copy(b.MRConfigID[:], p[OffsetMRConfigID:])
 	copy(b.MROwner[:], p[OffsetMROwner:])
@@ -119,12 +183,35 @@ func (b *ReportBody) UnmarshalBinary(p []byte) error {
 	}
 	copy(b.ReportData[:], p[OffsetReportData:])
 	b.TDX15 = nil
-	if len(p) == ReportBody15Size {
+	if len(p) >= ReportBody15Size {
 		b.TDX15 = new(ReportBody15)
-		copy(b.TDX15.TEETCBSVN2[:], p[OffsetTEETCBSVN2:])
-		copy(b.TDX15.MRServiceTD[:], p[OffsetMRServiceTD:])
+		b.TDX15.read(p)
 	}
 	return nil
+}
+
+// read reads the end of a report body p of TDX 1.5.
+func (b *ReportBody15) read(p []byte) {
+	copy(b.TEETCBSVN2[:], p[OffsetTEETCBSVN2:])
+	copy(b.MRServiceTD[:], p[OffsetMRServiceTD:])
+	if len(p) == ReportBody15ExSize {
+		b.Ex = new(ReportBody15Ex)
+		b.Ex.read(p)
+	}
+}
+
+// read reads the end of a report body p of TDX 1.5 extended.
+func (b *ReportBody15Ex) read(p []byte) {
+	b.VMID = p[OffsetVMID]
+	copy(b.TDID[:], p[OffsetTDID:])
+	copy(b.DevInfo[:], p[OffsetDevInfo:])
+	copy(b.InitServiceTDHash[:], p[OffsetInitServiceTDHash:])
+	b.InitServiceTDAttributes = Bits(binary.LittleEndian.Uint64(p[OffsetInitServiceTDAttributes:]))
+	copy(b.InitCPUSVN[:], p[OffsetInitCPUSVN:])
+	copy(b.InitTEETCBSVN[:], p[OffsetInitTEETCBSVN:])
+	copy(b.InitTEEFMSPC[:], p[OffsetInitTEEFMSPC:])
+	copy(b.CurrentServiceTDHash[:], p[OffsetCurrentServiceTDHash:])
+	b.CurrentServiceTDAttributes = Bits(binary.LittleEndian.Uint64(p[OffsetCurrentServiceTDAttributes:]))
 }
 
 // SizeError is returned for the binary form of a report body that has the wrong
@@ -134,39 +221,6 @@ type SizeError struct {
 }
 
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("tdx: unmarshal report body: %d bytes, want %d (TDX 1.0) or %d (TDX 1.5)", e.Got, ReportBody10Size, ReportBody15Size)
+	return fmt.Sprintf("tdx: unmarshal report body: %d bytes, want %d (TDX 1.0), %d (TDX 1.5) or %d (TDX 1.5 extended)",
+		e.Got, ReportBody10Size, ReportBody15Size, ReportBody15ExSize)
 }
-
-// Attributes are the TDATTRIBUTES of a trust domain. Their text form is hexadecimal.
-type Attributes uint64
-
-// debugMask is the field TUD (TD under debug), bits 7 to 0 of TDATTRIBUTES: each bit
-// makes the trust domain untrusted.
-const debugMask = 0xff
-
-// Debug reports whether a debugger can read and change the trust domain. Such a trust
-// domain keeps no secrets.
-func (a Attributes) Debug() bool { return a&debugMask != 0 }
-
-func (a Attributes) String() string { return Bits(a).String() }
-
-// MarshalText returns the text that String returns.
-func (a Attributes) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
-
-// Bits are 64 flags. Their text form is hexadecimal: JSON readers keep only 53 bits of
-// a number.
-type Bits uint64
-
-func (b Bits) String() string { return fmt.Sprintf("%#016x", uint64(b)) }
-
-// MarshalText returns the text that String returns.
-func (b Bits) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
-
-// Measurement is a SHA-384 hash. Its text form is lower-case hexadecimal in memory
-// order.
-type Measurement [48]byte
-
-func (v Measurement) String() string { return hex.EncodeToString(v[:]) }
-
-// MarshalText returns the hash in hexadecimal.
-func (v Measurement) MarshalText() ([]byte, error) { return []byte(v.String()), nil }

@@ -16,6 +16,7 @@ import (
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
+	"github.com/confcom/confcom/tdx"
 )
 
 func newIssuer(t *testing.T) *attesttest.Issuer {
@@ -76,6 +77,59 @@ func TestGolden(t *testing.T) {
 	i.Version, i.Extension.InstanceID = quote.Version3, make([]byte, 16)
 	_, data := issueQuote(t, i)
 	check("quote with a platform instance", data, "a8434fec31c014f713b112f481454e9b5434e6d55f264126f138d64fd6e633a0")
+}
+
+// The same for a TDX platform.
+func TestGoldenTDX(t *testing.T) {
+	i, err := attesttest.NewTDXIssuer("node-1", attesttest.Today())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, collateral := issueCollateral(t, i)
+	tdx15 := attesttest.TrustDomain()
+	tdx10, extended := tdx15, attesttest.TrustDomain()
+	tdx10.TDX15, extended.TDX15.Ex = nil, new(tdx.ReportBody15Ex)
+	got := map[string][]byte{"collateral": collateral}
+	for name, td := range map[string]tdx.ReportBody{"TDX 1.0": tdx10, "TDX 1.5": tdx15, "TDX 1.5 extended": extended} {
+		q, err := i.QuoteTD(td)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[name], err = q.MarshalBinary(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"collateral":       "80fe7f3a46cdbef5611e9afd3f13f4d700b3aceed79fa13846deb41704a5fc40",
+		"TDX 1.0":          "76f0e5b882ac7c1382adfd5692bf12cb1b7b5f0aaac93e2f045a9501c0b29a6b",
+		"TDX 1.5":          "ac46859bbd355229eeab56ad2f560033c6dd4fbced4b3376295f372dd398a051",
+		"TDX 1.5 extended": "73ac63cb91176d4a03878d94049c4643f67b7167cd06cc81ba8cdaa229bca4f8",
+	} {
+		if sum := fmt.Sprintf("%x", sha256.Sum256(got[name])); sum != want {
+			t.Errorf("%s has SHA-256 %s, want %s", name, sum, want)
+		}
+	}
+	i.Version = quote.Version4
+	if _, err := i.QuoteTD(tdx15); err == nil {
+		t.Error("issued a quote of version 4 on a trust domain of TDX 1.5")
+	}
+}
+
+// A quote does not change with the body that it was issued for.
+func TestQuoteTDCopies(t *testing.T) {
+	i, err := attesttest.NewTDXIssuer("node-1", attesttest.Today())
+	if err != nil {
+		t.Fatal(err)
+	}
+	td := attesttest.TrustDomain()
+	q, err := i.QuoteTD(td)
+	if err != nil {
+		t.Fatal(err)
+	}
+	td.TDX15.TEETCBSVN2[0]++
+	if q.TD.TDX15.TEETCBSVN2 == td.TDX15.TEETCBSVN2 {
+		t.Error("the quote shares memory with its issuer's caller")
+	}
 }
 
 func TestCollateral(t *testing.T) {
@@ -214,6 +268,24 @@ func TestHandler(t *testing.T) {
 			t.Errorf("%s: issuer chain %q, %v", r.path, chain, err)
 		}
 	}
+	tdxIssuer, err := attesttest.NewTDXIssuer("node-1", attesttest.Today())
+	if err != nil {
+		t.Fatal(err)
+	}
+	td, _ := issueCollateral(t, tdxIssuer)
+	for path, want := range map[string][]byte{
+		"/tdx/certification/v4/tcb?fmspc=005A1D000000": attesttest.Files(td)["tcb_info.json"],
+		"/tdx/certification/v4/qe/identity":            attesttest.Files(td)["qe_identity.json"],
+		base + "rootcacrl":                             td.RootCRL,
+		base + "tcb":                                   nil,
+	} {
+		w := httptest.NewRecorder()
+		attesttest.Handler(td).ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if found := w.Code == 200; found != (want != nil) || found && !bytes.Equal(w.Body.Bytes(), want) {
+			t.Errorf("for TDX: %s: status %d, %q", path, w.Code, w.Body)
+		}
+	}
+
 	w := httptest.NewRecorder()
 	if handler.ServeHTTP(w, httptest.NewRequest("GET", base+"other", nil)); w.Code != 404 {
 		t.Errorf("another path: status %d", w.Code)

@@ -18,7 +18,7 @@ import (
 // have had.
 func Cases() []Case {
 	cases := slices.Concat(quotingEnclaveCases(), revocationCases(), crlExtensionCases(), certificateExtensionCases(), tcbCases(), validityCases(),
-		collateralCases(), rootCases(), policyCases(), quoteCases())
+		collateralCases(), rootCases(), policyCases(), quoteCases(), tdxCases())
 	for i := range cases {
 		if cases[i].At.IsZero() {
 			cases[i].At = Today()
@@ -273,7 +273,6 @@ func collateralCases() []Case {
 		{Name: "evaluation data number of the QE identity too low", prepare: func(i *Issuer) { i.QEIdentity.TCBEvaluationDataNumber = 16 },
 			Policy: attest.Policy{MinEvaluationDataNumber: 17}, Failed: failed(attest.CheckEvaluationDataNumber), Detail: "16"},
 		{Name: "TCB info of an obsolete version", prepare: func(i *Issuer) { i.TCBInfo.Version = 2 }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "version is 2"},
-		{Name: "TCB info for TDX", prepare: func(i *Issuer) { i.TCBInfo.ID = "TDX" }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: `id is "TDX"`},
 		{Name: "TCB levels of an unknown type", prepare: func(i *Issuer) { i.TCBInfo.TCBType = 1 }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "tcbType"},
 
 		// 12: one that accepts collateral of another platform.

@@ -2,7 +2,6 @@ package attesttest
 
 import (
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -71,19 +70,22 @@ func (a Authority) signJSON(v any) (string, quote.Signature, error) {
 
 // TCBInfo is TCB info version 3 (PCS API v4). The fields are in the order of Intel's service.
 type TCBInfo struct {
-	ID                      string     `json:"id"`
-	Version                 int        `json:"version"`
-	IssueDate               time.Time  `json:"issueDate"`
-	NextUpdate              time.Time  `json:"nextUpdate"`
-	FMSPC                   string     `json:"fmspc"`
-	PCEID                   string     `json:"pceId"`
-	TCBType                 int        `json:"tcbType"`
-	TCBEvaluationDataNumber int        `json:"tcbEvaluationDataNumber"`
-	TCBLevels               []TCBLevel `json:"tcbLevels"`
+	ID                      string    `json:"id"`
+	Version                 int       `json:"version"`
+	IssueDate               time.Time `json:"issueDate"`
+	NextUpdate              time.Time `json:"nextUpdate"`
+	FMSPC                   string    `json:"fmspc"`
+	PCEID                   string    `json:"pceId"`
+	TCBType                 int       `json:"tcbType"`
+	TCBEvaluationDataNumber int       `json:"tcbEvaluationDataNumber"`
+	// The parts about TDX modules, which TCB info for TDX has.
+	TDXModule           *TDXModule          `json:"tdxModule,omitempty"`
+	TDXModuleIdentities []TDXModuleIdentity `json:"tdxModuleIdentities,omitempty"`
+	TCBLevels           []TCBLevel          `json:"tcbLevels"`
 }
 
-// TCBLevel is a level of TCB info or of an enclave identity. TCB is a PlatformTCB or an
-// EnclaveTCB.
+// TCBLevel is a level of TCB info or of the identity of an enclave or a TDX module. TCB is a
+// PlatformTCB or an EnclaveTCB.
 type TCBLevel struct {
 	TCB         any       `json:"tcb"`
 	TCBDate     time.Time `json:"tcbDate"`
@@ -93,13 +95,18 @@ type TCBLevel struct {
 
 // PlatformTCB is the security versions of a platform.
 type PlatformTCB struct {
-	Components [16]struct {
-		SVN int `json:"svn"`
-	} `json:"sgxtcbcomponents"`
-	PCESVN int `json:"pcesvn"`
+	Components [16]Component `json:"sgxtcbcomponents"`
+	PCESVN     int           `json:"pcesvn"`
+	// TDXComponents are in TCB info for TDX.
+	TDXComponents []Component `json:"tdxtcbcomponents,omitempty"`
 }
 
-// EnclaveTCB is the security version of an enclave.
+// Component is a part of the TCB with a security version of its own.
+type Component struct {
+	SVN int `json:"svn"`
+}
+
+// EnclaveTCB is the security version of an enclave or a TDX module.
 type EnclaveTCB struct {
 	ISVSVN uint16 `json:"isvsvn"`
 }
@@ -144,9 +151,8 @@ type EnclaveIdentity struct {
 }
 
 func newQEIdentity(issued time.Time) EnclaveIdentity {
-	qe := quotingEnclave()
-	return EnclaveIdentity{
-		ID: "QE", Version: 2, IssueDate: issued, NextUpdate: issued.Add(collateralValidity),
+	id := EnclaveIdentity{
+		Version: 2, IssueDate: issued, NextUpdate: issued.Add(collateralValidity),
 		TCBEvaluationDataNumber: tcbEvaluationDataNumber,
 		MiscSelect:              "00000000",
 		MiscSelectMask:          "FFFFFFFF",
@@ -154,13 +160,9 @@ func newQEIdentity(issued time.Time) EnclaveIdentity {
 		// MODE64BIT and XFRM.
 		Attributes:     "11000000000000000000000000000000",
 		AttributesMask: "FBFFFFFFFFFFFFFF0000000000000000",
-		MRSigner:       strings.ToUpper(hex.EncodeToString(qe.MRSigner[:])),
-		ISVProdID:      qe.ISVProdID,
-		TCBLevels: []TCBLevel{
-			{TCB: EnclaveTCB{qe.ISVSVN}, TCBDate: levelDate(2025), TCBStatus: "UpToDate"},
-			{TCB: EnclaveTCB{qe.ISVSVN - 1}, TCBDate: levelDate(2024), TCBStatus: "OutOfDate"},
-		},
 	}
+	id.setEnclave("QE", quotingEnclave())
+	return id
 }
 
 func levelDate(year int) time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }

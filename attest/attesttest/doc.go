@@ -1,11 +1,12 @@
 // Package attesttest is a fake Intel for the tests of programs that verify quotes: its
-// certificate authorities, its collateral, a platform that makes quotes, and invalid evidence.
+// certificate authorities, its collateral, platforms that make quotes, and invalid evidence.
 //
-// An Issuer issues a quote and the collateral to verify it with, byte for byte in the form of
-// genuine ones: quotes as package quote describes them, certificates and CRLs as in Intel's
-// "SGX PCK Certificate and Certificate Revocation List Profile Specification", TCB info and QE
-// identity as in PCS API version 4. Its fields can be changed before anything is signed.
-// Handler serves the collateral as Intel's service and its caches do.
+// An Issuer issues quotes of enclaves (NewIssuer) or of trust domains (NewTDXIssuer), and the
+// collateral to verify them with, byte for byte in the form of genuine ones: quotes as package
+// quote describes them, certificates and CRLs as in Intel's "SGX PCK Certificate and
+// Certificate Revocation List Profile Specification", TCB info and QE identity as in PCS API
+// version 4. Its fields can be changed before anything is signed. Handler serves the collateral
+// as Intel's service and its caches do.
 //
 // Cases are quotes with collateral in which one thing is wrong, for example a revoked
 // certificate, a TCB level out of date, or a signature of zeros, and what a verifier must find.

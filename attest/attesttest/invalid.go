@@ -7,14 +7,17 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/tdx"
 )
 
 // Case is a quote with its collateral, in which at most one thing is wrong, and what a
 // verifier must find.
 type Case struct {
 	Name string
-	// Enclave is the report body in the quote.
+	// Enclave is the report body in the quote, unless TD is not nil.
 	Enclave sgx.ReportBody
+	// TD is the report body in the quote of a trust domain; nil for an enclave.
+	TD *tdx.ReportBody
 	// Policy is the appraisal policy to verify the case with.
 	Policy attest.Policy
 	// At is the time of verification.
@@ -32,14 +35,23 @@ type Case struct {
 
 // Issue returns the quote and its collateral. Every call returns the same bytes.
 func (c Case) Issue() (*quote.Quote, *attest.Collateral, error) {
-	i, err := newIssuer()
+	newIssuer := NewIssuer
+	if c.TD != nil {
+		newIssuer = NewTDXIssuer
+	}
+	i, err := newIssuer("node-1", Today())
 	if err != nil {
 		return nil, nil, err
 	}
 	if c.prepare != nil {
 		c.prepare(i)
 	}
-	q, err := i.Quote(c.Enclave)
+	var q *quote.Quote
+	if c.TD != nil {
+		q, err = i.QuoteTD(*c.TD)
+	} else {
+		q, err = i.Quote(c.Enclave)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

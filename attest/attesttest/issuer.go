@@ -17,7 +17,7 @@ import (
 
 // Issuer is a fake Intel and a platform: the templates, keys and contents of everything that is
 // issued. Change its fields to issue something else, for example invalid evidence, and then
-// call Quote and Collateral. It is not safe for concurrent use.
+// call Quote or QuoteTD, and Collateral. It is not safe for concurrent use.
 type Issuer struct {
 	Root      Authority
 	PCKCA     Authority // issues PCK certificates: the Processor CA, or see UsePlatformCA
@@ -29,18 +29,19 @@ type Issuer struct {
 	TCBInfo         TCBInfo
 	QEIdentity      EnclaveIdentity
 
-	// QE is the report body of the quoting enclave. Quote adds the report data that binds the
-	// attestation key.
+	// QE is the report body of the quoting enclave. Quote and QuoteTD add the report data that
+	// binds the attestation key.
 	QE             sgx.ReportBody
 	AttestationKey *ecdsa.PrivateKey
-	// Version is the version of quotes: 3, which all SGX platforms use so far, 4 or 5.
+	// Version is the version of quotes: 3, which all SGX platforms use so far, 4 or 5. Quotes
+	// of trust domains have version 4 (TDX 1.0) or 5.
 	Version quote.Version
 
 	platform string
 	forger   *ecdsa.PrivateKey // no verifier trusts it
 }
 
-// NewIssuer returns the issuer of a platform as of the day of now (UTC). All platforms have the
+// NewIssuer returns the issuer of an SGX platform as of the day of now (UTC). All platforms have the
 // same authorities and collateral; the keys of a platform depend on its name. The same
 // arguments give the same keys and bytes, now and in the future.
 func NewIssuer(platform string, now time.Time) (*Issuer, error) {
@@ -130,11 +131,16 @@ func (i *Issuer) Collateral() (*attest.Collateral, error) {
 // Quote issues a quote on an enclave. No enclave and no report are needed: the body is quoted as
 // it is.
 func (i *Issuer) Quote(enclave sgx.ReportBody) (*quote.Quote, error) {
-	var q quote.Quote
+	q := &quote.Quote{BodyType: quote.BodySGX, Enclave: &enclave}
+	return q, i.sign(q)
+}
+
+// sign completes a quote that has a body.
+func (i *Issuer) sign(q *quote.Quote) error {
 	signature := &q.Signature
 	point, err := i.AttestationKey.PublicKey.Bytes()
 	if err != nil {
-		return nil, fmt.Errorf("attesttest: encode attestation key: %w", err)
+		return fmt.Errorf("attesttest: encode attestation key: %w", err)
 	}
 	copy(signature.AttestationKey[:], point[1:]) // without the 0x04 of an uncompressed point
 	signature.QEAuthData = qeAuthData()
@@ -148,18 +154,20 @@ func (i *Issuer) Quote(enclave sgx.ReportBody) (*quote.Quote, error) {
 	binding.Sum(signature.QEReport.ReportData[:0])
 	report, _ := signature.QEReport.MarshalBinary()
 	if signature.QEReportSignature, err = i.PCK.Sign(report); err != nil {
-		return nil, err
+		return err
 	}
 	if signature.CertificationData, err = i.pckChain(); err != nil {
-		return nil, err
+		return err
 	}
 
-	q.BodyType = quote.BodySGX
 	q.Header = quote.Header{
 		Version: i.Version, KeyType: quote.KeyECDSAP256,
 		// Verifiers refuse any other vendor. The tail of the user data, which a genuine QE
 		// leaves zero, says that the quote is simulated.
 		VendorID: quote.IntelVendorID(),
+	}
+	if q.TD != nil {
+		q.Header.TEE = quote.TDX
 	}
 	if i.Version == quote.Version3 { // later versions do not have them
 		q.Header.QESVN, q.Header.PCESVN = signature.QEReport.ISVSVN, uint16(i.Extension.PCESVN)
@@ -167,13 +175,12 @@ func (i *Issuer) Quote(enclave sgx.ReportBody) (*quote.Quote, error) {
 	copy(q.Header.UserData[:16], derive(16, "QE ID of "+i.platform))
 	copy(q.Header.UserData[16:], "SIM")
 
-	q.Enclave = &enclave
 	signed, err := q.SignedBytes()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	signature.Signature, err = Sign(i.AttestationKey, signed)
-	return &q, err
+	return err
 }
 
 // pckChain issues the certificate chain of the platform.

@@ -8,8 +8,8 @@ import (
 )
 
 // Handler returns a handler that serves collateral as Intel's service does (PCS API v4, below
-// /sgx/certification/v4/), and under the paths of a PCCS and of Azure's cache. It ignores which
-// platforms a request is for.
+// /sgx/certification/v4/), and under the paths of a PCCS and of Azure's cache. TCB info and QE
+// identity for TDX are below /tdx/certification/v4/. It ignores which platforms a request is for.
 func Handler(c *attest.Collateral) http.Handler {
 	serve := func(body []byte, headers ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -30,7 +30,11 @@ func Handler(c *attest.Collateral) http.Handler {
 		}
 		pckCRL(w, r)
 	})
-	mux.Handle(base+"tcb", serve(signedTCBInfo(c), "TCB-Info-Issuer-Chain", c.TCBInfoIssuerChain))
-	mux.Handle(base+"qe/identity", serve(signedQEIdentity(c), "SGX-Enclave-Identity-Issuer-Chain", c.QEIdentityIssuerChain))
+	tee := base
+	if isTDX(c) {
+		tee = "GET /tdx/certification/v4/"
+	}
+	mux.Handle(tee+"tcb", serve(signedTCBInfo(c), "TCB-Info-Issuer-Chain", c.TCBInfoIssuerChain))
+	mux.Handle(tee+"qe/identity", serve(signedQEIdentity(c), "SGX-Enclave-Identity-Issuer-Chain", c.QEIdentityIssuerChain))
 	return mux
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/quote"
 )
 
 // Bundle is collateral in a file. Its JSON form is that of attest.Collateral, which other
@@ -37,10 +38,11 @@ func ParseBundle(text []byte) (*Bundle, error) {
 	return b, nil
 }
 
-// Family returns the platforms that the collateral is for, according to its TCB info and its PCK
-// CA. Verify the collateral first.
+// Family returns the platforms and the TEE that the collateral is for, according to its TCB info and
+// its PCK CA. Verify the collateral first.
 func (b *Bundle) Family() (Family, error) {
 	var info struct {
+		ID    string `json:"id"`
 		FMSPC string `json:"fmspc"`
 	}
 	if err := json.Unmarshal([]byte(b.TCBInfo), &info); err != nil {
@@ -50,5 +52,9 @@ func (b *Bundle) Family() (Family, error) {
 	if err != nil {
 		return Family{}, err
 	}
-	return NewFamily(info.FMSPC, ca)
+	family, err := NewFamily(info.FMSPC, ca)
+	if info.ID == "TDX" {
+		family.TEE = quote.TDX
+	}
+	return family, err
 }

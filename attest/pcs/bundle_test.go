@@ -35,7 +35,7 @@ func TestFamilyOf(t *testing.T) {
 	if q, err = i.Quote(sgx.ReportBody{}); err != nil {
 		t.Fatal(err)
 	}
-	if f, err := FamilyOf(q); err != nil || f != (Family{"005A1D000000", PlatformCA}) {
+	if f, err := FamilyOf(q); err != nil || f != (Family{FMSPC: "005A1D000000", CA: PlatformCA}) {
 		t.Errorf("with the Platform CA: %+v, %v", f, err)
 	}
 	for _, c := range []struct {

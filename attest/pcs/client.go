@@ -230,6 +230,9 @@ func (c *Client) family(f Family) (*collateral, error) {
 	}
 	k := c.families[f]
 	if k == nil {
+		if err := c.Service.checkFamily(f); err != nil {
+			return nil, err
+		}
 		if err := c.makeRoom(); err != nil {
 			return nil, err
 		}
@@ -420,7 +423,7 @@ func (c *Client) check(b *Bundle, want Family) (until time.Time, err error) {
 	}
 	got, err := b.Family()
 	if err == nil && got != want {
-		err = fmt.Errorf("it is for FMSPC %s and the %s CA, not for %s and the %s CA", got.FMSPC, got.CA, want.FMSPC, want.CA)
+		err = fmt.Errorf("it is for %s, not for %s", got, want)
 	}
 	return result.Expires, err
 }

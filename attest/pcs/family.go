@@ -21,15 +21,18 @@ const (
 	PlatformCA  CA = "platform"  // for platforms with several
 )
 
-// Family is a family of platforms that share collateral. Get one from NewFamily or FamilyOf.
+// Family is a family of platforms that share collateral, which is about their enclaves or about
+// their trust domains. Get one from NewFamily or FamilyOf.
 type Family struct {
 	// FMSPC identifies family, model, stepping, platform type and custom SKU of the processors:
 	// 12 hexadecimal digits in upper case.
 	FMSPC string
 	CA    CA
+	// TEE is quote.SGX for collateral about enclaves, and quote.TDX for trust domains.
+	TEE quote.TEE
 }
 
-// NewFamily returns a family. FMSPC and CA must be valid.
+// NewFamily returns a family, for collateral about enclaves. FMSPC and CA must be valid.
 func NewFamily(fmspc string, ca CA) (Family, error) {
 	if b, err := hex.DecodeString(fmspc); err != nil || len(b) != 6 {
 		return Family{}, fmt.Errorf("pcs: invalid FMSPC %q: want 12 hexadecimal digits", fmspc)
@@ -37,15 +40,16 @@ func NewFamily(fmspc string, ca CA) (Family, error) {
 	if ca != ProcessorCA && ca != PlatformCA {
 		return Family{}, fmt.Errorf("pcs: unknown CA %q: want %s or %s", ca, ProcessorCA, PlatformCA)
 	}
-	return Family{strings.ToUpper(fmspc), ca}, nil
+	return Family{FMSPC: strings.ToUpper(fmspc), CA: ca}, nil
 }
 
-// FamilyOf returns the family of the platform in the certificates of a quote. It does not verify
-// them. If the quote has none, or is that of a trust domain, the error wraps quote.ErrUnsupported.
+// String returns the family for people.
+func (f Family) String() string { return fmt.Sprintf("%s, FMSPC %s, %s CA", f.TEE, f.FMSPC, f.CA) }
+
+// FamilyOf returns the family of the platform in the certificates of a quote, and the TEE of the
+// quote. It does not verify them. If the quote has no certificates, the error wraps
+// quote.ErrUnsupported.
 func FamilyOf(q *quote.Quote) (Family, error) {
-	if q.TD != nil {
-		return Family{}, fmt.Errorf("pcs: %w: the quote is about a trust domain (TDX), which needs other collateral than an SGX enclave", quote.ErrUnsupported)
-	}
 	if q.Signature.CertificationData.Type != quote.PCKChain {
 		return Family{}, fmt.Errorf("pcs: %w: the quote has a %s, want a PCK certificate chain", quote.ErrUnsupported, q.Signature.CertificationData.Type)
 	}
@@ -61,7 +65,11 @@ func FamilyOf(q *quote.Quote) (Family, error) {
 	if err != nil {
 		return Family{}, err
 	}
-	return NewFamily(platform.FMSPC.String(), ca)
+	family, err := NewFamily(platform.FMSPC.String(), ca)
+	if q.TD != nil {
+		family.TEE = quote.TDX
+	}
+	return family, err
 }
 
 // caOf returns the CA in the first certificate of a chain in PEM.

@@ -363,7 +363,7 @@ func TestClose(t *testing.T) {
 		if _, err := client.Collateral(t.Context(), family); err != nil {
 			t.Error(err)
 		}
-		if _, err := client.Collateral(t.Context(), Family{"00906ED50000", ProcessorCA}); err == nil || !strings.Contains(err.Error(), "closed") {
+		if _, err := client.Collateral(t.Context(), Family{FMSPC: "00906ED50000", CA: ProcessorCA}); err == nil || !strings.Contains(err.Error(), "closed") {
 			t.Errorf("another family: %v", err)
 		}
 		new(Client).Close()
@@ -387,7 +387,7 @@ func TestManyFamilies(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 5 * maxFamilies {
-			if _, err := client.Collateral(t.Context(), Family{fmt.Sprintf("%012X", i), ProcessorCA}); err == nil {
+			if _, err := client.Collateral(t.Context(), Family{FMSPC: fmt.Sprintf("%012X", i), CA: ProcessorCA}); err == nil {
 				t.Error("collateral of an unknown family")
 			}
 		}
@@ -453,7 +453,7 @@ func TestHangingFamilies(t *testing.T) {
 		var calls sync.WaitGroup
 		for i := range maxFamilies - 1 {
 			calls.Go(func() {
-				if _, err := client.Collateral(ctx, Family{fmt.Sprintf("%012X", i), ProcessorCA}); !errors.Is(err, context.Canceled) {
+				if _, err := client.Collateral(ctx, Family{FMSPC: fmt.Sprintf("%012X", i), CA: ProcessorCA}); !errors.Is(err, context.Canceled) {
 					t.Error(err)
 				}
 			})
@@ -466,7 +466,7 @@ func TestHangingFamilies(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if _, err := client.Collateral(t.Context(), Family{"FFFFFFFFFFFF", ProcessorCA}); err == nil || !strings.Contains(err.Error(), "families are being fetched already") {
+		if _, err := client.Collateral(t.Context(), Family{FMSPC: "FFFFFFFFFFFF", CA: ProcessorCA}); err == nil || !strings.Contains(err.Error(), "families are being fetched already") {
 			t.Errorf("one too many: %v", err)
 		}
 		if n := len(s.take()); n > 4*maxFetches {

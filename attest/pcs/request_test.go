@@ -63,8 +63,8 @@ func TestFailures(t *testing.T) {
 			return false
 		}, nil, family, 0, "neither DER nor PEM"},
 		{"modified", nil, func(s *service) { s.collateral.QEIdentitySignature[0] ^= 1 }, family, 0, "signature verification failed"},
-		{"another family", nil, nil, Family{"00906ED50000", ProcessorCA}, 0, "not for 00906ED50000"},
-		{"another CA", nil, nil, Family{"005A1D000000", PlatformCA}, 0, "not for 005A1D000000 and the platform CA"},
+		{"another family", nil, nil, Family{FMSPC: "00906ED50000", CA: ProcessorCA}, 0, "not for SGX, FMSPC 00906ED50000"},
+		{"another CA", nil, nil, Family{FMSPC: "005A1D000000", CA: PlatformCA}, 0, "not for SGX, FMSPC 005A1D000000, platform CA"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/confcom/confcom/quote"
 )
 
 // Service is a service to fetch collateral from. The zero Service is none.
@@ -68,7 +70,7 @@ func at(k kind, base string) (Service, error) {
 		return Service{}, fmt.Errorf("pcs: %q is not the URL of a service: want for example https://pccs.example:8081%s", base, basePath)
 	}
 	if strings.Contains(u.Path+"/", "/tdx/") {
-		return Service{}, fmt.Errorf("pcs: %q is a service's API for TDX: want its API for SGX, %s", base, basePath)
+		return Service{}, fmt.Errorf("pcs: %q is the path for TDX: want the one for SGX, %s; the one for TDX follows from it", base, basePath)
 	}
 	if strings.Trim(u.Path, "/") == "" {
 		u.Path = basePath
@@ -82,6 +84,21 @@ func at(k kind, base string) (Service, error) {
 // String returns the base of the service's URLs.
 func (s Service) String() string { return s.base }
 
+// tdxBase returns the base of the URLs of TCB info and QE identity for TDX: the last /sgx/ in the
+// path is /tdx/.
+func (s Service) tdxBase() string {
+	i := strings.LastIndex(s.base, "/sgx/")
+	return s.base[:max(i, 0)] + strings.Replace(s.base[max(i, 0):], "/sgx/", "/tdx/", 1)
+}
+
+// checkFamily checks that the service can have collateral for a family.
+func (s Service) checkFamily(f Family) error {
+	if f.TEE != quote.SGX && (f.TEE != quote.TDX || s.tdxBase() == s.base) {
+		return fmt.Errorf("pcs: collateral for %s: the URL of the service, %s, has no /sgx/ in its path", f.TEE, s)
+	}
+	return nil
+}
+
 // part is one of the four parts of collateral.
 type part struct {
 	name string // for people
@@ -93,7 +110,7 @@ type part struct {
 // parts returns the parts of the collateral of a family and their URLs. Update is as
 // Client.Update.
 func (s Service) parts(f Family, update string) (rootCRL, pckCRL, tcbInfo, qeIdentity part) {
-	query := func(path string, values ...string) string {
+	query := func(base, path string, values ...string) string {
 		q := url.Values{}
 		for i := 0; i < len(values); i += 2 {
 			if values[i+1] != "" {
@@ -101,23 +118,28 @@ func (s Service) parts(f Family, update string) (rootCRL, pckCRL, tcbInfo, qeIde
 			}
 		}
 		if len(q) == 0 {
-			return s.base + path
+			return base + path
 		}
-		return s.base + path + "?" + q.Encode()
+		return base + path + "?" + q.Encode()
 	}
-	pckCRL = part{"the PCK CRL", query("pckcrl", "ca", string(f.CA), "encoding", "der"), []string{"SGX-PCK-CRL-Issuer-Chain"}}
-	tcbInfo = part{"the TCB info", query("tcb", "fmspc", f.FMSPC, "update", update), []string{"TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain"}}
-	qeIdentity = part{"the QE identity", query("qe/identity", "update", update), []string{"SGX-Enclave-Identity-Issuer-Chain"}}
+	// CRLs are the same for both TEEs, and only below the path for SGX.
+	tee := s.base
+	if f.TEE == quote.TDX {
+		tee = s.tdxBase()
+	}
+	pckCRL = part{"the PCK CRL", query(s.base, "pckcrl", "ca", string(f.CA), "encoding", "der"), []string{"SGX-PCK-CRL-Issuer-Chain"}}
+	tcbInfo = part{"the TCB info", query(tee, "tcb", "fmspc", f.FMSPC, "update", update), []string{"TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain"}}
+	qeIdentity = part{"the QE identity", query(tee, "qe/identity", "update", update), []string{"SGX-Enclave-Identity-Issuer-Chain"}}
 	rootCRL = part{name: "the root CRL"}
 	switch s.kind {
 	case intel:
 		rootCRL.url = intelRootCRL
 	case pccs:
-		rootCRL.url = query("rootcacrl")
+		rootCRL.url = query(s.base, "rootcacrl")
 	case azure:
 		const version = "2018-10-01-preview"
-		rootCRL.url = query("pckcrl", "uri", intelRootCRL, "api-version", version)
-		pckCRL.url = query("pckcrl", "uri", Intel().base+"pckcrl?ca="+string(f.CA), "api-version", version)
+		rootCRL.url = query(s.base, "pckcrl", "uri", intelRootCRL, "api-version", version)
+		pckCRL.url = query(s.base, "pckcrl", "uri", Intel().base+"pckcrl?ca="+string(f.CA), "api-version", version)
 	}
 	return rootCRL, pckCRL, tcbInfo, qeIdentity
 }

@@ -180,7 +180,7 @@ func (s *service) client(t *testing.T, k kind) *Client {
 	return client
 }
 
-var family = Family{"005A1D000000", ProcessorCA}
+var family = Family{FMSPC: "005A1D000000", CA: ProcessorCA}
 
 // Services of all kinds have the same collateral, in forms of their own.
 func TestServices(t *testing.T) {

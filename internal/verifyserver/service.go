@@ -29,6 +29,7 @@ import (
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/tdx"
 )
 
 // openAPI describes the service.
@@ -85,6 +86,8 @@ type Response struct {
 	Reason string `json:"reason,omitempty"`
 	// Enclave is the enclave that the quote identifies, if the quote is trusted.
 	Enclave *sgx.ReportBody `json:"enclave,omitempty"`
+	// TrustDomain is the same for the quote of a trust domain.
+	TrustDomain *tdx.ReportBody `json:"trustDomain,omitempty"`
 }
 
 // problem is the error of a request that is answered with another status than 400.
@@ -151,7 +154,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, asked request) 
 	var result *attest.Result
 	var fetch bool
 	err := s.work(ctx, func() (err error) {
-		if q, err = quote.Parse(asked.Quote); err != nil {
+		if q, err = quote.ParsePadded(asked.Quote); err != nil {
 			return err
 		}
 		kept = s.Collateral.Kept(q)
@@ -160,7 +163,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, asked request) 
 		case result == nil:
 			return err // the quote carries no certificates, or unreadable ones
 		case kept == nil:
-			fetch = q.Enclave != nil && errors.Is(result.Err(), attest.ErrIncomplete)
+			fetch = errors.Is(result.Err(), attest.ErrIncomplete)
 		case errors.Is(result.Err(), attest.ErrCollateral):
 			alone, _ := s.appraise(q, nil, asked)
 			fetch = alone != nil && errors.Is(alone.Err(), attest.ErrIncomplete)
@@ -191,7 +194,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, asked request) 
 	if err := result.Err(); err != nil {
 		response.Reason = err.Error()
 	} else {
-		response.Enclave = q.Enclave
+		response.Enclave, response.TrustDomain = q.Enclave, q.TD
 	}
 	return response, nil
 }

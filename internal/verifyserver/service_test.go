@@ -385,6 +385,8 @@ func TestReadPolicy(t *testing.T) {
 		`{"mrSigners": ["` + id + `"]}`:             "",
 		`{"mrEnclaves": ["` + id + `"]}`:            "",
 		`{"anyEnclave": true}`:                      "",
+		`{"trustDomain": {"any": true}}`:            "",
+		`{"trustDomain": {}}`:                       "which trust domains are accepted",
 		`{}`:                                        "which enclaves are accepted",
 		`{"anyEnclave": false}`:                     "which enclaves are accepted",
 		`{"statuses": ["SWHardeningNeeded"]}`:       "which enclaves are accepted",

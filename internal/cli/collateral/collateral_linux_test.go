@@ -33,7 +33,7 @@ func TestFetchAndShow(t *testing.T) {
 		{"from a cache", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", service, "--root", file("root.pem"), "--out", file("b.json"), "--cache", file("cache")}, 0, "", "the QE identity: cached"},
 		{"with a self-signed certificate", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", ownTLS.URL, "--root", file("root.pem"), "--out", file("d.json"), "--skip-tls-check"}, 0, "", "fetched from https://"},
 		{"which is rejected", []string{"collateral", "fetch", "--fmspc", "005a1d000000", "--url", ownTLS.URL, "--root", file("root.pem"), "--out", file("c.json")}, 2, "", "--skip-tls-check"},
-		{"show", []string{"collateral", "show", file("a.json"), "--root", file("root.pem")}, 0, "platforms         FMSPC 005A1D000000, processor CA", ""},
+		{"show", []string{"collateral", "show", file("a.json"), "--root", file("root.pem")}, 0, "platforms         SGX, FMSPC 005A1D000000, processor CA", ""},
 		{"show as JSON", []string{"collateral", "show", file("a.json"), "--root", file("root.pem"), "-o", "json"}, 0, `"tcbEvaluationDataNumber": 17`, ""},
 		{"show it after it has expired", []string{"collateral", "show", file("a.json"), "--root", file("root.pem"), "--at", "2060-01-01T00:00:00Z"}, 1, "NOT VALID", ""},
 		{"show it, trusting Intel's root", []string{"collateral", "show", file("a.json")}, 1, "FAILED  trusted root", ""},
@@ -41,7 +41,7 @@ func TestFetchAndShow(t *testing.T) {
 		{"verify with the service", []string{"quote", "verify", file("quote"), "--collateral", service, "--root", file("root.pem")}, 0, "TRUSTED until", "the PCK CRL: fetched from"},
 
 		{"trusting Intel's root", []string{"collateral", "fetch", "--quote", file("quote"), "--url", service, "--out", file("c.json")}, 2, "", "not that of a trusted root"},
-		{"another family", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", service, "--root", file("root.pem"), "--out", file("c.json")}, 2, "", "not for 00906ED50000"},
+		{"another family", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", service, "--root", file("root.pem"), "--out", file("c.json")}, 2, "", "not for SGX, FMSPC 00906ED50000"},
 		{"no family", []string{"collateral", "fetch", "--url", service, "--out", file("c.json")}, 2, "", "missing flag: pass --quote or --fmspc"},
 		{"two families", []string{"collateral", "fetch", "--quote", file("quote"), "--fmspc", "00906ED50000", "--out", file("c.json")}, 2, "", "pass only one of them"},
 		{"no FMSPC", []string{"collateral", "fetch", "--fmspc", "x", "--url", service, "--out", file("c.json")}, 2, "", "12 hexadecimal digits"},

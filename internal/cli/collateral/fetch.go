@@ -13,6 +13,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/input"
 	"github.com/confcom/confcom/internal/cli/output"
 	"github.com/confcom/confcom/internal/cli/trust"
+	"github.com/confcom/confcom/quote"
 )
 
 func newFetch() *cobra.Command {
@@ -24,7 +25,8 @@ func newFetch() *cobra.Command {
 write it to one file, with which 'confcom quote verify --collateral' works offline.
 
 The family is that of the platform in a quote (--quote), or given by --fmspc (the
-platform's family, model, stepping, platform type and custom SKU) and --ca.
+platform's family, model, stepping, platform type and custom SKU), --ca and --tee: quotes
+of enclaves (SGX) and of trust domains (TDX) need collateral of their own.
 
 Exit codes: 0 fetched; 2 not fetched: bad input, no answer, or invalid collateral.`,
 		Example: `  confcom collateral fetch --quote quote.bin --out collateral.json
@@ -35,6 +37,7 @@ Exit codes: 0 fetched; 2 not fetched: bad input, no answer, or invalid collatera
 	quoteFile := flags.String("quote", "", "fetch for the platform of the quote in this `file`")
 	fmspc := flags.String("fmspc", "", "fetch for platforms with this FMSPC (12 `hex` digits)")
 	ca := flags.String("ca", "processor", "the `CA` that issues the platforms' PCK certificates: processor (one processor package) or platform (several)")
+	tee := flags.String("tee", "sgx", "fetch collateral for quotes of this `TEE`: sgx (enclaves) or tdx (trust domains)")
 	var f trust.Fetcher
 	flags.StringVar(&f.URL, "url", pcs.Intel().String(), "fetch from the service at this `URL`")
 	root := trust.RootFlag(command)
@@ -45,7 +48,7 @@ Exit codes: 0 fetched; 2 not fetched: bad input, no answer, or invalid collatera
 		if err != nil {
 			return err
 		}
-		family, err := readFamily(command, *quoteFile, *fmspc, *ca)
+		family, err := readFamily(command, *quoteFile, *fmspc, *ca, *tee)
 		if err != nil {
 			return err
 		}
@@ -63,7 +66,7 @@ Exit codes: 0 fetched; 2 not fetched: bad input, no answer, or invalid collatera
 }
 
 // readFamily returns the family of the platform in a quote, or the one of the flags.
-func readFamily(command *cobra.Command, quoteFile, fmspc, ca string) (pcs.Family, error) {
+func readFamily(command *cobra.Command, quoteFile, fmspc, ca, tee string) (pcs.Family, error) {
 	switch byQuote, byFMSPC := command.Flags().Changed("quote"), command.Flags().Changed("fmspc"); {
 	case byQuote && byFMSPC:
 		return pcs.Family{}, errors.New("--quote and --fmspc: pass only one of them")
@@ -73,6 +76,13 @@ func readFamily(command *cobra.Command, quoteFile, fmspc, ca string) (pcs.Family
 		family, err := pcs.NewFamily(fmspc, pcs.CA(ca))
 		if err != nil {
 			return family, exit.BadInput(err)
+		}
+		switch tee {
+		case "sgx":
+		case "tdx":
+			family.TEE = quote.TDX
+		default:
+			return family, exit.BadInput(fmt.Errorf("--tee=%s: not one of sgx, tdx", tee))
 		}
 		return family, nil
 	}

@@ -67,7 +67,7 @@ Exit codes: 0 valid; 1 not valid; 2 bad input.`,
 func show(w io.Writer, bundle *pcs.Bundle, result *attest.Result, at time.Time) error {
 	p := output.NewPage(w)
 	if family, err := bundle.Family(); err == nil {
-		p.Row("platforms", "FMSPC %s, %s CA", family.FMSPC, family.CA)
+		p.Row("platforms", "%s", family)
 	}
 	if !bundle.Fetched.IsZero() {
 		p.Row("fetched", "%s", bundle.Fetched.UTC().Format(time.RFC3339))

@@ -2,8 +2,11 @@ package output
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,17 +21,76 @@ import (
 	"github.com/confcom/confcom/tdx"
 )
 
-// A TD quote shows the fields of a trust domain.
-func TestTrustDomain(t *testing.T) {
-	q := &quote.Quote{
-		Header:   quote.Header{Version: quote.Version5, TEE: quote.TDX},
-		BodyType: quote.BodyTDX15,
-		TD:       &tdx.ReportBody{MRTD: tdx.Measurement{0xab}},
+// Every field of an enclave and of a trust domain is shown.
+func TestQuoteFields(t *testing.T) {
+	fill := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(i%250) + 1
+		}
+		return b
 	}
-	var out bytes.Buffer
-	if err := Quote(&out, q, 0); err != nil || !strings.Contains(out.String(), "MRTD            ab00") {
-		t.Errorf("%v\n%s", err, &out)
+	td := new(tdx.ReportBody)
+	if err := td.UnmarshalBinary(fill(tdx.ReportBody15ExSize)); err != nil {
+		t.Fatal(err)
 	}
+	enclave := new(sgx.ReportBody)
+	if err := enclave.UnmarshalBinary(fill(sgx.ReportBodySize)); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []*quote.Quote{
+		{Header: quote.Header{Version: quote.Version5, TEE: quote.TDX}, BodyType: quote.BodyTDX15Ex, TD: td},
+		{Header: quote.Header{Version: quote.Version3}, BodyType: quote.BodySGX, Enclave: enclave},
+	} {
+		var out bytes.Buffer
+		if err := Quote(&out, q, 0); err != nil {
+			t.Fatal(err)
+		}
+		var body any = q.Enclave
+		if q.TD != nil {
+			body = q.TD
+		}
+		text, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, value := range values(t, text) {
+			n, err := strconv.ParseUint(value, 10, 64)
+			if !strings.Contains(out.String(), value) && (err != nil || !strings.Contains(out.String(), fmt.Sprintf("%#x", n))) {
+				t.Errorf("no %s in\n%s", value, &out)
+			}
+		}
+	}
+}
+
+// values returns the strings and numbers in a JSON text.
+func values(t *testing.T, text []byte) (all []string) {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var collect func(v any)
+	collect = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, member := range v {
+				collect(member)
+			}
+		case []any:
+			for _, element := range v {
+				collect(element)
+			}
+		case string:
+			all = append(all, v)
+		case json.Number:
+			all = append(all, v.String())
+		}
+	}
+	var v any
+	if err := decoder.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	collect(v)
+	return all
 }
 
 // Evidence shows its form, what else was in it, and what its quote lacks.

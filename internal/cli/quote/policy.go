@@ -14,6 +14,7 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
+	"github.com/confcom/confcom/tdx"
 )
 
 // policyFlags is the appraisal policy of a command line: a file, and flags that
@@ -52,7 +53,7 @@ func (f *policyFlags) addFlags(flags *pflag.FlagSet) {
 	list(f, flags, "accept-advisory", "advisory", parseAdvisories, func(p *attest.Policy) *[]string { return &p.Advisories },
 		"if the platform is not up to date, accept only these advisories, such as INTEL-SA-00615; repeatable")
 	value(f, flags, "allow-debug", "bool", strconv.ParseBool, func(p *attest.Policy) *bool { return &p.AllowDebug },
-		"accept enclaves that a debugger can read")
+		"accept enclaves and trust domains that a debugger can read")
 	list(f, flags, "mrenclave", "hex", parseMeasurement, func(p *attest.Policy) *[]sgx.Measurement { return &p.MREnclaves },
 		"require this MRENCLAVE; repeat to accept several")
 	list(f, flags, "mrsigner", "hex", parseMeasurement, func(p *attest.Policy) *[]sgx.Measurement { return &p.MRSigners },
@@ -61,6 +62,7 @@ func (f *policyFlags) addFlags(flags *pflag.FlagSet) {
 		"require this product ID (ISVPRODID) of the signer")
 	value(f, flags, "min-svn", "uint16", parseUint16, func(p *attest.Policy) *uint16 { return &p.MinISVSVN },
 		"require at least this security version (ISVSVN) of the enclave")
+	f.addTrustDomainFlags(flags)
 	value(f, flags, "report-data", "hex", parseHex, func(p *attest.Policy) *quote.HexBytes { return &p.ReportData },
 		"require this report data, such as a nonce, padded with zeros")
 	value(f, flags, "max-collateral-age", "duration", time.ParseDuration, func(p *attest.Policy) *time.Duration { return &p.MaxCollateralAge },
@@ -69,6 +71,45 @@ func (f *policyFlags) addFlags(flags *pflag.FlagSet) {
 		"accept TCB info and QE identity after their nextUpdate, within --max-collateral-age")
 	value(f, flags, "min-evaluation-data-number", "int", parseInt, func(p *attest.Policy) *int { return &p.MinEvaluationDataNumber },
 		"require at least this tcbEvaluationDataNumber of the collateral")
+}
+
+// addTrustDomainFlags declares the flags that override the part for trust domains, or make
+// one.
+func (f *policyFlags) addTrustDomainFlags(flags *pflag.FlagSet) {
+	for _, l := range []struct {
+		name, usage string
+		field       func(*attest.TDPolicy) *[]tdx.Measurement
+	}{
+		{"mrtd", "require this MRTD of a trust domain; repeat to accept several", func(p *attest.TDPolicy) *[]tdx.Measurement { return &p.MRTDs }},
+		{"rtmr0", "require this RTMR0 of a trust domain; repeatable", func(p *attest.TDPolicy) *[]tdx.Measurement { return &p.RTMR0 }},
+		{"rtmr1", "require this RTMR1 of a trust domain; repeatable", func(p *attest.TDPolicy) *[]tdx.Measurement { return &p.RTMR1 }},
+		{"rtmr2", "require this RTMR2 of a trust domain; repeatable", func(p *attest.TDPolicy) *[]tdx.Measurement { return &p.RTMR2 }},
+		{"rtmr3", "require this RTMR3 of a trust domain; repeatable", func(p *attest.TDPolicy) *[]tdx.Measurement { return &p.RTMR3 }},
+		{"mrseam", "require this MRSEAM, the hash of the TDX module; repeatable", func(p *attest.TDPolicy) *[]tdx.Measurement { return &p.MRSEAMs }},
+	} {
+		list(f, flags, l.name, "hex", parseTDMeasurement, trustDomain(l.field), l.usage)
+	}
+	for _, b := range []struct {
+		name, usage string
+		field       func(*attest.TDPolicy) *bool
+	}{
+		{"any-trust-domain", "accept any trust domain", func(p *attest.TDPolicy) *bool { return &p.Any }},
+		{"allow-sept-ve", "accept trust domains without SEPT_VE_DISABLE", func(p *attest.TDPolicy) *bool { return &p.AllowSEPTVE }},
+		{"allow-migratable", "accept trust domains that can be moved to another platform", func(p *attest.TDPolicy) *bool { return &p.AllowMigratable }},
+	} {
+		value(f, flags, b.name, "bool", strconv.ParseBool, trustDomain(b.field), b.usage)
+	}
+}
+
+// trustDomain returns a field of the part of a policy for trust domains, which it makes if
+// there is none.
+func trustDomain[T any](field func(*attest.TDPolicy) *T) func(*attest.Policy) *T {
+	return func(p *attest.Policy) *T {
+		if p.TrustDomain == nil {
+			p.TrustDomain = new(attest.TDPolicy)
+		}
+		return field(p.TrustDomain)
+	}
 }
 
 // value declares a flag that overrides a field of the policy.
@@ -141,6 +182,14 @@ func parseMeasurement(text string) ([]sgx.Measurement, error) {
 		return nil, fmt.Errorf("not %d hexadecimal digits", 2*len(sgx.Measurement{}))
 	}
 	return []sgx.Measurement{sgx.Measurement(b)}, nil
+}
+
+func parseTDMeasurement(text string) ([]tdx.Measurement, error) {
+	var m tdx.Measurement
+	if err := m.UnmarshalText([]byte(text)); err != nil {
+		return nil, fmt.Errorf("not %d hexadecimal digits", 2*len(m))
+	}
+	return []tdx.Measurement{m}, nil
 }
 
 func parseProduct(text string) (*uint16, error) {

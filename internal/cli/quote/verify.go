@@ -20,14 +20,15 @@ import (
 func newVerify() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Verify a quote and appraise its platform and enclave",
-		Long: `Verify a quote and appraise its platform and enclave. A quote is TRUSTED if
+		Short: "Verify a quote and appraise its platform and enclave or trust domain",
+		Long: `Verify a quote and appraise its platform and its enclave (SGX) or trust domain (TDX). A
+quote is TRUSTED if
 
   - a genuine quoting enclave signed it, on a platform whose certificate chain ends in
     a trusted root: Intel's, or that of --root
   - nothing in the chain is revoked, and the platform's TCB (trusted computing base) is
     up to date
-  - no debugger can read the enclave
+  - no debugger can read the enclave or trust domain
   - it meets the appraisal policy: --policy, and the flags listed below it
 
 Collateral is what Intel publishes for verifiers: certificate revocation lists (CRLs), TCB
@@ -43,13 +44,19 @@ A --policy file is a JSON object with the members of type Policy in the Go packa
 attest, which other flags override:
 
   {"mrSigners": ["83d719e7..."], "isvProdId": 1, "minIsvSvn": 2, "maxCollateralAge": "720h"}
+  {"trustDomain": {"mrTds": ["01ab..."], "rtmr1": ["23cd..."]}}
+
+A trust domain is trusted only if the policy states which ones are accepted: with
+--mrtd, --any-trust-domain, or "trustDomain" in the file. Such a policy accepts no enclave,
+unless it also states which of them are accepted.
 
 ` + fileAbout + `
 
 Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete.`,
 		Example: `  confcom quote verify quote.bin --collateral collateral.json --mrsigner 83d719e7...
   kubectl logs job/attested-job | confcom quote verify - --root root.pem --collateral simulated-collateral
-  confcom quote verify quote.bin --collateral collateral.json --accept-status SWHardeningNeeded -o json`,
+  confcom quote verify quote.bin --collateral collateral.json --accept-status SWHardeningNeeded -o json
+  confcom quote verify td-quote.bin --collateral collateral.json --mrtd 01ab... --rtmr1 23cd...`,
 		Args: args.File,
 	}
 	command.Flags().SortFlags = false
@@ -125,9 +132,7 @@ func (v *verification) run(name string, at time.Time) (*attest.Result, error) {
 	return result, err
 }
 
-// readCollateral returns the collateral of the flag, or nil if it is not given, or if it
-// would have to be fetched for a trust domain: verification of its quote is incomplete
-// in any case.
+// readCollateral returns the collateral of the flag, or nil if it is not given.
 func (v *verification) readCollateral(root attest.Root, q *quote.Quote) (*attest.Collateral, error) {
 	if !v.command.Flags().Changed("collateral") {
 		return nil, nil
@@ -138,9 +143,6 @@ func (v *verification) readCollateral(root attest.Root, q *quote.Quote) (*attest
 			return nil, exit.BadInput(fmt.Errorf("--collateral: %w", err))
 		}
 		return &bundle.Collateral, nil
-	}
-	if q.TD != nil {
-		return nil, nil
 	}
 	family, err := pcs.FamilyOf(q)
 	if err != nil {
