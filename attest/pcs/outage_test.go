@@ -257,7 +257,7 @@ func TestInventedFamilies(t *testing.T) {
 			}
 			return false
 		})
-		refused := Family{"00906ED50000", ProcessorCA}
+		refused := Family{FMSPC: "00906ED50000", CA: ProcessorCA}
 		check := func(when string) {
 			t.Helper()
 			s.take()
@@ -280,7 +280,7 @@ func TestInventedFamilies(t *testing.T) {
 		client.mu.Unlock()
 		for i := range 5 * maxFamilies {
 			for _, look := range []func(Family) *Bundle{client.InMemory, client.Cached} {
-				if look(Family{fmt.Sprintf("%012X", i), ProcessorCA}) != nil {
+				if look(Family{FMSPC: fmt.Sprintf("%012X", i), CA: ProcessorCA}) != nil {
 					t.Error("collateral of an unknown family")
 				}
 			}
@@ -293,7 +293,7 @@ func TestInventedFamilies(t *testing.T) {
 		check("looked up")
 		time.Sleep(firstBackoff / 2)
 		for i := range 5 * maxFamilies {
-			if _, err := client.Collateral(t.Context(), Family{fmt.Sprintf("%012X", i), ProcessorCA}); err == nil {
+			if _, err := client.Collateral(t.Context(), Family{FMSPC: fmt.Sprintf("%012X", i), CA: ProcessorCA}); err == nil {
 				t.Error("collateral of an unknown family")
 			}
 		}

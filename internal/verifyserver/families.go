@@ -15,16 +15,22 @@ const maxFamilies = 1000
 // takes a quarter of the time of a request for a known platform.
 type families struct {
 	mu    sync.Mutex
-	known map[[sha256.Size]byte]pcs.Family
+	known map[platformKey]pcs.Family
+}
+
+// platformKey identifies what a family follows from.
+type platformKey struct {
+	trustDomain bool
+	chain       [sha256.Size]byte
 }
 
 // of is pcs.FamilyOf.
 func (f *families) of(q *quote.Quote) (pcs.Family, error) {
 	data := q.Signature.CertificationData
-	if q.TD != nil || data.Type != quote.PCKChain {
+	if data.Type != quote.PCKChain {
 		return pcs.FamilyOf(q)
 	}
-	key := sha256.Sum256(data.Data)
+	key := platformKey{q.TD != nil, sha256.Sum256(data.Data)}
 	f.mu.Lock()
 	family, ok := f.known[key]
 	f.mu.Unlock()
@@ -38,7 +44,7 @@ func (f *families) of(q *quote.Quote) (pcs.Family, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.known == nil {
-		f.known = make(map[[sha256.Size]byte]pcs.Family)
+		f.known = make(map[platformKey]pcs.Family)
 	}
 	if len(f.known) >= maxFamilies {
 		for other := range f.known { // an arbitrary one
