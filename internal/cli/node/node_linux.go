@@ -32,8 +32,10 @@ func configure(command *cobra.Command) {
 			return exit.BadInput(err)
 		}
 		r := newReport(inv, policy)
-		if r.InForce, err = inForce(filepath.Join(machine.Sysroot, *stateDir)); err != nil {
-			return exit.BadInput(err)
+		if machine.SimulatedEPC == 0 {
+			if r.InForce, err = inForce(filepath.Join(machine.Sysroot, *stateDir)); err != nil {
+				return exit.BadInput(err)
+			}
 		}
 		if *format == output.JSON {
 			err = output.WriteJSON(command, r)
