@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -120,6 +122,7 @@ func (s *modeSwitch) machine(ctx context.Context, inv node.Inventory, wanted epc
 
 // run follows the kubelet and its pods until ctx is done.
 func (s *modeSwitch) run(ctx context.Context) {
+	defer s.unpublish()
 	ticker := time.NewTicker(kubeletPollInterval)
 	defer ticker.Stop()
 	for {
@@ -282,6 +285,19 @@ func (s *modeSwitch) publish(u usage) error {
 	}
 	s.published = &a
 	return nil
+}
+
+// unpublish removes the file, so that it tells nothing of this node once confcom is
+// uninstalled. Where another plugin replaces this one, that one writes the file again.
+func (s *modeSwitch) unpublish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plugin.StateDir == "" || s.published == nil || !s.isPublished() {
+		return
+	}
+	if err := os.Remove(filepath.Join(s.plugin.StateDir, epc.AdvertisementFile)); err != nil {
+		s.log.Warn("remove advertisement failed", "error", err)
+	}
 }
 
 // isPublished reports whether the file says what was last published. Somebody may have
