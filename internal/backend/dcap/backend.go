@@ -23,9 +23,12 @@ package dcap
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -46,6 +49,10 @@ type (
 	lease      = pool.Lease[sgx.TargetInfo, *session]
 	candidate  = pool.Candidate[sgx.TargetInfo]
 )
+
+// providerCache is the name of the directory in which Intel's provider keeps what it has
+// fetched.
+const providerCache = ".dcap-qcnl"
 
 // pollInterval is the time between two polls of a worker's memory and files.
 const pollInterval = time.Second
@@ -86,6 +93,11 @@ func start(c config.Config, log *slog.Logger, metrics *Metrics, poll time.Durati
 		c.Certificates, b.temporary = dir, dir
 	} else if err := cachedir.Make(c.Certificates); err != nil {
 		return nil, fmt.Errorf("directory for the platform's certificates: %w", err)
+	}
+	// Intel's provider prefers a cache that is there already, such as one in the home
+	// directory, to one that it has to create in AZDCAP_CACHE.
+	if err := os.Mkdir(filepath.Join(c.Certificates, providerCache), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		log.Warn("create directory for the provider's cache failed", "error", err)
 	}
 	b.config = c
 	b.pool = pool.Start(pool.Options{

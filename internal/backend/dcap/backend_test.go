@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -332,6 +333,9 @@ func TestTemporaryCertificates(t *testing.T) {
 	dir := b.config.Certificates
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		t.Errorf("no directory while the backend runs: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, providerCache)); err != nil || !info.IsDir() {
+		t.Errorf("no directory for the provider's cache: %v", err)
 	}
 	b.Close()
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {

@@ -2,9 +2,13 @@ package certificates
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/confcom/confcom/quote"
 )
 
 // blocks returns the certificates of a chain, in PEM.
@@ -84,4 +88,35 @@ func FuzzCheck(f *testing.F) {
 			t.Errorf("%q passes", text)
 		}
 	})
+}
+
+// The chains of genuine quotes pass, for the TCB that their PCK certificates name.
+func TestCheckGenuine(t *testing.T) {
+	paths, _ := filepath.Glob("../../../../../shared/vectors/*/*quote*")
+	checked := 0
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // a directory
+		}
+		q, _, err := quote.ParsePrefix(text)
+		if err != nil {
+			continue // invalid on purpose
+		}
+		certificates, err := q.Signature.CertificationData.Certificates()
+		if err != nil {
+			continue // no chain
+		}
+		d := Data{Chain: q.Signature.CertificationData.Data}
+		if d.CPUSVN, d.PCESVN, err = TCB(certificates[0]); err == nil {
+			err = d.Check()
+		}
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(path), err)
+		}
+		checked++
+	}
+	if checked == 0 {
+		t.Skip("NOT RUN: no genuine quotes in ../shared/vectors, beside the checkout")
+	}
 }
