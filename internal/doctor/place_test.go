@@ -212,6 +212,11 @@ func TestApplication(t *testing.T) {
 	t.Setenv("SGX_AESM_ADDR", "1")
 	d.examine(t, "environment").expect(t, OK, "is set")
 
+	// A hostPath volume is not an EPC limit.
+	byHand := patient(t, nodetest.Tree{"proc/self/mountinfo": mountinfo, "run/aesmd/x": "", "sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n"})
+	byHand.Place, byHand.Socket = Application, "/run/aesmd/aesm.socket"
+	byHand.examine(t, "limit").expect(t, Problem, "but not by an EPC limit")
+
 	d.Place = Helper
 	d.examine(t, "environment").expect(t, Problem, "unset it")
 	d.Place = Application
