@@ -139,14 +139,17 @@ func (d *Doctor) limit(context.Context) Check {
 	_, byName := found[dir]
 	_, byRealName := found[real]
 	device, _ := d.device(deviceNames()[0])
+	remedy := fmt.Sprintf("add the limit %s: 10 (a number of MiB) to resources of this container in the pod's manifest; each container that uses SGX needs one of its own", epc.DefaultResource)
+	inv, _ := d.Machine.Discover() // the check processor has the error
 	switch mounted := byName || byRealName; {
 	case device != "" && mounted:
 		return ok("this container has " + device + " and " + dir + ", which come with an EPC limit")
 	case device != "":
 		return warning(dir+" is not mounted into this container", "if the device does not come from an EPC limit, set one: it also mounts that directory; if it does, the chart's value aesmDir is empty")
+	case mounted && inv.EPC() > 0:
+		return problem("this container has no SGX device, although the node has EPC: "+dir+" is mounted, but not by an EPC limit", remedy)
 	case mounted:
 		return ok("this container has " + dir + ", which comes with an EPC limit; it has no SGX device, as the EPC of this node is simulated")
 	}
-	return problem("this container has no EPC limit: it has neither an SGX device nor "+dir,
-		fmt.Sprintf("add the limit %s: 10 (a number of MiB) to resources of this container in the pod's manifest; each container that uses SGX needs one of its own", epc.DefaultResource))
+	return problem("this container has no EPC limit: it has neither an SGX device nor "+dir, remedy)
 }

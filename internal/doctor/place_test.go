@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -54,6 +55,38 @@ func TestAsk(t *testing.T) {
 		if got := Ask(t.Context(), address); got != nil {
 			t.Errorf("from nobody: %+v", got)
 		}
+	}
+}
+
+// A daemon of another user is not believed.
+func TestOwnPort(t *testing.T) {
+	const header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	row := func(address, state string, uid int) string {
+		return fmt.Sprintf("   0: %s 00000000:0000 %s 00000000:00000000 00:00000000 00000000 %5d        0 1\n", address, state, uid)
+	}
+	own, other := os.Geteuid(), os.Geteuid()+1
+	for _, c := range []struct {
+		name, table string
+		want        bool
+	}{
+		{"own", row("0100007F:1F90", "0A", own), true},
+		{"root's", row("00000000:1F90", "0A", 0), true},
+		{"another user's", row("0100007F:1F90", "0A", other), false},
+		{"own and another user's", row("0100007F:1F90", "0A", own) + row("00000000:1F90", "0A", other), false},
+		{"a connection", row("0100007F:1F90", "01", own), false},
+		{"another port", row("0100007F:1F91", "0A", own), false},
+		{"none", "", false},
+	} {
+		table := filepath.Join(t.TempDir(), "tcp")
+		if err := os.WriteFile(table, []byte(header+c.table), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := ownPort("8080", "/nonexistent", table); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+	if ownPort("http", "/nonexistent") {
+		t.Error("a port that is no number")
 	}
 }
 
@@ -178,6 +211,11 @@ func TestApplication(t *testing.T) {
 	d.examine(t, "environment").expect(t, Warning, "SGX_AESM_ADDR=1")
 	t.Setenv("SGX_AESM_ADDR", "1")
 	d.examine(t, "environment").expect(t, OK, "is set")
+
+	// A hostPath volume is not an EPC limit.
+	byHand := patient(t, nodetest.Tree{"proc/self/mountinfo": mountinfo, "run/aesmd/x": "", "sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n"})
+	byHand.Place, byHand.Socket = Application, "/run/aesmd/aesm.socket"
+	byHand.examine(t, "limit").expect(t, Problem, "but not by an EPC limit")
 
 	d.Place = Helper
 	d.examine(t, "environment").expect(t, Problem, "unset it")

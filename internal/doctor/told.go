@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +43,42 @@ func Ask(ctx context.Context, address string) *daemon.State {
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxState)).Decode(&state); err != nil || state.Daemon == "" {
 		return nil // something else serves there
 	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || !ownPort(port, "/proc/self/net/tcp", "/proc/self/net/tcp6") {
+		state.Settings = nil
+	}
 	return &state
+}
+
+// ownPort reports whether nobody but this user and root listens on a port here. The
+// settings of a daemon of another user are not believed: they name files that are read
+// with the rights of this process, and end up in support bundles. The tables are those of
+// proc_pid_net(5).
+func ownPort(port string, tables ...string) bool {
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return false
+	}
+	const listening = "0A"
+	found := false
+	for _, table := range tables {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			continue // such as without IPv6
+		}
+		for line := range strings.Lines(string(text)) {
+			// number, local address, remote address, state, queues, timer, retransmits, user
+			fields := strings.Fields(line)
+			if len(fields) < 8 || fields[3] != listening || !strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", number)) {
+				continue
+			}
+			if fields[7] != "0" && fields[7] != strconv.Itoa(os.Geteuid()) {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
 }
 
 // Adopted returns the flags of the quote helper that say where to look. They apply where

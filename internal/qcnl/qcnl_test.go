@@ -32,6 +32,7 @@ func TestParse(t *testing.T) {
 		{"ends too early", "{" + good, 1, "close all quotes and braces"},
 		{"typographic quotes", "{\n“pccs_url”: “x”}", 2, "typographic quotes"},
 		{"a typographic quote at the end", "{\n" + `"pccs_url": “x”}`, 2, "straight ones"},
+		{"an open quote", "{\n\"pccs_url: 1,\n\"x\": 1}", 2, "quotes that are not closed on their line"},
 		{"single quotes", "{'pccs_url': 'x'}", 1, "single quotes"},
 		{"a shell's comment", "{\n# the PCCS\n" + good + "}", 2, "begin it with //"},
 		{"a shell's comment at the end", "{" + good + " # the PCCS\n}", 1, "begin it with //"},

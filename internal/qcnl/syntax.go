@@ -59,6 +59,8 @@ func (l *linter) addSyntax(file, text []byte, err error) {
 		problem, remedy = "the file has nothing but comments", "write the settings between { and }, at least pccs_url"
 	case hasAny(rest, "“", "”", "„", "‘", "’"):
 		problem, remedy = "typographic quotes (“ ”), which are no JSON", "replace them by straight ones (\")"
+	case strings.Contains(err.Error(), "in string literal"):
+		problem, remedy = "quotes that are not closed on their line", "close them; a tab or another control character does not belong into quotes"
 	case strings.HasPrefix(rest, "'"):
 		problem, remedy = "single quotes, which are no JSON", "replace them by double ones (\")"
 	case strings.HasPrefix(rest, "#"):

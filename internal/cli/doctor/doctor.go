@@ -1,5 +1,5 @@
-// Package doctor is the command 'confcom doctor': it shows, check by check, why this machine
-// cannot produce quotes. The checks are in internal/doctor.
+// Package doctor is the command 'confcom doctor': it shows, check by check, why there are no
+// quotes here. The checks are in internal/doctor.
 package doctor
 
 import (
@@ -15,7 +15,8 @@ func New() *cobra.Command {
 		Short: "Diagnose whether quotes can be obtained here, and if not, why",
 		Long: `Diagnose whether quotes can be obtained here, and if not, why. The checks go from the
 processor up to a quote; each reports what it found and what to do about it. They
-examine the machine, or the quote helper's pod, whose image contains the command:
+examine the quote helper's pod, with the flags of the helper; the pod of an application;
+or a machine. All images of confcom contain the command:
 
   kubectl -n confcom-system exec ds/sgx-quote-helper -- confcom doctor
 
