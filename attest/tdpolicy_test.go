@@ -2,6 +2,7 @@ package attest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -224,5 +225,26 @@ func TestInconsistentQuote(t *testing.T) {
 		if r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, attest.Policy{AnyEnclave: true, TrustDomain: &attest.TDPolicy{Any: true}, ReportData: []byte{1}}, today); err == nil || r != nil && r.Trusted {
 			t.Errorf("%s is accepted", name)
 		}
+	}
+}
+
+// Without collateral and requirements, the result lists what was not checked of a trust domain.
+func TestUncheckedTrustDomain(t *testing.T) {
+	i, err := attesttest.NewTDXIssuer("node-1", today)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := i.QuoteTD(attesttest.TrustDomain())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, nil, attest.Policy{TrustDomain: &attest.TDPolicy{Any: true}}, today)
+	if r == nil {
+		t.Fatal(err)
+	}
+	want := []attest.Unchecked{attest.UncheckedRevocation, attest.UncheckedTCB, attest.UncheckedQuotingEnclave, attest.UncheckedTDXModule,
+		attest.UncheckedTrustDomain, attest.UncheckedRTMR, attest.UncheckedReportData}
+	if diff := cmp.Diff(want, r.NotChecked); diff != "" || !errors.Is(err, attest.ErrIncomplete) {
+		t.Errorf("%v\n%s", err, diff)
 	}
 }

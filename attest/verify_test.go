@@ -417,6 +417,26 @@ func TestParseRootErrors(t *testing.T) {
 
 func BenchmarkVerify(b *testing.B) {
 	q, c := issue(b, newIssuer(b), sgx.ReportBody{})
+	benchmarkVerify(b, q, c, attest.Policy{})
+}
+
+func BenchmarkVerifyTrustDomain(b *testing.B) {
+	i, err := attesttest.NewTDXIssuer("node-1", today)
+	if err != nil {
+		b.Fatal(err)
+	}
+	q, err := i.QuoteTD(attesttest.TrustDomain())
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := i.Collateral()
+	if err != nil {
+		b.Fatal(err)
+	}
+	benchmarkVerify(b, q, c, attest.Policy{TrustDomain: &attest.TDPolicy{Any: true}})
+}
+
+func benchmarkVerify(b *testing.B, q *quote.Quote, c *attest.Collateral, policy attest.Policy) {
 	for _, known := range []struct {
 		name     string
 		verifier func() *attest.Verifier
@@ -431,7 +451,7 @@ func BenchmarkVerify(b *testing.B) {
 				if known.verifier != nil {
 					verifier = known.verifier()
 				}
-				if _, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
+				if _, err := verifier.Verify(q, c, policy, today); err != nil {
 					b.Fatal(err)
 				}
 			}
