@@ -328,6 +328,27 @@ func TestPublishAgain(t *testing.T) {
 	})
 }
 
+// A plugin that ends removes the file, but not that of another.
+func TestUnpublish(t *testing.T) {
+	for _, replaced := range []bool{false, true} {
+		var file string
+		switchModes(t, usage{}, nil, func(s *switching) {
+			s.want(epc.Node)
+			file = filepath.Join(s.plugin.StateDir, epc.AdvertisementFile)
+			if replaced {
+				other := *s.published
+				other.MiB++
+				if err := other.Write(s.plugin.StateDir); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if _, err := os.Stat(file); (err == nil) != replaced {
+			t.Errorf("another plugin's file %t: %v", replaced, err)
+		}
+	}
+}
+
 // The kubelet is asked to write its record again when that may name pods that have ended,
 // but not all the time.
 func TestRewrite(t *testing.T) {

@@ -34,9 +34,9 @@ const (
 	kubeletManager = "kubelet"
 )
 
-// Remover removes EPC from the status of all nodes, when confcom is uninstalled. Without
-// confcom nothing gives the device to pods, so they must not be scheduled by a number that
-// remains.
+// Remover removes EPC from the status of all nodes, when confcom is uninstalled: the number
+// and the condition. Without confcom nothing gives the device to pods, so they must not be
+// scheduled by a number that remains.
 //
 // A number that a kubelet has written stays: the kubelet would write it again. It is 0 soon
 // after the device plugin has gone.
@@ -126,15 +126,9 @@ func (r *removal) revoke(ctx context.Context) error {
 	return nil
 }
 
-// sweep removes the number from each node that has it, and returns how many have.
+// sweep removes the number and the condition from each node that has them, and returns how
+// many have.
 func (r *removal) sweep(ctx context.Context, removed map[string]bool) (found int, err error) {
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{
-		"capacity":    map[string]any{r.resource: nil},
-		"allocatable": map[string]any{r.resource: nil},
-	}})
-	if err != nil {
-		return 0, fmt.Errorf("encode patch: %w", err)
-	}
 	options := metav1.ListOptions{Limit: listLimit}
 	var failed error // the first failure; the others are alike
 	for {
@@ -143,11 +137,15 @@ func (r *removal) sweep(ctx context.Context, removed map[string]bool) (found int
 			return found, errors.Join(failed, fmt.Errorf("list nodes: %w", err))
 		}
 		for _, node := range list.Items {
-			if !r.written(&node) {
+			patch, err := r.patch(&node)
+			if err != nil {
+				return found, err
+			}
+			if patch == nil {
 				continue
 			}
 			found++
-			_, err := r.nodes.Patch(ctx, node.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+			_, err = r.nodes.Patch(ctx, node.GetName(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 			switch {
 			case err == nil:
 				removed[node.GetName()] = true
@@ -159,6 +157,27 @@ func (r *removal) sweep(ctx context.Context, removed map[string]bool) (found int
 			return found, failed
 		}
 	}
+}
+
+// patch returns the strategic merge patch that removes what a node has, or nil if it has
+// nothing.
+func (r *removal) patch(node *unstructured.Unstructured) ([]byte, error) {
+	status := make(map[string]any)
+	if r.written(node) {
+		status["capacity"] = map[string]any{r.resource: nil}
+		status["allocatable"] = map[string]any{r.resource: nil}
+	}
+	if found, _, _ := findCondition(node); found != "" {
+		status["conditions"] = []map[string]string{{"type": conditionType, "$patch": "delete"}}
+	}
+	if len(status) == 0 {
+		return nil, nil
+	}
+	patch, err := json.Marshal(map[string]any{"status": status})
+	if err != nil {
+		return nil, fmt.Errorf("encode patch: %w", err)
+	}
+	return patch, nil
 }
 
 // written reports whether the node has the number, and somebody else than its kubelet has

@@ -84,6 +84,7 @@ func (c *fakeCluster) Patch(_ context.Context, name string, kind types.PatchType
 			for _, field := range []string{"capacity", "allocatable"} {
 				unstructured.RemoveNestedField(node.Object, "status", field, testResource)
 			}
+			unstructured.RemoveNestedField(node.Object, "status", "conditions")
 		}
 	}
 	return nil, nil
@@ -113,28 +114,43 @@ func nodeWith(name, manager string, resources ...string) *unstructured.Unstructu
 	return node
 }
 
+// withCondition adds the condition of a node to one.
+func withCondition(node *unstructured.Unstructured) *unstructured.Unstructured {
+	node.Object["status"].(map[string]any)["conditions"] = []any{
+		map[string]any{"type": "Ready", "status": "True"}, map[string]any{"type": conditionType, "status": "True"},
+	}
+	return node
+}
+
 func TestRemove(t *testing.T) {
-	const patch = `/status application/merge-patch+json {"status":{"allocatable":{"example.com/epc":null},"capacity":{"example.com/epc":null}}}`
+	const (
+		kind      = `/status application/strategic-merge-patch+json `
+		number    = kind + `{"status":{"allocatable":{"example.com/epc":null},"capacity":{"example.com/epc":null}}}`
+		condition = kind + `{"status":{"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
+		both      = kind + `{"status":{"allocatable":{"example.com/epc":null},"capacity":{"example.com/epc":null},"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
+	)
 	for _, tt := range []struct {
 		name    string
 		cluster fakeCluster
-		patched []string // nodes
+		patches []string
 		took    time.Duration
 		err     string
 	}{
 		{"no nodes", fakeCluster{}, nil, 2 * time.Second, ""},
-		{"a node in mode node", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a"}, 4 * time.Second, ""},
-		{"the binding has gone", fakeCluster{revoked: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a"}, 4 * time.Second, ""},
-		{"written by hand", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubectl-patch", testResource)}}, []string{"a"}, 4 * time.Second, ""},
+		{"a node in mode node", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a" + number}, 4 * time.Second, ""},
+		{"the binding has gone", fakeCluster{revoked: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a" + number}, 4 * time.Second, ""},
+		{"written by hand", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubectl-patch", testResource)}}, []string{"a" + number}, 4 * time.Second, ""},
 		{"the kubelet's number", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubelet", testResource)}}, nil, 2 * time.Second, ""},
+		{"the condition of a node in mode node", fakeCluster{nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "sgx-node-resource", testResource))}}, []string{"a" + both}, 4 * time.Second, ""},
+		{"that of a node in mode devices", fakeCluster{nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{"a" + condition}, 4 * time.Second, ""},
 		{"another resource", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", "example.com/other")}}, nil, 2 * time.Second, ""},
 		{"several pages", fakeCluster{nodes: []*unstructured.Unstructured{
 			nodeWith("a", "sgx-node-resource", testResource), nodeWith("b", "kubelet", testResource), nodeWith("c", "sgx-node-resource", testResource),
-		}}, []string{"a", "c"}, 4 * time.Second, ""},
+		}}, []string{"a" + number, "c" + number}, 4 * time.Second, ""},
 		{"a node goes meanwhile", fakeCluster{gone: "b", nodes: []*unstructured.Unstructured{
 			nodeWith("a", "sgx-node-resource", testResource), nodeWith("b", "sgx-node-resource", testResource),
-		}}, []string{"a", "b"}, 4 * time.Second, ""},
-		{"an API server that is away for a while", fakeCluster{denied: 5, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a"}, 14 * time.Second, ""},
+		}}, []string{"a" + number, "b" + number}, 4 * time.Second, ""},
+		{"an API server that is away for a while", fakeCluster{denied: 5, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a" + number}, 14 * time.Second, ""},
 		{"no permission", fakeCluster{denied: 1000}, nil, 40 * time.Second, "remove example.com/epc from the status of nodes: delete the ClusterRoleBinding sgx-node-resource: not now"},
 		{"something writes it again", fakeCluster{writes: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, nil, 40 * time.Second, "1 nodes still have it: something writes it again"},
 	} {
@@ -155,12 +171,8 @@ func TestRemove(t *testing.T) {
 				if !tt.cluster.revoked {
 					t.Error("the writers may still write")
 				}
-				var want []string
-				for _, node := range tt.patched {
-					want = append(want, node+patch)
-				}
-				if fmt.Sprint(tt.cluster.patches) != fmt.Sprint(want) {
-					t.Errorf("patches %q, want %q", tt.cluster.patches, want)
+				if fmt.Sprint(tt.cluster.patches) != fmt.Sprint(tt.patches) {
+					t.Errorf("patches %q, want %q", tt.cluster.patches, tt.patches)
 				}
 				if !strings.Contains(log.String(), "removed from the status of nodes") {
 					t.Errorf("log: %s", &log)
