@@ -37,7 +37,7 @@ func (s settings) cluster(ctx context.Context) []part {
 		{"cluster/nodes.txt", "the nodes", "names of nodes", s.call("get", "nodes", "--output=custom-columns=NAME:.metadata.name,KUBELET:.status.nodeInfo.kubeletVersion,RUNTIME:.status.nodeInfo.containerRuntimeVersion,KERNEL:.status.nodeInfo.kernelVersion,OS:.status.nodeInfo.osImage,ALLOCATABLE:.status.allocatable")},
 		{"cluster/conditions.txt", "the conditions of the nodes", "names of nodes", s.call("get", "nodes", "--output=jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{range .status.conditions[*]}  {.type}={.status} {.reason}: {.message}{\"\\n\"}{end}{end}")},
 		{"cluster/pods.txt", "the pods of the chart", "names of nodes", own("get", "pods", "--output=wide")},
-		{"cluster/objects.yaml", "the chart's DaemonSets and Deployments, as they are in force", "", own("get", "daemonsets,deployments", "--selector="+chart, "--output=yaml")},
+		{"cluster/objects.yaml", "the chart's DaemonSets and Deployments, as they are in force", "names of registries", own("get", "daemonsets,deployments", "--selector="+chart, "--output=yaml")},
 		{"cluster/descriptions.txt", "descriptions of the chart's pods", "names of nodes, addresses", own("describe", "pods", "--selector="+chart)},
 		{"cluster/events.txt", "events in the namespace of the chart", "names of nodes", own("get", "events", "--sort-by=.lastTimestamp")},
 		{"cluster/node-events.txt", "events of nodes", "names of nodes", s.call("--namespace=default", "get", "events", "--field-selector=involvedObject.kind=Node")},
@@ -51,12 +51,24 @@ func (s settings) cluster(ctx context.Context) []part {
 		proxy := "/api/v1/namespaces/" + s.namespace + "/pods/" + name + ":8080/proxy/"
 		parts = append(parts,
 			part{"cluster/" + name + ".log", "its log", "names of pods, enclaves and addresses", own("logs", name, "--all-containers", "--timestamps", "--tail=20000")},
-			part{"cluster/" + name + ".previous.log", "its log before it restarted", "names of pods, enclaves and addresses", own("logs", name, "--all-containers", "--timestamps", "--tail=20000", "--previous")},
-			part{"cluster/" + name + ".statusz.json", "its conditions", "", s.call("get", "--raw", proxy+"statusz")},
+			part{"cluster/" + name + ".previous.log", "its log before it restarted", "names of pods, enclaves and addresses", ifAny(own("logs", name, "--all-containers", "--timestamps", "--tail=20000", "--previous"))},
+			part{"cluster/" + name + ".statusz.json", "its conditions", "addresses of services", s.call("get", "--raw", proxy+"statusz")},
 			part{"cluster/" + name + ".metrics.txt", "its metrics", "names of pods with EPC", s.call("get", "--raw", proxy+"metrics")},
 		)
 	}
 	return parts
+}
+
+// ifAny returns a function that gets the former log of a container, of which there is none
+// if it has not restarted.
+func ifAny(get func(context.Context) ([]byte, error)) func(context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
+		data, err := get(ctx)
+		if err != nil && strings.Contains(err.Error(), "previous terminated container") {
+			return nil, errNone
+		}
+		return data, err
+	}
 }
 
 // call returns a function that calls kubectl and returns its output.

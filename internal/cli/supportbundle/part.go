@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -28,6 +29,9 @@ type part struct {
 	get     func(context.Context) ([]byte, error)
 }
 
+// errNone is the error of a part that need not exist, and is not listed.
+var errNone = errors.New("there is none")
+
 // collectedPart is a part that was collected, or the reason why there is none.
 type collectedPart struct {
 	part
@@ -40,6 +44,9 @@ type collectedPart struct {
 func collect(ctx context.Context, parts []part) (collected []collectedPart) {
 	for _, p := range parts {
 		data, err := p.get(ctx)
+		if errors.Is(err, errNone) {
+			continue
+		}
 		if len(data) > maxPart {
 			data = append([]byte("[the beginning was left out]\n"), data[len(data)-maxPart:]...)
 		}

@@ -24,6 +24,7 @@ case "$*" in
 *jsonpath=\{.items\[\*\].metadata.name\}*) echo "sgx-quote-helper-abcde" ;;
 *" logs "*--previous*) echo "previous terminated container not found" >&2; exit 1 ;;
 *" logs "*) echo '{"msg":"quote"}' ;;
+*policies*) echo "forbidden" >&2; exit 1 ;;
 *statusz*) echo '{"ready": true}' ;;
 *events*) echo "events of $*" ;;
 *) echo "$*" ;;
@@ -122,7 +123,10 @@ func TestBundle(t *testing.T) {
 			t.Errorf("%s has what does not belong there: %q", name, text)
 		}
 	}
-	if !strings.Contains(strings.Join(strings.Fields(files["CONTENTS.txt"]), " "), "sgx-quote-helper-abcde.previous.log: kubectl: exit status 1: previous terminated container not found") {
+	if strings.Contains(files["CONTENTS.txt"], "previous.log") {
+		t.Errorf("a container that has not restarted has a former log:\n%s", files["CONTENTS.txt"])
+	}
+	if !strings.Contains(strings.Join(strings.Fields(files["CONTENTS.txt"]), " "), "cluster/policies.txt: kubectl: exit status 1: forbidden") {
 		t.Errorf("what was not collected is not listed:\n%s", files["CONTENTS.txt"])
 	}
 	private, rest, _ := strings.Cut(printed, "\nNot private\n")
