@@ -222,6 +222,9 @@ const (
 	UncheckedTrustDomain Unchecked = "which trust domain it is"
 	// UncheckedRTMR: TDPolicy.RTMR0 to RTMR3 are nil.
 	UncheckedRTMR Unchecked = "what the trust domain has measured since its launch: RTMR0 to RTMR3"
+	// UncheckedServiceTD: the trust domain has an MRSERVICETD, and TDPolicy.MRServiceTDs is
+	// nil.
+	UncheckedServiceTD Unchecked = "which service trust domains it is bound to: MRSERVICETD"
 	// UncheckedReportData: Policy.ReportData is nil.
 	UncheckedReportData Unchecked = "whether the report data is what you expect, such as a nonce"
 )

@@ -181,6 +181,9 @@ func (p *TDPolicy) appraise(td *tdx.ReportBody) (checks []Check, unchecked []Unc
 	if !p.requiresRTMR() {
 		unchecked = append(unchecked, UncheckedRTMR)
 	}
+	if p.MRServiceTDs == nil && td.TDX15 != nil && td.TDX15.MRServiceTD != (tdx.Measurement{}) {
+		unchecked = append(unchecked, UncheckedServiceTD)
+	}
 	return checks, unchecked
 }
 

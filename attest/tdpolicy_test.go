@@ -3,6 +3,7 @@ package attest_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -234,17 +235,28 @@ func TestUncheckedTrustDomain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := i.QuoteTD(attesttest.TrustDomain())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, nil, attest.Policy{TrustDomain: &attest.TDPolicy{Any: true}}, today)
-	if r == nil {
-		t.Fatal(err)
-	}
-	want := []attest.Unchecked{attest.UncheckedRevocation, attest.UncheckedTCB, attest.UncheckedQuotingEnclave, attest.UncheckedTDXModule,
-		attest.UncheckedTrustDomain, attest.UncheckedRTMR, attest.UncheckedReportData}
-	if diff := cmp.Diff(want, r.NotChecked); diff != "" || !errors.Is(err, attest.ErrIncomplete) {
-		t.Errorf("%v\n%s", err, diff)
+	bound := attesttest.TrustDomain()
+	bound.TDX15.MRServiceTD = tdx.Measurement{1}
+	missing := []attest.Unchecked{attest.UncheckedRevocation, attest.UncheckedTCB, attest.UncheckedQuotingEnclave, attest.UncheckedTDXModule}
+	for _, c := range []struct {
+		td     tdx.ReportBody
+		policy attest.TDPolicy
+		want   []attest.Unchecked
+	}{
+		{attesttest.TrustDomain(), attest.TDPolicy{Any: true}, []attest.Unchecked{attest.UncheckedTrustDomain, attest.UncheckedRTMR}},
+		{bound, attest.TDPolicy{Any: true}, []attest.Unchecked{attest.UncheckedTrustDomain, attest.UncheckedRTMR, attest.UncheckedServiceTD}},
+		{bound, attest.TDPolicy{MRTDs: []tdx.Measurement{{}}, RTMR3: []tdx.Measurement{{}}, MRServiceTDs: []tdx.Measurement{{1}}}, nil},
+	} {
+		q, err := i.QuoteTD(c.td)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, nil, attest.Policy{TrustDomain: &c.policy}, today)
+		if r == nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(slices.Concat(missing, c.want, []attest.Unchecked{attest.UncheckedReportData}), r.NotChecked); diff != "" || !errors.Is(err, attest.ErrIncomplete) {
+			t.Errorf("%v\n%s", err, diff)
+		}
 	}
 }
