@@ -16,6 +16,9 @@ MODULES := . tools test/cluster
 PORTABLE := ./sgx/... ./tdx/... ./quote/... ./evidence/... ./attest/... ./aesm/... ./cmd/confcom
 PORTABLE_TO := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
+# Programs are the same bytes wherever they are built. Without the tag grpcnotrace, gRPC
+# links a template engine of 3 MB into each program, for pages that nothing serves.
+BUILD_FLAGS := -trimpath -buildvcs=false -tags grpcnotrace
 # The linker writes the version into the programs.
 LDFLAGS := -s -w -X github.com/confcom/confcom/internal/buildinfo.release=$(VERSION)
 
@@ -64,7 +67,7 @@ check: go bin/tools ## Format, vet, lint, cross-compile, and unit tests with the
 portable: go # cross-compile the portable packages
 	@echo "cross-compile for $(PORTABLE_TO)"
 	@failed=; for platform in $(PORTABLE_TO); do \
-		output=$$(CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build $(PORTABLE) 2>&1) || { failed+=" $$platform"; echo "$$platform:"; echo "$$output"; }; \
+		output=$$(CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build $(BUILD_FLAGS) $(PORTABLE) 2>&1) || { failed+=" $$platform"; echo "$$platform:"; echo "$$output"; }; \
 	done; [ -z "$$failed" ] || { echo "these platforms do not build:$$failed"; exit 1; }
 
 FUZZTIME := 10s
@@ -124,12 +127,14 @@ bench-device-plugin: root images ## Measure the device plugin with the kubelet's
 		test/install.sh && eval "$$(bin/cluster env)" && \
 		CONFCOM_E2E=1 go test -timeout 2h -run '^$$' -bench . -benchtime 1x -count 3 ./test/e2e
 
-# Without the tag grpcnotrace, gRPC links a template engine of 3 MB into each
-# program, for pages that nothing serves.
+# tools/release builds programs for other platforms, elsewhere, with this target.
+BIN := bin
+PACKAGES := ./cmd/... ./examples/...
+
 .PHONY: bin
 bin: go ## Build the static programs into bin/
 	@echo "building $(PROGRAMS)"
-	@mkdir -p bin && CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -ldflags '$(LDFLAGS)' -o bin/ ./cmd/... ./examples/...
+	@mkdir -p '$(BIN)' && CGO_ENABLED=0 go build $(BUILD_FLAGS) -ldflags '$(LDFLAGS)' -o '$(BIN)/' $(PACKAGES)
 
 .PHONY: worker
 worker: go ## Build the quote worker for SGX hardware into bin/ (needs a C compiler)
@@ -143,6 +148,13 @@ images: bin bin/cluster ## Build the container images as tarballs into dist/
 	@mkdir -p dist && for image in $(IMAGES); do \
 		add=--add=bin/confcom=/confcom; [ $$image != confcom ] || add=; \
 		bin/cluster image build --tag localhost/confcom/$$image:$(VERSION) --output dist/$$image.tar --env PATH=/ $$add bin/$$image; done
+
+# REGISTRY, if set, becomes the default of the chart's global.imageRegistry.
+REGISTRY :=
+
+.PHONY: release
+release: go ## Build a release from the commit that is checked out, into dist/release (REGISTRY=registry.example.org)
+	@go -C tools run ./release build --output '$(CURDIR)/dist/release' --registry '$(REGISTRY)'
 
 # These two always run: only Go knows whether what they build is up to date.
 .PHONY: bin/cluster

@@ -30,6 +30,7 @@ func TestChart(t *testing.T) {
 		rule       = "kind: NodeFeatureRule\n"
 		surge      = "{maxSurge: 1, maxUnavailable: 0}"
 		helper     = "name: sgx-quote-helper"
+		digest     = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	)
 	tests := []struct {
 		name    string
@@ -42,6 +43,9 @@ func TestChart(t *testing.T) {
 			[]string{nodeWriter, mutating, validating, surge, "--advertise=auto", "--resources=epc,enclave\n", "--kubelet-version=v1.37.2",
 				"--epc-resource=" + resource, "--enclave-resource=" + enclave, "--slots=256", "helm.sh/hook: pre-delete", "--remove=" + resource + "\n", "feature.node.kubernetes.io/cpu-security.sgx.enabled"},
 			[]string{rule, helper, "--simulate", "--reserve-epc", "--cdi", "--legacy", "--nfd", "CharDevice"}},
+		{"images", "1.37", []string{simulated}, []string{"image: localhost/confcom/sgx-device-plugin:0.1.0\n"}, []string{"@sha256"}},
+		{"images of another registry, by tag and by digest", "1.37", []string{simulated, "global.imageRegistry=registry.example:5000/mirror", "devicePlugin.image.digest=" + digest, "nodeResource.image.repository=example.org/a/b", "quoteHelper.image.repository=a/b"},
+			[]string{"image: registry.example:5000/mirror/confcom/sgx-device-plugin@" + digest + "\n", "image: registry.example:5000/mirror/a/b:0.1.0\n"}, []string{"localhost/", "example.org", "/sgx-device-plugin:"}},
 		{"simulated", "1.37", []string{simulated, "simulatedEPC=512Gi", "simulatedDevice=/dev/null"},
 			[]string{helper, "--platform=simulated", "--simulate-epc=512Gi", "--simulate-device=/dev/null"},
 			[]string{"feature.node.kubernetes.io", "upstream", "--reserve-epc", "quote-helper: 1", "--idle-without-sgx"}},
@@ -160,6 +164,9 @@ func TestChartRejects(t *testing.T) {
 		want    string
 	}{
 		{"no platform", "1.37", nil, "platform is not set: choose what makes the quotes."},
+		{"a tag and a digest", "1.37", []string{plain, "devicePlugin.image.tag=0.2.0", "devicePlugin.image.digest=sha256:" + strings.Repeat("00", 32)}, "remove the digest"},
+		{"half a digest", "1.37", []string{plain, "devicePlugin.image.digest=sha256:00"}, "/devicePlugin/image/digest"},
+		{"a registry with a scheme", "1.37", []string{plain, "global.imageRegistry=https://registry.example"}, "/global/imageRegistry"},
 		{"helper without a directory", "1.37", []string{"platform=simulated", "aesmDir="}, "aesmDir is empty: the quote helper needs a directory for its socket."},
 		{"DCAP without workers", "1.37", []string{"platform=dcap", "dcap.workers=0"}, "/dcap/workers"},
 		{"a URL that is not a PCCS's", "1.37", []string{"platform=dcap", "dcap.provider.pccsURL=http://pccs.example/"}, "/dcap/provider/pccsURL"},

@@ -14,8 +14,17 @@ app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end }}
 
+{{/* The image of a container. global.imageRegistry replaces the host of its repository: the
+first element, if that has a dot or a port or is localhost, as everywhere. */}}
 {{- define "confcom.image" -}}
-image: {{ printf "%s:%s" .image.repository (.image.tag | default .root.Chart.AppVersion) }}
+{{- $name := .image.repository }}
+{{- with (.root.Values.global | default dict).imageRegistry }}
+{{- $name = printf "%s/%s" . (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $name "") }}
+{{- end }}
+{{- if and .image.digest .image.tag }}
+{{- fail (printf "\n\nThe image %s has the tag %s and the digest %s, which may be different images. The chart of a release has a digest for each image: to use another image, remove the digest, for example with --set devicePlugin.image.digest=\n" $name .image.tag .image.digest) }}
+{{- end }}
+image: {{ if .image.digest }}{{ $name }}@{{ .image.digest }}{{ else }}{{ $name }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end }}
 imagePullPolicy: {{ .image.pullPolicy }}
 {{- end }}
 

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// platform is an operating system and an architecture, by Go's names.
+type platform struct{ os, arch string }
+
+func (p platform) String() string { return p.os + "/" + p.arch }
+
+var (
+	linuxAMD64 = platform{"linux", "amd64"}
+	linuxARM64 = platform{"linux", "arm64"}
+)
+
+// platforms are those for which a release has the command confcom: the Makefile's
+// PORTABLE_TO.
+var platforms = []platform{
+	linuxAMD64, linuxARM64,
+	{"darwin", "amd64"}, {"darwin", "arm64"},
+	{"windows", "amd64"}, {"windows", "arm64"},
+}
+
+// programs are programs that were built.
+type programs struct{ dir string }
+
+// path returns the file of a program.
+func (p programs) path(name string, on platform) string {
+	if on.os == "windows" {
+		name += ".exe"
+	}
+	return filepath.Join(p.dir, on.os+"-"+on.arch, name)
+}
+
+// buildPrograms builds confcom for the platforms, and what is in images for those of the
+// images, with the Makefile, which has the flags.
+func buildPrograms(ctx context.Context, from source, dir string) (programs, error) {
+	p := programs{dir}
+	for _, on := range platforms {
+		packages := []string{"./cmd/confcom"}
+		for _, image := range images {
+			if image.name != "confcom" && image.runsOn(on) {
+				packages = append(packages, "./cmd/"+image.name)
+			}
+		}
+		command := exec.CommandContext(ctx, "make", "--no-print-directory", "bin",
+			"BIN="+filepath.Dir(p.path("confcom", on)), "PACKAGES="+strings.Join(packages, " "), "PROGRAMS=confcom for "+on.String())
+		command.Dir = from.dir
+		command.Env = buildEnvironment(on)
+		command.Stdout, command.Stderr = os.Stderr, os.Stderr
+		if err := command.Run(); err != nil {
+			return programs{}, fmt.Errorf("build for %s: %w", on, err)
+		}
+	}
+	return p, nil
+}
+
+// buildEnvironment returns this program's environment without what would change the
+// programs that are built. A variable that is empty would not do: Go then uses the one
+// in the user's configuration.
+func buildEnvironment(on platform) []string {
+	var env []string
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		switch name {
+		case "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "GOEXPERIMENT", "GOFIPS140":
+		default:
+			env = append(env, variable)
+		}
+	}
+	return append(env, "GOOS="+on.os, "GOARCH="+on.arch, "GOFLAGS=-mod=readonly", "GOWORK=off", "GOAMD64=v1", "GOARM64=v8.0")
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// push pushes the images, their SBOMs and the chart of the release in dir to a registry,
+// and lists what it has pushed. Credentials are those of 'docker login'. It can be
+// repeated: what the registry has stays.
+func push(ctx context.Context, dir, registry string, log io.Writer) error {
+	if err := checkRelease(dir); err != nil {
+		return err
+	}
+	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci"))
+	if err != nil {
+		return fmt.Errorf("read images: %w", err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return fmt.Errorf("read images: %w", err)
+	}
+	for _, d := range manifest.Manifests {
+		if err := pushOne(ctx, index, d, registry, log); err != nil {
+			return fmt.Errorf("push %s: %w", d.Annotations[refName], err)
+		}
+	}
+	return nil
+}
+
+// pushOne pushes one image, index or artifact.
+func pushOne(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, registry string, log io.Writer) error {
+	repository, tag, tagged := strings.Cut(d.Annotations[refName], ":")
+	digest, err := name.NewDigest(registry+"/"+repository+"@"+d.Digest.String(), name.StrictValidation)
+	if err != nil {
+		return err
+	}
+	var to name.Reference = digest
+	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	if tagged {
+		to = digest.Tag(tag)
+		if err := checkFree(to, d.Digest, options); err != nil {
+			return err
+		}
+	}
+	var content remote.Taggable
+	if d.MediaType.IsIndex() {
+		content, err = index.ImageIndex(d.Digest)
+	} else {
+		content, err = index.Image(d.Digest)
+	}
+	if err != nil {
+		return err
+	}
+	if err := remote.Push(to, content, options...); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(log, digest)
+	return err
+}
+
+// checkFree returns an error if a tag names something else: whoever has installed that
+// would silently get another version.
+func checkFree(tag name.Reference, digest v1.Hash, options []remote.Option) error {
+	existing, err := remote.Head(tag, options...)
+	var failed *transport.Error
+	switch {
+	case errors.As(err, &failed) && failed.StatusCode == http.StatusNotFound:
+		return nil
+	case err != nil:
+		return err
+	case existing.Digest != digest:
+		return fmt.Errorf("%s exists with another digest, %s: delete it, or release another version", tag, existing.Digest)
+	}
+	return nil
+}
