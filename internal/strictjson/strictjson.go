@@ -109,15 +109,28 @@ func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	return fields
 }
 
+// UnknownMemberError is the error for a member that a struct does not have.
+type UnknownMemberError struct {
+	Name    string
+	Similar string // a member that the struct has and that may be meant, or ""
+}
+
+func (e *UnknownMemberError) Error() string {
+	if e.Similar != "" {
+		return fmt.Sprintf("unknown member %q: did you mean %q?", e.Name, e.Similar)
+	}
+	return fmt.Sprintf("unknown member %q", e.Name)
+}
+
 // unknown returns the error of a member that a struct does not have.
 func unknown(name string, fields map[string]reflect.Value) error {
 	letters := func(name string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name)) }
 	for field := range fields {
 		if letters(field) == letters(name) {
-			return fmt.Errorf("unknown member %q: did you mean %q?", name, field)
+			return &UnknownMemberError{name, field}
 		}
 	}
-	return fmt.Errorf("unknown member %q", name)
+	return &UnknownMemberError{Name: name}
 }
 
 // checkForm checks that a type reads a value in one form only.

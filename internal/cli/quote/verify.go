@@ -9,6 +9,7 @@ import (
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
+	"github.com/confcom/confcom/evidence"
 	"github.com/confcom/confcom/internal/cli/args"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/input"
@@ -79,8 +80,8 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 		verdict := err
 		if *format == output.JSON {
 			err = output.WriteJSON(command, result)
-		} else {
-			err = output.Result(command.OutOrStdout(), result, when)
+		} else if err = output.Form(command.OutOrStdout(), result.Evidence); err == nil {
+			err = output.Result(command.OutOrStdout(), result.Result, when)
 		}
 		switch {
 		case err != nil:
@@ -106,9 +107,15 @@ type verification struct {
 	policy     policyFlags
 }
 
+// verified is an attestation result and the evidence that had the quote.
+type verified struct {
+	*attest.Result
+	Evidence evidence.Summary `json:"evidence"`
+}
+
 // run verifies the quote in a file as of a time. Without a result, its error is the
 // command's.
-func (v *verification) run(name string, at time.Time) (*attest.Result, error) {
+func (v *verification) run(name string, at time.Time) (*verified, error) {
 	root, err := v.root()
 	if err != nil {
 		return nil, err
@@ -117,19 +124,23 @@ func (v *verification) run(name string, at time.Time) (*attest.Result, error) {
 	if err != nil {
 		return nil, exit.BadInput(err)
 	}
-	q, _, err := input.Quote(v.command, name)
+	e, err := input.Evidence(v.command, name)
 	if err != nil {
 		return nil, err
 	}
-	collateral, err := v.readCollateral(root, q)
+	collateral, err := v.readCollateral(root, e.Parsed)
 	if err != nil {
 		return nil, err
 	}
-	result, err := attest.NewVerifier(root).Verify(q, collateral, policy, at)
+	result, err := attest.NewVerifier(root).Verify(e.Parsed, collateral, policy, at)
 	if result == nil {
 		return nil, exit.BadInput(fmt.Errorf("%s: %w", name, err))
 	}
-	return result, err
+	summary := e.Summary()
+	for _, what := range summary.NotChecked() {
+		result.NotChecked = append(result.NotChecked, attest.Unchecked(what))
+	}
+	return &verified{result, summary}, err
 }
 
 // readCollateral returns the collateral of the flag, or nil if it is not given.
