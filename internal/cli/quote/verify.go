@@ -90,12 +90,21 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 			return exit.BadInput(errors.New("verification needs collateral: pass --collateral"))
 		case errors.Is(verdict, attest.ErrIncomplete):
 			return exit.Quietly(exit.CodeBadInput)
+		case result.td && isRefusedTEE(verdict):
+			return exit.Failed(errors.New("to accept a trust domain, pass --mrtd or --any-trust-domain, or \"trustDomain\" in the --policy file"))
 		case !result.Trusted:
 			return exit.Quietly(exit.CodeFailed)
 		}
 		return nil
 	}
 	return command
+}
+
+// isRefusedTEE reports whether a quote is not trusted because the policy has no part for its
+// TEE.
+func isRefusedTEE(verdict error) bool {
+	failed, ok := errors.AsType[*attest.CheckError](verdict)
+	return ok && failed.Check == attest.CheckTEE
 }
 
 // verification is what the command line asks for.
@@ -111,6 +120,7 @@ type verification struct {
 type verified struct {
 	*attest.Result
 	Evidence evidence.Summary `json:"evidence"`
+	td       bool             // whether the quote is about a trust domain
 }
 
 // run verifies the quote in a file as of a time. Without a result, its error is the
@@ -140,7 +150,7 @@ func (v *verification) run(name string, at time.Time) (*verified, error) {
 	for _, what := range summary.NotChecked() {
 		result.NotChecked = append(result.NotChecked, attest.Unchecked(what))
 	}
-	return &verified{result, summary}, err
+	return &verified{result, summary, e.Parsed.TD != nil}, err
 }
 
 // readCollateral returns the collateral of the flag, or nil if it is not given.
