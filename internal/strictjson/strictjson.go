@@ -44,12 +44,20 @@ func Unmarshal(text []byte, into any) error {
 	})
 }
 
+// maxMembers bounds the members of an object whose kind is not known: strangers send it, and
+// each member takes as long as a kilobyte of text.
+const maxMembers = 256
+
 // Members returns the members of a JSON object by name, for objects whose kind follows from
-// their members. Members given twice, text that is not UTF-8, and anything after the object
-// are errors. Values are valid JSON and otherwise unchecked; they may be null.
+// their members. Members given twice, more than maxMembers, text that is not UTF-8, and
+// anything after the object are errors. Values are valid JSON and otherwise unchecked; they may
+// be null.
 func Members(text []byte) (map[string]json.RawMessage, error) {
 	members := make(map[string]json.RawMessage)
 	err := each(text, func(name string, value json.RawMessage) error {
+		if len(members) == maxMembers {
+			return fmt.Errorf("more than %d members", maxMembers)
+		}
 		members[name] = value
 		return nil
 	})
