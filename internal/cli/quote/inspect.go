@@ -21,7 +21,8 @@ func newInspect() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show the contents of a quote without verifying it",
-		Long: `Show the contents of a quote without verifying it.
+		Long: `Show the contents of a quote without verifying it, the form in which it was, and what
+came with it.
 
 ` + fileAbout,
 		Example: `  confcom quote inspect quote.bin

@@ -51,6 +51,10 @@ A trust domain is trusted only if the policy states which ones are accepted: wit
 --mrtd, --any-trust-domain, or "trustDomain" in the file. Such a policy accepts no enclave,
 unless it also states which of them are accepted.
 
+Only the quote is verified. What came with it, such as a certificate, its key or runtime
+data, is listed as attached. If the report data begins with its SHA-256, the enclave or
+trust domain has bound it; everything else is listed as not checked.
+
 ` + fileAbout + `
 
 Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete.`,
