@@ -35,7 +35,7 @@ type pckChain struct {
 
 func newPCKChain(data quote.CertificationData) (*pckChain, error) {
 	if data.Type != quote.PCKChain {
-		return nil, fmt.Errorf("attest: %w: the quote has a %s, want a %s", quote.ErrUnsupported, data.Type, quote.PCKChain)
+		return nil, fmt.Errorf("attest: %w: the quote has a %s, want a %s: the attesting machine includes one if its quote provider gets certificates", quote.ErrUnsupported, data.Type, quote.PCKChain)
 	}
 	certificates, err := data.Certificates()
 	if err != nil {

@@ -60,5 +60,5 @@ func (c Certification) String() string {
 	case c.Missing == NothingMissing:
 		return text + ": complete"
 	}
-	return fmt.Sprintf("%s: %s must come from a file or the collateral service", text, c.Missing)
+	return fmt.Sprintf("%s: %s must come from elsewhere", text, c.Missing)
 }

@@ -72,13 +72,18 @@ func parseJSONRecord(text []byte, layers int) (*Evidence, error) {
 func jsonRecord(text []byte) (record, error) {
 	var (
 		r     record
-		parts []json.RawMessage
+		array [4]json.RawMessage // one more than a record has; further ones are not kept
 		value string
 	)
-	if err := json.Unmarshal(text, &parts); err != nil {
+	if err := json.Unmarshal(text, &array); err != nil {
 		return r, err
 	}
-	if len(parts) != 2 && len(parts) != 3 {
+	parts := slices.DeleteFunc(array[:], func(part json.RawMessage) bool { return part == nil })
+	switch len(parts) {
+	case 2, 3:
+	case len(array):
+		return r, errors.New("an array of more than 3, want type, value and optionally an indicator")
+	default:
 		return r, fmt.Errorf("an array of %d, want type, value and optionally an indicator", len(parts))
 	}
 	if err := json.Unmarshal(parts[0], &r.kind); err != nil {
@@ -113,10 +118,10 @@ func isJSONCollection(members map[string]json.RawMessage) bool {
 	}
 	for _, value := range members {
 		var (
-			items []json.RawMessage
+			items [1]json.RawMessage // further ones are not kept: an array of bytes may be long
 			kind  string
 		)
-		if value[0] != '[' || json.Unmarshal(value, &items) != nil || len(items) == 0 || json.Unmarshal(items[0], &kind) != nil || !strings.Contains(kind, "/") {
+		if value[0] != '[' || json.Unmarshal(value, &items) != nil || items[0] == nil || json.Unmarshal(items[0], &kind) != nil || !strings.Contains(kind, "/") {
 			return false
 		}
 	}

@@ -270,6 +270,8 @@ func describeObject(members map[string]json.RawMessage) error {
 		return looksLike("the identity of a quoting enclave of Intel's service or of a PCCS: collateral, not evidence", "")
 	case has("tcb_info", "qe_identity", "tcb_info_issuer_chain"):
 		return looksLike("collateral, not evidence", "pass it with --collateral")
+	case has("issuer_chain"):
+		return looksLike("a part of collateral with its issuer chain, not evidence", "")
 	case has("tcbLevels", "tcbEvaluationDataNumber"):
 		return looksLike("TCB info or the identity of a quoting enclave: collateral, not evidence", "")
 	case has("token"):

@@ -116,6 +116,7 @@ func TestLooksLike(t *testing.T) {
 		{"TCB info", []byte(`{"tcbInfo": {}, "signature": ""}`), "TCB info of Intel's service or of a PCCS: collateral, not evidence"},
 		{"identity", []byte(`{"enclaveIdentity": {}, "signature": ""}`), "the identity of a quoting enclave"},
 		{"collateral", []byte(`{"tcb_info": "", "qe_identity": ""}`), "collateral, not evidence: pass it with --collateral"},
+		{"collateral of teepot", []byte(`{"tcb_info_json": "", "issuer_chain": ""}`), "a part of collateral with its issuer chain, not evidence"},
 		{"CRL", crl(t), "a certificate revocation list: collateral, not evidence"},
 		{"CRL in PEM", pemBlock("X509 CRL", crl(t)), "a certificate revocation list: collateral, not evidence"},
 		{"certificate", plain, `a certificate without a quote ("RATLS")`},

@@ -40,7 +40,7 @@ func ExampleParse() {
 	// Output:
 	// [log lines hexadecimal quote]
 	// MRENCLAVE 0400000000000000000000000000000000000000000000000000000000000000
-	// PPID encrypted with RSA-3072 (type 3): the PCK certificate must come from a file or the collateral service
+	// PPID encrypted with RSA-3072 (type 3): the PCK certificate must come from elsewhere
 }
 
 func ExampleNoQuoteError() {

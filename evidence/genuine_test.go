@@ -139,13 +139,13 @@ func TestCertification(t *testing.T) {
 		platform bool
 		want     string
 	}{
-		{quote.PPIDClear, 36, evidence.MissingPCKCertificate, true, "PPID in the clear (type 1): the PCK certificate must come from a file or the collateral service"},
-		{quote.PPIDRSA2048, 276, evidence.MissingPCKCertificate, true, "PPID encrypted with RSA-2048 (type 2): the PCK certificate must come from a file or the collateral service"},
-		{quote.PPIDRSA3072, 404, evidence.MissingPCKCertificate, true, "PPID encrypted with RSA-3072 (type 3): the PCK certificate must come from a file or the collateral service"},
+		{quote.PPIDClear, 36, evidence.MissingPCKCertificate, true, "PPID in the clear (type 1): the PCK certificate must come from elsewhere"},
+		{quote.PPIDRSA2048, 276, evidence.MissingPCKCertificate, true, "PPID encrypted with RSA-2048 (type 2): the PCK certificate must come from elsewhere"},
+		{quote.PPIDRSA3072, 404, evidence.MissingPCKCertificate, true, "PPID encrypted with RSA-3072 (type 3): the PCK certificate must come from elsewhere"},
 		{quote.PPIDRSA3072, 400, evidence.MissingPCKCertificate, false, "PPID encrypted with RSA-3072 (type 3) that cannot be read: "},
 		{quote.PCKLeaf, 100, evidence.MissingCACertificates, false, "PCK certificate (type 4) that cannot be read: "},
 		{quote.PCKChain, 100, evidence.NothingMissing, false, "PCK certificate chain (type 5) that cannot be read: "},
-		{quote.PlatformManifest, 100, evidence.MissingPCKCertificate, false, "platform manifest (type 7): the PCK certificate must come from a file or the collateral service"},
+		{quote.PlatformManifest, 100, evidence.MissingPCKCertificate, false, "platform manifest (type 7): the PCK certificate must come from elsewhere"},
 	} {
 		e, err := evidence.Parse(withCertification(t, c.kind, c.size))
 		if err != nil {
@@ -166,7 +166,7 @@ func TestCertification(t *testing.T) {
 	leaf := e.Parsed.Signature.CertificationData
 	i := bytes.Index(leaf.Data, []byte("-----END CERTIFICATE-----\n")) + len("-----END CERTIFICATE-----\n")
 	e.Parsed.Signature.CertificationData = quote.CertificationData{Type: quote.PCKLeaf, Data: leaf.Data[:i]}
-	if got := e.Certification().String(); got != "PCK certificate (type 4): the certificates of the CAs must come from a file or the collateral service" {
+	if got := e.Certification().String(); got != "PCK certificate (type 4): the certificates of the CAs must come from elsewhere" {
 		t.Error(got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/confcom/confcom/internal/strictjson"
@@ -284,23 +285,29 @@ func bytesMember(value json.RawMessage) ([]byte, Form, error) {
 	case '"':
 		return stringMember(value)
 	case '[':
-		if bytes.Contains(value, []byte("null")) { // which Unmarshal takes for 0
-			return nil, "", errors.New("null in an array of bytes")
-		}
-		var numbers []uint16
-		if err := json.Unmarshal(value, &numbers); err != nil {
-			return nil, "", err
-		}
-		data := make([]byte, len(numbers))
-		for i, n := range numbers {
-			if n > 0xff {
-				return nil, "", fmt.Errorf("number %d is %d, want 0 to 255", i+1, n)
-			}
-			data[i] = byte(n)
-		}
-		return data, "", nil
+		data, err := numbers(value)
+		return data, "", err
 	}
 	return nil, "", fmt.Errorf("want a string with bytes in hexadecimal or base64, not %.20q", value)
+}
+
+// numbers returns the bytes in an array of numbers. Package json needs 80 times as long, and
+// takes null for 0.
+func numbers(array json.RawMessage) ([]byte, error) {
+	inner := bytes.TrimSpace(array[1 : len(array)-1])
+	if len(inner) == 0 {
+		return nil, nil
+	}
+	data := make([]byte, 0, bytes.Count(inner, []byte(","))+1)
+	for number := range bytes.SplitSeq(inner, []byte(",")) {
+		text := string(bytes.TrimSpace(number))
+		n, err := strconv.ParseUint(text, 10, 8)
+		if err != nil {
+			return nil, fmt.Errorf("number %d is %.20q, want 0 to 255", len(data)+1, text)
+		}
+		data = append(data, byte(n))
+	}
+	return data, nil
 }
 
 func stringMember(value json.RawMessage) ([]byte, Form, error) {

@@ -51,7 +51,7 @@ func (f Family) String() string { return fmt.Sprintf("%s, FMSPC %s, %s CA", f.TE
 // quote.ErrUnsupported.
 func FamilyOf(q *quote.Quote) (Family, error) {
 	if q.Signature.CertificationData.Type != quote.PCKChain {
-		return Family{}, fmt.Errorf("pcs: %w: the quote has a %s, want a PCK certificate chain", quote.ErrUnsupported, q.Signature.CertificationData.Type)
+		return Family{}, fmt.Errorf("pcs: %w: the quote has a %s, want a PCK certificate chain: the attesting machine includes one if its quote provider gets certificates", quote.ErrUnsupported, q.Signature.CertificationData.Type)
 	}
 	chain, err := q.Signature.CertificationData.Certificates()
 	if err != nil {

@@ -44,12 +44,20 @@ func Unmarshal(text []byte, into any) error {
 	})
 }
 
+// maxMembers bounds the members of an object whose kind is not known: strangers send it, and
+// each member takes as long as a kilobyte of text.
+const maxMembers = 256
+
 // Members returns the members of a JSON object by name, for objects whose kind follows from
-// their members. Members given twice, text that is not UTF-8, and anything after the object
-// are errors. Values are valid JSON and otherwise unchecked; they may be null.
+// their members. Members given twice, more than maxMembers, text that is not UTF-8, and
+// anything after the object are errors. Values are valid JSON and otherwise unchecked; they may
+// be null.
 func Members(text []byte) (map[string]json.RawMessage, error) {
 	members := make(map[string]json.RawMessage)
 	err := each(text, func(name string, value json.RawMessage) error {
+		if len(members) == maxMembers {
+			return fmt.Errorf("more than %d members", maxMembers)
+		}
 		members[name] = value
 		return nil
 	})
@@ -109,15 +117,28 @@ func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	return fields
 }
 
+// UnknownMemberError is the error for a member that a struct does not have.
+type UnknownMemberError struct {
+	Name    string
+	Similar string // a member that the struct has and that may be meant, or ""
+}
+
+func (e *UnknownMemberError) Error() string {
+	if e.Similar != "" {
+		return fmt.Sprintf("unknown member %q: did you mean %q?", e.Name, e.Similar)
+	}
+	return fmt.Sprintf("unknown member %q", e.Name)
+}
+
 // unknown returns the error of a member that a struct does not have.
 func unknown(name string, fields map[string]reflect.Value) error {
 	letters := func(name string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name)) }
 	for field := range fields {
 		if letters(field) == letters(name) {
-			return fmt.Errorf("unknown member %q: did you mean %q?", name, field)
+			return &UnknownMemberError{name, field}
 		}
 	}
-	return fmt.Errorf("unknown member %q", name)
+	return &UnknownMemberError{Name: name}
 }
 
 // checkForm checks that a type reads a value in one form only.

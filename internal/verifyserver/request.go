@@ -7,41 +7,69 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 
 	"github.com/confcom/confcom/internal/strictjson"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 )
 
-// maxBody bounds the body of a request, in bytes. A quote in JSON is smaller.
-const maxBody = 64 << 10
+// These bound the body of a request, in bytes. A quote in JSON is smaller than maxBody, evidence
+// with the log of what a trust domain has measured may be larger. Bodies between the two are
+// bounded in number, in all and for each client, as all of them are in memory.
+const (
+	maxBody                = 64 << 10
+	maxLargeBody           = 512 << 10
+	maxLarge, maxLargeEach = 32, 8
+)
 
-// request is the body of a request in JSON. The other form is the bytes of a quote.
+// request is the body of a request in JSON. The other form is a quote alone, in any of the
+// forms of package evidence: some are JSON, which is never taken for a request, because what
+// they call report data is no requirement.
 type request struct {
-	Quote []byte `json:"quote"` // base64
+	Quote []byte `json:"quote"` // base64 of any of the forms
 	// ReportData is what the report data must begin with, in hex; zeros must follow. The
 	// requirement of the policy, if it has one, holds as well.
 	ReportData quote.HexBytes `json:"reportData"`
 }
 
-// read reads a request. It does nothing that takes the processor long.
-func read(w http.ResponseWriter, r *http.Request) (request, error) {
+// received is a request as it was received.
+type received struct {
+	mediaType string
+	body      []byte
+	giveBack  func() // ends the share of a large body; it may be called again
+}
+
+// read receives a request. It does nothing that takes the processor long.
+func (s *Service) read(w http.ResponseWriter, r *http.Request, client netip.Addr) (received, error) {
 	if r.URL.RawQuery != "" {
-		return request{}, fmt.Errorf("unknown query parameters %.40q: send a JSON object to require report data", r.URL.RawQuery)
+		return received{}, fmt.Errorf("unknown query parameters %.40q: send a JSON object to require report data", r.URL.RawQuery)
 	}
-	body, err := readBody(w, r)
+	giveBack := func() {}
+	if r.ContentLength > maxBody && r.ContentLength <= maxLargeBody {
+		var ok bool
+		if giveBack, ok = s.large.take(client); !ok {
+			return received{}, &problem{http.StatusServiceUnavailable, fmt.Errorf("too many requests of more than %d bytes at once: try again, or send only the quote", maxBody)}
+		}
+	}
+	body, mediaType, err := readBody(w, r)
 	if err != nil {
-		return request{}, err
+		giveBack()
+		return received{}, err
 	}
-	mediaType, err := mediaTypeOf(r.Header.Get("Content-Type"), body)
-	if err != nil {
-		return request{}, &problem{http.StatusUnsupportedMediaType, err}
-	}
-	if mediaType != mediaTypeJSON {
-		return request{Quote: body}, nil
+	return received{mediaType, body, giveBack}, nil
+}
+
+// decode returns what a request asks for.
+func (r received) decode() (request, error) {
+	if r.mediaType != mediaTypeJSON {
+		return request{Quote: r.body}, nil
 	}
 	var asked request
-	if err := strictjson.Unmarshal(body, &asked); err != nil {
+	if err := strictjson.Unmarshal(r.body, &asked); err != nil {
+		if unknown, ok := errors.AsType[*strictjson.UnknownMemberError](err); ok && unknown.Similar == "" {
+			return request{}, fmt.Errorf("decode request: %w: send evidence that is a JSON object itself as %s", err, mediaTypeBytes)
+		}
 		return request{}, fmt.Errorf("decode request: %w", err)
 	}
 	switch n := len(asked.ReportData); {
@@ -55,11 +83,13 @@ func read(w http.ResponseWriter, r *http.Request) (request, error) {
 	return asked, nil
 }
 
-// readBody reads a body without growing buffers, as many may be received at a time.
-func readBody(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
+// readBody reads a body, and returns it with its media type. It grows no buffers if the size
+// is known, as many bodies may be received at a time; without that, a body cannot be large.
+func readBody(w http.ResponseWriter, r *http.Request) (body []byte, mediaType string, err error) {
 	switch size := r.ContentLength; {
-	case size > maxBody:
-		err = &http.MaxBytesError{Limit: maxBody}
+	case size > maxLargeBody:
+		err = fmt.Errorf("request body of %d bytes, at most %d are read: send only the quote", size, maxLargeBody)
+		return nil, "", &problem{http.StatusRequestEntityTooLarge, err}
 	case size >= 0:
 		body = make([]byte, size)
 		_, err = io.ReadFull(r.Body, body)
@@ -67,12 +97,19 @@ func readBody(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
 		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	}
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, &problem{http.StatusRequestEntityTooLarge, fmt.Errorf("request body larger than %d bytes: not a quote", tooLarge.Limit)}
+		err = fmt.Errorf("request body larger than %d bytes: send Content-Length, or only the quote", tooLarge.Limit)
+		return nil, "", &problem{http.StatusRequestEntityTooLarge, err}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read request: %w", err)
+	switch {
+	case err != nil:
+		return nil, "", fmt.Errorf("read request: %w", err)
+	case len(body) == 0:
+		return nil, "", errors.New("the request has no body: send a quote")
 	}
-	return body, nil
+	if mediaType, err = mediaTypeOf(r.Header.Get("Content-Type"), body); err != nil {
+		return nil, "", &problem{http.StatusUnsupportedMediaType, err}
+	}
+	return body, mediaType, nil
 }
 
 const (
@@ -81,7 +118,7 @@ const (
 )
 
 // mediaTypeOf returns the media type of a request by its Content-Type. Without one, the
-// first byte decides: no quote begins like a JSON object.
+// first byte decides: what begins like a JSON object is a request.
 func mediaTypeOf(contentType string, body []byte) (string, error) {
 	if contentType == "" {
 		if bytes.HasPrefix(body, []byte("{")) {
@@ -91,7 +128,7 @@ func mediaTypeOf(contentType string, body []byte) (string, error) {
 	}
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil || mediaType != mediaTypeBytes && mediaType != mediaTypeJSON {
-		return "", fmt.Errorf("unsupported Content-Type %q: use %s or %s", contentType, mediaTypeBytes, mediaTypeJSON)
+		return "", fmt.Errorf("unsupported Content-Type %q: use %s for a quote in any form, or %s for a request", contentType, mediaTypeBytes, mediaTypeJSON)
 	}
 	return mediaType, nil
 }

@@ -1,5 +1,6 @@
-// Package verifyserver verifies SGX quotes over HTTP, for relying parties that cannot
-// do it themselves: they POST a quote and get the attestation result, an attest.Result.
+// Package verifyserver verifies quotes of SGX enclaves and TDX trust domains over HTTP, for
+// relying parties that cannot do it themselves: they POST a quote, in any of the forms of
+// package evidence, and get the attestation result, an attest.Result.
 //
 // The appraisal policy is that of the service; a request may require report data, such as
 // a nonce, besides. Collateral is fetched only for quotes whose certificate chain ends in
@@ -7,8 +8,8 @@
 // send arbitrary requests.
 //
 // A request waits for three things, one after the other, and holds nothing of the next one
-// meanwhile: for its body, which the HTTP server bounds; for the processor; and for
-// collateral that is not at hand, which Fetcher bounds.
+// meanwhile: for its body, which the HTTP server bounds, and the service if it is large; for
+// the processor; and for collateral that is not at hand, which Fetcher bounds.
 package verifyserver
 
 import (
@@ -26,6 +27,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/evidence"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -62,6 +64,7 @@ type Service struct {
 	Metrics *Metrics // nil counts nothing
 
 	working chan struct{} // has an element for each request that the processor works on
+	large   share         // of requests with a large body
 	warn    rate.Sometimes
 }
 
@@ -69,6 +72,7 @@ type Service struct {
 // requests, and the time in which their bodies are received.
 func (s *Service) Handler() http.Handler {
 	s.working = make(chan struct{}, maxPerCPU*runtime.GOMAXPROCS(0))
+	s.large = share{all: maxLarge, each: maxLargeEach}
 	s.warn.Interval = warnInterval
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/verify", s.serve)
@@ -88,6 +92,8 @@ type Response struct {
 	Enclave *sgx.ReportBody `json:"enclave,omitempty"`
 	// TrustDomain is the same for the quote of a trust domain.
 	TrustDomain *tdx.ReportBody `json:"trustDomain,omitempty"`
+	// Evidence is what held the quote. NotChecked has what is not known about it.
+	Evidence evidence.Summary `json:"evidence"`
 }
 
 // problem is the error of a request that is answered with another status than 400.
@@ -99,11 +105,12 @@ type problem struct {
 func (p *problem) Error() string { return p.err.Error() }
 
 func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
-	asked, err := read(w, r)
+	client := daemon.Client(r.RemoteAddr, s.Cluster)
+	body, err := s.read(w, r, client)
 	start := time.Now()
 	var response *Response
 	if err == nil {
-		response, err = s.verify(r.Context(), daemon.Client(r.RemoteAddr, s.Cluster), asked)
+		response, err = s.verify(r.Context(), client, body)
 		s.Metrics.took(time.Since(start))
 	}
 	if err != nil {
@@ -147,25 +154,37 @@ func (s *Service) answer(w http.ResponseWriter, status int, value any) {
 }
 
 // verify verifies the quote of a request. If it lacks collateral only, or the collateral at
-// hand cannot be used, verify fetches collateral and verifies it again.
-func (s *Service) verify(ctx context.Context, client netip.Addr, asked request) (*Response, error) {
+// hand cannot be used, verify fetches collateral and verifies it again. It gives the body
+// back once it has read the quote in it: collateral may take long.
+func (s *Service) verify(ctx context.Context, client netip.Addr, body received) (*Response, error) {
+	defer body.giveBack()
 	var q *quote.Quote
+	var reportData quote.HexBytes
+	var summary evidence.Summary
 	var kept *attest.Collateral
 	var result *attest.Result
 	var fetch bool
-	err := s.work(ctx, func() (err error) {
-		if q, err = quote.ParsePadded(asked.Quote); err != nil {
+	err := s.work(ctx, func() error {
+		asked, err := body.decode()
+		if err != nil {
 			return err
 		}
+		e, err := evidence.Parse(asked.Quote)
+		if err != nil {
+			return err
+		}
+		q, summary, reportData = e.Parsed, e.Summary(), asked.ReportData
+		body.body = nil
+		body.giveBack()
 		kept = s.Collateral.Kept(q)
-		result, err = s.appraise(q, kept, asked)
+		result, err = s.appraise(q, kept, reportData)
 		switch {
 		case result == nil:
 			return err // the quote carries no certificates, or unreadable ones
 		case kept == nil:
 			fetch = errors.Is(result.Err(), attest.ErrIncomplete)
 		case errors.Is(result.Err(), attest.ErrCollateral):
-			alone, _ := s.appraise(q, nil, asked)
+			alone, _ := s.appraise(q, nil, reportData)
 			fetch = alone != nil && errors.Is(alone.Err(), attest.ErrIncomplete)
 		}
 		return nil
@@ -180,7 +199,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, asked request) 
 			err = nil // the result is that with the collateral at hand
 		case err == nil:
 			err = s.work(ctx, func() (err error) {
-				if result, err = s.appraise(q, collateral, asked); result == nil {
+				if result, err = s.appraise(q, collateral, reportData); result == nil {
 					return err
 				}
 				return nil
@@ -190,7 +209,10 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, asked request) 
 			return nil, err
 		}
 	}
-	response := &Response{Result: result}
+	response := &Response{Result: result, Evidence: summary}
+	for _, what := range summary.NotChecked() {
+		result.NotChecked = append(result.NotChecked, attest.Unchecked(what))
+	}
 	if err := result.Err(); err != nil {
 		response.Reason = err.Error()
 	} else {
@@ -225,20 +247,20 @@ func (s *Service) fetch(ctx context.Context, client netip.Addr, q *quote.Quote, 
 	return collateral, nil
 }
 
-// appraise verifies a quote by the policy, and by what the request requires. The result
-// is nil if the quote cannot be verified.
-func (s *Service) appraise(q *quote.Quote, collateral *attest.Collateral, asked request) (*attest.Result, error) {
+// appraise verifies a quote by the policy, and by the report data that the request requires,
+// if it is not nil. The result is nil if the quote cannot be verified.
+func (s *Service) appraise(q *quote.Quote, collateral *attest.Collateral, reportData quote.HexBytes) (*attest.Result, error) {
 	policy := s.Policy()
 	required := policy.ReportData != nil
 	if !required {
-		policy.ReportData = asked.ReportData
+		policy.ReportData = reportData
 	}
 	result, err := s.Verifier.Verify(q, collateral, policy, time.Now())
-	if result == nil || !required || asked.ReportData == nil {
+	if result == nil || !required || reportData == nil {
 		return result, err
 	}
 	var want sgx.ReportData
-	copy(want[:], asked.ReportData)
+	copy(want[:], reportData)
 	check := attest.Check{Name: attest.CheckReportData, Passed: q.ReportData() == want, Detail: "as the request requires"}
 	if !check.Passed {
 		check.Detail = fmt.Sprintf("%s, and the request requires %s", q.ReportData(), want)

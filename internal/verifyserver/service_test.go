@@ -146,10 +146,11 @@ func TestVerify(t *testing.T) {
 		{"another root", mediaTypeBytes, otherRoot, 200, false, "trusted root", 0},
 		{"truncated", mediaTypeBytes, good[:1000], 400, false, "data ends here", 0},
 		{"no quote", jsonUTF8, []byte("{}"), 400, false, "quote: missing", 0},
-		{"empty", mediaTypeBytes, nil, 400, false, "data ends here", 0},
+		{"empty", mediaTypeBytes, nil, 400, false, "no body", 0},
+		{"something else", mediaTypeBytes, []byte("<html></html>"), 400, false, "this looks like an HTML page", 0},
 		{"invalid JSON", jsonUTF8, good, 400, false, "not UTF-8", 0},
 		{"report data too long", jsonUTF8, inJSON(good, strings.Repeat("00", 65)), 400, false, "65 bytes", 0},
-		{"body too large", mediaTypeBytes, make([]byte, maxBody+1), 413, false, "not a quote", 0},
+		{"body too large", mediaTypeBytes, make([]byte, maxLargeBody+1), 413, false, "send only the quote", 0},
 		{"unsupported type", "application/x-www-form-urlencoded", good, 415, false, "application/octet-stream", 0},
 		{"bytes without a type", "", good, 200, true, "", 1},
 		{"JSON without a type", "", inJSON(good, "c0"), 200, true, "", 1},
@@ -166,7 +167,7 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: status %d, trusted %v, %q, collateral fetched %d times", c.name, status, got, text, from.fetched)
 		}
 	}
-	for v, want := range map[verdict]float64{trusted: 4, notTrusted: 3, incomplete: 0, badRequest: 8} {
+	for v, want := range map[verdict]float64{trusted: 4, notTrusted: 3, incomplete: 0, badRequest: 9} {
 		if n := testutil.ToFloat64(s.Metrics.requests.WithLabelValues(string(v))); n != want {
 			t.Errorf("%s: %v, want %v", v, n, want)
 		}
@@ -181,7 +182,7 @@ func TestStrictRequests(t *testing.T) {
 	encoded := `"quote": "` + base64.StdEncoding.EncodeToString(marshal(t, q)) + `"`
 	for text, want := range map[string]string{
 		`{` + encoded + `, "report_data": "00ff"}`:                    `unknown member "report_data": did you mean "reportData"?`,
-		`{` + encoded + `, "nonce": "00ff"}`:                          `unknown member "nonce"`,
+		`{` + encoded + `, "nonce": "00ff"}`:                          `unknown member "nonce": send evidence that is a JSON object itself as application/octet-stream`,
 		`{` + encoded + `, "reportdata": "00ff"}`:                     `unknown member "reportdata"`,
 		`{` + encoded + `, "reportData": null}`:                       "reportData: null",
 		`{` + encoded + `, "reportData": ""}`:                         "reportData: empty",

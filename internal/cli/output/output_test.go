@@ -2,6 +2,7 @@ package output
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -109,11 +110,17 @@ func TestEvidence(t *testing.T) {
 	}
 	for _, want := range []string{
 		"form              PEM > certificate > quote, then 2 bytes of padding\nattached          public key, 91 bytes\n\nquote ",
-		"PPID encrypted with RSA-3072 (type 3): the PCK certificate\n                  must come from a file or the collateral service\n",
+		"PPID encrypted with RSA-3072 (type 3): the PCK certificate\n                  must come from elsewhere\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}
+	}
+	bound := sha256.Sum256(make([]byte, 91))
+	copy(e.Parsed.Enclave.ReportData[:], bound[:])
+	out.Reset()
+	if err := Evidence(&out, e); err != nil || !strings.Contains(out.String(), "\nattached          public key, 91 bytes; the report data begins with its SHA-256\n") {
+		t.Errorf("%v\n%s", err, &out)
 	}
 	e.Forms, e.Padding, e.Attachments = []evidence.Form{evidence.FormQuote}, 0, nil
 	out.Reset()

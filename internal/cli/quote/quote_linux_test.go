@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/evidence"
 	"github.com/confcom/confcom/internal/cli/clitest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -92,6 +94,59 @@ func TestGetInspectVerify(t *testing.T) {
 	var result attest.Result
 	if err := json.Unmarshal([]byte(out), &result); err != nil || !result.Trusted || len(result.NotChecked) == 0 || result.Status != attest.UpToDate {
 		t.Errorf("as JSON: %v\n%s", err, out)
+	}
+}
+
+// The form of evidence is printed, what was attached, and what was not checked.
+func TestForms(t *testing.T) {
+	socket, dir := clitest.Serve(t), t.TempDir()
+	binary, root, request := filepath.Join(dir, "quote.bin"), filepath.Join(dir, "root.pem"), filepath.Join(dir, "request.json")
+	clitest.MustRun(t, "simulated", "root", "--out", root)
+	clitest.MustRun(t, "simulated", "collateral", "--out-dir", dir)
+	hash := sha256.Sum256([]byte("held"))
+	clitest.MustRun(t, "quote", "get", "--socket", socket, "--out", binary, "--report-data", fmt.Sprintf("%x", hash))
+	quote, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		held       string
+		bound      bool
+		inText     string
+		notChecked int // lines about the runtime data
+	}{
+		{"held", true, "attached          runtime data, 4 bytes; the report data begins with its SHA-256\n\nok ", 0},
+		{"other", false, "attached          runtime data, 5 bytes\n\nok ", 1},
+	} {
+		text, err := json.Marshal(map[string]any{"quote": quote, "runtimeData": map[string]any{"data": []byte(c.held), "dataType": "Binary"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(request, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := clitest.MustRun(t, "quote", "verify", request, "--root", root, "--collateral", dir)
+		if !strings.HasPrefix(out, "form              request to Azure Attestation > base64 > quote\n"+c.inText) ||
+			strings.Count(out, "-   not checked              whether the runtime data belongs to the quote\n") != c.notChecked {
+			t.Errorf("%s", out)
+		}
+		for _, args := range [][]string{{"quote", "verify", request, "--root", root, "--collateral", dir, "-o", "json"}, {"quote", "inspect", request, "-o", "json"}} {
+			out := clitest.MustRun(t, args...)
+			var printed struct {
+				Evidence   evidence.Summary
+				NotChecked []string
+				Trusted    *bool
+				Header     map[string]any
+			}
+			err := json.Unmarshal([]byte(out), &printed)
+			if a := printed.Evidence.Attachments; err != nil || len(printed.Evidence.Forms) != 3 || len(a) != 1 || a[0].Kind != evidence.RuntimeData || a[0].InReportData != c.bound {
+				t.Errorf("%v, %s", err, out)
+			}
+			if verified := printed.Trusted != nil; verified == (printed.Header != nil) ||
+				verified && slices.Contains(printed.NotChecked, "whether the runtime data belongs to the quote") == c.bound {
+				t.Errorf("%q: %s", args, out)
+			}
+		}
 	}
 }
 

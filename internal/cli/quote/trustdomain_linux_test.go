@@ -87,6 +87,14 @@ func TestTrustDomain(t *testing.T) {
 			t.Errorf("%s: exit %d, want %d and %q\n%s%s", v.name, exit, v.exit, v.want, out, errs)
 		}
 	}
+	if _, _, errs := clitest.Run(t, nil, verify()...); !strings.Contains(errs, "pass --mrtd or --any-trust-domain") {
+		t.Errorf("no advice without a policy: %q", errs)
+	}
+	for _, args := range [][]string{verify("--mrsigner", strings.Repeat("00", 32)), verify("--mrtd", rtmr)} {
+		if _, _, errs := clitest.Run(t, nil, args...); strings.Contains(errs, "--mrtd") != (args[len(args)-2] == "--mrsigner") {
+			t.Errorf("%v: %q", args, errs)
+		}
+	}
 	for _, v := range []struct {
 		name string
 		args []string

@@ -9,6 +9,7 @@ import (
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
+	"github.com/confcom/confcom/evidence"
 	"github.com/confcom/confcom/internal/cli/args"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/input"
@@ -50,6 +51,10 @@ A trust domain is trusted only if the policy states which ones are accepted: wit
 --mrtd, --any-trust-domain, or "trustDomain" in the file. Such a policy accepts no enclave,
 unless it also states which of them are accepted.
 
+Only the quote is verified. What came with it, such as a certificate, its key or runtime
+data, is listed as attached. If the report data begins with its SHA-256, the enclave or
+trust domain has bound it; everything else is listed as not checked.
+
 ` + fileAbout + `
 
 Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete.`,
@@ -79,8 +84,8 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 		verdict := err
 		if *format == output.JSON {
 			err = output.WriteJSON(command, result)
-		} else {
-			err = output.Result(command.OutOrStdout(), result, when)
+		} else if err = output.Form(command.OutOrStdout(), result.Evidence); err == nil {
+			err = output.Result(command.OutOrStdout(), result.Result, when)
 		}
 		switch {
 		case err != nil:
@@ -89,12 +94,21 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 			return exit.BadInput(errors.New("verification needs collateral: pass --collateral"))
 		case errors.Is(verdict, attest.ErrIncomplete):
 			return exit.Quietly(exit.CodeBadInput)
+		case result.td && isRefusedTEE(verdict):
+			return exit.Failed(errors.New("to accept a trust domain, pass --mrtd or --any-trust-domain, or \"trustDomain\" in the --policy file"))
 		case !result.Trusted:
 			return exit.Quietly(exit.CodeFailed)
 		}
 		return nil
 	}
 	return command
+}
+
+// isRefusedTEE reports whether a quote is not trusted because the policy has no part for its
+// TEE.
+func isRefusedTEE(verdict error) bool {
+	failed, ok := errors.AsType[*attest.CheckError](verdict)
+	return ok && failed.Check == attest.CheckTEE
 }
 
 // verification is what the command line asks for.
@@ -106,9 +120,16 @@ type verification struct {
 	policy     policyFlags
 }
 
+// verified is an attestation result and the evidence that had the quote.
+type verified struct {
+	*attest.Result
+	Evidence evidence.Summary `json:"evidence"`
+	td       bool             // whether the quote is about a trust domain
+}
+
 // run verifies the quote in a file as of a time. Without a result, its error is the
 // command's.
-func (v *verification) run(name string, at time.Time) (*attest.Result, error) {
+func (v *verification) run(name string, at time.Time) (*verified, error) {
 	root, err := v.root()
 	if err != nil {
 		return nil, err
@@ -117,19 +138,23 @@ func (v *verification) run(name string, at time.Time) (*attest.Result, error) {
 	if err != nil {
 		return nil, exit.BadInput(err)
 	}
-	q, _, err := input.Quote(v.command, name)
+	e, err := input.Evidence(v.command, name)
 	if err != nil {
 		return nil, err
 	}
-	collateral, err := v.readCollateral(root, q)
+	collateral, err := v.readCollateral(root, e.Parsed)
 	if err != nil {
 		return nil, err
 	}
-	result, err := attest.NewVerifier(root).Verify(q, collateral, policy, at)
+	result, err := attest.NewVerifier(root).Verify(e.Parsed, collateral, policy, at)
 	if result == nil {
 		return nil, exit.BadInput(fmt.Errorf("%s: %w", name, err))
 	}
-	return result, err
+	summary := e.Summary()
+	for _, what := range summary.NotChecked() {
+		result.NotChecked = append(result.NotChecked, attest.Unchecked(what))
+	}
+	return &verified{result, summary, e.Parsed.TD != nil}, err
 }
 
 // readCollateral returns the collateral of the flag, or nil if it is not given.

@@ -20,8 +20,8 @@ import (
 
 const (
 	// maxConnections bounds the connections of clients. All of them fit into the memory
-	// limit of the chart, each with a body of the largest size and full buffers in the
-	// kernel.
+	// limit of the chart, each with a body of 64 KiB and full buffers in the kernel; the
+	// service bounds the number of larger bodies.
 	maxConnections = 900
 	// writeTimeout bounds a request from the end of its header: the time in which it is
 	// received and waits for the processor and for collateral.

@@ -19,9 +19,10 @@ import (
 	"github.com/confcom/confcom/internal/verifyserver"
 )
 
-const about = `Verify quotes over HTTP. POST a quote to /v1/verify, in binary form or as JSON; the answer
-is the attestation result, as 'confcom quote verify -o json' prints it. /v1/openapi.json
-describes the API. Callers are not authenticated.`
+const about = `Verify quotes over HTTP. POST a quote to /v1/verify, in any form that 'confcom quote verify'
+reads, or as JSON with the report data that you require; the answer is the attestation
+result, as 'confcom quote verify -o json' prints it. /v1/openapi.json describes the API.
+Callers are not authenticated.`
 
 // newServe returns a command that is a daemon: it parses its arguments itself, as it has
 // its own flags and those that all daemons have.
@@ -58,7 +59,7 @@ func declare(flags *pflag.FlagSet) daemon.Run {
 	flags.StringVar(&s.address, "address", "127.0.0.1:8087", "serve on this `host:port`")
 	flags.StringVar(&s.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in this `file` (PEM), reloaded when it changes")
 	flags.StringVar(&s.tlsKey, "tls-key", "", "private key of --tls-cert: a `file` (PEM)")
-	flags.StringVar(&s.policy, "policy", "", "appraisal policy (JSON `file`), reloaded when it changes; required. It must have mrEnclaves or mrSigners, or anyEnclave")
+	flags.StringVar(&s.policy, "policy", "", "appraisal policy (JSON `file`), reloaded when it changes; required. It must have mrEnclaves or mrSigners, or anyEnclave, or trustDomain")
 	flags.StringVar(&s.collateral, "collateral", pcs.Intel().String(), "fetch collateral from the service at this `URL`, or read it from this file, reloaded when it changes")
 	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`, which only this user and root may be able to write to")
 	flags.BoolVar(&s.skipTLSCheck, "skip-tls-check", false, trust.SkipTLSCheckUsage)
@@ -79,7 +80,7 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		env.Log.Warn("trusting a root other than Intel's", "root", root.Name)
 	}
 	if s.policy == "" {
-		return errors.New("--policy: missing: it states which enclaves are accepted")
+		return errors.New("--policy: missing: it states which enclaves or trust domains are accepted")
 	}
 	metrics := verifyserver.NewMetrics(env.Metrics)
 	policy, err := reload.Read(func() (attest.Policy, error) { return verifyserver.ReadPolicy(s.policy) }, s.policy)
