@@ -40,7 +40,7 @@ func TestChart(t *testing.T) {
 	}{
 		{"default", "1.37.2", []string{plain},
 			[]string{nodeWriter, mutating, validating, surge, "--advertise=auto", "--resources=epc,enclave\n", "--kubelet-version=v1.37.2",
-				"--epc-resource=" + resource, "--enclave-resource=" + enclave, "--slots=256", "helm.sh/hook: pre-delete", "--remove=" + resource + "\n", "feature.node.kubernetes.io/cpu-security.sgx.enabled"},
+				"--epc-resource=" + resource, "--enclave-resource=" + enclave, "--slots=256", "helm.sh/hook: pre-delete", "--remove=" + resource + "\n", "preferredDuringSchedulingIgnoredDuringExecution", "feature.node.kubernetes.io/cpu-security.sgx.enabled"},
 			[]string{rule, helper, "--simulate", "--reserve-epc", "--cdi", "--legacy", "--nfd", "CharDevice"}},
 		{"simulated", "1.37", []string{simulated, "simulatedEPC=512Gi", "simulatedDevice=/dev/null"},
 			[]string{helper, "--platform=simulated", "--simulate-epc=512Gi", "--simulate-device=/dev/null"},
