@@ -145,6 +145,8 @@ func (r *rivals) compare(ctx context.Context, sockets []string) (map[string]stri
 			return ok && i < advertised.devices
 		})
 		switch {
+		case len(has[e.resource]) == 0 && !e.isRegistered():
+			// The endpoint's own condition says why.
 		case len(foreign) > 0:
 			found[e.resource] = fmt.Sprintf("the kubelet has %d devices that are not this plugin's, such as %s", len(foreign), strings.Join(foreign[:min(maxNamed, len(foreign))], ", "))
 		case len(has[e.resource]) != advertised.devices:

@@ -114,6 +114,8 @@ func TestRivals(t *testing.T) {
 		condition: health.Condition("no other plugin"), metrics: m, log: env.Log, seen: make(map[string]int), resent: make(map[string]string),
 	}
 	e.advertise(true, supply{devices: 3})
+	registered := func() { e.registered.Set(nil) }
+	registered()
 	ours := []string{"0", "1", "2"}
 	kubelet.set(foreign, "x")
 
@@ -140,12 +142,15 @@ func TestRivals(t *testing.T) {
 	}{
 		{"alone", nil, ours, 4, "", false, false},
 		{"another plugin for something else", start("gpu.sock"), ours, 4, "", false, false},
+		{"not registered beside it", func() { e.registered.Set(errRegistering) }, nil, 4, "", false, false},
+		{"registered again", registered, ours, 4, "", false, false},
 		{"foreign devices, perhaps for a moment", nil, []string{"sgx-enclave-0", "sgx-enclave-1"}, 2, "", false, false},
 		{"ours again", nil, ours, 1, "", false, false},
 		{"foreign devices", nil, []string{"sgx-enclave-0", "sgx-enclave-1"}, 3, "the kubelet has 2 devices that are not this plugin's, such as sgx-enclave-0, sgx-enclave-1", true, false},
 		{"still", nil, []string{"sgx-enclave-0", "sgx-enclave-1"}, 3, "", true, false},
 		{"more than ours", nil, []string{"0", "1", "2", "3"}, 1, "1 devices that are not this plugin's, such as 3", true, false},
 		{"fewer than ours", nil, []string{"0"}, 1, "the kubelet has 1 devices, this plugin advertises 3", true, false},
+		{"none, although registered", nil, nil, 1, "the kubelet has 0 devices, this plugin advertises 3", true, false},
 		{"it has gone, and its list stays", func() { stop() }, []string{"sgx-enclave-0"}, 3, "sending the devices again", false, true},
 		{"alone again", nil, ours, 1, "", false, false},
 		{"a second process of this plugin, as during an update", start(newSocketName()), ours, 2, "", false, false},
