@@ -2,6 +2,7 @@ package deviceplugin
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
@@ -48,5 +49,5 @@ func writeCDIFile(dir string, devices map[string][]*v1beta1.DeviceSpec) (map[str
 	if err != nil {
 		return nil, err
 	}
-	return qualified, cache.WriteSpec(spec, cdiFile) // atomically
+	return qualified, nameFile(filepath.Join(dir, cdiFile), cache.WriteSpec(spec, cdiFile)) // atomically
 }

@@ -76,6 +76,13 @@ func (e *endpoint) current() (*supply, <-chan struct{}) {
 	return e.advertised, e.changed
 }
 
+// isRegistered reports whether the kubelet has accepted the resource.
+func (e *endpoint) isRegistered() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.registered != nil && e.registered.Unmet() == nil
+}
+
 // set changes what is advertised. The caller holds mu.
 func (e *endpoint) set(s *supply) {
 	if e.advertised.equal(s) {

@@ -92,10 +92,10 @@ type modeSwitch struct {
 	serving   bool      // whether this process, or the one that it replaces, has advertised EPC as devices
 	rewritten time.Time // when the kubelet was last asked to write its record
 	published *epc.Advertisement
-	applied   bool  // whether the endpoints advertise what was last decided
-	failed    bool  // whether the last step failed
-	polled    error // why the last poll of the kubelet failed
-	logged    string
+	applied   bool              // whether the endpoints advertise what was last decided
+	failed    bool              // whether the last step failed
+	polled    error             // why the last poll of the kubelet failed
+	logged    map[string]string // the errors that are logged, by message
 }
 
 func newModeSwitch(p *Plugin, all endpoints, env *daemon.Environment, m *Metrics) *modeSwitch {
@@ -103,6 +103,7 @@ func newModeSwitch(p *Plugin, all endpoints, env *daemon.Environment, m *Metrics
 		plugin: p, endpoints: all, usage: p.kubeletUsage, log: env.Log, metrics: m,
 		mode:      env.Health.Condition("mode"),
 		withdrawn: time.Now(),
+		logged:    make(map[string]string),
 	}
 }
 
@@ -133,10 +134,11 @@ func (s *modeSwitch) run(ctx context.Context) {
 		}
 		s.mu.Lock()
 		if s.discovered && (!s.settled() || s.failed || !s.isPublished()) {
-			if err := s.step(ctx); err != nil && ctx.Err() == nil {
+			err := s.step(ctx)
+			if err != nil && ctx.Err() == nil {
 				s.mode.Set(err)
-				s.logOnce("advertise EPC failed, retrying", err)
 			}
+			s.logOnce(ctx, "advertise EPC failed, retrying", err)
 		}
 		s.mu.Unlock()
 	}
@@ -183,11 +185,7 @@ func (s *modeSwitch) poll(ctx context.Context, now time.Time) usage {
 	}
 	u, err := s.usage(ctx, now.Sub(s.withdrawn) >= forgetTime)
 	s.polled = err
-	if err != nil {
-		s.logOnce("poll kubelet failed, retrying", err)
-	} else {
-		s.logged = ""
-	}
+	s.logOnce(ctx, "poll kubelet failed, retrying", err)
 	if errors.Is(err, errNoUsage) {
 		if s.state == "" && s.wanted.Mode == epc.Devices {
 			s.enter(epc.StateDevices, now)
@@ -274,7 +272,7 @@ func (s *modeSwitch) publish(u usage) error {
 		return nil
 	}
 	if s.plugin.StateDir != "" {
-		if err := a.Write(s.plugin.StateDir); err != nil {
+		if err := writeAdvertisement(s.plugin.StateDir, a); err != nil {
 			return err
 		}
 	}
@@ -285,6 +283,10 @@ func (s *modeSwitch) publish(u usage) error {
 	}
 	s.published = &a
 	return nil
+}
+
+func writeAdvertisement(dir string, a epc.Advertisement) error {
+	return nameFile(filepath.Join(dir, epc.AdvertisementFile), a.Write(dir))
 }
 
 // unpublish removes the file, so that it tells nothing of this node once confcom is
@@ -369,10 +371,14 @@ func (h holders) hold() string {
 	return strings.Replace(text, " hold", " ("+names+") hold", 1)
 }
 
-// logOnce logs an error unless it was the last one.
-func (s *modeSwitch) logOnce(message string, err error) {
-	if err.Error() != s.logged {
-		s.logged = err.Error()
+// logOnce logs an error unless it was the last one with this message. With nil, the next
+// one is logged.
+func (s *modeSwitch) logOnce(ctx context.Context, message string, err error) {
+	switch {
+	case err == nil:
+		delete(s.logged, message)
+	case err.Error() != s.logged[message] && ctx.Err() == nil:
+		s.logged[message] = err.Error()
 		s.log.Warn(message, "error", err)
 	}
 }

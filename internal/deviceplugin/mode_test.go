@@ -1,6 +1,7 @@
 package deviceplugin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,8 @@ func TestDecide(t *testing.T) {
 // switching is a mode switch in a test, with a kubelet that the test plays.
 type switching struct {
 	*modeSwitch
-	t *testing.T
+	t      *testing.T
+	output *bytes.Buffer // of the log
 
 	mu   sync.Mutex
 	uses usage
@@ -104,7 +106,7 @@ func switchModes(t *testing.T, u usage, err error, test func(s *switching)) {
 	t.Helper()
 	state := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		env, _ := environment()
+		env, output := environment()
 		p := newPlugin(simulate(64*node.MiB, ""), func(p *Plugin) { p.StateDir, p.DevicePluginDir = state, state })
 		p.Resources.Enclave = true // as where nodes can be in either mode
 		dir, dirErr := findDirectory(state)
@@ -113,7 +115,7 @@ func switchModes(t *testing.T, u usage, err error, test func(s *switching)) {
 		}
 		m := NewMetrics(prometheus.NewRegistry())
 		all := endpoints{newEndpoint(p.Policy.Resource, dir, env, m), newEndpoint(p.Enclave, dir, env, m), newEndpoint(p.Provision, dir, env, m), newEndpoint(QuoteHelper, dir, env, m)}
-		s := &switching{modeSwitch: newModeSwitch(p, all, env, m), t: t, uses: u, err: err}
+		s := &switching{modeSwitch: newModeSwitch(p, all, env, m), t: t, output: output, uses: u, err: err}
 		s.modeSwitch.usage = func(_ context.Context, forgotten bool) (usage, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -274,6 +276,35 @@ func TestNoRecord(t *testing.T) {
 	})
 }
 
+// expectLogged checks how often a message is in the log.
+func (s *switching) expectLogged(message string, want int) {
+	s.t.Helper()
+	s.modeSwitch.mu.Lock()
+	defer s.modeSwitch.mu.Unlock()
+	if got := strings.Count(s.output.String(), message); got != want {
+		s.t.Errorf("logged %d times, want %d: %s", got, want, s.output)
+	}
+}
+
+// Two faults at a time are logged once each, and again if they come back.
+func TestFaultsAreLoggedOnce(t *testing.T) {
+	const poll, advertise = "poll kubelet failed, retrying", "advertise EPC failed, retrying"
+	switchModes(t, usage{registered: true, devicePods: holders{count: 1}}, nil, func(s *switching) {
+		s.want(epc.Node)
+		dir := s.plugin.StateDir
+		for times := 1; times <= 2; times++ {
+			s.kubelet(usage{registered: true, devicePods: holders{count: 1 + times}}, errors.New("away"))
+			s.setStateDir(filepath.Join(dir, "absent"))
+			time.Sleep(time.Hour)
+			s.expectLogged(poll, times)
+			s.expectLogged(advertise, times)
+			s.kubelet(usage{registered: true, devicePods: holders{count: 1}}, nil)
+			s.setStateDir(dir)
+			time.Sleep(kubeletPollInterval)
+		}
+	})
+}
+
 // Devices are not withdrawn before new pods are kept away.
 func TestCannotPublish(t *testing.T) {
 	switchModes(t, usage{registered: true}, nil, func(s *switching) {
@@ -286,6 +317,7 @@ func TestCannotPublish(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		s.expect("an hour later", "", 0, 64, false)
+		s.expectLogged("advertise EPC failed, retrying", 1)
 		if err := os.Mkdir(s.plugin.StateDir, 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -34,7 +34,7 @@ func writeFeatureFile(dir string, c epc.Capacity) error {
 	err := renameio.WriteFile(path, fmt.Appendf(nil, "%s# +no-label\nsgx.epc-mib=%d\n", signature(), c.MiB), 0o644,
 		renameio.WithTempDir(dir), renameio.WithStaticPermissions(0o644))
 	if err != nil {
-		return fmt.Errorf("write NFD feature file: %w", err)
+		return fmt.Errorf("write NFD feature file: %w", nameFile(path, err))
 	}
 	return nil
 }

@@ -3,9 +3,9 @@
 //
 // There are up to four resources, each with its own registration. One counts EPC,
 // one device per MiB. One counts the containers that may share the enclave device,
-// one those that may share the provision device, and one the quote helpers. Devices are counted but not
-// told apart: every device of a resource gives a container the same. So the plugin
-// keeps no state about allocations and answers each one at once.
+// one those that may share the provision device, and one the quote helpers. Devices are
+// counted but not told apart: every device of a resource gives a container the same. So the
+// plugin keeps no state about allocations and answers each one at once.
 //
 // The kubelet may start after the plugin, it deletes the sockets of all plugins when
 // it starts, and it gives no notice when it drops one. The plugin therefore makes a
@@ -119,7 +119,7 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 func (p *Plugin) rivals(all endpoints, dir directory, env *daemon.Environment, m *Metrics) *rivals {
 	return &rivals{
 		dir: dir, podResources: p.PodResourcesSocket, endpoints: []*endpoint{all.epc, all.enclave, all.provision, all.helper},
-		condition: env.Health.Condition("no other plugin"), metrics: m, log: env.Log, seen: make(map[string]int),
+		condition: env.Health.Condition("no other plugin"), metrics: m, log: env.Log, seen: make(map[string]int), resent: make(map[string]string),
 	}
 }
 

@@ -46,8 +46,10 @@ type rivals struct {
 	metrics      *Metrics
 	log          *slog.Logger
 
-	seen   map[string]int // in how many looks, by resource
-	logged string
+	seen   map[string]int    // in how many looks, by resource
+	resent map[string]string // why the devices were last sent again, by resource
+	failed string            // why the last look failed, as it was logged
+	rival  string            // the rivals that were last logged
 }
 
 // run looks for rivals until ctx is done.
@@ -76,19 +78,28 @@ func (r *rivals) look(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		if r.isNew(err) {
+		if err.Error() != r.failed {
+			r.failed = err.Error()
 			r.log.Warn("look for other plugins failed, retrying", "error", err)
 		}
 		return
 	}
+	r.failed = ""
 	var unmet []error
 	for _, e := range r.endpoints {
 		what, differs := found[e.resource]
 		rival := differs && len(sockets) > 0
 		if differs && !rival {
 			// The kubelet keeps the list of a plugin that has gone.
-			r.log.Info("kubelet has other devices, sending the devices again", "resource", e.resource, "reason", what)
+			level := slog.LevelInfo
+			if r.resent[e.resource] == what {
+				level = slog.LevelDebug
+			}
+			r.log.Log(ctx, level, "kubelet has other devices, sending the devices again", "resource", e.resource, "reason", what)
+			r.resent[e.resource] = what
 			e.resend()
+		} else {
+			delete(r.resent, e.resource)
 		}
 		if !rival {
 			r.seen[e.resource] = 0
@@ -104,21 +115,15 @@ func (r *rivals) look(ctx context.Context) {
 	r.condition.Set(problem)
 	switch {
 	case problem != nil:
-		if r.isNew(problem) {
-			r.log.Warn("another plugin advertises the same resource", "error", problem, "sockets", sockets,
+		if problem.Error() != r.rival {
+			r.rival = problem.Error()
+			r.log.Warn("another plugin advertises the same resource", "error", problem, "sockets", sockets[:min(maxNamed, len(sockets))],
 				"advice", "remove that plugin, or give the resource another name: containers get the devices of either")
 		}
-	case r.logged != "":
+	case r.rival != "":
 		r.log.Info("no other plugin advertises the same resources any more")
-		r.logged = ""
+		r.rival = ""
 	}
-}
-
-// isNew reports whether err is another one than the last.
-func (r *rivals) isNew(err error) bool {
-	before := r.logged
-	r.logged = err.Error()
-	return r.logged != before
 }
 
 // compare returns what is wrong with each resource of which the kubelet has other devices
@@ -140,6 +145,8 @@ func (r *rivals) compare(ctx context.Context, sockets []string) (map[string]stri
 			return ok && i < advertised.devices
 		})
 		switch {
+		case len(has[e.resource]) == 0 && !e.isRegistered():
+			// The endpoint's own condition says why.
 		case len(foreign) > 0:
 			found[e.resource] = fmt.Sprintf("the kubelet has %d devices that are not this plugin's, such as %s", len(foreign), strings.Join(foreign[:min(maxNamed, len(foreign))], ", "))
 		case len(has[e.resource]) != advertised.devices:
@@ -184,7 +191,7 @@ func (r *rivals) sockets(ctx context.Context) []string {
 			sockets = append(sockets, fmt.Sprintf("%s (process %d)", entry.Name(), process))
 		}
 	}
-	return sockets[:min(maxNamed, len(sockets))]
+	return sockets
 }
 
 // listeningProcess returns the process that listens on a socket, or 0 if its PID namespace

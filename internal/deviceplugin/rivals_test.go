@@ -111,9 +111,11 @@ func TestRivals(t *testing.T) {
 	health := new(daemon.Health)
 	r := &rivals{
 		dir: directory{path: dir}, podResources: podResources, endpoints: []*endpoint{e, idle},
-		condition: health.Condition("no other plugin"), metrics: m, log: env.Log, seen: make(map[string]int),
+		condition: health.Condition("no other plugin"), metrics: m, log: env.Log, seen: make(map[string]int), resent: make(map[string]string),
 	}
 	e.advertise(true, supply{devices: 3})
+	registered := func() { e.registered.Set(nil) }
+	registered()
 	ours := []string{"0", "1", "2"}
 	kubelet.set(foreign, "x")
 
@@ -126,30 +128,43 @@ func TestRivals(t *testing.T) {
 	leaveStale(t, filepath.Join(dir, "stale.sock"))
 
 	var stop func()
+	const gone, failing = "no other plugin advertises the same resources any more", "look for other plugins failed, retrying"
+	working := r.podResources
 	start := func(name string) func() { return func() { stop = listenElsewhere(t, filepath.Join(dir, name)) } }
 	for _, step := range []struct {
 		name    string
 		do      func()
 		devices []string // of the kubelet
 		looks   int
-		log     string // in the log; "" for nothing
+		log     string // in the log, once; "" for nothing
 		rival   bool
 		resends bool
 	}{
 		{"alone", nil, ours, 4, "", false, false},
 		{"another plugin for something else", start("gpu.sock"), ours, 4, "", false, false},
+		{"not registered beside it", func() { e.registered.Set(errRegistering) }, nil, 4, "", false, false},
+		{"registered again", registered, ours, 4, "", false, false},
 		{"foreign devices, perhaps for a moment", nil, []string{"sgx-enclave-0", "sgx-enclave-1"}, 2, "", false, false},
 		{"ours again", nil, ours, 1, "", false, false},
 		{"foreign devices", nil, []string{"sgx-enclave-0", "sgx-enclave-1"}, 3, "the kubelet has 2 devices that are not this plugin's, such as sgx-enclave-0, sgx-enclave-1", true, false},
 		{"still", nil, []string{"sgx-enclave-0", "sgx-enclave-1"}, 3, "", true, false},
 		{"more than ours", nil, []string{"0", "1", "2", "3"}, 1, "1 devices that are not this plugin's, such as 3", true, false},
 		{"fewer than ours", nil, []string{"0"}, 1, "the kubelet has 1 devices, this plugin advertises 3", true, false},
-		{"it has gone, and its list stays", func() { stop() }, []string{"sgx-enclave-0"}, 1, "sending the devices again", false, true},
+		{"none, although registered", nil, nil, 1, "the kubelet has 0 devices, this plugin advertises 3", true, false},
+		{"it has gone, and its list stays", func() { stop() }, []string{"sgx-enclave-0"}, 3, "sending the devices again", false, true},
 		{"alone again", nil, ours, 1, "", false, false},
 		{"a second process of this plugin, as during an update", start(newSocketName()), ours, 2, "", false, false},
 		{"a second process of this plugin that stays", nil, ours, 1, "another process of this plugin runs on the node", true, false},
-		{"the end of that", func() { stop() }, ours, 1, "no other plugin advertises the same resources any more", false, false},
-		{"a kubelet that does not answer", func() { r.podResources += "x" }, ours, 2, "look for other plugins failed, retrying", false, false},
+		{"the end of that", func() { stop() }, ours, 1, gone, false, false},
+		{"a kubelet that does not answer", func() { r.podResources += "x" }, ours, 2, failing, false, false},
+		{"the kubelet answers again", func() { r.podResources = working }, ours, 2, "", false, false},
+		{"and fails again", func() { r.podResources += "x" }, ours, 2, failing, false, false},
+		{"a second process of this plugin beside many others", func() {
+			r.podResources = working
+			for _, name := range []string{"a.sock", "b.sock", "c.sock", newSocketName()} {
+				start(name)()
+			}
+		}, ours, 3, "another process of this plugin runs on the node", true, false},
 	} {
 		if step.do != nil {
 			step.do()
@@ -160,8 +175,8 @@ func TestRivals(t *testing.T) {
 		for range step.looks {
 			r.look(t.Context())
 		}
-		if step.log == "" && log.Len() > 0 || !strings.Contains(log.String(), step.log) {
-			t.Errorf("%s: log %q, want %q", step.name, &log, step.log)
+		if step.log == "" && log.Len() > 0 || step.log != "" && strings.Count(log.String(), step.log) != 1 {
+			t.Errorf("%s: log %q, want %q once", step.name, &log, step.log)
 		}
 		families, err := env.Metrics.Gather()
 		if err != nil {

@@ -96,8 +96,8 @@ func TestUninstallInModeNode(t *testing.T) {
 	waitAllocatable(t, resource, epc)
 }
 
-// TestUninstallIsBounded checks that 'helm uninstall' fails soon if its job cannot run, and
-// succeeds without the job.
+// TestUninstallIsBounded checks that 'helm uninstall' fails soon if its job cannot run, that
+// 'helm rollback' then restores confcom, and that 'helm uninstall' succeeds without the job.
 func TestUninstallIsBounded(t *testing.T) {
 	base := chartValues(t)
 	run(t, base, "helm", "-n", namespace, "upgrade", "confcom", "charts/confcom", "--reset-values", "--values", "-", "--set", "nodeResource.image.tag=missing,nodeResource.image.pullPolicy=Never")
@@ -113,6 +113,14 @@ func TestUninstallIsBounded(t *testing.T) {
 	if left := kubectl(t, "get", "clusterrole,clusterrolebinding", "confcom-uninstall", "--ignore-not-found", "-o", "name"); left != "" {
 		t.Errorf("the job's permissions are left: %s", left)
 	}
+	// A job that fails later has already deleted the binding.
+	kubectl(t, "delete", "clusterrolebinding", "sgx-node-resource")
+	var release struct{ Version int }
+	if err := json.Unmarshal([]byte(run(t, "", "helm", "-n", namespace, "status", "confcom", "-o", "json")), &release); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "helm", "-n", namespace, "rollback", "confcom", strconv.Itoa(release.Version))
+	kubectl(t, "get", "clusterrolebinding", "sgx-node-resource")
 	began = time.Now()
 	run(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--no-hooks", "--wait", "--timeout", "2m")
 	t.Logf("uninstalled without hooks in %s", time.Since(began).Round(100*time.Millisecond))
