@@ -90,8 +90,8 @@ func (s *settingsShown) variables() map[string]string {
 }
 
 // credentials matches what may be a secret in a URL, or in a proxy without a scheme: user
-// and password, and the query.
-var credentials = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)?[^/@]*@|\?.*$`)
+// and password, up to the last @, and the query.
+var credentials = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)?[^/]*@|\?.*$`)
 
 // withoutSecrets removes what may be a secret from a value that may be a URL.
 func withoutSecrets(value string) string {
