@@ -85,7 +85,7 @@ func TestWithoutSecrets(t *testing.T) {
 		"me:secret@proxy.example:3128":        "…@proxy.example:3128",
 		"socks5h://me:secret@proxy.example:1": "socks5h://…@proxy.example:1",
 	} {
-		if got := withoutSecrets(value); got != want {
+		if got := WithoutSecrets(value); got != want {
 			t.Errorf("%q: %q, want %q", value, got, want)
 		}
 	}
