@@ -59,6 +59,15 @@ func isDER(data []byte) bool {
 // parseDER reads a certificate with a quote in one of its extensions (RA-TLS). It does not
 // verify the signature of the certificate.
 func parseDER(data []byte, layers int) (*Evidence, error) {
+	certificate, err := readCertificate(data)
+	if err != nil {
+		return nil, err
+	}
+	e, err := parseCertificate(certificate, layers)
+	return in(FormCertificate, e, err, Attachment{Kind: PublicKey, Data: bytes.Clone(certificate.RawSubjectPublicKeyInfo)})
+}
+
+func readCertificate(data []byte) (*x509.Certificate, error) {
 	var whole asn1.RawValue
 	rest, err := asn1.Unmarshal(data, &whole)
 	if err != nil {
@@ -67,13 +76,11 @@ func parseDER(data []byte, layers int) (*Evidence, error) {
 	if err := checkPadding(rest, len(data)-len(rest), "certificate"); err != nil {
 		return nil, err
 	}
-	data = whole.FullBytes
-	certificate, err := x509.ParseCertificate(data)
+	certificate, err := x509.ParseCertificate(whole.FullBytes)
 	if err != nil {
-		return nil, describeDER(data, err)
+		return nil, describeDER(whole.FullBytes, err)
 	}
-	e, err := parseCertificate(certificate, layers)
-	return in(FormCertificate, e, err, Attachment{Kind: PublicKey, Data: bytes.Clone(certificate.RawSubjectPublicKeyInfo)})
+	return certificate, nil
 }
 
 func parseCertificate(certificate *x509.Certificate, layers int) (*Evidence, error) {

@@ -273,6 +273,26 @@ func TestTwoExtensions(t *testing.T) {
 	}
 }
 
+// A certificate that cannot be read is not skipped beside a quote: another program may read
+// it, and find another quote in it.
+func TestUnreadableCertificate(t *testing.T) {
+	report := string(openEnclaveReport(2, sgxQuote(t)))
+	twice, _ := certificate(t, oidReport, report, oidReport, report)
+	whole, _ := certificate(t, oidReport, report)
+	other, _ := certificate(t, "1.2.3", "")
+	quote := pemBlock("SGX QUOTE", sgxQuote(t))
+	for name, certificate := range map[string][]byte{"two extensions": twice, "no end": whole[:len(whole)-1]} {
+		for _, text := range [][]byte{join(quote, pemBlock("CERTIFICATE", certificate)), join(pemBlock("CERTIFICATE", certificate), quote)} {
+			if e, err := evidence.Parse(text); !errors.Is(err, evidence.ErrMalformed) || !strings.Contains(err.Error(), "CERTIFICATE at line") {
+				t.Errorf("%s: read: %t, %v", name, e != nil, err)
+			}
+		}
+	}
+	if _, err := evidence.Parse(join(quote, pemBlock("CERTIFICATE", other))); err != nil {
+		t.Errorf("a certificate without a quote: %v", err)
+	}
+}
+
 // A binary form is never searched for a quote: neither a quote whose certification data hold
 // one in PEM, nor a certificate whose name does.
 func TestNotSearched(t *testing.T) {

@@ -114,6 +114,10 @@ func parsePEM(blocks []block, layers int) (*Evidence, error) {
 
 func parseBlock(b block, layers int) (*Evidence, error) {
 	if b.kind == certificateType {
+		// Another program may be able to read it: it may be the one that counts.
+		if _, err := readCertificate(b.data); isNoQuote(err) {
+			return nil, fmt.Errorf("%w: %s: %v", ErrMalformed, b, err) // %v: it is not skipped like other certificates
+		}
 		return parseDER(b.data, layers)
 	}
 	if !isQuote(b.data) {

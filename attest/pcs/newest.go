@@ -29,23 +29,34 @@ func (b *Bundle) issueDates() (dates [4]time.Time, err error) {
 }
 
 // newest returns responses, with those in the cache in place of verified ones that were issued
-// before them, and reports whether there are any. A service may be behind, or an attacker may
-// repeat its old responses: what was revoked stays revoked.
+// before them, and reports whether there are any. Those from the cache may not be verified yet. A
+// service may be behind, or an attacker may repeat its old responses: what was revoked stays revoked.
 func (c *Client) newest(parts [4]part, rs responses) (newest responses, older bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	newest = rs
 	for i, p := range parts {
-		known := c.parts[p.url]
-		if known == nil || known.response == nil || !known.response.issued.After(rs[i].issued) {
+		cached := c.cached(p)
+		if cached == nil || !cached.issuedAs(i, rs).After(rs[i].issued) {
 			continue
 		}
-		again := *known.response
-		again.Expires = rs[i].Expires
-		again.kept = true
-		again.failed = fmt.Errorf("pcs: get %s: the response was issued on %s, before the one in the cache: %s",
-			p.url, rs[i].issued.UTC().Format(time.RFC3339), again.issued.UTC().Format(time.RFC3339))
-		newest[i], older = &again, true
+		cached.Expires = rs[i].Expires
+		cached.failed = fmt.Errorf("pcs: get %s: the response was issued on %s, before the one in the cache: %s",
+			p.url, rs[i].issued.UTC().Format(time.RFC3339), cached.issuedAs(i, rs).UTC().Format(time.RFC3339))
+		newest[i], older = cached, true
 	}
 	return newest, older
+}
+
+// issuedAs returns when a response was issued that takes the place of another one; the zero time
+// if it cannot be read.
+func (r *response) issuedAs(i int, rs responses) time.Time {
+	rs[i] = r
+	b, err := assemble(rs[0], rs[1], rs[2], rs[3])
+	if err != nil {
+		return time.Time{}
+	}
+	dates, err := b.issueDates()
+	if err != nil {
+		return time.Time{}
+	}
+	return dates[i]
 }

@@ -4,6 +4,8 @@ package pcs
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +72,13 @@ func TestOlderResponses(t *testing.T) {
 		})
 		time.Sleep(2 * time.Hour)
 		check("the CRL is older", client, current)
+		_, _, tcbInfo, _ := client.Service.parts(family, "")
+		if err := os.Remove(filepath.Join(client.Dir, fileName(tcbInfo))); err != nil {
+			t.Fatal(err)
+		}
+		another := s.client(t, pccs)
+		another.Dir = client.Dir
+		check("the CRL is older, and the next process has only a part of the collateral", another, current)
 
 		s.first(nil)
 		if s.collateral, err = attesttest.NewCollateral(time.Now()); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/fetch"
 	"github.com/confcom/confcom/internal/backend/dcap/ql"
 	"github.com/confcom/confcom/internal/backend/dcap/quote3"
+	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
@@ -43,10 +44,11 @@ func newFetcher(c config.Config, program string) *fetch.Fetcher {
 	return &fetch.Fetcher{Command: append([]string{program, "--fetch"}, os.Args[1:]...), Timeout: c.FetchTimeout}
 }
 
-// service names the services that the provider asks.
+// service names the services that the provider asks. It gets into errors, which everybody
+// can read who reaches the helper's HTTP address.
 func service(c config.Config, azure bool) string {
 	if azure {
-		return cmp.Or(os.Getenv("AZDCAP_PRIMARY_BASE_CERT_URL"), "Azure's certificate service (169.254.169.254)")
+		return cmp.Or(daemon.WithoutSecrets(os.Getenv("AZDCAP_PRIMARY_BASE_CERT_URL")), "Azure's certificate service (169.254.169.254)")
 	}
 	settings := qcnl.Default() // which Intel's provider uses without the file
 	if text, err := os.ReadFile(c.QCNL); err == nil {
@@ -55,6 +57,9 @@ func service(c config.Config, azure bool) string {
 	urls := settings.URLs()
 	if len(urls) == 0 {
 		return "the provider's own cache, as local_cache_only is set"
+	}
+	for i, url := range urls {
+		urls[i] = daemon.WithoutSecrets(url)
 	}
 	return strings.Join(urls, " or ")
 }

@@ -71,7 +71,7 @@ func (env *Environment) ShowVariables(names ...string) {
 // valuesOf returns the values of all flags.
 func valuesOf(flags *pflag.FlagSet) map[string]string {
 	values := make(map[string]string)
-	flags.VisitAll(func(f *pflag.Flag) { values[f.Name] = withoutSecrets(f.Value.String()) })
+	flags.VisitAll(func(f *pflag.Flag) { values[f.Name] = WithoutSecrets(f.Value.String()) })
 	return values
 }
 
@@ -83,18 +83,18 @@ func (s *settingsShown) variables() map[string]string {
 	values := make(map[string]string)
 	for _, name := range names {
 		if value, set := os.LookupEnv(name); set {
-			values[name] = withoutSecrets(value)
+			values[name] = WithoutSecrets(value)
 		}
 	}
 	return values
 }
 
 // credentials matches what may be a secret in a URL, or in a proxy without a scheme: user
-// and password, and the query.
-var credentials = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)?[^/@]*@|\?.*$`)
+// and password, up to the last @, and the query.
+var credentials = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)?[^/]*@|\?.*$`)
 
-// withoutSecrets removes what may be a secret from a value that may be a URL.
-func withoutSecrets(value string) string {
+// WithoutSecrets removes what may be a secret from a value that may be a URL.
+func WithoutSecrets(value string) string {
 	return credentials.ReplaceAllStringFunc(value, func(secret string) string {
 		if rest, isQuery := strings.CutPrefix(secret, "?"); isQuery && rest != "" {
 			return "?…"

@@ -80,11 +80,12 @@ func TestWithoutSecrets(t *testing.T) {
 		"https://pccs.example/sgx/":           "https://pccs.example/sgx/",
 		"https://me:secret@pccs.example/a@b":  "https://…@pccs.example/a@b",
 		"https://me:se?cret@pccs.example":     "https://…@pccs.example",
+		"http://me:se@cret@proxy.example:1":   "http://…@proxy.example:1",
 		"https://pccs.example/?key=secret":    "https://pccs.example/?…",
 		"me:secret@proxy.example:3128":        "…@proxy.example:3128",
 		"socks5h://me:secret@proxy.example:1": "socks5h://…@proxy.example:1",
 	} {
-		if got := withoutSecrets(value); got != want {
+		if got := WithoutSecrets(value); got != want {
 			t.Errorf("%q: %q, want %q", value, got, want)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,6 +252,21 @@ func TestGetFails(t *testing.T) {
 			t.Error("a missing directory is no error")
 		}
 	})
+}
+
+// A failure is remembered however long its text is.
+func TestLongFailure(t *testing.T) {
+	p := &provider{err: fmt.Errorf("%s: %w", strings.Repeat("\x00", maxFailure), quote3.NetworkError)}
+	var log bytes.Buffer
+	c := newCache(newDir(t), p, &log)
+	for range 3 {
+		if _, err := c.get(ID{}, "", 0); !errors.Is(err, quote3.NetworkError) {
+			t.Errorf("got %.40v", err)
+		}
+	}
+	if n := len(p.take()); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
 }
 
 // An answer that is of no use is a failure, whatever the provider reports.

@@ -42,7 +42,7 @@ func (d Data) Check() error {
 	for i, c := range chain {
 		issuer := chain[min(i+1, len(chain)-1)]
 		if err := c.CheckSignatureFrom(issuer); err != nil {
-			return fmt.Errorf("certificate %d of %d (%s) is not signed by the next one (%s): %w", i+1, len(chain), c.Subject.CommonName, issuer.Subject.CommonName, err)
+			return fmt.Errorf("certificate %d of %d (%.100q) is not signed by the next one (%.100q): %w", i+1, len(chain), c.Subject.CommonName, issuer.Subject.CommonName, err)
 		}
 	}
 	cpuSVN, pceSVN, err := TCB(chain[0])
@@ -100,7 +100,7 @@ func oidExtension() asn1.ObjectIdentifier {
 func TCB(pck *x509.Certificate) (cpuSVN [16]byte, pceSVN uint16, err error) {
 	tcb, err := attributeOf(extensionOf(pck), append(oidExtension(), oidTCB))
 	if err != nil {
-		return cpuSVN, 0, fmt.Errorf("read the TCB of %q: %w", pck.Subject.CommonName, err)
+		return cpuSVN, 0, fmt.Errorf("read the TCB of %.100q: %w", pck.Subject.CommonName, err)
 	}
 	var svn []byte
 	var number int
@@ -110,11 +110,11 @@ func TCB(pck *x509.Certificate) (cpuSVN [16]byte, pceSVN uint16, err error) {
 			_, err = asn1.Unmarshal(value, into)
 		}
 		if err != nil {
-			return cpuSVN, 0, fmt.Errorf("read the TCB of %q: %w", pck.Subject.CommonName, err)
+			return cpuSVN, 0, fmt.Errorf("read the TCB of %.100q: %w", pck.Subject.CommonName, err)
 		}
 	}
 	if len(svn) != len(cpuSVN) || number < 0 || number > 0xffff {
-		return cpuSVN, 0, fmt.Errorf("read the TCB of %q: a CPUSVN of %d bytes, PCE SVN %d", pck.Subject.CommonName, len(svn), number)
+		return cpuSVN, 0, fmt.Errorf("read the TCB of %.100q: a CPUSVN of %d bytes, PCE SVN %d", pck.Subject.CommonName, len(svn), number)
 	}
 	return [16]byte(svn), uint16(number), nil
 }

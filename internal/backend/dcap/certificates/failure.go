@@ -29,8 +29,12 @@ type failure struct {
 	Pause   time.Duration // that ends then
 }
 
-// maxFailure is larger than the file of a failure, in bytes.
-const maxFailure = 16 << 10
+// maxFailure is larger than the file of a failure, in bytes, in which each byte of the
+// text takes up to six.
+const (
+	maxFailure = 16 << 10
+	maxText    = 1 << 10
+)
 
 // remembered is the error of a failure.
 type remembered struct {
@@ -75,7 +79,9 @@ func (c *Cache) fail(id ID, ppid []byte, err error) {
 	}
 	code, _ := errors.AsType[quote3.Error](err)
 	_, useless := errors.AsType[*UselessError](err)
-	f := failure{uint32(code), err.Error(), useless || last.Useless, sha256.Sum256(ppid), time.Now().Add(pause), pause}
+	text := err.Error()
+	text = text[:min(len(text), maxText)]
+	f := failure{uint32(code), text, useless || last.Useless, sha256.Sum256(ppid), time.Now().Add(pause), pause}
 	if err := c.write(c.failureFile(id), f); err != nil {
 		c.Log.Warn("remember the failure of the provider failed", "directory", c.Dir, "error", err)
 	}

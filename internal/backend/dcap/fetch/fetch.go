@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -116,9 +117,19 @@ func (f *Fetcher) run(ctx context.Context, query []byte) (text []byte, end strin
 		output.Close()
 		return nil, "", err
 	}
-	text, readErr := io.ReadAll(io.LimitReader(output, maxResult+1))
-	output.Close() // which ends a process that writes more
+	var readErr error
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		text, readErr = io.ReadAll(io.LimitReader(output, maxResult+1))
+		output.Close() // which ends a process that writes more
+	})
 	_ = cmd.Wait() // what it has written, or has not, is the result
+	// What the process has started may live on, and has the descriptor as well.
+	_ = output.SetReadDeadline(time.Now().Add(cmd.WaitDelay)) // an error means that all is read
+	reading.Wait()
+	if errors.Is(readErr, os.ErrDeadlineExceeded) {
+		readErr = nil
+	}
 	end = cmd.ProcessState.String()
 	if log.plain != "" {
 		end += ": " + log.plain

@@ -70,6 +70,15 @@ func process(mode string) int {
 				fmt.Fprint(out, "x")
 			}
 			os.Exit(0)
+		case "child": // which lives on, with all descriptors
+			child := exec.Command("/bin/sh", "-c", "exec sleep 3600")
+			child.ExtraFiles = []*os.File{out}
+			if err := child.Start(); err != nil {
+				return certificates.Answer{}, err
+			}
+			if err := os.WriteFile(os.Getenv("FETCH_TEST_PID"), []byte(strconv.Itoa(child.Process.Pid)), 0o600); err != nil {
+				return certificates.Answer{}, err
+			}
 		case "hang":
 			time.Sleep(time.Hour)
 		case "parent": // of a process that hangs
@@ -148,6 +157,29 @@ func TestHang(t *testing.T) {
 	time.AfterFunc(100*time.Millisecond, cancel)
 	if _, err := f.Fetch(ctx, testQuery()); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A provider may start a process that lives on. The answer does not wait for its end.
+func TestChildOfProvider(t *testing.T) {
+	path := t.TempDir() + "/pid"
+	t.Setenv("FETCH_TEST_PID", path)
+	t.Cleanup(func() {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Errorf("the child has ended before: %v", err)
+		}
+	})
+	got, err := newFetcher(t, "child").Fetch(t.Context(), testQuery())
+	if diff := cmp.Diff(testAnswer(), got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
 	}
 }
 
