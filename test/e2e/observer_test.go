@@ -27,6 +27,8 @@ import (
 type observer struct {
 	client dynamic.NamespaceableResourceInterface
 
+	former map[types.UID]bool // pods that had failed before
+
 	mu      sync.Mutex
 	pods    map[types.UID]*corev1.Pod // those that exist
 	failed  map[types.UID]string      // those that have failed, and why
@@ -47,9 +49,17 @@ func observe(t *testing.T) *observer {
 	}
 	o := &observer{
 		client:  client.Resource(corev1.SchemeGroupVersion.WithResource("pods")),
+		former:  make(map[types.UID]bool),
 		pods:    make(map[types.UID]*corev1.Pod),
 		failed:  make(map[types.UID]string),
 		changed: make(chan struct{}),
+	}
+	failed, err := o.client.List(context.Background(), metav1.ListOptions{FieldSelector: "status.phase=Failed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range failed.Items {
+		o.former[pod.GetUID()] = true
 	}
 	background(t, o.watch)
 	return o
@@ -106,7 +116,7 @@ func (o *observer) see(event apiwatch.Event) {
 	} else {
 		o.pods[pod.UID] = pod
 	}
-	if pod.Status.Phase == corev1.PodFailed {
+	if pod.Status.Phase == corev1.PodFailed && !o.former[pod.UID] {
 		o.failed[pod.UID] = fmt.Sprintf("%s/%s: %s", pod.Namespace, pod.Name, pod.Status.Reason)
 	}
 	close(o.changed)
