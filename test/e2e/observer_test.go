@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -190,73 +191,86 @@ func startProbe(t *testing.T, o *observer) *probe {
 	t.Helper()
 	p := new(probe)
 	p.stop = background(t, func(ctx context.Context) {
-		for n := 0; ctx.Err() == nil; n++ {
-			name := fmt.Sprintf("probe-%d-%d", time.Now().UnixMilli(), n)
+		for ctx.Err() == nil {
 			began := time.Now()
-			p.run(ctx, o, name)
-			took := time.Since(began)
+			name, ran := p.run(ctx, o)
 			p.mu.Lock()
-			p.longest = max(p.longest, took)
-			if ctx.Err() == nil {
+			p.longest = max(p.longest, time.Since(began))
+			if ran {
 				p.ran++
 			}
 			p.mu.Unlock()
+			remove(context.WithoutCancel(ctx), o, name)
 		}
 	})
 	return p
 }
 
-// run creates a pod with EPC until one runs, and deletes it.
-func (p *probe) run(ctx context.Context, o *observer, name string) {
-	for n := 0; ctx.Err() == nil; n++ {
-		full := fmt.Sprintf("%s-%d", name, n)
-		object := &unstructured.Unstructured{Object: object{
-			"apiVersion": "v1", "kind": "Pod",
-			"metadata": object{"name": full, "namespace": "default"},
-			"spec": object{
-				"containers": []any{object{
-					"name": "main", "image": "confcom.invalid/pause:local", "imagePullPolicy": "Never",
-					"resources": object{"limits": object{resource: "1"}},
-				}},
-				"automountServiceAccountToken": false, "terminationGracePeriodSeconds": int64(0),
-			},
-		}}
-		pods := o.client.Namespace("default")
-		if err := withTimeout(ctx, func(ctx context.Context) error {
-			_, err := pods.Create(ctx, object, metav1.CreateOptions{})
-			return err
-		}); err != nil {
+// run creates pods with EPC until one runs, or the context is done. It returns the name of
+// the last one, and whether it ran.
+func (p *probe) run(ctx context.Context, o *observer) (name string, ran bool) {
+	for n := 0; ctx.Err() == nil && !ran; n++ {
+		if n > 0 {
+			remove(ctx, o, name) // it has failed
+		}
+		name = fmt.Sprintf("probe-%d", time.Now().UnixNano())
+		for ctx.Err() == nil && withTimeout(ctx, func(ctx context.Context) error { return p.create(ctx, o, name) }) != nil {
 			pause(ctx, 200*time.Millisecond)
-			continue
 		}
-		ran := false
-		o.await(ctx, func(all map[types.UID]*corev1.Pod) bool {
-			for _, pod := range all {
-				if pod.Name == full && len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil {
-					ran = true
-				}
-				if pod.Name == full && pod.Status.Phase == corev1.PodFailed {
-					return true
+		o.await(ctx, func(pods map[types.UID]*corev1.Pod) bool {
+			for _, pod := range pods {
+				if pod.Name == name {
+					ran = len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil
+					return ran || pod.Status.Phase == corev1.PodFailed
 				}
 			}
-			return ran
+			return false
 		})
-		// The pod must go even if the probe was stopped.
-		removal, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		for removal.Err() == nil {
-			if err := withTimeout(removal, func(ctx context.Context) error {
-				none := int64(0)
-				return pods.Delete(ctx, full, metav1.DeleteOptions{GracePeriodSeconds: &none})
-			}); err == nil {
-				break
-			}
-			pause(removal, 200*time.Millisecond)
-		}
-		cancel()
-		if ran {
-			return
-		}
 	}
+	return name, ran
+}
+
+func (p *probe) create(ctx context.Context, o *observer, name string) error {
+	_, err := o.client.Namespace("default").Create(ctx, &unstructured.Unstructured{Object: object{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": object{"name": name, "namespace": "default"},
+		"spec": object{
+			"containers": []any{object{
+				"name": "main", "image": "confcom.invalid/pause:local", "imagePullPolicy": "Never",
+				"resources": object{"limits": object{resource: "1"}},
+			}},
+			"automountServiceAccountToken": false, "terminationGracePeriodSeconds": int64(1),
+		},
+	}}, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil // the reply to the first attempt was lost
+	}
+	return err
+}
+
+// remove deletes a pod, even if the API server is away at first, and waits until the
+// kubelet has ended it and its EPC is free.
+func remove(ctx context.Context, o *observer, name string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	gone := func(pods map[types.UID]*corev1.Pod) bool {
+		for _, pod := range pods {
+			if pod.Name == name {
+				return false
+			}
+		}
+		return true
+	}
+	for ctx.Err() == nil {
+		err := withTimeout(ctx, func(ctx context.Context) error {
+			return o.client.Namespace("default").Delete(ctx, name, metav1.DeleteOptions{})
+		})
+		if err == nil || apierrors.IsNotFound(err) {
+			break
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+	o.await(ctx, gone)
 }
 
 // withTimeout bounds a request to the API server, which may be away.
