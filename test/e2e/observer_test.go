@@ -117,7 +117,8 @@ func (o *observer) see(event apiwatch.Event) {
 	} else {
 		o.pods[pod.UID] = pod
 	}
-	if pod.Status.Phase == corev1.PodFailed && !o.former[pod.UID] {
+	// A pod that is deleted may fail in its last moments, which costs nobody anything.
+	if pod.Status.Phase == corev1.PodFailed && pod.DeletionTimestamp == nil && !o.former[pod.UID] {
 		o.failed[pod.UID] = fmt.Sprintf("%s/%s: %s", pod.Namespace, pod.Name, pod.Status.Reason)
 	}
 	close(o.changed)
@@ -211,7 +212,8 @@ func startProbe(t *testing.T, o *observer) *probe {
 func (p *probe) run(ctx context.Context, o *observer) (name string, ran bool) {
 	for n := 0; ctx.Err() == nil && !ran; n++ {
 		if n > 0 {
-			remove(ctx, o, name) // it has failed
+			remove(ctx, o, name)    // it has failed
+			pause(ctx, time.Second) // controllers are not quicker
 		}
 		name = fmt.Sprintf("probe-%d", time.Now().UnixNano())
 		for ctx.Err() == nil && withTimeout(ctx, func(ctx context.Context) error { return p.create(ctx, o, name) }) != nil {
