@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Uninstalls confcom from the test cluster, stops the cluster, and removes the directory
-# of the quote helper's socket. Nothing is left.
+# Uninstalls confcom from the test cluster, stops the cluster, and removes the directories
+# of the quote helper's socket and of the device plugin's state. Nothing is left.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,4 +9,5 @@ if bin/cluster status >/dev/null 2>&1; then
 	helm uninstall confcom --namespace confcom-system --cascade foreground --wait --timeout 1m >/dev/null || true # the cluster is removed anyway
 fi
 bin/cluster down
-rmdir /var/run/aesmd 2>/dev/null || true
+rm -f /var/run/confcom/epc.json
+rmdir /var/run/aesmd /var/run/confcom 2>/dev/null || true

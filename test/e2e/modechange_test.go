@@ -82,7 +82,8 @@ func TestReinstallInModeNode(t *testing.T) {
 		waitAllocatable(t, resource, epc)
 		waitRollout(t, "sgx-quote-helper")
 	})
-	run(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--wait")
+	// A plugin that still runs would give the pods devices, which hold the node.
+	run(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--wait", "--cascade", "foreground")
 	start := time.Now()
 	run(t, values, "helm", "-n", namespace, "install", "confcom", "charts/confcom", "--values", "-",
 		"--set", "simulatedEPC=512Gi,simulatedDevice=/dev/null,epc.advertise=node", "--wait", "--timeout", "90s")

@@ -35,8 +35,10 @@ func configure(command *cobra.Command) {
 		if inv.Enclave != nil && !inv.Simulated {
 			r.warnOfAccess(machine.Access(*inv.Enclave))
 		}
-		if r.InForce, err = inForce(filepath.Join(machine.Sysroot, *stateDir)); err != nil {
-			return exit.BadInput(err)
+		if machine.SimulatedEPC == 0 {
+			if r.InForce, err = inForce(filepath.Join(machine.Sysroot, *stateDir)); err != nil {
+				return exit.BadInput(err)
+			}
 		}
 		if *format == output.JSON {
 			err = output.WriteJSON(command, r)
