@@ -23,9 +23,9 @@ func installAgain(t testing.TB, base string, values ...string) {
 	}
 }
 
-// uninstall uninstalls the chart and waits until its pods have gone. If the test ends
-// before the chart is installed again, it is installed as it was.
-func uninstall(t testing.TB, flags ...string) {
+// uninstall uninstalls the chart. If the test ends before the chart is installed again, it
+// is installed as it was.
+func uninstall(t testing.TB) {
 	t.Helper()
 	base := chartValues(t)
 	t.Cleanup(func() {
@@ -33,7 +33,7 @@ func uninstall(t testing.TB, flags ...string) {
 			installAgain(t, base)
 		}
 	})
-	run(t, "", "helm", append([]string{"-n", namespace, "uninstall", "confcom", "--wait", "--cascade", "foreground", "--timeout", "2m"}, flags...)...)
+	run(t, "", "helm", "-n", namespace, "uninstall", "confcom")
 }
 
 // TestReinstall installs the chart again right after it was uninstalled, several times.
@@ -66,7 +66,7 @@ func TestReinstall(t *testing.T) {
 			var slowest time.Duration
 			for range times {
 				uninstall(t)
-				// On a busy machine, Kubernetes still deletes a pod at times.
+				// Kubernetes deletes the pods later.
 				if left := kubectl(t, "-n", namespace, "get", "daemonsets,jobs,serviceaccounts", "-l", "app.kubernetes.io/part-of=confcom", "-o", "name"); left != "" {
 					t.Errorf("left: %s", left)
 				}
@@ -95,17 +95,18 @@ func TestUninstallInModeNode(t *testing.T) {
 	began := time.Now()
 	uninstall(t)
 	t.Logf("uninstalled in %s", time.Since(began).Round(100*time.Millisecond))
-	capacity := strings.Replace(allocatable(resource), "allocatable", "capacity", 1)
-	if left := kubectl(t, "get", "nodes", "-o", "jsonpath={range .items[*]}"+allocatable(resource)+capacity+"{end}"); left != "" {
-		t.Errorf("EPC in the status of the node: %s", left)
-	}
 	for _, kind := range []string{"clusterroles", "clusterrolebindings", "validatingadmissionpolicies", "mutatingadmissionpolicies"} {
 		if left := kubectl(t, "get", kind, "-l", "app.kubernetes.io/part-of=confcom", "-o", "name"); left != "" {
 			t.Errorf("left: %s", left)
 		}
 	}
-	if left := kubectl(t, "-n", namespace, "get", "all,serviceaccounts", "-l", "app.kubernetes.io/part-of=confcom", "-o", "name"); left != "" {
+	if left := kubectl(t, "-n", namespace, "get", "daemonsets,jobs,serviceaccounts", "-l", "app.kubernetes.io/part-of=confcom", "-o", "name"); left != "" {
 		t.Errorf("left: %s", left)
+	}
+	eventually(t, "all pods have gone", func() bool { return kubectl(t, "-n", namespace, "get", "pods", "-o", "name") == "" })
+	capacity := strings.Replace(allocatable(resource), "allocatable", "capacity", 1)
+	if left := kubectl(t, "get", "nodes", "-o", "jsonpath={range .items[*]}"+allocatable(resource)+capacity+"{end}"); left != "" {
+		t.Errorf("EPC in the status of the node: %s", left)
 	}
 	newPod(t, "default", "no-epc", limits{resource: "1"}).waitUnschedulable(t, "Insufficient "+resource)
 	installAgain(t, base)
