@@ -120,6 +120,20 @@ cluster is healthy. Otherwise it discards the cluster's data and starts a new on
 		return err
 	}))
 
+	var volatile []string
+	rebooting := add(&cobra.Command{
+		Use:   "reboot",
+		Short: "Kill everything and start it again, as a power failure does",
+		Long: `Kill everything and start it again, as a power failure does.
+
+Nothing is asked to end. The mounts of pods, the state of the container runtime and the
+content of the directories of --volatile are lost; what is on disk stays, such as the
+data of etcd and the records of the kubelet.`,
+	}, exclusive(func(cmd *cobra.Command, l layout, _ []string) error {
+		return reboot(cmd.Context(), l, p, volatile)
+	}))
+	rebooting.Flags().StringArrayVar(&volatile, "volatile", nil, "a directory that nodes have in memory, whose content is lost (repeatable)")
+
 	add(&cobra.Command{
 		Use:   "build",
 		Short: "Build and cache the binaries without starting the cluster",

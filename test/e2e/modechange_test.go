@@ -10,12 +10,12 @@ import (
 // releaseTimeout exceeds the time that a kubelet takes to release devices.
 const releaseTimeout = 7 * time.Minute
 
-// long skips a test that waits until the kubelet has released devices, unless it was asked
-// for.
+// long skips a test that takes minutes, most of them until a kubelet has released devices,
+// unless it was asked for.
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("CONFCOM_E2E_LONG") == "" {
-		t.Skip("NOT RUN: takes six minutes; set CONFCOM_E2E_LONG=1")
+		t.Skip("NOT RUN: takes minutes; set CONFCOM_E2E_LONG=1")
 	}
 }
 

@@ -47,24 +47,41 @@ func TestReinstall(t *testing.T) {
 		}
 	}
 	base := chartValues(t)
-	failed := failedPods(t)
-	var slowest time.Duration
-	for range times {
-		uninstall(t)
-		// Kubernetes deletes the pods later.
-		if left := kubectl(t, "-n", namespace, "get", "daemonsets,jobs,serviceaccounts", "-l", "app.kubernetes.io/part-of=confcom", "-o", "name"); left != "" {
-			t.Errorf("left: %s", left)
-		}
-		began := time.Now()
-		installAgain(t, base)
-		waitAllocatable(t, resource, epc)
-		quotingPod(t, "reinstall")
-		slowest = max(slowest, time.Since(began))
+	m := &matrix{base: base}
+	t.Cleanup(func() { m.ensure(t, true, false) })
+	for _, mode := range []struct {
+		name, epc string
+		node      bool
+		values    []string
+	}{
+		{"devices", epc, false, nil},
+		{"node", nodeEPC, true, []string{nodeValues}},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			if mode.node {
+				long(t)
+			}
+			m.ensure(t, true, mode.node)
+			pods := observe(t)
+			var slowest time.Duration
+			for range times {
+				uninstall(t)
+				// Kubernetes deletes the pods later.
+				if left := kubectl(t, "-n", namespace, "get", "daemonsets,jobs,serviceaccounts", "-l", "app.kubernetes.io/part-of=confcom", "-o", "name"); left != "" {
+					t.Errorf("left: %s", left)
+				}
+				began := time.Now()
+				installAgain(t, base, mode.values...)
+				waitAllocatable(t, resource, mode.epc)
+				quotingPod(t, "reinstall")
+				slowest = max(slowest, time.Since(began))
+			}
+			if failed := pods.failures(); len(failed) > 0 {
+				t.Errorf("failed pods: %q", failed)
+			}
+			t.Logf("installed again %d times, each time with a quote after at most %s", times, slowest.Round(100*time.Millisecond))
+		})
 	}
-	if now := failedPods(t); now != failed {
-		t.Errorf("failed pods: %q, before %q", now, failed)
-	}
-	t.Logf("installed again %d times, each time with a quote after at most %s", times, slowest.Round(100*time.Millisecond))
 }
 
 // TestUninstallInModeNode checks that no number stays in the status of a node without
