@@ -279,6 +279,7 @@ func TestNoRecord(t *testing.T) {
 // expectLogged checks how often a message is in the log.
 func (s *switching) expectLogged(message string, want int) {
 	s.t.Helper()
+	synctest.Wait()
 	s.modeSwitch.mu.Lock()
 	defer s.modeSwitch.mu.Unlock()
 	if got := strings.Count(s.output.String(), message); got != want {
@@ -301,6 +302,7 @@ func TestFaultsAreLoggedOnce(t *testing.T) {
 			s.kubelet(usage{registered: true, devicePods: holders{count: 1}}, nil)
 			s.setStateDir(dir)
 			time.Sleep(kubeletPollInterval)
+			synctest.Wait()
 		}
 	})
 }
