@@ -291,8 +291,8 @@ func bytesMember(value json.RawMessage) ([]byte, Form, error) {
 	return nil, "", fmt.Errorf("want a string with bytes in hexadecimal or base64, not %.20q", value)
 }
 
-// numbers returns the bytes in an array of numbers. Package json needs 80 times as long, and
-// takes null for 0.
+// numbers returns the bytes in an array of numbers, which may be long. Package json would take
+// null for 0, and go on after the first fault.
 func numbers(array json.RawMessage) ([]byte, error) {
 	inner := bytes.TrimSpace(array[1 : len(array)-1])
 	if len(inner) == 0 {

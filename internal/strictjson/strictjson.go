@@ -45,7 +45,7 @@ func Unmarshal(text []byte, into any) error {
 }
 
 // maxMembers bounds the members of an object whose kind is not known: strangers send it, and
-// each member takes as long as a kilobyte of text.
+// members take longer than other text.
 const maxMembers = 256
 
 // Members returns the members of a JSON object by name, for objects whose kind follows from

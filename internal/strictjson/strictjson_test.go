@@ -2,6 +2,7 @@ package strictjson_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -87,7 +88,17 @@ func TestMembers(t *testing.T) {
 	if err != nil || len(members) != 3 || string(members["a"]) != `{"a": 1, "a": 2}` || string(members["A"]) != "null" || string(members[""]) != `"x"` {
 		t.Errorf("%s, %v", members, err)
 	}
-	for _, text := range []string{`{"a": 1, "a": 1}`, `{"a": 1, "\u0061": 1}`, `{"a": 1} {}`, `[]`, `null`, ``, "{\"a\": \"\xff\"}"} {
+	many := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"%d":0`, i)
+		}
+		return "{" + b.String()[1:] + "}"
+	}
+	if members, err := strictjson.Members([]byte(many(256))); err != nil || len(members) != 256 {
+		t.Errorf("%d members: %v", len(members), err)
+	}
+	for _, text := range []string{many(257), `{"a": 1, "a": 1}`, `{"a": 1, "\u0061": 1}`, `{"a": 1} {}`, `[]`, `null`, ``, "{\"a\": \"\xff\"}"} {
 		if members, err := strictjson.Members([]byte(text)); err == nil {
 			t.Errorf("%s: %s", text, members)
 		}

@@ -142,6 +142,9 @@ func TestLargeBodies(t *testing.T) {
 		if status, _ := post(h, mediaTypeBytes, make([]byte, maxBody+1)); status != http.StatusBadRequest {
 			t.Fatalf("zeros: status %d", status)
 		}
+		if status, _ := post(h, "text/plain", make([]byte, maxBody+1)); status != http.StatusUnsupportedMediaType {
+			t.Fatalf("an unsupported type: status %d", status)
+		}
 	}
 	for n := range maxLarge {
 		if _, ok := s.large.take(netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})); !ok {
