@@ -123,7 +123,6 @@ func (s *modeSwitch) machine(ctx context.Context, inv node.Inventory, wanted epc
 
 // run follows the kubelet and its pods until ctx is done.
 func (s *modeSwitch) run(ctx context.Context) {
-	defer s.unpublish()
 	ticker := time.NewTicker(kubeletPollInterval)
 	defer ticker.Stop()
 	for {
@@ -290,7 +289,7 @@ func writeAdvertisement(dir string, a epc.Advertisement) error {
 }
 
 // unpublish removes the file, so that it tells nothing of this node once confcom is
-// uninstalled. Where another plugin replaces this one, that one writes the file again.
+// uninstalled, unless somebody else has written it.
 func (s *modeSwitch) unpublish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

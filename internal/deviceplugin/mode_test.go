@@ -376,6 +376,7 @@ func TestUnpublish(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			s.unpublish()
 		})
 		if _, err := os.Stat(file); (err == nil) != replaced {
 			t.Errorf("another plugin's file %t: %v", replaced, err)

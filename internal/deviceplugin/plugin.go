@@ -90,6 +90,10 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		if err := removeFeatureFile(p.NFDDir); err != nil {
 			env.Log.Warn("remove feature file failed", "error", err)
 		}
+		// During an update, the file says what the other instance advertises.
+		if !removeStaleSockets(context.WithoutCancel(ctx), dir.path, env.Log) {
+			mode.unpublish()
+		}
 	}()
 
 	group, ctx := errgroup.WithContext(ctx)

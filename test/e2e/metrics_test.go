@@ -43,7 +43,9 @@ func TestMetrics(t *testing.T) {
 		"sgx_epc_advertised_bytes",
 		"sgx_epc_allocated_bytes",
 		"sgx_epc_capacity_bytes",
+		"sgx_epc_holding_pods",
 		"sgx_epc_reserved_bytes",
+		"sgx_epc_state",
 		"sgx_epc_withheld_bytes",
 	}
 	if got := slices.Sorted(maps.Keys(names)); !slices.Equal(got, wantNames) {
