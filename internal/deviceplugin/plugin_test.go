@@ -171,6 +171,37 @@ func TestNoSGX(t *testing.T) {
 	}
 }
 
+// What a plugin has written goes when it ends, unless another instance of it runs.
+func TestAdvertisementAtTheEnd(t *testing.T) {
+	for _, another := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		env, _ := environment()
+		log := make(lines, 8)
+		env.Log = slog.New(slog.NewTextHandler(log, nil))
+		p := newPlugin(func(p *Plugin) { p.DevicePluginDir, p.StateDir, p.Machine.Sysroot = t.TempDir(), t.TempDir(), t.TempDir() })
+		if another {
+			listener, err := net.Listen("unix", filepath.Join(p.DevicePluginDir, newSocketName()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+		}
+		done := make(chan error)
+		go func() { done <- p.Run(ctx, env) }()
+		<-log // that it idles
+		if _, err := epc.ReadAdvertisement(p.StateDir); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if _, err := epc.ReadAdvertisement(p.StateDir); (err == nil) != another {
+			t.Errorf("another instance runs: %t; at the end: %v", another, err)
+		}
+	}
+}
+
 // The quote helper gets its resource wherever it can make quotes, and where it never can, so
 // that it idles there. Where a driver is missing, it waits.
 func TestAdvertiseToQuoteHelper(t *testing.T) {
