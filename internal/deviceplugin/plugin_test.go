@@ -178,7 +178,9 @@ func TestAdvertisementAtTheEnd(t *testing.T) {
 		env, _ := environment()
 		log := make(lines, 8)
 		env.Log = slog.New(slog.NewTextHandler(log, nil))
-		p := newPlugin(func(p *Plugin) { p.DevicePluginDir, p.StateDir, p.Machine.Sysroot = t.TempDir(), t.TempDir(), t.TempDir() })
+		p := newPlugin(func(p *Plugin) {
+			p.DevicePluginDir, p.StateDir, p.Machine.Sysroot = t.TempDir(), t.TempDir(), t.TempDir()
+		})
 		if another {
 			listener, err := net.Listen("unix", filepath.Join(p.DevicePluginDir, newSocketName()))
 			if err != nil {
