@@ -92,11 +92,11 @@ func chartArtifact(from source, chart chartMetadata, archive []byte) (artifact, 
 	}
 	var metadata map[string]any
 	if err := yaml.Unmarshal(text, &metadata); err != nil {
-		return artifact{}, fmt.Errorf("Chart.yaml: %w", err)
+		return artifact{}, fmt.Errorf("read Chart.yaml: %w", err)
 	}
 	config, err := json.Marshal(metadata)
 	if err != nil {
-		return artifact{}, fmt.Errorf("Chart.yaml: %w", err)
+		return artifact{}, fmt.Errorf("read Chart.yaml: %w", err)
 	}
 	spec := imageSpec{name: chart.Name, description: strings.TrimSpace(chart.Description)}
 	return artifact{

@@ -66,10 +66,10 @@ func (s source) chart() (chartMetadata, error) {
 		return chart, err
 	}
 	if err := yaml.Unmarshal(text, &chart); err != nil {
-		return chart, fmt.Errorf("Chart.yaml: %w", err)
+		return chart, fmt.Errorf("read Chart.yaml: %w", err)
 	}
 	if chart.Version == "" || chart.Version != chart.AppVersion {
-		return chart, fmt.Errorf("Chart.yaml: version is %q and appVersion %q: a release has one version", chart.Version, chart.AppVersion)
+		return chart, fmt.Errorf("read Chart.yaml: version is %q and appVersion %q: a release has one version", chart.Version, chart.AppVersion)
 	}
 	return chart, nil
 }
