@@ -427,6 +427,12 @@ func TestCommitted(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "new.go"), nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
+	ignored := filepath.Join(t.TempDir(), "ignored")
+	if err := os.WriteFile(ignored, []byte("*.go\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	git("config", "status.showUntrackedFiles", "no")
+	git("config", "core.excludesFile", ignored)
 	if _, err := committed(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "?? new.go") {
 		t.Errorf("a file that is not committed: %v", err)
 	}

@@ -31,7 +31,8 @@ func committed(ctx context.Context, dir string) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	status, err := output(ctx, dir, "git", "status", "--porcelain")
+	// The user's own settings could hide files.
+	status, err := output(ctx, dir, "git", "-c", "core.excludesFile=/dev/null", "status", "--porcelain", "--untracked-files=all")
 	if err != nil {
 		return source{}, err
 	}
