@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,14 +83,17 @@ func assemble(ctx context.Context, from source, registry string, built programs,
 	if err != nil {
 		return err
 	}
-	if err := r.write("provenance.json", 0o644, text); err != nil {
+	if err := r.write("provenance.json", text); err != nil {
 		return err
 	}
 	sums, err := checksums(dir)
 	if err != nil {
 		return err
 	}
-	return r.write(checksumsFile, 0o644, sums)
+	if err := r.write(checksumsFile, sums); err != nil {
+		return err
+	}
+	return r.setModes()
 }
 
 // release is a release that is being assembled.
@@ -101,16 +105,27 @@ type release struct {
 	subjects []resource             // what the provenance is about
 }
 
-// write writes a file. Its mode does not depend on the user's umask.
-func (r *release) write(name string, mode os.FileMode, content []byte) error {
+// write writes a file.
+func (r *release) write(name string, content []byte) error {
 	file := filepath.Join(r.dir, name)
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, content, mode); err != nil {
-		return err
-	}
-	return os.Chmod(file, mode)
+	return os.WriteFile(file, content, 0o644)
+}
+
+// setModes gives files and directories modes that do not depend on the user's umask.
+func (r *release) setModes() error {
+	return filepath.WalkDir(r.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		if entry.IsDir() || filepath.Dir(path) == filepath.Join(r.dir, "bin") {
+			mode = 0o755
+		}
+		return os.Chmod(path, mode)
+	})
 }
 
 // addSubject adds something to what the provenance is about.
@@ -124,7 +139,7 @@ func (r *release) addSBOM(name, purpose, sha256 string, files []string) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	return text, r.write("sbom/"+name+".spdx.json", 0o644, text)
+	return text, r.write("sbom/"+name+".spdx.json", text)
 }
 
 // addCommand adds the command confcom for a platform.
@@ -144,7 +159,7 @@ func (r *release) addCommand(built programs, on platform) error {
 	}
 	name = "bin/" + name + filepath.Ext(file)
 	r.addSubject(name, digest)
-	return r.write(name, 0o755, content)
+	return r.write(name, content)
 }
 
 // addImage adds an image and its SBOM, and returns the digest of the image.
@@ -210,7 +225,7 @@ func (r *release) addChart(chart chartMetadata, registry string, digests map[str
 	if err := r.addArtifact(packed, "confcom/charts/"+chart.Name+":"+chart.Version); err != nil {
 		return err
 	}
-	return r.write(chart.Name+"-"+chart.Version+".tgz", 0o644, archive)
+	return r.write(chart.Name+"-"+chart.Version+".tgz", archive)
 }
 
 func (r *release) addArtifact(a artifact, ref string) error {

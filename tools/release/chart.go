@@ -21,16 +21,16 @@ import (
 // chartDir is where the chart is in the sources.
 const chartDir = "charts/confcom"
 
-// packChart returns the archive of the chart, as helm package writes it, with the images'
-// digests and the registry in its values.
+// packChart returns the archive of the chart, as helm reads it, with the images' digests
+// and the registry in its values.
 func packChart(from source, chart chartMetadata, registry string, digests map[string]v1.Hash) ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
 	files := os.DirFS(filepath.Join(from.dir, chartDir))
-	// WalkDir is in lexical order, so that Chart.yaml is the first file.
+	// WalkDir is in lexical order, whatever the order in the directory.
 	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || entry.IsDir() || name == ".helmignore" {
 			return err
 		}
 		if !entry.Type().IsRegular() {
@@ -92,11 +92,11 @@ func chartArtifact(from source, chart chartMetadata, archive []byte) (artifact, 
 	}
 	var metadata map[string]any
 	if err := yaml.Unmarshal(text, &metadata); err != nil {
-		return artifact{}, fmt.Errorf("Chart.yaml: %w", err)
+		return artifact{}, fmt.Errorf("read Chart.yaml: %w", err)
 	}
 	config, err := json.Marshal(metadata)
 	if err != nil {
-		return artifact{}, fmt.Errorf("Chart.yaml: %w", err)
+		return artifact{}, fmt.Errorf("read Chart.yaml: %w", err)
 	}
 	spec := imageSpec{name: chart.Name, description: strings.TrimSpace(chart.Description)}
 	return artifact{

@@ -27,13 +27,12 @@ import (
 
 const usage = `usage:
   release build --output DIR [--source DIR] [--registry REGISTRY]
-  release push DIR REGISTRY
-`
+  release push DIR REGISTRY`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		stop()
 		os.Exit(1)
@@ -45,7 +44,7 @@ func run(ctx context.Context, args []string) error {
 		return errors.New(usage)
 	}
 	flags := pflag.NewFlagSet("release", pflag.ContinueOnError)
-	flags.Usage = func() { fmt.Fprint(os.Stderr, usage, flags.FlagUsages()) }
+	flags.Usage = func() { fmt.Fprintf(os.Stderr, "%s\n%s", usage, flags.FlagUsages()) }
 	switch args[0] {
 	case "build":
 		checkout := flags.String("source", "..", "the checkout to build; it must be as committed")

@@ -38,27 +38,37 @@ func (p programs) path(name string, on platform) string {
 	return filepath.Join(p.dir, on.os+"-"+on.arch, name)
 }
 
-// buildPrograms builds confcom for the platforms, and what is in images for those of the
-// images, with the Makefile, which has the flags.
+// buildPrograms builds confcom for all platforms, and what is in images for those of the
+// images.
 func buildPrograms(ctx context.Context, from source, dir string) (programs, error) {
-	p := programs{dir}
+	built := programs{dir}
 	for _, on := range platforms {
-		packages := []string{"./cmd/confcom"}
+		names := []string{"confcom"}
 		for _, image := range images {
 			if image.name != "confcom" && image.runsOn(on) {
-				packages = append(packages, "./cmd/"+image.name)
+				names = append(names, image.name)
 			}
 		}
-		command := exec.CommandContext(ctx, "make", "--no-print-directory", "bin",
-			"BIN="+filepath.Dir(p.path("confcom", on)), "PACKAGES="+strings.Join(packages, " "), "PROGRAMS=confcom for "+on.String())
-		command.Dir = from.dir
-		command.Env = buildEnvironment(on)
-		command.Stdout, command.Stderr = os.Stderr, os.Stderr
-		if err := command.Run(); err != nil {
+		if err := built.build(ctx, from, on, names); err != nil {
 			return programs{}, fmt.Errorf("build for %s: %w", on, err)
 		}
 	}
-	return p, nil
+	return built, nil
+}
+
+// build builds programs for a platform with the Makefile, which has the flags.
+func (p programs) build(ctx context.Context, from source, on platform, names []string) error {
+	var packages []string
+	for _, name := range names {
+		packages = append(packages, "./cmd/"+name)
+	}
+	command := exec.CommandContext(ctx, "make", "--no-print-directory", "bin",
+		"BIN="+filepath.Dir(p.path(names[0], on)), "PACKAGES="+strings.Join(packages, " "),
+		"PROGRAMS="+strings.Join(names, " ")+" for "+on.String())
+	command.Dir = from.dir
+	command.Env = buildEnvironment(on)
+	command.Stdout, command.Stderr = os.Stderr, os.Stderr
+	return command.Run()
 }
 
 // buildEnvironment returns this program's environment without what would change the

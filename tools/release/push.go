@@ -67,7 +67,11 @@ func pushOne(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, registry
 	if err := remote.Push(to, content, options...); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(log, digest)
+	if tagged {
+		_, err = fmt.Fprintf(log, "%s@%s\n", to, d.Digest)
+	} else {
+		_, err = fmt.Fprintf(log, "%s (SBOM)\n", digest)
+	}
 	return err
 }
 

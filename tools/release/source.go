@@ -31,7 +31,8 @@ func committed(ctx context.Context, dir string) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	status, err := output(ctx, dir, "git", "status", "--porcelain")
+	// The user's own settings could hide files.
+	status, err := output(ctx, dir, "git", "-c", "core.excludesFile=/dev/null", "status", "--porcelain", "--untracked-files=all")
 	if err != nil {
 		return source{}, err
 	}
@@ -66,10 +67,10 @@ func (s source) chart() (chartMetadata, error) {
 		return chart, err
 	}
 	if err := yaml.Unmarshal(text, &chart); err != nil {
-		return chart, fmt.Errorf("Chart.yaml: %w", err)
+		return chart, fmt.Errorf("read Chart.yaml: %w", err)
 	}
 	if chart.Version == "" || chart.Version != chart.AppVersion {
-		return chart, fmt.Errorf("Chart.yaml: version is %q and appVersion %q: a release has one version", chart.Version, chart.AppVersion)
+		return chart, fmt.Errorf("read Chart.yaml: version is %q and appVersion %q: a release has one version", chart.Version, chart.AppVersion)
 	}
 	return chart, nil
 }
