@@ -29,15 +29,16 @@ func TestOutages(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		node  bool
+		ends  bool // all containers
 		short bool
 		do    func(*testing.T)
 	}{
-		{"kubelet restarted", false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", kubelet) }},
-		{"containerd restarted", false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", "containerd") }},
-		{"power failure", false, true, powerFailure},
-		{"kubelet restarted", true, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", kubelet) }},
-		{"containerd restarted", true, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", "containerd") }},
-		{"power failure", true, false, powerFailure},
+		{"kubelet restarted", false, false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", kubelet) }},
+		{"containerd restarted", false, false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", "containerd") }},
+		{"power failure", false, true, true, powerFailure},
+		{"kubelet restarted", true, false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", kubelet) }},
+		{"containerd restarted", true, false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", "containerd") }},
+		{"power failure", true, true, false, powerFailure},
 	} {
 		mode := map[bool]string{false: "devices", true: "node"}[tt.node]
 		t.Run(tt.name+"/"+mode, func(t *testing.T) {
@@ -51,6 +52,7 @@ func TestOutages(t *testing.T) {
 			deploy(t, "outage", 3)
 			deployLoad(t, 3)
 			holder.waitReady(t)
+			container := holder.container(t)
 			q := startQuoter(t)
 			q.awaitNext(t, time.Minute)
 
@@ -77,6 +79,9 @@ func TestOutages(t *testing.T) {
 			row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %d | %s | %s |\n", tt.name, mode, ready, quotes, number, newPod, deployed, len(failed), fate, warnings(t, began))
 			t.Log(row)
 			t.Logf("failed pods: %q", failed)
+			if !tt.ends && (len(failed) > 0 || holder.container(t) != container) {
+				t.Errorf("failed pods: %q; the pod that ran is %s, was %s", failed, holder.container(t), container)
+			}
 			table += row
 		})
 	}
