@@ -29,15 +29,16 @@ func TestOutages(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		node  bool
+		ends  bool // all containers
 		short bool
 		do    func(*testing.T)
 	}{
-		{"kubelet restarted", false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", kubelet) }},
-		{"containerd restarted", false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", "containerd") }},
-		{"power failure", false, true, powerFailure},
-		{"kubelet restarted", true, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", kubelet) }},
-		{"containerd restarted", true, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", "containerd") }},
-		{"power failure", true, false, powerFailure},
+		{"kubelet restarted", false, false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", kubelet) }},
+		{"containerd restarted", false, false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", "containerd") }},
+		{"power failure", false, true, true, powerFailure},
+		{"kubelet restarted", true, false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", kubelet) }},
+		{"containerd restarted", true, false, false, func(t *testing.T) { run(t, "", "bin/cluster", "restart", "containerd") }},
+		{"power failure", true, true, false, powerFailure},
 	} {
 		mode := map[bool]string{false: "devices", true: "node"}[tt.node]
 		t.Run(tt.name+"/"+mode, func(t *testing.T) {
@@ -51,6 +52,7 @@ func TestOutages(t *testing.T) {
 			deploy(t, "outage", 3)
 			deployLoad(t, 3)
 			holder.waitReady(t)
+			container := holder.container(t)
 			q := startQuoter(t)
 			q.awaitNext(t, time.Minute)
 
@@ -77,6 +79,9 @@ func TestOutages(t *testing.T) {
 			row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %d | %s | %s |\n", tt.name, mode, ready, quotes, number, newPod, deployed, len(failed), fate, warnings(t, began))
 			t.Log(row)
 			t.Logf("failed pods: %q", failed)
+			if !tt.ends && (len(failed) > 0 || holder.container(t) != container) {
+				t.Errorf("failed pods: %q; the pod that ran is %s, was %s", failed, holder.container(t), container)
+			}
 			table += row
 		})
 	}
@@ -163,20 +168,27 @@ func TestFullDisk(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			long(t)
+			mountSmall(t, tt.dir)
+			everything := []string{"sgx-device-plugin", "sgx-node-resource", helper}
+			moveIn := func() {
+				restart(t, everything...)
+				for _, daemon := range everything {
+					waitRollout(t, daemon)
+				}
+			}
+			t.Cleanup(func() {
+				if err := unix.Unmount(tt.dir, unix.MNT_DETACH); err != nil {
+					t.Error(err)
+				}
+				moveIn()
+			})
+			moveIn()
+			waitAllocatable(t, resource, epc)
 			holder := newPod(t, "default", "holder", limits{resource: "10"})
 			holder.waitReady(t)
 			before := holder.container(t)
 			startClients(t, 3)
 			room := fill(t, tt.dir)
-			t.Cleanup(func() {
-				if err := unix.Unmount(tt.dir, unix.MNT_DETACH); err != nil {
-					t.Error(err)
-				}
-				restart(t, "sgx-device-plugin", "sgx-node-resource", helper)
-				for _, daemon := range []string{"sgx-device-plugin", "sgx-node-resource", helper} {
-					waitRollout(t, daemon)
-				}
-			})
 			began := time.Now()
 			restart(t, tt.daemon)
 			eventually(t, "the log has the cause", func() bool {
@@ -204,24 +216,34 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// fill mounts a small file system over a directory and fills it. The returned function makes
-// room.
-func fill(t *testing.T, dir string) (room func()) {
+// mountSmall mounts a small file system over a directory.
+func mountSmall(t *testing.T, dir string) {
 	t.Helper()
-	if err := unix.Mount("full", dir, "tmpfs", 0, "size=16k,nr_inodes=3,mode=0755"); err != nil {
+	if err := unix.Mount("small", dir, "tmpfs", 0, "size=64k,nr_inodes=16,mode=0755"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// fill creates files in a directory until its file system is full. The returned function
+// removes them.
+func fill(t *testing.T, dir string) (room func()) {
+	t.Helper()
+	var files []string
 	for n := 0; ; n++ {
-		err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("full-%d", n)), nil, 0o600)
+		file := filepath.Join(dir, fmt.Sprintf("full-%d", n))
+		err := os.WriteFile(file, nil, 0o600)
 		if errors.Is(err, syscall.ENOSPC) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
 		}
+		files = append(files, file)
 	}
 	return func() {
-		if err := unix.Mount("full", dir, "tmpfs", unix.MS_REMOUNT, "size=1m,nr_inodes=100"); err != nil {
-			t.Fatal(err)
+		for _, file := range files {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
