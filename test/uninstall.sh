@@ -9,5 +9,5 @@ if bin/cluster status >/dev/null 2>&1; then
 	helm uninstall confcom --namespace confcom-system --cascade foreground --wait --timeout 1m >/dev/null || true # the cluster is removed anyway
 fi
 bin/cluster down
-rm -f /var/run/confcom/epc.json
+rm -f /var/run/confcom/epc.json /var/run/aesmd/aesm.socket.targets
 rmdir /var/run/aesmd /var/run/confcom 2>/dev/null || true
