@@ -167,8 +167,8 @@ func TestOtherPluginInstalled(t *testing.T) {
 		{"kube-system", "sgx-plugin", "epc.resource=example.com/epc", ""},
 		{"default", "intel-sgx-plugin", "logLevel=info", "--set enclave.resource=confcom.github.io/enclave"},
 		{"default", "intel-sgx-plugin", "enclave.resource=confcom.github.io/enclave", ""},
-		{"default", "intel-sgx-plugin", "epc.advertise=devices", ""},
-		{"default", "intel-sgx-plugin", "epc.advertise=devices,provision.enabled=true", "advertises sgx.intel.com/provision as well"},
+		{"default", "intel-sgx-plugin", "epc.advertise=devices,epc.writer=none", ""},
+		{"default", "intel-sgx-plugin", "epc.advertise=devices,epc.writer=none,provision.enabled=true", "advertises sgx.intel.com/provision as well"},
 		{"default", "sgx-plugin", "logLevel=info", ""},
 	} {
 		labels := object{"e2e": "other-plugin"}
