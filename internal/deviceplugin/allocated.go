@@ -82,26 +82,24 @@ func (a *allocatedCollector) Collect(out chan<- prometheus.Metric) {
 
 // listPodResources returns the resources that the kubelet has allocated to its pods.
 func listPodResources(ctx context.Context, socket string) ([]*podresources.PodResources, error) {
-	client, closeClient, err := dialPodResources(socket)
-	if err != nil {
-		return nil, err
-	}
-	defer closeClient()
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	response, err := client.List(ctx, &podresources.ListPodResourcesRequest{})
+	response, err := askPodResources(ctx, socket, func(ctx context.Context, client podresources.PodResourcesListerClient) (*podresources.ListPodResourcesResponse, error) {
+		return client.List(ctx, &podresources.ListPodResourcesRequest{})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list pod resources at %s: %w", socket, err)
 	}
 	return response.PodResources, nil
 }
 
-// dialPodResources returns a client of the kubelet's socket for the resources of pods.
-func dialPodResources(socket string) (client podresources.PodResourcesListerClient, closeClient func() error, err error) {
+// askPodResources makes one call to the kubelet's socket for the resources of pods.
+func askPodResources[T any](ctx context.Context, socket string, call func(context.Context, podresources.PodResourcesListerClient) (T, error)) (response T, err error) {
 	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxPodResources)))
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to kubelet: %w", err)
+		return response, fmt.Errorf("connect to kubelet: %w", err)
 	}
-	return podresources.NewPodResourcesListerClient(conn), conn.Close, nil
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	return call(ctx, podresources.NewPodResourcesListerClient(conn))
 }

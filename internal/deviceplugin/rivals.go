@@ -219,14 +219,9 @@ func listeningProcess(ctx context.Context, path string) (int, error) {
 
 // listAllocatable returns the devices of each resource that the kubelet can allocate.
 func listAllocatable(ctx context.Context, socket string) (map[string][]string, error) {
-	client, closeClient, err := dialPodResources(socket)
-	if err != nil {
-		return nil, err
-	}
-	defer closeClient()
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	response, err := client.GetAllocatableResources(ctx, &podresources.AllocatableResourcesRequest{})
+	response, err := askPodResources(ctx, socket, func(ctx context.Context, client podresources.PodResourcesListerClient) (*podresources.AllocatableResourcesResponse, error) {
+		return client.GetAllocatableResources(ctx, &podresources.AllocatableResourcesRequest{})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list allocatable resources at %s: %w", socket, err)
 	}
