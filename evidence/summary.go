@@ -22,7 +22,7 @@ type AttachmentSummary struct {
 	Type   string         `json:"type,omitempty"`
 	Size   int            `json:"size"`   // bytes
 	SHA256 quote.HexBytes `json:"sha256"` // of the data
-	// InReportData reports whether the report data begins with SHA256: whoever made the
+	// InReportData reports whether the report data begins with SHA256: the maker of the
 	// report has bound the attachment to it. If the quote is not trusted, that means nothing.
 	InReportData bool `json:"inReportData"`
 }

@@ -75,7 +75,7 @@ func pushOne(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, registry
 	return err
 }
 
-// checkFree returns an error if a tag names something else: whoever has installed that
+// checkFree returns an error if a tag names something else: those who have installed that
 // would silently get another version.
 func checkFree(tag name.Reference, digest v1.Hash, options []remote.Option) error {
 	existing, err := remote.Head(tag, options...)
