@@ -38,6 +38,8 @@ type Result struct {
 	// NotChecked is what was not checked: because the policy does not ask for it, or
 	// because something was missing.
 	NotChecked []Unchecked `json:"notChecked"`
+
+	missing error // why there was no collateral, if it was fetched
 }
 
 var (
@@ -64,6 +66,9 @@ func (r *Result) Err() error {
 		if !c.Passed {
 			return c.checkError()
 		}
+	}
+	if r.missing != nil {
+		return fmt.Errorf("attest: %w: fetch collateral: %w", ErrIncomplete, r.missing)
 	}
 	if r.incomplete() {
 		var missing []string

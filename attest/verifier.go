@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,6 +43,69 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 	if err := v.checkArguments(c, policy, at); err != nil {
 		return nil, err
 	}
+	p, err := v.prove(q, at)
+	if err != nil {
+		return nil, err
+	}
+	return v.appraise(p, c, policy, at)
+}
+
+// FetchAndVerify is Verify with collateral from a source. It gets it only if the quote is
+// proven otherwise: strangers can neither choose what is requested, nor cause a request with
+// certificates and signatures that are not genuine.
+//
+// If there is no collateral, the error wraps ErrIncomplete and that of the source.
+func (v *Verifier) FetchAndVerify(ctx context.Context, q *quote.Quote, source Source, policy Policy, at time.Time) (*Result, error) {
+	if err := v.checkArguments(nil, policy, at); err != nil {
+		return nil, err
+	}
+	p, err := v.prove(q, at)
+	if err != nil {
+		return nil, err
+	}
+	if !p.passed() {
+		return v.appraise(p, nil, policy, at)
+	}
+	c, missing := p.fetch(ctx, source)
+	r, err := v.appraise(p, c, policy, at)
+	if missing != nil && errors.Is(err, ErrIncomplete) {
+		r.missing = missing
+		err = r.Err()
+	}
+	return r, err
+}
+
+// fetch gets the collateral of the platform from a source.
+func (p *proof) fetch(ctx context.Context, source Source) (*Collateral, error) {
+	family, err := p.chain.family(teeOf(p.quote))
+	if err != nil {
+		return nil, err
+	}
+	c, err := source.CollateralFor(ctx, family)
+	if err == nil && c == nil {
+		err = errors.New("attest: the source has no collateral")
+	}
+	if err == nil {
+		err = c.check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// proof is the part of a verification that needs no collateral and no policy: a genuine
+// platform signed the quote.
+type proof struct {
+	quote        *quote.Quote
+	chain        *pckChain
+	certificates Check // whether they are valid at the time of verification
+	qeReport     Check
+	signatures   []Check // of the attestation key and the quote
+}
+
+// prove makes the checks of the proof of a quote.
+func (v *Verifier) prove(q *quote.Quote, at time.Time) (*proof, error) {
 	if (q.Enclave == nil) == (q.TD == nil) {
 		return nil, errors.New("attest: the quote must have a report body of an enclave or of a trust domain")
 	}
@@ -49,10 +113,30 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 	if err != nil {
 		return nil, err
 	}
-	certificates := chain.periods()
-	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: make([]Check, 0, usualChecks), Expires: earliest(certificates)}
+	return &proof{
+		quote: q, chain: chain,
+		certificates: checkCertificatesValid(chain.periods(), at),
+		qeReport:     checkQEReport(q, chain.leaf),
+		signatures:   []Check{checkKeyBinding(q), checkQuoteSignature(q), checkQEVendor(q.Header.VendorID)},
+	}, nil
+}
+
+// passed reports whether all checks of the proof passed.
+func (p *proof) passed() bool {
+	quotingEnclave, known := checkQuotingEnclave(p.quote, p.chain, nil)
+	checks := append(slices.Concat(p.chain.checks, p.signatures), p.certificates, p.qeReport)
+	if known {
+		checks = append(checks, quotingEnclave)
+	}
+	return !slices.ContainsFunc(checks, func(c Check) bool { return !c.Passed })
+}
+
+// appraise completes a verification, with collateral or without (nil).
+func (v *Verifier) appraise(p *proof, c *Collateral, policy Policy, at time.Time) (*Result, error) {
+	q, chain := p.quote, p.chain
+	r := &Result{Root: chain.trusted.Name, Platform: chain.platform.clone(), Checks: make([]Check, 0, usualChecks), Expires: earliest(chain.periods())}
 	r.add(chain.checks...)
-	r.add(checkCertificatesValid(certificates, at))
+	r.add(p.certificates)
 
 	var k *checkedCollateral
 	if c == nil {
@@ -70,13 +154,13 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 		}
 	}
 
-	r.add(checkQEReport(q, chain.leaf))
+	r.add(p.qeReport)
 	if check, ok := checkQuotingEnclave(q, chain, k); ok {
 		r.add(check)
 	} else {
 		r.omit(UncheckedQuotingEnclave)
 	}
-	r.add(checkKeyBinding(q), checkQuoteSignature(q), checkQEVendor(q.Header.VendorID))
+	r.add(p.signatures...)
 	switch {
 	case q.TD != nil && k != nil:
 		r.add(k.checkTDXModule(q.TD))

@@ -103,6 +103,16 @@ func (c *Client) Collateral(ctx context.Context, f Family) (*Bundle, error) {
 	return c.collateral(ctx, f, false)
 }
 
+// CollateralFor returns what Collateral returns, without when it was fetched: a client is an
+// attest.Source.
+func (c *Client) CollateralFor(ctx context.Context, f Family) (*attest.Collateral, error) {
+	bundle, err := c.Collateral(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return &bundle.Collateral, nil
+}
+
 // InMemory returns valid collateral that is in memory, or nil. It is for families that nobody has
 // verified yet, as in quotes of strangers: it reads no file, and a family that the client does not
 // know leaves no trace. Collateral that is older than the service allows is refreshed in the

@@ -12,25 +12,18 @@ import (
 	"github.com/confcom/confcom/quote"
 )
 
-// CA is one of Intel's certificate authorities that issue PCK certificates.
-type CA string
+// Family is a family of platforms that share collateral, in package attest. Get one from NewFamily
+// or FamilyOf.
+type Family = attest.Family
+
+// CA is one of Intel's certificate authorities that issue PCK certificates, in package attest.
+type CA = attest.CA
 
 // The CAs.
 const (
-	ProcessorCA CA = "processor" // for platforms with one processor package
-	PlatformCA  CA = "platform"  // for platforms with several
+	ProcessorCA = attest.ProcessorCA // for platforms with one processor package
+	PlatformCA  = attest.PlatformCA  // for platforms with several
 )
-
-// Family is a family of platforms that share collateral, which is about their enclaves or about
-// their trust domains. Get one from NewFamily or FamilyOf.
-type Family struct {
-	// FMSPC identifies family, model, stepping, platform type and custom SKU of the processors:
-	// 12 hexadecimal digits in upper case.
-	FMSPC string
-	CA    CA
-	// TEE is quote.SGX for collateral about enclaves, and quote.TDX for trust domains.
-	TEE quote.TEE
-}
 
 // NewFamily returns a family, for collateral about enclaves. FMSPC and CA must be valid.
 func NewFamily(fmspc string, ca CA) (Family, error) {
@@ -42,9 +35,6 @@ func NewFamily(fmspc string, ca CA) (Family, error) {
 	}
 	return Family{FMSPC: strings.ToUpper(fmspc), CA: ca}, nil
 }
-
-// String returns the family for people.
-func (f Family) String() string { return fmt.Sprintf("%s, FMSPC %s, %s CA", f.TEE, f.FMSPC, f.CA) }
 
 // FamilyOf returns the family of the platform in the certificates of a quote, and the TEE of the
 // quote. It does not verify them. If the quote has no certificates, the error wraps
@@ -61,7 +51,7 @@ func FamilyOf(q *quote.Quote) (Family, error) {
 	if err != nil {
 		return Family{}, err
 	}
-	ca, err := caNamed(chain[1])
+	ca, err := attest.CAOf(chain[1])
 	if err != nil {
 		return Family{}, err
 	}
@@ -82,16 +72,5 @@ func caOf(chain string) (CA, error) {
 	if err != nil {
 		return "", fmt.Errorf("pcs: issuer chain of the PCK CRL: %w", err)
 	}
-	return caNamed(certificate)
-}
-
-func caNamed(certificate *x509.Certificate) (CA, error) {
-	switch name := certificate.Subject.CommonName; {
-	case strings.Contains(name, "Processor CA"):
-		return ProcessorCA, nil
-	case strings.Contains(name, "Platform CA"):
-		return PlatformCA, nil
-	default:
-		return "", fmt.Errorf("pcs: %q is neither the Processor CA nor the Platform CA", name)
-	}
+	return attest.CAOf(certificate)
 }

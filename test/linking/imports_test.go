@@ -22,7 +22,8 @@ var layers = []string{
 	"internal/quoting",
 	"internal/epc internal/peer internal/qcnl internal/daemon internal/reload",
 	"internal/node internal/buildinfo internal/backend/dcap/pool",
-	"attest evidence",
+	"attest",
+	"evidence",
 	"internal/strictjson",
 	"aesm",
 	"quote",
@@ -43,6 +44,7 @@ var public = map[string][]string{
 	"evidence":          {"github.com/fxamacker/cbor/v2", "github.com/x448/float16"},
 	"attest":            nil,
 	"attest/pcs":        {"github.com/cenkalti/backoff/v5", "golang.org/x/sync"},
+	"attest/verify":     {"github.com/fxamacker/cbor/v2", "github.com/x448/float16"},
 	"attest/attesttest": {"github.com/tink-crypto/tink-go/v2", "golang.org/x/crypto"},
 }
 
