@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
+	"slices"
 )
 
 // extension is an X.509 extension with a quote in it.
@@ -49,6 +50,14 @@ func extensions() []extension {
 		// dstack: ra-tls/src/oids.rs.
 		{oid: oidDstackQuote, parse: parseDstackExtension},
 	}
+}
+
+// IsExtension reports whether Parse reads the extension of certificates with this OID: it has a
+// quote, or what belongs to one.
+func IsExtension(oid asn1.ObjectIdentifier) bool {
+	name := oid.String()
+	return name == oidEndorsements || name == oidDstackEventLog ||
+		slices.ContainsFunc(extensions(), func(x extension) bool { return x.oid == name })
 }
 
 // isDER reports whether data starts with a DER sequence of 128 bytes or more.

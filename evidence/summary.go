@@ -41,12 +41,19 @@ func (e *Evidence) Summary() Summary {
 	return s
 }
 
+// What NotChecked returns for a certificate with a quote. Package attest/ratls checks it.
+const (
+	UncheckedCertificate  = "the certificate around the quote: its signature, its dates and its names"
+	UncheckedPublicKey    = "whether the certificate's public key belongs to the quote"
+	UncheckedCustomClaims = "whether the custom claims belong to the quote"
+)
+
 // NotChecked returns what a verification of the quote alone says nothing about, for people: an
 // attachment is left out if the report data has its hash.
 func (s Summary) NotChecked() []string {
 	var all []string
 	if slices.Contains(s.Forms, FormCertificate) {
-		all = append(all, "the certificate around the quote: its signature, its dates and its names")
+		all = append(all, UncheckedCertificate)
 	}
 	for _, a := range s.Attachments {
 		if a.InReportData {
@@ -63,7 +70,9 @@ func (s Summary) NotChecked() []string {
 func (k Kind) notChecked() string {
 	switch k {
 	case PublicKey:
-		return "whether the certificate's public key belongs to the quote"
+		return UncheckedPublicKey
+	case CustomClaims:
+		return UncheckedCustomClaims
 	case EventLog:
 		return "whether the event log leads to RTMR0 to RTMR3"
 	case NonceSignature:
