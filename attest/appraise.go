@@ -135,8 +135,11 @@ func (p Policy) appraisePlatform(platform *Platform) (checks []Check) {
 
 // acceptsEnclaves reports whether the policy accepts enclaves at all.
 func (p Policy) acceptsEnclaves() bool {
-	return p.TrustDomain == nil || p.AnyEnclave || p.MREnclaves != nil || p.MRSigners != nil
+	return p.AnyEnclave || p.MREnclaves != nil || p.MRSigners != nil
 }
+
+// acceptsNobody reports whether the policy names neither enclaves nor trust domains.
+func (p Policy) acceptsNobody() bool { return !p.acceptsEnclaves() && p.TrustDomain == nil }
 
 // appraiseTEE checks that the policy has a part for the kind of TEE of a quote.
 func (p Policy) appraiseTEE(q *quote.Quote) Check {
@@ -153,6 +156,8 @@ func (p Policy) appraiseTEE(q *quote.Quote) Check {
 // domain, if it accepts any.
 func (p Policy) appraiseIdentity(q *quote.Quote) (checks []Check, unchecked []Unchecked) {
 	switch {
+	case p.acceptsNobody():
+		return nil, []Unchecked{UncheckedIdentity}
 	case q.TD != nil && p.TrustDomain != nil:
 		return p.TrustDomain.appraise(q.TD)
 	case q.Enclave != nil && p.acceptsEnclaves():

@@ -205,7 +205,7 @@ func (c Check) checkError() error {
 // Unchecked is something that a verification did not check.
 type Unchecked string
 
-// What a verification may not have checked. With one of the first three it is
+// What a verification may not have checked. With one of the first four it is
 // incomplete; the others are the caller's decision.
 const (
 	// UncheckedRevocation and UncheckedTCB: there was no collateral.
@@ -213,10 +213,12 @@ const (
 	UncheckedTCB        Unchecked = "TCB status of the platform, security version of the quoting enclave"
 	// UncheckedTDXModule: there was no collateral for a quote of a trust domain.
 	UncheckedTDXModule Unchecked = "TDX module: its signer, its attributes, and the status of its version"
+	// UncheckedIdentity: the policy names neither enclaves nor trust domains.
+	UncheckedIdentity Unchecked = "which enclave or trust domain is accepted: the policy names none"
 	// UncheckedQuotingEnclave: there was no collateral, and the trusted root has no
 	// QuotingEnclaves.
 	UncheckedQuotingEnclave Unchecked = "identity of the quoting enclave: the root has none"
-	// UncheckedEnclave: Policy.MREnclaves and Policy.MRSigners are empty.
+	// UncheckedEnclave: Policy.AnyEnclave is set.
 	UncheckedEnclave Unchecked = "which enclave it is"
 	// UncheckedTrustDomain: TDPolicy.Any is set.
 	UncheckedTrustDomain Unchecked = "which trust domain it is"
@@ -231,5 +233,5 @@ const (
 
 // incomplete reports whether a verification without this is incomplete.
 func (u Unchecked) incomplete() bool {
-	return u == UncheckedRevocation || u == UncheckedTCB || u == UncheckedTDXModule
+	return u == UncheckedRevocation || u == UncheckedTCB || u == UncheckedTDXModule || u == UncheckedIdentity
 }

@@ -13,11 +13,12 @@ import (
 )
 
 // Policy is an appraisal policy: what the caller requires of a quote besides that it is
-// genuine. The zero Policy requires a platform that is up to date and an enclave that no
-// debugger can read; any enclave will do, but no trust domain.
+// genuine. It must name whom it accepts: with the zero Policy, a verification is incomplete.
+// An enclave is accepted only if the policy has MREnclaves, MRSigners or AnyEnclave, a trust
+// domain only if it has TrustDomain.
 //
-// A trust domain is accepted only if the policy has TrustDomain. With it, an enclave is
-// accepted only if the policy has MREnclaves, MRSigners or AnyEnclave.
+// Without more, a policy requires a platform that is up to date, and an enclave or trust domain
+// that no debugger can read.
 //
 // A list that is nil requires nothing. One that is empty is an error, as nothing could
 // meet it and its writer may mean the opposite; only Advisories can be empty.
@@ -38,9 +39,8 @@ type Policy struct {
 	// counts its own products and versions.
 	MREnclaves []sgx.Measurement `json:"mrEnclaves,omitzero"`
 	MRSigners  []sgx.Measurement `json:"mrSigners,omitzero"`
-	// AnyEnclave states that any enclave will do, for readers that refuse a policy without
-	// MREnclaves and MRSigners because they may have been forgotten. In a verification it
-	// matters only besides TrustDomain.
+	// AnyEnclave states that any enclave will do: a policy without MREnclaves and MRSigners may
+	// be one in which they have been forgotten.
 	AnyEnclave bool    `json:"anyEnclave,omitempty"`
 	ISVProdID  *uint16 `json:"isvProdId,omitempty"`
 	MinISVSVN  uint16  `json:"minIsvSvn,omitempty"`

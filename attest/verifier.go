@@ -54,7 +54,8 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 // proven otherwise: strangers can neither choose what is requested, nor cause a request with
 // certificates and signatures that are not genuine.
 //
-// If there is no collateral, the error wraps ErrIncomplete and that of the source.
+// If there is no collateral, the error wraps ErrIncomplete and that of the source. A nil source
+// has none.
 func (v *Verifier) FetchAndVerify(ctx context.Context, q *quote.Quote, source Source, policy Policy, at time.Time) (*Result, error) {
 	if err := v.checkArguments(nil, policy, at); err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func (v *Verifier) FetchAndVerify(ctx context.Context, q *quote.Quote, source So
 	if err != nil {
 		return nil, err
 	}
-	if !p.passed() {
+	if source == nil || !p.passed() {
 		return v.appraise(p, nil, policy, at)
 	}
 	c, missing := p.fetch(ctx, source)
@@ -176,7 +177,7 @@ func (v *Verifier) appraise(p *proof, c *Collateral, policy Policy, at time.Time
 	if chain.platform != nil {
 		r.add(policy.appraisePlatform(chain.platform)...)
 	}
-	if q.TD != nil || policy.TrustDomain != nil {
+	if q.TD != nil && !policy.acceptsNobody() || policy.TrustDomain != nil {
 		r.add(policy.appraiseTEE(q))
 	}
 	checks, unchecked := policy.appraiseIdentity(q)

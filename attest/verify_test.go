@@ -115,7 +115,7 @@ func aboutCollateral(name attest.CheckName) bool {
 func TestCheckError(t *testing.T) {
 	q, c := issue(t, newIssuer(t), sgx.ReportBody{Attributes: sgx.Attributes{Flags: sgx.FlagDebug}})
 	q.Enclave.ISVSVN++
-	r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, attest.Policy{}, today)
+	r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, attest.Policy{AnyEnclave: true}, today)
 	failed, ok := errors.AsType[*attest.CheckError](err)
 	if !ok || failed.Check != attest.CheckQuoteSignature || !errors.Is(err, attest.ErrNotTrusted) || errors.Is(err, attest.ErrIncomplete) || errors.Unwrap(err) != nil {
 		t.Errorf("%#v, %v", failed, err)
@@ -134,7 +134,7 @@ func TestCheckError(t *testing.T) {
 		t.Errorf("from JSON: %v, want %v", read.Err(), failed)
 	}
 	q.Enclave.ISVSVN--
-	if r, err = attest.NewVerifier(simulatedRoot(t)).Verify(q, nil, attest.Policy{AllowDebug: true}, today); !errors.Is(err, attest.ErrIncomplete) || errors.Is(err, attest.ErrNotTrusted) {
+	if r, err = attest.NewVerifier(simulatedRoot(t)).Verify(q, nil, attest.Policy{AnyEnclave: true, AllowDebug: true}, today); !errors.Is(err, attest.ErrIncomplete) || errors.Is(err, attest.ErrNotTrusted) {
 		t.Fatal(err)
 	}
 	if text, err = json.Marshal(r); err != nil {
@@ -158,12 +158,12 @@ func TestExpires(t *testing.T) {
 		at     time.Time
 		want   time.Time // zero if the quote is not trusted
 	}{
-		{attest.Policy{}, today, today},
-		{attest.Policy{MaxCollateralAge: 72 * time.Hour}, today, today},
-		{attest.Policy{}, at, time.Time{}},
-		{attest.Policy{MaxCollateralAge: 72 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(72 * time.Hour)},
-		{attest.Policy{MaxCollateralAge: 49 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(49 * time.Hour)},
-		{attest.Policy{MaxCollateralAge: 24 * time.Hour, AcceptExpired: true}, at, time.Time{}},
+		{attest.Policy{AnyEnclave: true}, today, today},
+		{attest.Policy{AnyEnclave: true, MaxCollateralAge: 72 * time.Hour}, today, today},
+		{attest.Policy{AnyEnclave: true}, at, time.Time{}},
+		{attest.Policy{AnyEnclave: true, MaxCollateralAge: 72 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(72 * time.Hour)},
+		{attest.Policy{AnyEnclave: true, MaxCollateralAge: 49 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(49 * time.Hour)},
+		{attest.Policy{AnyEnclave: true, MaxCollateralAge: 24 * time.Hour, AcceptExpired: true}, at, time.Time{}},
 	} {
 		r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, tt.policy, tt.at)
 		if r == nil {
@@ -203,7 +203,7 @@ func TestVerifierRemembers(t *testing.T) {
 	good := newIssuer(t)
 	q, c := issue(t, good, sgx.ReportBody{})
 	for range 2 {
-		if r, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
+		if r, err := verifier.Verify(q, c, attest.Policy{AnyEnclave: true}, today); err != nil {
 			t.Fatalf("%+v, %v", r, err)
 		}
 	}
@@ -217,8 +217,8 @@ func TestVerifierRemembers(t *testing.T) {
 			checkFailures(t, r, err, nil, failed...)
 		})
 	}
-	check("later", q, c, attest.Policy{}, today.AddDate(0, 2, 0), attest.CheckCollateralValid)
-	check("another policy", q, c, attest.Policy{ReportData: []byte{1}}, today, attest.CheckReportData)
+	check("later", q, c, attest.Policy{AnyEnclave: true}, today.AddDate(0, 2, 0), attest.CheckCollateralValid)
+	check("another policy", q, c, attest.Policy{AnyEnclave: true, ReportData: []byte{1}}, today, attest.CheckReportData)
 
 	other, err := attesttest.NewIssuer("node-2", today)
 	if err != nil {
@@ -226,26 +226,26 @@ func TestVerifierRemembers(t *testing.T) {
 	}
 	revoke(good.PCKCRL, other.PCK)
 	theirs, revoking := issue(t, good, sgx.ReportBody{})
-	check("CRL with another platform", theirs, revoking, attest.Policy{}, today)
+	check("CRL with another platform", theirs, revoking, attest.Policy{AnyEnclave: true}, today)
 	theirs, err = other.Quote(sgx.ReportBody{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	check("the other platform", theirs, revoking, attest.Policy{}, today, attest.CheckRevocation)
-	check("the other platform with the former CRL", theirs, c, attest.Policy{}, today)
+	check("the other platform", theirs, revoking, attest.Policy{AnyEnclave: true}, today, attest.CheckRevocation)
+	check("the other platform with the former CRL", theirs, c, attest.Policy{AnyEnclave: true}, today)
 
-	r, err := verifier.Verify(q, c, attest.Policy{}, today)
+	r, err := verifier.Verify(q, c, attest.Policy{AnyEnclave: true}, today)
 	if err != nil {
 		t.Fatal(err)
 	}
 	clear(r.Platform.FMSPC) // it belongs to the caller
-	check("after the caller has modified the result", q, c, attest.Policy{}, today)
+	check("after the caller has modified the result", q, c, attest.Policy{AnyEnclave: true}, today)
 
 	changed := *c
 	changed.QEIdentity += " "
-	check("other collateral", q, &changed, attest.Policy{}, today, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus)
+	check("other collateral", q, &changed, attest.Policy{AnyEnclave: true}, today, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus)
 	q.Enclave.ISVSVN++
-	check("another quote", q, c, attest.Policy{}, today, attest.CheckQuoteSignature)
+	check("another quote", q, c, attest.Policy{AnyEnclave: true}, today, attest.CheckQuoteSignature)
 }
 
 // A verifier is safe for concurrent use.
@@ -256,7 +256,7 @@ func TestVerifierConcurrently(t *testing.T) {
 	for range 8 {
 		callers.Go(func() {
 			for range 4 {
-				if _, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
+				if _, err := verifier.Verify(q, c, attest.Policy{AnyEnclave: true}, today); err != nil {
 					t.Error(err)
 				}
 			}
@@ -275,24 +275,24 @@ func TestArguments(t *testing.T) {
 		change func(*quote.Quote, *attest.Collateral)
 		want   string
 	}{
-		{"no time", []attest.Root{root}, attest.Policy{}, time.Time{}, nil, "no time of verification"},
-		{"no roots", nil, attest.Policy{}, today, nil, "no trusted roots: pass IntelRoot()"},
-		{"root without a key", []attest.Root{{Name: "empty"}}, attest.Policy{}, today, nil, `"empty" has no key`},
-		{"expired forever", []attest.Root{root}, attest.Policy{AcceptExpired: true}, today, nil, "forever"},
-		{"negative number", []attest.Root{root}, attest.Policy{MinEvaluationDataNumber: -1}, today, nil, "MinEvaluationDataNumber is -1"},
+		{"no time", []attest.Root{root}, attest.Policy{AnyEnclave: true}, time.Time{}, nil, "no time of verification"},
+		{"no roots", nil, attest.Policy{AnyEnclave: true}, today, nil, "no trusted roots: pass IntelRoot()"},
+		{"root without a key", []attest.Root{{Name: "empty"}}, attest.Policy{AnyEnclave: true}, today, nil, `"empty" has no key`},
+		{"expired forever", []attest.Root{root}, attest.Policy{AnyEnclave: true, AcceptExpired: true}, today, nil, "forever"},
+		{"negative number", []attest.Root{root}, attest.Policy{AnyEnclave: true, MinEvaluationDataNumber: -1}, today, nil, "MinEvaluationDataNumber is -1"},
 		{"no signer", []attest.Root{root}, attest.Policy{MRSigners: []sgx.Measurement{}}, today, nil, "mrSigners: empty list"},
-		{"no platform", []attest.Root{root}, attest.Policy{PlatformInstances: []quote.HexBytes{}}, today, nil, "platformInstances: empty list"},
+		{"no platform", []attest.Root{root}, attest.Policy{AnyEnclave: true, PlatformInstances: []quote.HexBytes{}}, today, nil, "platformInstances: empty list"},
 		{"any enclave of a signer", []attest.Root{root}, attest.Policy{AnyEnclave: true, MRSigners: []sgx.Measurement{{1}}}, today, nil, "AnyEnclave contradicts"},
-		{"negative age", []attest.Root{root}, attest.Policy{MaxCollateralAge: -1}, today, nil, "negative"},
-		{"long nonce", []attest.Root{root}, attest.Policy{ReportData: make([]byte, 65)}, today, nil, "65 bytes"},
-		{"product without a signer", []attest.Root{root}, attest.Policy{ISVProdID: new(uint16)}, today, nil, "MRSigners"},
-		{"version without a signer", []attest.Root{root}, attest.Policy{MinISVSVN: 1}, today, nil, "MRSigners"},
-		{"revoked accepted", []attest.Root{root}, attest.Policy{Statuses: []attest.TCBStatus{attest.Revoked}}, today, nil, "Revoked"},
-		{"no CRL", []attest.Root{root}, attest.Policy{}, today, func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = nil }, "pck_crl is missing"},
-		{"no chain", []attest.Root{root}, attest.Policy{}, today, func(q *quote.Quote, _ *attest.Collateral) {
+		{"negative age", []attest.Root{root}, attest.Policy{AnyEnclave: true, MaxCollateralAge: -1}, today, nil, "negative"},
+		{"long nonce", []attest.Root{root}, attest.Policy{AnyEnclave: true, ReportData: make([]byte, 65)}, today, nil, "65 bytes"},
+		{"product without a signer", []attest.Root{root}, attest.Policy{AnyEnclave: true, ISVProdID: new(uint16)}, today, nil, "MRSigners"},
+		{"version without a signer", []attest.Root{root}, attest.Policy{AnyEnclave: true, MinISVSVN: 1}, today, nil, "MRSigners"},
+		{"revoked accepted", []attest.Root{root}, attest.Policy{AnyEnclave: true, Statuses: []attest.TCBStatus{attest.Revoked}}, today, nil, "Revoked"},
+		{"no CRL", []attest.Root{root}, attest.Policy{AnyEnclave: true}, today, func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = nil }, "pck_crl is missing"},
+		{"no chain", []attest.Root{root}, attest.Policy{AnyEnclave: true}, today, func(q *quote.Quote, _ *attest.Collateral) {
 			q.Signature.CertificationData = quote.CertificationData{Type: quote.PPIDClear, Data: make([]byte, 36)}
 		}, "PPID in the clear"},
-		{"truncated chain", []attest.Root{root}, attest.Policy{}, today, func(q *quote.Quote, _ *attest.Collateral) {
+		{"truncated chain", []attest.Root{root}, attest.Policy{AnyEnclave: true}, today, func(q *quote.Quote, _ *attest.Collateral) {
 			q.Signature.CertificationData.Data = q.Signature.CertificationData.Data[:1000]
 		}, "not complete PEM"},
 	} {
@@ -369,7 +369,7 @@ func TestMarshalPolicy(t *testing.T) {
 
 // A policy that its reader completes may be inconsistent, but has no unknown members.
 func TestUnmarshalPolicy(t *testing.T) {
-	p := attest.Policy{MaxCollateralAge: time.Hour, MinISVSVN: 1}
+	p := attest.Policy{AnyEnclave: true, MaxCollateralAge: time.Hour, MinISVSVN: 1}
 	if err := json.Unmarshal([]byte(`{"acceptExpired": true, "minIsvSvn": 2}`), &p); err != nil || !p.AcceptExpired || p.MaxCollateralAge != time.Hour || p.MinISVSVN != 2 {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -417,7 +417,7 @@ func TestParseRootErrors(t *testing.T) {
 
 func BenchmarkVerify(b *testing.B) {
 	q, c := issue(b, newIssuer(b), sgx.ReportBody{})
-	benchmarkVerify(b, q, c, attest.Policy{})
+	benchmarkVerify(b, q, c, attest.Policy{AnyEnclave: true})
 }
 
 func BenchmarkVerifyTrustDomain(b *testing.B) {
@@ -465,7 +465,7 @@ func BenchmarkVerifyParallel(b *testing.B) {
 	verifier := attest.NewVerifier(simulatedRoot(b))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
+			if _, err := verifier.Verify(q, c, attest.Policy{AnyEnclave: true}, today); err != nil {
 				b.Error(err)
 				return
 			}

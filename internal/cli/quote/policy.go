@@ -58,6 +58,8 @@ func (f *policyFlags) addFlags(flags *pflag.FlagSet) {
 		"require this MRENCLAVE; repeat to accept several")
 	list(f, flags, "mrsigner", "hex", parseMeasurement, func(p *attest.Policy) *[]sgx.Measurement { return &p.MRSigners },
 		"require this MRSIGNER; repeat to accept several")
+	value(f, flags, "any-enclave", "bool", strconv.ParseBool, func(p *attest.Policy) *bool { return &p.AnyEnclave },
+		"accept any enclave")
 	value(f, flags, "product", "uint16", parseProduct, func(p *attest.Policy) **uint16 { return &p.ISVProdID },
 		"require this product ID (ISVPRODID) of the signer")
 	value(f, flags, "min-svn", "uint16", parseUint16, func(p *attest.Policy) *uint16 { return &p.MinISVSVN },
