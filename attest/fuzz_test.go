@@ -146,8 +146,8 @@ func FuzzCollateral(f *testing.F) {
 		if _, err := ParseCollateral(again); err != nil {
 			t.Error(err)
 		}
-		chain := &pckChain{leaf: empty, intermediate: empty, root: empty}
-		k := checkCollateral(c, chain)
+		chain := &pckChain{authorities: &authorities{intermediate: empty, root: empty}, leaf: empty}
+		k := newMemory().collateral(c, chain.authorities)
 		if k.passed() {
 			t.Error("accepted collateral that nobody signed")
 		}

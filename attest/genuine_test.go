@@ -80,13 +80,7 @@ func TestGenuineQuotes(t *testing.T) {
 			q := readVector(t, v.file)
 			var collateral *attest.Collateral
 			if v.collateral != "" {
-				text, err := os.ReadFile(filepath.Join(vectors, v.collateral))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if collateral, err = attest.ParseCollateral(text); err != nil {
-					t.Fatal(err)
-				}
+				collateral = readCollateral(t, v.collateral)
 			}
 			verifier := attest.NewVerifier(attest.IntelRoot())
 			for range 2 { // the second time from the cache
@@ -135,7 +129,7 @@ func TestDebugTD(t *testing.T) {
 	}
 }
 
-func readVector(t *testing.T, name string) *quote.Quote {
+func readVector(t testing.TB, name string) *quote.Quote {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(vectors, name))
 	if err != nil {

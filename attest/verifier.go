@@ -11,22 +11,18 @@ import (
 )
 
 // Verifier verifies quotes and appraises them by a policy. It remembers the certificate
-// chains and collateral that it has checked, so that verifying another quote of the same
-// platform costs two signature verifications. It is safe for concurrent use.
+// chains and the parts of collateral that it has checked: a quote of a platform that it has seen
+// costs two signature verifications, and one of another platform three. It is safe for concurrent
+// use.
 type Verifier struct {
-	roots      []Root
-	chains     cache[pckChain]
-	collateral cache[checkedCollateral]
+	roots  []Root
+	memory *memory
 }
 
 // NewVerifier returns a verifier that trusts these roots and no others. Pass IntelRoot()
 // to verify genuine platforms.
 func NewVerifier(roots ...Root) *Verifier {
-	return &Verifier{
-		roots:      slices.Clone(roots),
-		chains:     cache[pckChain]{limit: 1000},
-		collateral: cache[checkedCollateral]{limit: 50},
-	}
+	return &Verifier{roots: slices.Clone(roots), memory: newMemory()}
 }
 
 // Verify verifies a quote with collateral, as of a time, and appraises it by a policy.
@@ -110,7 +106,7 @@ func (v *Verifier) prove(q *quote.Quote, at time.Time) (*proof, error) {
 	if (q.Enclave == nil) == (q.TD == nil) {
 		return nil, errors.New("attest: the quote must have a report body of an enclave or of a trust domain")
 	}
-	chain, err := v.cachedChain(q.Signature.CertificationData)
+	chain, err := v.memory.chain(q.Signature.CertificationData, v.roots)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +139,7 @@ func (v *Verifier) appraise(p *proof, c *Collateral, policy Policy, at time.Time
 	if c == nil {
 		r.omit(UncheckedRevocation, UncheckedTCB)
 	} else {
-		k = v.cachedCollateral(c, chain)
+		k = v.memory.collateral(c, chain.authorities)
 		r.add(k.checks...)
 		r.add(k.checkRevocation(chain))
 		r.addCollateralPeriods(k, policy, at)
@@ -201,19 +197,19 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, Policy{}, at); err != nil {
 		return nil, err
 	}
-	chain, err := newCAChain(c)
+	a, err := authoritiesOf(c)
 	if err != nil {
 		return nil, err
 	}
-	trusted, check := chain.checkRoot(v.roots)
-	certificates := []period{periodOf(chain.root), periodOf(chain.intermediate)}
-	r := &Result{Root: trusted.Name, Expires: earliest(certificates)}
-	r.add(check, chain.checkAuthorities(), checkCertificatesValid(certificates, at))
+	a.check(v.roots)
+	certificates := a.periods()
+	r := &Result{Root: a.trusted.Name, Expires: earliest(certificates)}
+	r.add(a.rootCheck, a.checkPCKCA(), checkCertificatesValid(certificates, at))
 
-	k := checkCollateral(c, chain)
+	k := v.memory.collateral(c, a)
 	r.add(k.checks...)
 	if k.rootCRL != nil {
-		r.add(k.checkAuthoritiesRevocation(chain))
+		r.add(k.checkAuthoritiesRevocation(a))
 	}
 	r.addCollateralPeriods(k, Policy{}, at)
 	if tee, ok := k.tee(); ok {
