@@ -66,6 +66,10 @@ const (
 	CheckTCBStatus CheckName = "TCB status"
 	// CheckAdvisories checks Policy.Advisories.
 	CheckAdvisories CheckName = "advisories"
+	// CheckRefusedAdvisories checks Policy.RefusedAdvisories.
+	CheckRefusedAdvisories CheckName = "refused advisories"
+	// CheckTCBDate checks Policy.MinTCBDate.
+	CheckTCBDate CheckName = "TCB date"
 	// CheckEvaluationDataNumber checks Policy.MinEvaluationDataNumber.
 	CheckEvaluationDataNumber CheckName = "evaluation data number"
 	// CheckDebugMode checks that no debugger can read the enclave or trust domain, or
@@ -74,6 +78,10 @@ const (
 
 	// CheckPlatformInstance checks Policy.PlatformInstances.
 	CheckPlatformInstance CheckName = "platform instance"
+	// CheckPPID checks Policy.PPIDs.
+	CheckPPID CheckName = "PPID"
+	// CheckFMSPC checks Policy.FMSPCs.
+	CheckFMSPC CheckName = "FMSPC"
 	// CheckDynamicPlatform checks Policy.RefuseDynamicPlatform.
 	CheckDynamicPlatform CheckName = "dynamic platform"
 	// CheckCachedKeys checks Policy.RefuseCachedKeys.
@@ -89,6 +97,20 @@ const (
 	CheckProduct CheckName = "product"
 	// CheckSecurityVersion checks Policy.MinISVSVN.
 	CheckSecurityVersion CheckName = "security version"
+	// CheckExtendedProduct checks Policy.ISVExtProdIDs.
+	CheckExtendedProduct CheckName = "extended product"
+	// CheckEnclaveFamily checks Policy.ISVFamilyIDs.
+	CheckEnclaveFamily CheckName = "enclave family"
+	// CheckConfigID checks Policy.ConfigIDs.
+	CheckConfigID CheckName = "CONFIGID"
+	// CheckConfigSVN checks Policy.MinConfigSVN.
+	CheckConfigSVN CheckName = "CONFIGSVN"
+	// CheckAttributes checks Policy.Attributes.
+	CheckAttributes CheckName = "ATTRIBUTES"
+	// CheckXFRM checks Policy.XFRM.
+	CheckXFRM CheckName = "XFRM"
+	// CheckMiscSelect checks Policy.MiscSelect.
+	CheckMiscSelect CheckName = "MISCSELECT"
 
 	// CheckTEE checks that the policy accepts the kind of TEE: an enclave, or a trust domain
 	// (Policy.TrustDomain).
