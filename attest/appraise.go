@@ -20,6 +20,12 @@ func (p Policy) appraiseTCB(t tcb, err error) []Check {
 		checks = append(checks, newCheck(CheckTCBStatus, "", err))
 	} else {
 		checks = append(checks, p.appraiseStatus(t), p.appraiseAdvisories(t))
+		if p.RefusedAdvisories != nil {
+			checks = append(checks, p.appraiseRefusedAdvisories(t))
+		}
+		if !p.MinTCBDate.IsZero() {
+			checks = append(checks, p.appraiseTCBDate(t))
+		}
 	}
 	if p.MinEvaluationDataNumber != 0 {
 		checks = append(checks, p.appraiseEvaluation(t.evaluationDataNumber))
@@ -55,6 +61,24 @@ func (p Policy) appraiseAdvisories(t tcb) Check {
 		return newCheck(CheckAdvisories, "none", nil)
 	}
 	return newCheck(CheckAdvisories, strings.Join(t.advisories, ", "), nil)
+}
+
+func (p Policy) appraiseRefusedAdvisories(t tcb) Check {
+	for _, a := range t.advisories {
+		if slices.Contains(p.RefusedAdvisories, a) {
+			return newCheck(CheckRefusedAdvisories, "", fmt.Errorf("%s applies to this platform, and the policy never accepts it", a))
+		}
+	}
+	return newCheck(CheckRefusedAdvisories, "none applies", nil)
+}
+
+func (p Policy) appraiseTCBDate(t tcb) Check {
+	date := t.date.UTC().Format(time.DateOnly)
+	var err error
+	if t.date.Before(p.MinTCBDate) {
+		err = fmt.Errorf("the platform has the updates up to %s, want %s", date, p.MinTCBDate.UTC().Format(time.DateOnly))
+	}
+	return newCheck(CheckTCBDate, date, err)
 }
 
 func (p Policy) appraiseEvaluation(number int) Check {
@@ -107,10 +131,16 @@ func (p Policy) appraisePlatform(platform *Platform) (checks []Check) {
 		switch {
 		case len(platform.InstanceID) == 0:
 			err = errors.New("the PCK certificate has no platform instance ID: it is issued by a Processor CA")
-		case !slices.ContainsFunc(p.PlatformInstances, func(id quote.HexBytes) bool { return bytes.Equal(id, platform.InstanceID) }):
-			err = fmt.Errorf("%s, which the policy does not accept", platform.InstanceID)
+		default:
+			err = oneOfBytes(platform.InstanceID, p.PlatformInstances)
 		}
 		checks = append(checks, newCheck(CheckPlatformInstance, platform.InstanceID.String(), err))
+	}
+	if p.PPIDs != nil {
+		checks = append(checks, newCheck(CheckPPID, platform.PPID.String(), oneOfBytes(platform.PPID, p.PPIDs)))
+	}
+	if p.FMSPCs != nil {
+		checks = append(checks, newCheck(CheckFMSPC, platform.FMSPC.String(), oneOfBytes(platform.FMSPC, p.FMSPCs)))
 	}
 	for _, c := range []struct {
 		refuse bool
@@ -135,8 +165,11 @@ func (p Policy) appraisePlatform(platform *Platform) (checks []Check) {
 
 // acceptsEnclaves reports whether the policy accepts enclaves at all.
 func (p Policy) acceptsEnclaves() bool {
-	return p.TrustDomain == nil || p.AnyEnclave || p.MREnclaves != nil || p.MRSigners != nil
+	return p.AnyEnclave || p.MREnclaves != nil || p.MRSigners != nil
 }
+
+// acceptsNobody reports whether the policy names neither enclaves nor trust domains.
+func (p Policy) acceptsNobody() bool { return !p.acceptsEnclaves() && p.TrustDomain == nil }
 
 // appraiseTEE checks that the policy has a part for the kind of TEE of a quote.
 func (p Policy) appraiseTEE(q *quote.Quote) Check {
@@ -153,6 +186,8 @@ func (p Policy) appraiseTEE(q *quote.Quote) Check {
 // domain, if it accepts any.
 func (p Policy) appraiseIdentity(q *quote.Quote) (checks []Check, unchecked []Unchecked) {
 	switch {
+	case p.acceptsNobody():
+		return nil, []Unchecked{UncheckedIdentity}
 	case q.TD != nil && p.TrustDomain != nil:
 		return p.TrustDomain.appraise(q.TD)
 	case q.Enclave != nil && p.acceptsEnclaves():
@@ -183,17 +218,63 @@ func (p Policy) appraiseEnclave(e *sgx.ReportBody) (checks []Check, unchecked []
 		}
 		checks = append(checks, newCheck(CheckSecurityVersion, fmt.Sprint(e.ISVSVN), err))
 	}
+	checks = append(checks, p.appraiseKSS(e)...)
+	for _, bits := range []struct {
+		want *Masked
+		name CheckName
+		got  Bits
+	}{
+		{p.Attributes, CheckAttributes, Bits(e.Attributes.Flags)},
+		{p.XFRM, CheckXFRM, Bits(e.Attributes.XFRM)},
+		{p.MiscSelect, CheckMiscSelect, Bits(e.MiscSelect)},
+	} {
+		if bits.want != nil {
+			checks = append(checks, newCheck(bits.name, bits.got.String(), bits.want.appraise(bits.got)))
+		}
+	}
 	if len(p.MREnclaves) == 0 && len(p.MRSigners) == 0 {
 		unchecked = append(unchecked, UncheckedEnclave)
 	}
 	return checks, unchecked
 }
 
-func oneOf(m sgx.Measurement, accepted []sgx.Measurement) error {
-	if slices.Contains(accepted, m) {
+// appraiseKSS checks what the policy requires of the fields of enclaves with KSS.
+func (p Policy) appraiseKSS(e *sgx.ReportBody) (checks []Check) {
+	if p.ISVExtProdIDs != nil {
+		checks = append(checks, newCheck(CheckExtendedProduct, e.ISVExtProdID.String(), oneOf(e.ISVExtProdID, p.ISVExtProdIDs)))
+	}
+	if p.ISVFamilyIDs != nil {
+		checks = append(checks, newCheck(CheckEnclaveFamily, e.ISVFamilyID.String(), oneOf(e.ISVFamilyID, p.ISVFamilyIDs)))
+	}
+	if p.ConfigIDs != nil {
+		checks = append(checks, newCheck(CheckConfigID, e.ConfigID.String(), oneOf(e.ConfigID, p.ConfigIDs)))
+	}
+	if p.MinConfigSVN > 0 {
+		var err error
+		if e.ConfigSVN < p.MinConfigSVN {
+			err = fmt.Errorf("security version %d of the configuration, want at least %d", e.ConfigSVN, p.MinConfigSVN)
+		}
+		checks = append(checks, newCheck(CheckConfigSVN, fmt.Sprint(e.ConfigSVN), err))
+	}
+	return checks
+}
+
+// oneOf checks that a value is in a list.
+func oneOf[T interface {
+	comparable
+	fmt.Stringer
+}](value T, accepted []T) error {
+	if slices.Contains(accepted, value) {
 		return nil
 	}
-	return fmt.Errorf("%s, which the policy does not accept", m)
+	return fmt.Errorf("%s, which the policy does not accept", value)
+}
+
+func oneOfBytes(value quote.HexBytes, accepted []quote.HexBytes) error {
+	if slices.ContainsFunc(accepted, func(a quote.HexBytes) bool { return bytes.Equal(a, value) }) {
+		return nil
+	}
+	return fmt.Errorf("%s, which the policy does not accept", value)
 }
 
 func (p Policy) appraiseReportData(data sgx.ReportData) Check {

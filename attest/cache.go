@@ -1,38 +1,70 @@
 package attest
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
+	"bytes"
+	"crypto/x509"
 	"sync"
 
 	"github.com/confcom/confcom/quote"
 )
 
-// digest is the SHA-256 of everything that a cached value depends on.
-type digest [sha256.Size]byte
+// memory keeps the parts of proofs that have passed all checks which depend neither on the time
+// nor on the policy. The key of a part is everything that its checks depend on, byte for byte, so
+// that a part which is found has been checked. What fails is not kept.
+//
+// Its values are shared and must not be modified.
+type memory struct {
+	chains       cache[string, pckChain]
+	authorities  cache[string, authorities]
+	signers      cache[issuedKey, x509.Certificate]
+	crls         cache[issuedKey, crl]
+	tcbInfos     cache[signedKey, tcbInfo]
+	qeIdentities cache[signedKey, qeIdentity]
+}
 
-// cache keeps values that have passed all checks which do not depend on the time or the
-// policy. Its values are shared and must not be modified.
-type cache[T any] struct {
-	limit int // of values
+// issuedKey is the key of something that a certificate has issued.
+type issuedKey struct{ issuer, issued string }
 
-	mu     sync.Mutex
-	values map[digest]*T
+// signedKey is the key of a text that a certificate has signed.
+type signedKey struct {
+	signer, text string
+	signature    quote.Signature
+}
+
+// The limits of the caches. Intel has two CAs, one signer of TCB info, and some dozens of
+// families. Only what a trusted root has certified is kept, so nobody else can fill them.
+func newMemory() *memory {
+	return &memory{
+		chains:       cache[string, pckChain]{limit: 1000},
+		authorities:  cache[string, authorities]{limit: 20},
+		signers:      cache[issuedKey, x509.Certificate]{limit: 20},
+		crls:         cache[issuedKey, crl]{limit: 20},
+		tcbInfos:     cache[signedKey, tcbInfo]{limit: 200},
+		qeIdentities: cache[signedKey, qeIdentity]{limit: 20},
+	}
+}
+
+// cache keeps a limited number of values. It is safe for concurrent use.
+type cache[K comparable, T any] struct {
+	limit int
+
+	mu     sync.RWMutex
+	values map[K]*T
 }
 
 // get returns the value of a key, or nil.
-func (c *cache[T]) get(key digest) *T {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *cache[K, T]) get(key K) *T {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	return c.values[key]
 }
 
 // put keeps a value. If the cache is full, an arbitrary value makes room for it.
-func (c *cache[T]) put(key digest, value *T) {
+func (c *cache[K, T]) put(key K, value *T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.values == nil {
-		c.values = make(map[digest]*T)
+		c.values = make(map[K]*T)
 	}
 	if len(c.values) >= c.limit {
 		for other := range c.values {
@@ -43,42 +75,110 @@ func (c *cache[T]) put(key digest, value *T) {
 	c.values[key] = value
 }
 
-// cachedChain returns the certificate chain of a quote with its checks, from the cache if it
-// passed them before.
-func (v *Verifier) cachedChain(data quote.CertificationData) (*pckChain, error) {
-	key := digest(sha256.Sum256(data.Data))
-	if chain := v.chains.get(key); chain != nil && data.Type == quote.PCKChain {
+// chain returns the certificate chain of a quote with its checks.
+func (m *memory) chain(data quote.CertificationData, roots []Root) (*pckChain, error) {
+	key := string(data.Data)
+	if chain := m.chains.get(key); chain != nil && data.Type == quote.PCKChain {
 		return chain, nil
 	}
-	chain, err := newPCKChain(data)
+	chain, err := m.parseChain(data, roots)
 	if err != nil {
 		return nil, err
 	}
-	if chain.check(v.roots) {
-		v.chains.put(key, chain)
+	if chain.passed() {
+		m.chains.put(key, chain)
 	}
 	return chain, nil
 }
 
-// cachedCollateral returns collateral with its checks for the CAs of a chain, from the
-// cache if it passed them before.
-func (v *Verifier) cachedCollateral(c *Collateral, chain *pckChain) *checkedCollateral {
-	hash := sha256.New()
-	for _, part := range [][]byte{
-		chain.root.Raw, chain.intermediate.Raw, c.RootCRL, c.PCKCRL,
-		[]byte(c.TCBInfo), c.TCBInfoSignature[:], []byte(c.TCBInfoIssuerChain),
-		[]byte(c.QEIdentity), c.QEIdentitySignature[:], []byte(c.QEIdentityIssuerChain),
-	} {
-		hash.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(part))))
-		hash.Write(part)
+// parseChain reads and checks a chain. Usually all that follows the first certificate is known
+// from another platform.
+func (m *memory) parseChain(data quote.CertificationData, roots []Root) (*pckChain, error) {
+	first, others := cutCertificate(data.Data)
+	if known := m.authorities.get(string(others)); known != nil && data.Type == quote.PCKChain {
+		if certificates, err := quote.ParseCertificates(first); err == nil && len(certificates) == 1 {
+			return newPCKChain(certificates[0], known), nil
+		}
 	}
-	key := digest(hash.Sum(nil))
-	if k := v.collateral.get(key); k != nil {
-		return k
+	certificates, err := chainOf(data)
+	if err != nil {
+		return nil, err
 	}
-	k := checkCollateral(c, chain)
-	if k.passed() {
-		v.collateral.put(key, k)
+	a := &authorities{intermediate: certificates[1], root: certificates[2]}
+	a.check(roots)
+	chain := newPCKChain(certificates[0], a)
+	if a.passed() && chain.passed() {
+		if rest, err := quote.ParseCertificates(others); err == nil && len(rest) == 2 && rest[0].Equal(a.intermediate) && rest[1].Equal(a.root) {
+			m.authorities.put(string(others), a)
+		}
 	}
-	return k
+	return chain, nil
+}
+
+// cutCertificate splits certificates in PEM after the first one.
+func cutCertificate(text []byte) (first, others []byte) {
+	begin := []byte("-----BEGIN CERTIFICATE-----")
+	if start := bytes.Index(text, begin); start >= 0 {
+		if next := bytes.Index(text[start+len(begin):], begin); next >= 0 {
+			end := start + len(begin) + next
+			return text[:end], text[end:]
+		}
+	}
+	return text, nil
+}
+
+// crl returns the CRL of an issuer.
+func (m *memory) crl(der []byte, issuer *x509.Certificate) (*crl, error) {
+	key := issuedKey{string(issuer.Raw), string(der)}
+	if known := m.crls.get(key); known != nil {
+		return known, nil
+	}
+	list, err := parseCRL(der, issuer)
+	if err != nil {
+		return nil, err
+	}
+	read := indexCRL(list)
+	m.crls.put(key, read)
+	return read, nil
+}
+
+// signer returns the signer of TCB info or QE identities in an issuer chain.
+func (m *memory) signer(chain string, root *x509.Certificate) (*x509.Certificate, error) {
+	key := issuedKey{string(root.Raw), chain}
+	if known := m.signers.get(key); known != nil {
+		return known, nil
+	}
+	signer, err := parseTCBSigner(chain, root)
+	if err != nil {
+		return nil, err
+	}
+	m.signers.put(key, signer)
+	return signer, nil
+}
+
+// tcbInfo returns the TCB info in a text that a certificate has signed.
+func (m *memory) tcbInfo(text string, signature quote.Signature, signer *x509.Certificate) (*tcbInfo, error) {
+	return signed(&m.tcbInfos, parseTCBInfo, text, signature, signer)
+}
+
+// qeIdentity is tcbInfo for QE identities.
+func (m *memory) qeIdentity(text string, signature quote.Signature, signer *x509.Certificate) (*qeIdentity, error) {
+	return signed(&m.qeIdentities, parseQEIdentity, text, signature, signer)
+}
+
+// signed returns what a text that a certificate has signed says.
+func signed[T any](known *cache[signedKey, T], parse func([]byte) (*T, error), text string, signature quote.Signature, signer *x509.Certificate) (*T, error) {
+	key := signedKey{string(signer.Raw), text, signature}
+	if value := known.get(key); value != nil {
+		return value, nil
+	}
+	if err := checkSignedText(text, signature, signer); err != nil {
+		return nil, err
+	}
+	value, err := parse([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	known.put(key, value)
+	return value, nil
 }

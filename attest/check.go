@@ -66,6 +66,10 @@ const (
 	CheckTCBStatus CheckName = "TCB status"
 	// CheckAdvisories checks Policy.Advisories.
 	CheckAdvisories CheckName = "advisories"
+	// CheckRefusedAdvisories checks Policy.RefusedAdvisories.
+	CheckRefusedAdvisories CheckName = "refused advisories"
+	// CheckTCBDate checks Policy.MinTCBDate.
+	CheckTCBDate CheckName = "TCB date"
 	// CheckEvaluationDataNumber checks Policy.MinEvaluationDataNumber.
 	CheckEvaluationDataNumber CheckName = "evaluation data number"
 	// CheckDebugMode checks that no debugger can read the enclave or trust domain, or
@@ -74,6 +78,10 @@ const (
 
 	// CheckPlatformInstance checks Policy.PlatformInstances.
 	CheckPlatformInstance CheckName = "platform instance"
+	// CheckPPID checks Policy.PPIDs.
+	CheckPPID CheckName = "PPID"
+	// CheckFMSPC checks Policy.FMSPCs.
+	CheckFMSPC CheckName = "FMSPC"
 	// CheckDynamicPlatform checks Policy.RefuseDynamicPlatform.
 	CheckDynamicPlatform CheckName = "dynamic platform"
 	// CheckCachedKeys checks Policy.RefuseCachedKeys.
@@ -89,6 +97,20 @@ const (
 	CheckProduct CheckName = "product"
 	// CheckSecurityVersion checks Policy.MinISVSVN.
 	CheckSecurityVersion CheckName = "security version"
+	// CheckExtendedProduct checks Policy.ISVExtProdIDs.
+	CheckExtendedProduct CheckName = "extended product"
+	// CheckEnclaveFamily checks Policy.ISVFamilyIDs.
+	CheckEnclaveFamily CheckName = "enclave family"
+	// CheckConfigID checks Policy.ConfigIDs.
+	CheckConfigID CheckName = "CONFIGID"
+	// CheckConfigSVN checks Policy.MinConfigSVN.
+	CheckConfigSVN CheckName = "CONFIGSVN"
+	// CheckAttributes checks Policy.Attributes.
+	CheckAttributes CheckName = "ATTRIBUTES"
+	// CheckXFRM checks Policy.XFRM.
+	CheckXFRM CheckName = "XFRM"
+	// CheckMiscSelect checks Policy.MiscSelect.
+	CheckMiscSelect CheckName = "MISCSELECT"
 
 	// CheckTEE checks that the policy accepts the kind of TEE: an enclave, or a trust domain
 	// (Policy.TrustDomain).
@@ -205,7 +227,7 @@ func (c Check) checkError() error {
 // Unchecked is something that a verification did not check.
 type Unchecked string
 
-// What a verification may not have checked. With one of the first three it is
+// What a verification may not have checked. With one of the first four it is
 // incomplete; the others are the caller's decision.
 const (
 	// UncheckedRevocation and UncheckedTCB: there was no collateral.
@@ -213,10 +235,12 @@ const (
 	UncheckedTCB        Unchecked = "TCB status of the platform, security version of the quoting enclave"
 	// UncheckedTDXModule: there was no collateral for a quote of a trust domain.
 	UncheckedTDXModule Unchecked = "TDX module: its signer, its attributes, and the status of its version"
+	// UncheckedIdentity: the policy names neither enclaves nor trust domains.
+	UncheckedIdentity Unchecked = "which enclave or trust domain is accepted: the policy names none"
 	// UncheckedQuotingEnclave: there was no collateral, and the trusted root has no
 	// QuotingEnclaves.
 	UncheckedQuotingEnclave Unchecked = "identity of the quoting enclave: the root has none"
-	// UncheckedEnclave: Policy.MREnclaves and Policy.MRSigners are empty.
+	// UncheckedEnclave: Policy.AnyEnclave is set.
 	UncheckedEnclave Unchecked = "which enclave it is"
 	// UncheckedTrustDomain: TDPolicy.Any is set.
 	UncheckedTrustDomain Unchecked = "which trust domain it is"
@@ -231,5 +255,5 @@ const (
 
 // incomplete reports whether a verification without this is incomplete.
 func (u Unchecked) incomplete() bool {
-	return u == UncheckedRevocation || u == UncheckedTCB || u == UncheckedTDXModule
+	return u == UncheckedRevocation || u == UncheckedTCB || u == UncheckedTDXModule || u == UncheckedIdentity
 }

@@ -62,8 +62,9 @@ func (c *Collateral) check() error {
 	return nil
 }
 
-// newCAChain returns the chain of the CA of PCK certificates in collateral: it has no leaf.
-func newCAChain(c *Collateral) (*pckChain, error) {
+// authoritiesOf returns the CA of PCK certificates in collateral and its root, which are not
+// checked yet.
+func authoritiesOf(c *Collateral) (*authorities, error) {
 	certificates, err := quote.ParseCertificates([]byte(c.PCKCRLIssuerChain))
 	if err != nil {
 		return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain: %w", err)
@@ -71,5 +72,5 @@ func newCAChain(c *Collateral) (*pckChain, error) {
 	if len(certificates) != 2 {
 		return nil, fmt.Errorf("attest: collateral: pck_crl_issuer_chain: %d certificates, want those of the CA and of the root", len(certificates))
 	}
-	return &pckChain{intermediate: certificates[0], root: certificates[1]}, nil
+	return &authorities{intermediate: certificates[0], root: certificates[1]}, nil
 }

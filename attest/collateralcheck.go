@@ -13,7 +13,7 @@ import (
 // checkedCollateral is parsed collateral, and the outcome of the checks that depend
 // neither on the time nor on the leaf of the certificate chain.
 type checkedCollateral struct {
-	rootCRL, pckCRL *x509.RevocationList
+	rootCRL, pckCRL *crl
 	signers         []*x509.Certificate // of TCB info and QE identity
 	// tcbInfo and qeIdentity are nil unless their signatures are valid.
 	tcbInfo    *tcbInfo
@@ -27,40 +27,32 @@ func (k *checkedCollateral) passed() bool {
 	return !slices.ContainsFunc(k.checks, func(c Check) bool { return !c.Passed })
 }
 
-// checkCollateral makes the checks of collateral for the CAs of a chain.
-func checkCollateral(c *Collateral, chain *pckChain) *checkedCollateral {
-	k := new(checkedCollateral)
+// collateral returns collateral with its checks, for the CAs of a chain.
+func (m *memory) collateral(c *Collateral, a *authorities) *checkedCollateral {
+	k := &checkedCollateral{checks: make([]Check, 0, 4)}
 	var err error
-	k.rootCRL, err = parseCRL(c.RootCRL, chain.root)
-	k.checks = append(k.checks, newCheck(CheckRootCRL, describeCRL(k.rootCRL), err))
-	k.pckCRL, err = parseCRL(c.PCKCRL, chain.intermediate)
-	k.checks = append(k.checks, newCheck(CheckPCKCRL, describeCRL(k.pckCRL), err))
+	k.rootCRL, err = m.crl(c.RootCRL, a.root)
+	k.checks = append(k.checks, newCheck(CheckRootCRL, k.rootCRL.describe(), err))
+	k.pckCRL, err = m.crl(c.PCKCRL, a.intermediate)
+	k.checks = append(k.checks, newCheck(CheckPCKCRL, k.pckCRL.describe(), err))
 
-	signer, err := parseTCBSigner(c.TCBInfoIssuerChain, chain.root)
+	signer, err := m.signer(c.TCBInfoIssuerChain, a.root)
 	if err == nil {
 		k.signers = append(k.signers, signer)
-		err = checkSignedText(c.TCBInfo, c.TCBInfoSignature, signer)
-	}
-	if err == nil {
-		k.tcbInfo, err = parseTCBInfo([]byte(c.TCBInfo))
+		k.tcbInfo, err = m.tcbInfo(c.TCBInfo, c.TCBInfoSignature, signer)
 	}
 	var detail string
 	if err == nil {
-		detail = fmt.Sprintf("signed by %q, evaluation data number %d, FMSPC %X", signer.Subject.CommonName, *k.tcbInfo.TCBEvaluationDataNumber, k.tcbInfo.FMSPC)
+		detail = fmt.Sprintf("signed by %q, evaluation data number %d, FMSPC %X", signer.Subject.CommonName, *k.tcbInfo.TCBEvaluationDataNumber, k.tcbInfo.FMSPC[:])
 	}
 	k.checks = append(k.checks, newCheck(CheckTCBInfo, detail, err))
 
-	// Usually it has the same signer, which has been checked already.
-	if err = nil; c.QEIdentityIssuerChain != c.TCBInfoIssuerChain || signer == nil {
-		if signer, err = parseTCBSigner(c.QEIdentityIssuerChain, chain.root); err == nil {
+	signer, err = m.signer(c.QEIdentityIssuerChain, a.root)
+	if err == nil {
+		if !slices.ContainsFunc(k.signers, signer.Equal) {
 			k.signers = append(k.signers, signer)
 		}
-	}
-	if err == nil {
-		err = checkSignedText(c.QEIdentity, c.QEIdentitySignature, signer)
-	}
-	if err == nil {
-		k.qeIdentity, err = parseQEIdentity([]byte(c.QEIdentity))
+		k.qeIdentity, err = m.qeIdentity(c.QEIdentity, c.QEIdentitySignature, signer)
 	}
 	if err == nil {
 		detail = fmt.Sprintf("signed by %q, evaluation data number %d", signer.Subject.CommonName, *k.qeIdentity.TCBEvaluationDataNumber)
@@ -169,12 +161,12 @@ func (k *checkedCollateral) forPlatform(platform *Platform) error {
 func (k *checkedCollateral) periods() []period {
 	periods := k.signedPeriods()
 	if k.rootCRL != nil {
-		periods = append(periods, crlPeriod("the root CRL", k.rootCRL))
+		periods = append(periods, k.rootCRL.period("the root CRL"))
 	}
 	if k.pckCRL != nil {
-		crl := crlPeriod("the PCK CRL", k.pckCRL)
-		crl.aging = true
-		periods = append(periods, crl)
+		pckCRL := k.pckCRL.period("the PCK CRL")
+		pckCRL.aging = true
+		periods = append(periods, pckCRL)
 	}
 	for _, s := range k.signers {
 		periods = append(periods, periodOf(s))

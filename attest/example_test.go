@@ -36,7 +36,7 @@ func ExampleVerifier() {
 	q, collateral := received(now)
 
 	verifier := attest.NewVerifier(attest.IntelRoot()) // keep it: it caches chains and collateral
-	_, err := verifier.Verify(q, collateral, attest.Policy{}, now)
+	_, err := verifier.Verify(q, collateral, attest.Policy{AnyEnclave: true}, now)
 	fmt.Println(err)
 	fmt.Println(errors.Is(err, attest.ErrNotTrusted))
 	failed, _ := errors.AsType[*attest.CheckError](err)
@@ -79,7 +79,7 @@ func ExamplePolicy() {
 func ExampleResult() {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	q, _ := received(now)
-	result, err := attest.NewVerifier(attest.IntelRoot()).Verify(q, nil, attest.Policy{}, now)
+	result, err := attest.NewVerifier(attest.IntelRoot()).Verify(q, nil, attest.Policy{AnyEnclave: true}, now)
 	if result == nil {
 		fmt.Println(err) // there was nothing to verify
 		return

@@ -146,8 +146,8 @@ func FuzzCollateral(f *testing.F) {
 		if _, err := ParseCollateral(again); err != nil {
 			t.Error(err)
 		}
-		chain := &pckChain{leaf: empty, intermediate: empty, root: empty}
-		k := checkCollateral(c, chain)
+		chain := &pckChain{authorities: &authorities{intermediate: empty, root: empty}, leaf: empty}
+		k := newMemory().collateral(c, chain.authorities)
 		if k.passed() {
 			t.Error("accepted collateral that nobody signed")
 		}
@@ -166,6 +166,7 @@ func FuzzCollateral(f *testing.F) {
 // A policy that is accepted is written and read as the same one.
 func FuzzPolicy(f *testing.F) {
 	f.Add([]byte(`{"mrSigners": ["` + strings.Repeat("01", 32) + `"], "isvProdId": 1, "maxCollateralAge": "720h", "advisories": []}`))
+	f.Add([]byte(`{"mrEnclaves": ["` + strings.Repeat("01", 32) + `"], "attributes": {"value": "0x80", "mask": "0x90"}, "minTcbDate": "2025-01-31", "configIds": ["` + strings.Repeat("02", 64) + `"], "ppids": ["` + strings.Repeat("03", 16) + `"]}`))
 	f.Add([]byte(`{"anyEnclave": true, "trustDomain": {"mrTds": ["` + strings.Repeat("01", 48) + `"], "rtmr1": ["` + strings.Repeat("02", 48) + `"], "minTeeTcbSvn": "` + strings.Repeat("03", 16) + `", "allowedXfam": "0xe7", "allowSeptVe": true}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		p, err := ParsePolicy(text)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -23,44 +24,30 @@ func p256Key(c *x509.Certificate) (*ecdsa.PublicKey, error) {
 	return key, nil
 }
 
-// pckChain is the certificate chain of a quote, and the outcome of the checks that do not
-// depend on the time.
-type pckChain struct {
-	leaf, intermediate, root *x509.Certificate
+// authorities are the certificates of the root and of the CA of PCK certificates, and the outcome
+// of the checks that do not depend on the time.
+type authorities struct {
+	intermediate, root *x509.Certificate
 
-	trusted  Root      // at the head of the chain; empty if there is none
-	platform *Platform // of the leaf; nil if it could not be read
-	checks   []Check
+	trusted   Root // whose key the root has; empty if there is none
+	rootCheck Check
+	err       error // of the signatures
 }
 
-func newPCKChain(data quote.CertificationData) (*pckChain, error) {
-	if data.Type != quote.PCKChain {
-		return nil, fmt.Errorf("attest: %w: the quote has a %s, want a %s: the attesting machine includes one if its quote provider gets certificates", quote.ErrUnsupported, data.Type, quote.PCKChain)
-	}
-	certificates, err := data.Certificates()
-	if err != nil {
-		return nil, fmt.Errorf("attest: %w", err)
-	}
-	return &pckChain{leaf: certificates[0], intermediate: certificates[1], root: certificates[2]}, nil
+// check makes the checks.
+func (a *authorities) check(roots []Root) {
+	var err error
+	a.trusted, err = a.findRoot(roots)
+	a.rootCheck = newCheck(CheckTrustedRoot, a.trusted.Name, err)
+	a.err = a.signatures()
 }
 
-// check makes the checks, and reports whether all of them passed.
-func (c *pckChain) check(roots []Root) bool {
-	var root, platform Check
-	c.trusted, root = c.checkRoot(roots)
-	c.platform, platform = checkPlatform(c.leaf)
-	c.checks = []Check{root, c.checkSignatures(), platform}
-	return !slices.ContainsFunc(c.checks, func(c Check) bool { return !c.Passed })
-}
+// passed reports whether the checks passed.
+func (a *authorities) passed() bool { return a.rootCheck.Passed && a.err == nil }
 
-// checkRoot returns the trusted root that has the key of the chain's root.
-func (c *pckChain) checkRoot(roots []Root) (Root, Check) {
-	root, err := c.findRoot(roots)
-	return root, newCheck(CheckTrustedRoot, root.Name, err)
-}
-
-func (c *pckChain) findRoot(roots []Root) (Root, error) {
-	key, err := p256Key(c.root)
+// findRoot returns the trusted root that has the key of the chain's root.
+func (a *authorities) findRoot(roots []Root) (Root, error) {
+	key, err := p256Key(a.root)
 	if err != nil {
 		return Root{}, err
 	}
@@ -72,32 +59,70 @@ func (c *pckChain) findRoot(roots []Root) (Root, error) {
 		names = append(names, strconv.Quote(root.Name))
 	}
 	return Root{}, fmt.Errorf("the chain ends in %q, whose key is not that of a trusted root (%s)",
-		c.root.Subject.CommonName, strings.Join(names, ", "))
+		a.root.Subject.CommonName, strings.Join(names, ", "))
 }
 
-// checkAuthorities checks that the root signs itself and the CA, and that both are allowed
-// to sign.
-func (c *pckChain) checkAuthorities() Check {
-	return newCheck(CheckPCKCA, strconv.Quote(c.intermediate.Subject.CommonName), c.authorities())
-}
-
-func (c *pckChain) authorities() error {
-	if err := checkLink(c.root, c.root, 1); err != nil {
-		return err
+// signatures checks that the root signs itself and the CA, and that both are allowed to sign.
+func (a *authorities) signatures() error {
+	if a.trusted.certificate == (certificateID{}) || a.trusted.certificate != sha256.Sum256(a.root.Raw) {
+		if err := checkLink(a.root, a.root, 1); err != nil {
+			return err
+		}
 	}
-	return checkLink(c.intermediate, c.root, 1)
+	return checkLink(a.intermediate, a.root, 1)
 }
 
-// checkSignatures checks that each certificate is signed by the next one, and that each
-// issuer is allowed to sign.
-func (c *pckChain) checkSignatures() Check {
-	detail := fmt.Sprintf("%q, issued by %q", c.leaf.Subject.CommonName, c.intermediate.Subject.CommonName)
-	return newCheck(CheckPCKChain, detail, c.signatures())
+// checkPCKCA is the check of the signatures if there is no PCK certificate.
+func (a *authorities) checkPCKCA() Check {
+	return newCheck(CheckPCKCA, strconv.Quote(a.intermediate.Subject.CommonName), a.err)
 }
 
+// periods returns when the certificates are valid.
+func (a *authorities) periods() []period { return []period{periodOf(a.root), periodOf(a.intermediate)} }
+
+// pckChain is the certificate chain of a quote, and the outcome of the checks that do not
+// depend on the time.
+type pckChain struct {
+	*authorities
+	leaf *x509.Certificate
+
+	platform *Platform // of the leaf; nil if it could not be read
+	checks   []Check
+}
+
+// newPCKChain returns the chain of a PCK certificate under authorities that are checked.
+func newPCKChain(leaf *x509.Certificate, a *authorities) *pckChain {
+	c := &pckChain{authorities: a, leaf: leaf}
+	detail := fmt.Sprintf("%q, issued by %q", leaf.Subject.CommonName, a.intermediate.Subject.CommonName)
+	signatures := newCheck(CheckPCKChain, detail, c.signatures())
+	var platform Check
+	c.platform, platform = checkPlatform(leaf)
+	c.checks = []Check{a.rootCheck, signatures, platform}
+	return c
+}
+
+// chainOf returns the certificates of a quote: the PCK certificate, its issuer and the root.
+func chainOf(data quote.CertificationData) ([]*x509.Certificate, error) {
+	if data.Type != quote.PCKChain {
+		return nil, fmt.Errorf("attest: %w: the quote has a %s, want a %s: the attesting machine includes one if its quote provider gets certificates", quote.ErrUnsupported, data.Type, quote.PCKChain)
+	}
+	certificates, err := data.Certificates()
+	if err != nil {
+		return nil, fmt.Errorf("attest: %w", err)
+	}
+	return certificates, nil
+}
+
+// passed reports whether all checks passed.
+func (c *pckChain) passed() bool {
+	return !slices.ContainsFunc(c.checks, func(c Check) bool { return !c.Passed })
+}
+
+// signatures checks that each certificate is signed by the next one, and that each issuer is
+// allowed to sign.
 func (c *pckChain) signatures() error {
-	if err := c.authorities(); err != nil {
-		return err
+	if c.authorities.err != nil {
+		return c.authorities.err
 	}
 	if err := checkLink(c.leaf, c.intermediate, 0); err != nil {
 		return err
@@ -149,6 +174,4 @@ func checkLink(child, parent *x509.Certificate, below int) error {
 }
 
 // periods returns when the certificates are valid.
-func (c *pckChain) periods() []period {
-	return []period{periodOf(c.root), periodOf(c.intermediate), periodOf(c.leaf)}
-}
+func (c *pckChain) periods() []period { return append(c.authorities.periods(), periodOf(c.leaf)) }

@@ -57,11 +57,11 @@ func (ts *templates) sign(t *testing.T) *pckChain {
 		return c
 	}
 	rootKey, intermediateKey := newKey(), newKey()
-	chain, err := newPCKChain(quote.NewPCKChain(
+	chain, err := newMemory().chain(quote.NewPCKChain(
 		issue(ts.leaf, ts.intermediate, newKey(), intermediateKey),
 		issue(ts.intermediate, ts.root, intermediateKey, rootKey),
 		issue(ts.root, ts.root, rootKey, rootKey),
-	))
+	), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,9 +98,11 @@ func TestChainSignatures(t *testing.T) {
 // Certificates with the same names but other keys are not a chain.
 func TestChainOfOtherKeys(t *testing.T) {
 	a, b := newTemplates().sign(t), newTemplates().sign(t)
+	mixed := authorities{intermediate: a.intermediate, root: b.root}
+	mixed.check(nil)
 	for name, chain := range map[string]*pckChain{
-		`"leaf" is not signed by "intermediate"`: {leaf: b.leaf, intermediate: a.intermediate, root: a.root},
-		`"intermediate" is not signed by "root"`: {leaf: a.leaf, intermediate: a.intermediate, root: b.root},
+		`"leaf" is not signed by "intermediate"`: {leaf: b.leaf, authorities: a.authorities},
+		`"intermediate" is not signed by "root"`: {leaf: a.leaf, authorities: &mixed},
 	} {
 		if err := chain.signatures(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v; want %q", err, name)

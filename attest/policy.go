@@ -13,11 +13,12 @@ import (
 )
 
 // Policy is an appraisal policy: what the caller requires of a quote besides that it is
-// genuine. The zero Policy requires a platform that is up to date and an enclave that no
-// debugger can read; any enclave will do, but no trust domain.
+// genuine. It must name whom it accepts: with the zero Policy, a verification is incomplete.
+// An enclave is accepted only if the policy has MREnclaves, MRSigners or AnyEnclave, a trust
+// domain only if it has TrustDomain.
 //
-// A trust domain is accepted only if the policy has TrustDomain. With it, an enclave is
-// accepted only if the policy has MREnclaves, MRSigners or AnyEnclave.
+// Without more, a policy requires a platform that is up to date, and an enclave or trust domain
+// that no debugger can read.
 //
 // A list that is nil requires nothing. One that is empty is an error, as nothing could
 // meet it and its writer may mean the opposite; only Advisories can be empty.
@@ -29,6 +30,11 @@ type Policy struct {
 	// if the status is accepted and not UpToDate. Nil accepts all; an empty list accepts
 	// none.
 	Advisories []string `json:"advisories,omitzero"`
+	// RefusedAdvisories are the security advisories that are never accepted, whatever the status.
+	RefusedAdvisories []string `json:"refusedAdvisories,omitzero"`
+	// MinTCBDate is the lowest Result.TCBDate that is accepted: a platform must have all updates
+	// up to this date. Zero requires nothing.
+	MinTCBDate time.Time `json:"minTcbDate,omitzero"`
 	// AllowDebug accepts enclaves and trust domains that a debugger can read.
 	AllowDebug bool `json:"allowDebug,omitempty"`
 
@@ -38,12 +44,26 @@ type Policy struct {
 	// counts its own products and versions.
 	MREnclaves []sgx.Measurement `json:"mrEnclaves,omitzero"`
 	MRSigners  []sgx.Measurement `json:"mrSigners,omitzero"`
-	// AnyEnclave states that any enclave will do, for readers that refuse a policy without
-	// MREnclaves and MRSigners because they may have been forgotten. In a verification it
-	// matters only besides TrustDomain.
+	// AnyEnclave states that any enclave will do: a policy without MREnclaves and MRSigners may
+	// be one in which they have been forgotten.
 	AnyEnclave bool    `json:"anyEnclave,omitempty"`
 	ISVProdID  *uint16 `json:"isvProdId,omitempty"`
 	MinISVSVN  uint16  `json:"minIsvSvn,omitempty"`
+
+	// The fields of enclaves with KSS (key separation and sharing): the extended product ID and
+	// the family ID, which the signer chooses, and the configuration ID and its security version,
+	// which whoever starts the enclave does. Without KSS they are zero. A nil or zero field
+	// requires nothing; all need MRSigners or MREnclaves.
+	ISVExtProdIDs []sgx.ID16     `json:"isvExtProdIds,omitzero"`
+	ISVFamilyIDs  []sgx.ID16     `json:"isvFamilyIds,omitzero"`
+	ConfigIDs     []sgx.ConfigID `json:"configIds,omitzero"`
+	MinConfigSVN  uint16         `json:"minConfigSvn,omitempty"`
+
+	// Attributes, XFRM and MiscSelect are what bits of the enclave's ATTRIBUTES (the flags, see
+	// sgx.Flags), of its XFRM and of its MISCSELECT must be. Nil requires nothing.
+	Attributes *Masked `json:"attributes,omitempty"`
+	XFRM       *Masked `json:"xfrm,omitempty"`
+	MiscSelect *Masked `json:"miscSelect,omitempty"`
 
 	// TrustDomain is the part for trust domains. Nil accepts none.
 	TrustDomain *TDPolicy `json:"trustDomain,omitempty"`
@@ -62,9 +82,11 @@ type Policy struct {
 	// identity that is accepted. Intel increments it with each TCB recovery.
 	MinEvaluationDataNumber int `json:"minEvaluationDataNumber,omitempty"`
 
-	// PlatformInstances are the platforms that are accepted, by Platform.InstanceID. Nil
-	// accepts any.
+	// PlatformInstances, PPIDs and FMSPCs are the platforms that are accepted: by
+	// Platform.InstanceID, by Platform.PPID, and by family (Platform.FMSPC). Nil accepts any.
 	PlatformInstances []quote.HexBytes `json:"platformInstances,omitzero"`
+	PPIDs             []quote.HexBytes `json:"ppids,omitzero"`
+	FMSPCs            []quote.HexBytes `json:"fmspcs,omitzero"`
 	// A platform with one of these properties is refused. A PCK certificate that does not
 	// have the property is treated as if it were false.
 	RefuseDynamicPlatform bool `json:"refuseDynamicPlatform,omitempty"`
@@ -99,7 +121,7 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON sets the fields that the JSON object has, with MaxCollateralAge as a Go
-// duration ("720h"). A member that is unknown, is given twice, is null, or is empty where
+// duration ("720h") and MinTCBDate as ParseDate reads it. A member that is unknown, is given twice, is null, or is empty where
 // that would require nothing is an error, and leaves the policy as it was. UnmarshalJSON
 // does not check that the policy is consistent: a caller may complete it, and
 // verification checks it.
@@ -108,11 +130,16 @@ func (p *Policy) UnmarshalJSON(text []byte) error {
 	read := struct {
 		fields
 		MaxCollateralAge *string `json:"maxCollateralAge"` // instead of nanoseconds
+		MinTCBDate       *string `json:"minTcbDate"`       // a date is enough
 	}{fields: fields(*p)}
 	// A list is not decoded into the memory of the former one.
 	read.Statuses, read.Advisories = slices.Clone(read.Statuses), slices.Clone(read.Advisories)
 	read.MREnclaves, read.MRSigners = slices.Clone(read.MREnclaves), slices.Clone(read.MRSigners)
-	read.PlatformInstances = slices.Clone(read.PlatformInstances)
+	read.RefusedAdvisories = slices.Clone(read.RefusedAdvisories)
+	read.ISVExtProdIDs, read.ISVFamilyIDs = slices.Clone(read.ISVExtProdIDs), slices.Clone(read.ISVFamilyIDs)
+	read.ConfigIDs = slices.Clone(read.ConfigIDs)
+	read.PlatformInstances, read.PPIDs, read.FMSPCs = slices.Clone(read.PlatformInstances), slices.Clone(read.PPIDs), slices.Clone(read.FMSPCs)
+	read.Attributes, read.XFRM, read.MiscSelect = read.Attributes.clone(), read.XFRM.clone(), read.MiscSelect.clone()
 	if p.ISVProdID != nil {
 		read.ISVProdID = new(uint16)
 		*read.ISVProdID = *p.ISVProdID
@@ -130,6 +157,13 @@ func (p *Policy) UnmarshalJSON(text []byte) error {
 			return fmt.Errorf("maxCollateralAge: %w", err)
 		}
 		read.fields.MaxCollateralAge = age
+	}
+	if read.MinTCBDate != nil {
+		date, err := ParseDate(*read.MinTCBDate)
+		if err != nil {
+			return fmt.Errorf("minTcbDate: %w", err)
+		}
+		read.fields.MinTCBDate = date
 	}
 	if read.ReportData != nil && len(read.ReportData) == 0 {
 		return errors.New("reportData: empty: leave it out to require nothing")
@@ -150,14 +184,40 @@ func (p Policy) checkLists() error {
 		{"statuses", p.Statuses != nil && len(p.Statuses) == 0},
 		{"mrEnclaves", p.MREnclaves != nil && len(p.MREnclaves) == 0},
 		{"mrSigners", p.MRSigners != nil && len(p.MRSigners) == 0},
+		{"refusedAdvisories", p.RefusedAdvisories != nil && len(p.RefusedAdvisories) == 0},
+		{"isvExtProdIds", p.ISVExtProdIDs != nil && len(p.ISVExtProdIDs) == 0},
+		{"isvFamilyIds", p.ISVFamilyIDs != nil && len(p.ISVFamilyIDs) == 0},
+		{"configIds", p.ConfigIDs != nil && len(p.ConfigIDs) == 0},
 		{"platformInstances", p.PlatformInstances != nil && len(p.PlatformInstances) == 0},
+		{"ppids", p.PPIDs != nil && len(p.PPIDs) == 0},
+		{"fmspcs", p.FMSPCs != nil && len(p.FMSPCs) == 0},
 	} {
 		if list.empty {
 			return fmt.Errorf("%s: empty list: leave it out to require nothing, or list what is accepted", list.name)
 		}
 	}
-	if slices.ContainsFunc(p.PlatformInstances, func(id quote.HexBytes) bool { return len(id) == 0 }) {
-		return errors.New("platformInstances: empty ID")
+	for _, list := range []struct {
+		name string
+		ids  []quote.HexBytes
+		size int
+	}{
+		{"platformInstances", p.PlatformInstances, 16},
+		{"ppids", p.PPIDs, 16},
+		{"fmspcs", p.FMSPCs, 6},
+	} {
+		for _, id := range list.ids {
+			if len(id) != list.size {
+				return fmt.Errorf("%s: %q has %d bytes, want %d", list.name, id, len(id), list.size)
+			}
+		}
+	}
+	for _, bits := range []struct {
+		name string
+		want *Masked
+	}{{"attributes", p.Attributes}, {"xfrm", p.XFRM}, {"miscSelect", p.MiscSelect}} {
+		if err := bits.want.check(); err != nil {
+			return fmt.Errorf("%s: %w", bits.name, err)
+		}
 	}
 	if p.TrustDomain != nil {
 		if err := p.TrustDomain.checkLists(); err != nil {
@@ -187,6 +247,15 @@ func (p Policy) check() error {
 		return errors.New("attest: policy: ISVProdID needs MRSigners: each signer counts its own products")
 	case p.MinISVSVN > 0 && p.MRSigners == nil && p.MREnclaves == nil:
 		return errors.New("attest: policy: MinISVSVN needs MRSigners: each signer counts its own versions")
+	case (p.Attributes != nil || p.XFRM != nil || p.MiscSelect != nil) && !p.acceptsEnclaves():
+		return errors.New("attest: policy: Attributes, XFRM and MiscSelect are about enclaves, and the policy accepts none: set MREnclaves, MRSigners or AnyEnclave")
+	case p.requiresKSS() && p.MRSigners == nil && p.MREnclaves == nil:
+		return errors.New("attest: policy: ISVExtProdIDs, ISVFamilyIDs, ConfigIDs and MinConfigSVN need MRSigners: other enclaves can have any of them")
+	}
+	for _, advisory := range p.RefusedAdvisories {
+		if slices.Contains(p.Advisories, advisory) {
+			return fmt.Errorf("attest: policy: %s is in Advisories and in RefusedAdvisories", advisory)
+		}
 	}
 	if p.TrustDomain != nil {
 		if err := p.TrustDomain.check(); err != nil {
@@ -199,4 +268,20 @@ func (p Policy) check() error {
 		}
 	}
 	return nil
+}
+
+// ParseDate reads a date such as 2025-01-31, which means the start of that day in UTC, or a time
+// (RFC 3339).
+func ParseDate(text string) (time.Time, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if date, err := time.Parse(layout, text); err == nil && !date.IsZero() {
+			return date.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a date such as 2025-01-31, nor a time such as 2025-01-31T12:00:00Z", text)
+}
+
+// requiresKSS reports whether the policy is about fields of enclaves with KSS.
+func (p Policy) requiresKSS() bool {
+	return p.ISVExtProdIDs != nil || p.ISVFamilyIDs != nil || p.ConfigIDs != nil || p.MinConfigSVN > 0
 }

@@ -75,7 +75,11 @@ func (r *Result) Err() error {
 		for _, u := range r.NotChecked {
 			missing = append(missing, string(u))
 		}
-		return fmt.Errorf("attest: %w: not checked: %s", ErrIncomplete, strings.Join(missing, "; "))
+		advice := ""
+		if slices.Contains(r.NotChecked, UncheckedIdentity) {
+			advice = "set Policy.MREnclaves, MRSigners or AnyEnclave, or TrustDomain for trust domains: "
+		}
+		return fmt.Errorf("attest: %w: %snot checked: %s", ErrIncomplete, advice, strings.Join(missing, "; "))
 	}
 	return fmt.Errorf("attest: %w: nothing was checked", ErrNotTrusted)
 }

@@ -7,7 +7,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
-	"slices"
+	"math/big"
 	"time"
 )
 
@@ -18,34 +18,65 @@ func (k *checkedCollateral) checkRevocation(chain *pckChain) Check {
 	if k.rootCRL == nil || k.pckCRL == nil {
 		return newCheck(CheckRevocation, "", errors.New("cannot check revocation: the collateral has no valid root CRL or no valid PCK CRL"))
 	}
-	err := k.authoritiesRevoked(chain)
+	err := k.authoritiesRevoked(chain.authorities)
 	if err == nil {
-		err = checkRevoked(k.pckCRL, chain.leaf)
+		err = k.pckCRL.check(chain.leaf)
 	}
 	return newCheck(CheckRevocation, detail, err)
 }
 
 // checkAuthoritiesRevocation is checkRevocation without a PCK certificate.
-func (k *checkedCollateral) checkAuthoritiesRevocation(chain *pckChain) Check {
-	return newCheck(CheckRevocation, "neither the CA nor the signer of TCB info and QE identity is revoked", k.authoritiesRevoked(chain))
+func (k *checkedCollateral) checkAuthoritiesRevocation(a *authorities) Check {
+	return newCheck(CheckRevocation, "neither the CA nor the signer of TCB info and QE identity is revoked", k.authoritiesRevoked(a))
 }
 
-func (k *checkedCollateral) authoritiesRevoked(chain *pckChain) error {
-	// The signers are shared by the cache, so they must not be appended to.
-	return checkRevoked(k.rootCRL, slices.Concat(k.signers, []*x509.Certificate{chain.intermediate})...)
-}
-
-// checkRevoked checks that none of the certificates is in its issuer's CRL.
-func checkRevoked(crl *x509.RevocationList, certificates ...*x509.Certificate) error {
-	for _, entry := range crl.RevokedCertificateEntries {
-		for _, c := range certificates {
-			if entry.SerialNumber.Cmp(c.SerialNumber) == 0 {
-				return fmt.Errorf("%q, serial number %x, was revoked by its issuer on %s", c.Subject.CommonName, c.SerialNumber,
-					entry.RevocationTime.UTC().Format(time.DateOnly))
-			}
+func (k *checkedCollateral) authoritiesRevoked(a *authorities) error {
+	for _, signer := range k.signers {
+		if err := k.rootCRL.check(signer); err != nil {
+			return err
 		}
 	}
-	return nil
+	return k.rootCRL.check(a.intermediate)
+}
+
+// crl is a CRL whose signature has been verified.
+type crl struct {
+	*x509.RevocationList
+	revoked map[string]time.Time // by serial number
+}
+
+// indexCRL returns a CRL in which certificates can be looked up.
+func indexCRL(list *x509.RevocationList) *crl {
+	c := &crl{list, make(map[string]time.Time, len(list.RevokedCertificateEntries))}
+	for _, entry := range list.RevokedCertificateEntries {
+		c.revoked[serialNumber(entry.SerialNumber)] = entry.RevocationTime
+	}
+	return c
+}
+
+// serialNumber returns a serial number as a key: its sign and its bytes.
+func serialNumber(n *big.Int) string { return string(append([]byte{byte(n.Sign())}, n.Bytes()...)) }
+
+// check checks that a certificate of the CRL's issuer is not in it.
+func (c *crl) check(certificate *x509.Certificate) error {
+	at, revoked := c.revoked[serialNumber(certificate.SerialNumber)]
+	if !revoked {
+		return nil
+	}
+	return fmt.Errorf("%q, serial number %x, was revoked by its issuer on %s", certificate.Subject.CommonName, certificate.SerialNumber, at.UTC().Format(time.DateOnly))
+}
+
+// period returns when the CRL is valid.
+func (c *crl) period(what string) period {
+	return period{what: what, from: c.ThisUpdate, until: c.NextUpdate}
+}
+
+// describe returns the CRL for people.
+func (c *crl) describe() string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf("issued by %q, revoked certificates: %d", c.Issuer.CommonName, len(c.RevokedCertificateEntries))
 }
 
 // signedCRL is a CRL before its content is read.
@@ -114,15 +145,3 @@ func (s *signedCRL) verify(issuer *x509.Certificate) error {
 
 // ecdsaWithSHA256 returns the OID of the signature algorithm (RFC 5758, section 3.2).
 func ecdsaWithSHA256() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2} }
-
-// crlPeriod returns when a CRL is valid.
-func crlPeriod(what string, crl *x509.RevocationList) period {
-	return period{what: what, from: crl.ThisUpdate, until: crl.NextUpdate}
-}
-
-func describeCRL(crl *x509.RevocationList) string {
-	if crl == nil {
-		return ""
-	}
-	return fmt.Sprintf("issued by %q, revoked certificates: %d", crl.Issuer.CommonName, len(crl.RevokedCertificateEntries))
-}

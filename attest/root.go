@@ -3,6 +3,7 @@ package attest
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -23,7 +24,14 @@ type Root struct {
 	// certifies the keys of other enclaves as well, which could sign anything. If there is
 	// none for the TEE of a quote, Result.NotChecked has UncheckedQuotingEnclave.
 	QuotingEnclaves map[quote.TEE]QuotingEnclave
+
+	// certificate is a certificate of the root that signs itself as it should, which need not
+	// be checked again; zero if none is known. Others with the same key are checked.
+	certificate certificateID
 }
+
+// certificateID is the SHA-256 of a certificate in DER.
+type certificateID [sha256.Size]byte
 
 // QuotingEnclave identifies the quoting enclaves of one maker, in all their versions.
 type QuotingEnclave struct {
@@ -37,6 +45,9 @@ type QuotingEnclave struct {
 const intelRootKey = "04" +
 	"0ba9c4c0c0c86193a3fe23d6b02cda10a8bbd4e88e48b4458561a36e705525f5" +
 	"67918e2edc88e40d860bd0cc4ee26aacc988e505a953558c453f6b0904ae7394"
+
+// intelRootCertificate is the SHA-256 of that certificate, as of 2018 to 2026.
+const intelRootCertificate = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"
 
 // The MRSIGNERs of Intel's quoting enclaves for SGX (QE3) and for TDX (TD QE), from the
 // identities QE and TD_QE of Intel's service.
@@ -54,6 +65,8 @@ func IntelRoot() Root {
 	return Root{
 		Name: "Intel SGX Root CA",
 		Key:  key,
+
+		certificate: certificateID(mustHex(intelRootCertificate)),
 		QuotingEnclaves: map[quote.TEE]QuotingEnclave{
 			quote.SGX: {MRSigner: sgx.Measurement(mustHex(intelQE3Signer)), ISVProdID: 1},
 			quote.TDX: {MRSigner: sgx.Measurement(mustHex(intelTDQESigner)), ISVProdID: 2},
@@ -88,5 +101,9 @@ func ParseRoot(text []byte) (Root, error) {
 	if err != nil {
 		return Root{}, fmt.Errorf("attest: parse root: %w", err)
 	}
-	return Root{Name: certificate.Subject.CommonName, Key: key}, nil
+	root := Root{Name: certificate.Subject.CommonName, Key: key}
+	if checkLink(certificate, certificate, 1) == nil {
+		root.certificate = sha256.Sum256(certificate.Raw)
+	}
+	return root, nil
 }

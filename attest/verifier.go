@@ -11,22 +11,18 @@ import (
 )
 
 // Verifier verifies quotes and appraises them by a policy. It remembers the certificate
-// chains and collateral that it has checked, so that verifying another quote of the same
-// platform costs two signature verifications. It is safe for concurrent use.
+// chains and the parts of collateral that it has checked: a quote of a platform that it has seen
+// costs two signature verifications, and one of another platform three. It is safe for concurrent
+// use.
 type Verifier struct {
-	roots      []Root
-	chains     cache[pckChain]
-	collateral cache[checkedCollateral]
+	roots  []Root
+	memory *memory
 }
 
 // NewVerifier returns a verifier that trusts these roots and no others. Pass IntelRoot()
 // to verify genuine platforms.
 func NewVerifier(roots ...Root) *Verifier {
-	return &Verifier{
-		roots:      slices.Clone(roots),
-		chains:     cache[pckChain]{limit: 1000},
-		collateral: cache[checkedCollateral]{limit: 50},
-	}
+	return &Verifier{roots: slices.Clone(roots), memory: newMemory()}
 }
 
 // Verify verifies a quote with collateral, as of a time, and appraises it by a policy.
@@ -54,7 +50,8 @@ func (v *Verifier) Verify(q *quote.Quote, c *Collateral, policy Policy, at time.
 // proven otherwise: strangers can neither choose what is requested, nor cause a request with
 // certificates and signatures that are not genuine.
 //
-// If there is no collateral, the error wraps ErrIncomplete and that of the source.
+// If there is no collateral, the error wraps ErrIncomplete and that of the source. A nil source
+// has none.
 func (v *Verifier) FetchAndVerify(ctx context.Context, q *quote.Quote, source Source, policy Policy, at time.Time) (*Result, error) {
 	if err := v.checkArguments(nil, policy, at); err != nil {
 		return nil, err
@@ -63,7 +60,7 @@ func (v *Verifier) FetchAndVerify(ctx context.Context, q *quote.Quote, source So
 	if err != nil {
 		return nil, err
 	}
-	if !p.passed() {
+	if source == nil || !p.passed() {
 		return v.appraise(p, nil, policy, at)
 	}
 	c, missing := p.fetch(ctx, source)
@@ -109,7 +106,7 @@ func (v *Verifier) prove(q *quote.Quote, at time.Time) (*proof, error) {
 	if (q.Enclave == nil) == (q.TD == nil) {
 		return nil, errors.New("attest: the quote must have a report body of an enclave or of a trust domain")
 	}
-	chain, err := v.cachedChain(q.Signature.CertificationData)
+	chain, err := v.memory.chain(q.Signature.CertificationData, v.roots)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +139,7 @@ func (v *Verifier) appraise(p *proof, c *Collateral, policy Policy, at time.Time
 	if c == nil {
 		r.omit(UncheckedRevocation, UncheckedTCB)
 	} else {
-		k = v.cachedCollateral(c, chain)
+		k = v.memory.collateral(c, chain.authorities)
 		r.add(k.checks...)
 		r.add(k.checkRevocation(chain))
 		r.addCollateralPeriods(k, policy, at)
@@ -176,7 +173,7 @@ func (v *Verifier) appraise(p *proof, c *Collateral, policy Policy, at time.Time
 	if chain.platform != nil {
 		r.add(policy.appraisePlatform(chain.platform)...)
 	}
-	if q.TD != nil || policy.TrustDomain != nil {
+	if q.TD != nil && !policy.acceptsNobody() || policy.TrustDomain != nil {
 		r.add(policy.appraiseTEE(q))
 	}
 	checks, unchecked := policy.appraiseIdentity(q)
@@ -200,19 +197,19 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	if err := v.checkArguments(c, Policy{}, at); err != nil {
 		return nil, err
 	}
-	chain, err := newCAChain(c)
+	a, err := authoritiesOf(c)
 	if err != nil {
 		return nil, err
 	}
-	trusted, check := chain.checkRoot(v.roots)
-	certificates := []period{periodOf(chain.root), periodOf(chain.intermediate)}
-	r := &Result{Root: trusted.Name, Expires: earliest(certificates)}
-	r.add(check, chain.checkAuthorities(), checkCertificatesValid(certificates, at))
+	a.check(v.roots)
+	certificates := a.periods()
+	r := &Result{Root: a.trusted.Name, Expires: earliest(certificates)}
+	r.add(a.rootCheck, a.checkPCKCA(), checkCertificatesValid(certificates, at))
 
-	k := checkCollateral(c, chain)
+	k := v.memory.collateral(c, a)
 	r.add(k.checks...)
 	if k.rootCRL != nil {
-		r.add(k.checkAuthoritiesRevocation(chain))
+		r.add(k.checkAuthoritiesRevocation(a))
 	}
 	r.addCollateralPeriods(k, Policy{}, at)
 	if tee, ok := k.tee(); ok {

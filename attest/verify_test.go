@@ -115,7 +115,7 @@ func aboutCollateral(name attest.CheckName) bool {
 func TestCheckError(t *testing.T) {
 	q, c := issue(t, newIssuer(t), sgx.ReportBody{Attributes: sgx.Attributes{Flags: sgx.FlagDebug}})
 	q.Enclave.ISVSVN++
-	r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, attest.Policy{}, today)
+	r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, attest.Policy{AnyEnclave: true}, today)
 	failed, ok := errors.AsType[*attest.CheckError](err)
 	if !ok || failed.Check != attest.CheckQuoteSignature || !errors.Is(err, attest.ErrNotTrusted) || errors.Is(err, attest.ErrIncomplete) || errors.Unwrap(err) != nil {
 		t.Errorf("%#v, %v", failed, err)
@@ -134,7 +134,7 @@ func TestCheckError(t *testing.T) {
 		t.Errorf("from JSON: %v, want %v", read.Err(), failed)
 	}
 	q.Enclave.ISVSVN--
-	if r, err = attest.NewVerifier(simulatedRoot(t)).Verify(q, nil, attest.Policy{AllowDebug: true}, today); !errors.Is(err, attest.ErrIncomplete) || errors.Is(err, attest.ErrNotTrusted) {
+	if r, err = attest.NewVerifier(simulatedRoot(t)).Verify(q, nil, attest.Policy{AnyEnclave: true, AllowDebug: true}, today); !errors.Is(err, attest.ErrIncomplete) || errors.Is(err, attest.ErrNotTrusted) {
 		t.Fatal(err)
 	}
 	if text, err = json.Marshal(r); err != nil {
@@ -158,12 +158,12 @@ func TestExpires(t *testing.T) {
 		at     time.Time
 		want   time.Time // zero if the quote is not trusted
 	}{
-		{attest.Policy{}, today, today},
-		{attest.Policy{MaxCollateralAge: 72 * time.Hour}, today, today},
-		{attest.Policy{}, at, time.Time{}},
-		{attest.Policy{MaxCollateralAge: 72 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(72 * time.Hour)},
-		{attest.Policy{MaxCollateralAge: 49 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(49 * time.Hour)},
-		{attest.Policy{MaxCollateralAge: 24 * time.Hour, AcceptExpired: true}, at, time.Time{}},
+		{attest.Policy{AnyEnclave: true}, today, today},
+		{attest.Policy{AnyEnclave: true, MaxCollateralAge: 72 * time.Hour}, today, today},
+		{attest.Policy{AnyEnclave: true}, at, time.Time{}},
+		{attest.Policy{AnyEnclave: true, MaxCollateralAge: 72 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(72 * time.Hour)},
+		{attest.Policy{AnyEnclave: true, MaxCollateralAge: 49 * time.Hour, AcceptExpired: true}, at, i.TCBInfo.IssueDate.Add(49 * time.Hour)},
+		{attest.Policy{AnyEnclave: true, MaxCollateralAge: 24 * time.Hour, AcceptExpired: true}, at, time.Time{}},
 	} {
 		r, err := attest.NewVerifier(simulatedRoot(t)).Verify(q, c, tt.policy, tt.at)
 		if r == nil {
@@ -203,7 +203,7 @@ func TestVerifierRemembers(t *testing.T) {
 	good := newIssuer(t)
 	q, c := issue(t, good, sgx.ReportBody{})
 	for range 2 {
-		if r, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
+		if r, err := verifier.Verify(q, c, attest.Policy{AnyEnclave: true}, today); err != nil {
 			t.Fatalf("%+v, %v", r, err)
 		}
 	}
@@ -217,8 +217,8 @@ func TestVerifierRemembers(t *testing.T) {
 			checkFailures(t, r, err, nil, failed...)
 		})
 	}
-	check("later", q, c, attest.Policy{}, today.AddDate(0, 2, 0), attest.CheckCollateralValid)
-	check("another policy", q, c, attest.Policy{ReportData: []byte{1}}, today, attest.CheckReportData)
+	check("later", q, c, attest.Policy{AnyEnclave: true}, today.AddDate(0, 2, 0), attest.CheckCollateralValid)
+	check("another policy", q, c, attest.Policy{AnyEnclave: true, ReportData: []byte{1}}, today, attest.CheckReportData)
 
 	other, err := attesttest.NewIssuer("node-2", today)
 	if err != nil {
@@ -226,26 +226,26 @@ func TestVerifierRemembers(t *testing.T) {
 	}
 	revoke(good.PCKCRL, other.PCK)
 	theirs, revoking := issue(t, good, sgx.ReportBody{})
-	check("CRL with another platform", theirs, revoking, attest.Policy{}, today)
+	check("CRL with another platform", theirs, revoking, attest.Policy{AnyEnclave: true}, today)
 	theirs, err = other.Quote(sgx.ReportBody{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	check("the other platform", theirs, revoking, attest.Policy{}, today, attest.CheckRevocation)
-	check("the other platform with the former CRL", theirs, c, attest.Policy{}, today)
+	check("the other platform", theirs, revoking, attest.Policy{AnyEnclave: true}, today, attest.CheckRevocation)
+	check("the other platform with the former CRL", theirs, c, attest.Policy{AnyEnclave: true}, today)
 
-	r, err := verifier.Verify(q, c, attest.Policy{}, today)
+	r, err := verifier.Verify(q, c, attest.Policy{AnyEnclave: true}, today)
 	if err != nil {
 		t.Fatal(err)
 	}
 	clear(r.Platform.FMSPC) // it belongs to the caller
-	check("after the caller has modified the result", q, c, attest.Policy{}, today)
+	check("after the caller has modified the result", q, c, attest.Policy{AnyEnclave: true}, today)
 
 	changed := *c
 	changed.QEIdentity += " "
-	check("other collateral", q, &changed, attest.Policy{}, today, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus)
+	check("other collateral", q, &changed, attest.Policy{AnyEnclave: true}, today, attest.CheckQEIdentity, attest.CheckQuotingEnclave, attest.CheckTCBStatus)
 	q.Enclave.ISVSVN++
-	check("another quote", q, c, attest.Policy{}, today, attest.CheckQuoteSignature)
+	check("another quote", q, c, attest.Policy{AnyEnclave: true}, today, attest.CheckQuoteSignature)
 }
 
 // A verifier is safe for concurrent use.
@@ -256,7 +256,7 @@ func TestVerifierConcurrently(t *testing.T) {
 	for range 8 {
 		callers.Go(func() {
 			for range 4 {
-				if _, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
+				if _, err := verifier.Verify(q, c, attest.Policy{AnyEnclave: true}, today); err != nil {
 					t.Error(err)
 				}
 			}
@@ -275,24 +275,24 @@ func TestArguments(t *testing.T) {
 		change func(*quote.Quote, *attest.Collateral)
 		want   string
 	}{
-		{"no time", []attest.Root{root}, attest.Policy{}, time.Time{}, nil, "no time of verification"},
-		{"no roots", nil, attest.Policy{}, today, nil, "no trusted roots: pass IntelRoot()"},
-		{"root without a key", []attest.Root{{Name: "empty"}}, attest.Policy{}, today, nil, `"empty" has no key`},
-		{"expired forever", []attest.Root{root}, attest.Policy{AcceptExpired: true}, today, nil, "forever"},
-		{"negative number", []attest.Root{root}, attest.Policy{MinEvaluationDataNumber: -1}, today, nil, "MinEvaluationDataNumber is -1"},
+		{"no time", []attest.Root{root}, attest.Policy{AnyEnclave: true}, time.Time{}, nil, "no time of verification"},
+		{"no roots", nil, attest.Policy{AnyEnclave: true}, today, nil, "no trusted roots: pass IntelRoot()"},
+		{"root without a key", []attest.Root{{Name: "empty"}}, attest.Policy{AnyEnclave: true}, today, nil, `"empty" has no key`},
+		{"expired forever", []attest.Root{root}, attest.Policy{AnyEnclave: true, AcceptExpired: true}, today, nil, "forever"},
+		{"negative number", []attest.Root{root}, attest.Policy{AnyEnclave: true, MinEvaluationDataNumber: -1}, today, nil, "MinEvaluationDataNumber is -1"},
 		{"no signer", []attest.Root{root}, attest.Policy{MRSigners: []sgx.Measurement{}}, today, nil, "mrSigners: empty list"},
-		{"no platform", []attest.Root{root}, attest.Policy{PlatformInstances: []quote.HexBytes{}}, today, nil, "platformInstances: empty list"},
+		{"no platform", []attest.Root{root}, attest.Policy{AnyEnclave: true, PlatformInstances: []quote.HexBytes{}}, today, nil, "platformInstances: empty list"},
 		{"any enclave of a signer", []attest.Root{root}, attest.Policy{AnyEnclave: true, MRSigners: []sgx.Measurement{{1}}}, today, nil, "AnyEnclave contradicts"},
-		{"negative age", []attest.Root{root}, attest.Policy{MaxCollateralAge: -1}, today, nil, "negative"},
-		{"long nonce", []attest.Root{root}, attest.Policy{ReportData: make([]byte, 65)}, today, nil, "65 bytes"},
-		{"product without a signer", []attest.Root{root}, attest.Policy{ISVProdID: new(uint16)}, today, nil, "MRSigners"},
-		{"version without a signer", []attest.Root{root}, attest.Policy{MinISVSVN: 1}, today, nil, "MRSigners"},
-		{"revoked accepted", []attest.Root{root}, attest.Policy{Statuses: []attest.TCBStatus{attest.Revoked}}, today, nil, "Revoked"},
-		{"no CRL", []attest.Root{root}, attest.Policy{}, today, func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = nil }, "pck_crl is missing"},
-		{"no chain", []attest.Root{root}, attest.Policy{}, today, func(q *quote.Quote, _ *attest.Collateral) {
+		{"negative age", []attest.Root{root}, attest.Policy{AnyEnclave: true, MaxCollateralAge: -1}, today, nil, "negative"},
+		{"long nonce", []attest.Root{root}, attest.Policy{AnyEnclave: true, ReportData: make([]byte, 65)}, today, nil, "65 bytes"},
+		{"product without a signer", []attest.Root{root}, attest.Policy{AnyEnclave: true, ISVProdID: new(uint16)}, today, nil, "MRSigners"},
+		{"version without a signer", []attest.Root{root}, attest.Policy{AnyEnclave: true, MinISVSVN: 1}, today, nil, "MRSigners"},
+		{"revoked accepted", []attest.Root{root}, attest.Policy{AnyEnclave: true, Statuses: []attest.TCBStatus{attest.Revoked}}, today, nil, "Revoked"},
+		{"no CRL", []attest.Root{root}, attest.Policy{AnyEnclave: true}, today, func(_ *quote.Quote, c *attest.Collateral) { c.PCKCRL = nil }, "pck_crl is missing"},
+		{"no chain", []attest.Root{root}, attest.Policy{AnyEnclave: true}, today, func(q *quote.Quote, _ *attest.Collateral) {
 			q.Signature.CertificationData = quote.CertificationData{Type: quote.PPIDClear, Data: make([]byte, 36)}
 		}, "PPID in the clear"},
-		{"truncated chain", []attest.Root{root}, attest.Policy{}, today, func(q *quote.Quote, _ *attest.Collateral) {
+		{"truncated chain", []attest.Root{root}, attest.Policy{AnyEnclave: true}, today, func(q *quote.Quote, _ *attest.Collateral) {
 			q.Signature.CertificationData.Data = q.Signature.CertificationData.Data[:1000]
 		}, "not complete PEM"},
 	} {
@@ -313,24 +313,43 @@ func TestParsePolicy(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	for text, want := range map[string]string{
-		`{"mrSigner": []}`:                          `unknown member "mrSigner"`,
-		`{"mrsigners": []}`:                         `did you mean "mrSigners"?`,
-		`{"statuses": []}`:                          "statuses: empty list",
-		`{"mrEnclaves": []}`:                        "mrEnclaves: empty list",
-		`{"mrSigners": []}`:                         "mrSigners: empty list",
-		`{"mrSigners": [null]}`:                     "mrSigners: null",
-		`{"platformInstances": []}`:                 "platformInstances: empty list",
-		`{"platformInstances": [""]}`:               "platformInstances: empty ID",
-		`{"advisories": null}`:                      "advisories: null",
-		`{"isvProdId": null}`:                       "isvProdId: null",
-		`{"isvProdId": -1}`:                         "isvProdId: ",
-		`{"minIsvSvn": -1}`:                         "minIsvSvn: ",
-		`{"minEvaluationDataNumber": -5}`:           "MinEvaluationDataNumber is -5",
-		`{"maxCollateralAge": ""}`:                  "maxCollateralAge: ",
-		`{"maxCollateralAge": "0s"}`:                "maxCollateralAge: want more than 0",
-		`{"maxCollateralAge": "-1h"}`:               "maxCollateralAge: want more than 0",
-		`{"reportData": ""}`:                        "reportData: empty",
-		`{"allowDebug": false, "allowDebug": true}`: `duplicate member "allowDebug"`,
+		`{"mrSigner": []}`:                                  `unknown member "mrSigner"`,
+		`{"mrsigners": []}`:                                 `did you mean "mrSigners"?`,
+		`{"statuses": []}`:                                  "statuses: empty list",
+		`{"mrEnclaves": []}`:                                "mrEnclaves: empty list",
+		`{"mrSigners": []}`:                                 "mrSigners: empty list",
+		`{"mrSigners": [null]}`:                             "mrSigners: null",
+		`{"platformInstances": []}`:                         "platformInstances: empty list",
+		`{"platformInstances": [""]}`:                       "has 0 bytes, want 16",
+		`{"advisories": null}`:                              "advisories: null",
+		`{"isvProdId": null}`:                               "isvProdId: null",
+		`{"isvProdId": -1}`:                                 "isvProdId: ",
+		`{"minIsvSvn": -1}`:                                 "minIsvSvn: ",
+		`{"minEvaluationDataNumber": -5}`:                   "MinEvaluationDataNumber is -5",
+		`{"maxCollateralAge": ""}`:                          "maxCollateralAge: ",
+		`{"maxCollateralAge": "0s"}`:                        "maxCollateralAge: want more than 0",
+		`{"maxCollateralAge": "-1h"}`:                       "maxCollateralAge: want more than 0",
+		`{"minTcbDate": ""}`:                                "not a date",
+		`{"minTcbDate": "0001-01-01"}`:                      "not a date",
+		`{"refusedAdvisories": []}`:                         "refusedAdvisories: empty list",
+		`{"advisories": ["A"], "refusedAdvisories": ["A"]}`: "A is in Advisories and in RefusedAdvisories",
+		`{"ppids": []}`:                                     "ppids: empty list",
+		`{"ppids": ["00"]}`:                                 "has 1 bytes, want 16",
+		`{"fmspcs": []}`:                                    "fmspcs: empty list",
+		`{"fmspcs": ["0000000000000000"]}`:                  "has 8 bytes, want 6",
+		`{"isvExtProdIds": []}`:                             "isvExtProdIds: empty list",
+		`{"isvFamilyIds": []}`:                              "isvFamilyIds: empty list",
+		`{"configIds": []}`:                                 "configIds: empty list",
+		`{"anyEnclave": true, "minConfigSvn": 1}`:           "MinConfigSVN need MRSigners",
+		`{"anyEnclave": true, "configIds": ["` + strings.Repeat("00", 64) + `"]}`: "ConfigIDs and MinConfigSVN need MRSigners",
+		`{"attributes": {"value": "1"}}`:                                          `want an object with "value" and "mask"`,
+		`{"attributes": {"value": "1", "mask": "1", "Mask": "1"}}`:                "unknown member",
+		`{"attributes": {"value": 1, "mask": "1"}}`:                               "attributes: ",
+		`{"xfrm": {"value": "0", "mask": "0"}}`:                                   "xfrm: the mask is 0",
+		`{"miscSelect": {"value": "3", "mask": "1"}}`:                             "outside the mask (0x2)",
+		`{"xfrm": {"value": "1", "mask": "1"}, "trustDomain": {"any": true}}`:     "are about enclaves",
+		`{"reportData": ""}`:                                                      "reportData: empty",
+		`{"allowDebug": false, "allowDebug": true}`:                               `duplicate member "allowDebug"`,
 		`{"mrSigners": ["` + strings.Repeat("01", 32) + `"], "mrsigners": []}`:    `unknown member "mrsigners"`,
 		`{"mrSigners": ["` + strings.Repeat("01", 32) + `"], "anyEnclave": true}`: "AnyEnclave contradicts",
 		`null`:                        "want a JSON object",
@@ -355,6 +374,9 @@ func TestMarshalPolicy(t *testing.T) {
 		{AnyEnclave: true},
 		{MaxCollateralAge: 36 * time.Hour, AcceptExpired: true, MRSigners: []sgx.Measurement{{1}}, ISVProdID: &product,
 			ReportData: []byte{1, 2}, Statuses: []attest.TCBStatus{attest.SWHardeningNeeded}, Advisories: []string{}},
+		{MREnclaves: []sgx.Measurement{{1}}, ISVExtProdIDs: []sgx.ID16{{1}}, ISVFamilyIDs: []sgx.ID16{{2}}, ConfigIDs: []sgx.ConfigID{{3}}, MinConfigSVN: 4,
+			Attributes: &attest.Masked{Value: 1, Mask: 3}, XFRM: &attest.Masked{Value: 0, Mask: 1 << 63}, MiscSelect: &attest.Masked{Value: 0, Mask: 1},
+			MinTCBDate: day(2025, 1, 31), RefusedAdvisories: []string{"INTEL-SA-00615"}, PPIDs: []quote.HexBytes{make([]byte, 16)}, FMSPCs: []quote.HexBytes{make([]byte, 6)}},
 	} {
 		text, err := json.Marshal(policy)
 		if err != nil {
@@ -369,7 +391,7 @@ func TestMarshalPolicy(t *testing.T) {
 
 // A policy that its reader completes may be inconsistent, but has no unknown members.
 func TestUnmarshalPolicy(t *testing.T) {
-	p := attest.Policy{MaxCollateralAge: time.Hour, MinISVSVN: 1}
+	p := attest.Policy{AnyEnclave: true, MaxCollateralAge: time.Hour, MinISVSVN: 1}
 	if err := json.Unmarshal([]byte(`{"acceptExpired": true, "minIsvSvn": 2}`), &p); err != nil || !p.AcceptExpired || p.MaxCollateralAge != time.Hour || p.MinISVSVN != 2 {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -411,79 +433,6 @@ func TestParseRootErrors(t *testing.T) {
 	} {
 		if _, err := attest.ParseRoot(c.text); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.40q: %v; want %q", c.text, err, c.want)
-		}
-	}
-}
-
-func BenchmarkVerify(b *testing.B) {
-	q, c := issue(b, newIssuer(b), sgx.ReportBody{})
-	benchmarkVerify(b, q, c, attest.Policy{})
-}
-
-func BenchmarkVerifyTrustDomain(b *testing.B) {
-	i, err := attesttest.NewTDXIssuer("node-1", today)
-	if err != nil {
-		b.Fatal(err)
-	}
-	q, err := i.QuoteTD(attesttest.TrustDomain())
-	if err != nil {
-		b.Fatal(err)
-	}
-	c, err := i.Collateral()
-	if err != nil {
-		b.Fatal(err)
-	}
-	benchmarkVerify(b, q, c, attest.Policy{TrustDomain: &attest.TDPolicy{Any: true}})
-}
-
-func benchmarkVerify(b *testing.B, q *quote.Quote, c *attest.Collateral, policy attest.Policy) {
-	for _, known := range []struct {
-		name     string
-		verifier func() *attest.Verifier
-	}{
-		{"cold", func() *attest.Verifier { return attest.NewVerifier(simulatedRoot(b)) }},
-		{"warm", nil},
-	} {
-		b.Run(known.name, func(b *testing.B) {
-			verifier := attest.NewVerifier(simulatedRoot(b))
-			b.ReportAllocs()
-			for b.Loop() {
-				if known.verifier != nil {
-					verifier = known.verifier()
-				}
-				if _, err := verifier.Verify(q, c, policy, today); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-// The number of goroutines is that of -cpu.
-func BenchmarkVerifyParallel(b *testing.B) {
-	q, c := issue(b, newIssuer(b), sgx.ReportBody{})
-	verifier := attest.NewVerifier(simulatedRoot(b))
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := verifier.Verify(q, c, attest.Policy{}, today); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
-}
-
-// One P-256 verification, for comparison.
-func BenchmarkP256(b *testing.B) {
-	key := newKey()
-	digest := make([]byte, 32)
-	signature, err := ecdsa.SignASN1(rand.Reader, key, digest)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if !ecdsa.VerifyASN1(&key.PublicKey, digest, signature) {
-			b.Fatal("a good signature")
 		}
 	}
 }

@@ -18,10 +18,14 @@ import (
 // have had.
 func Cases() []Case {
 	cases := slices.Concat(quotingEnclaveCases(), revocationCases(), crlExtensionCases(), certificateExtensionCases(), tcbCases(), validityCases(),
-		collateralCases(), rootCases(), policyCases(), quoteCases(), tdxCases())
+		collateralCases(), rootCases(), policyCases(), enclavePolicyCases(), platformPolicyCases(), quoteCases(), tdxCases())
 	for i := range cases {
 		if cases[i].At.IsZero() {
 			cases[i].At = Today()
+		}
+		// Cases that are about something else accept any enclave.
+		if p := &cases[i].Policy; p.MREnclaves == nil && p.MRSigners == nil && p.TrustDomain == nil {
+			p.AnyEnclave = true
 		}
 	}
 	return cases
@@ -300,6 +304,8 @@ func rootCases() []Case {
 // policyCases are about appraisal policies.
 func policyCases() []Case {
 	today := Today()
+	other16 := make([]byte, 16)
+	other16[0] = 1
 	return []Case{
 		// 14 and 15: one that does not ask what only the caller knows.
 		{Name: "enclave in debug mode", Enclave: sgx.ReportBody{Attributes: sgx.Attributes{Flags: sgx.FlagDebug}}, Failed: failed(attest.CheckDebugMode), Detail: "DEBUG"},
@@ -320,7 +326,7 @@ func policyCases() []Case {
 
 		// 17: one that cannot restrict the platforms.
 		{Name: "another platform instance", prepare: func(i *Issuer) { i.Extension.InstanceID = make([]byte, 16) },
-			Policy: attest.Policy{PlatformInstances: []quote.HexBytes{{1}}}, Failed: failed(attest.CheckPlatformInstance)},
+			Policy: attest.Policy{PlatformInstances: []quote.HexBytes{other16}}, Failed: failed(attest.CheckPlatformInstance)},
 		{Name: "valid, an accepted platform instance", prepare: func(i *Issuer) { i.Extension.InstanceID = make([]byte, 16) },
 			Policy: attest.Policy{PlatformInstances: []quote.HexBytes{make([]byte, 16)}}},
 		{Name: "platform without an instance ID", Policy: attest.Policy{PlatformInstances: []quote.HexBytes{make([]byte, 16)}}, Failed: failed(attest.CheckPlatformInstance), Detail: "no platform instance ID"},
@@ -335,6 +341,65 @@ func policyCases() []Case {
 		{Name: "another MRSIGNER", Enclave: sgx.ReportBody{MRSigner: sgx.Measurement{1}}, Policy: attest.Policy{MRSigners: []sgx.Measurement{{2}}}, Failed: failed(attest.CheckMRSigner)},
 		{Name: "another product with too low a security version", Enclave: sgx.ReportBody{ISVProdID: 1, ISVSVN: 1},
 			Policy: attest.Policy{MRSigners: []sgx.Measurement{{}}, ISVProdID: new(uint16), MinISVSVN: 2}, Failed: failed(attest.CheckProduct, attest.CheckSecurityVersion)},
+	}
+}
+
+// enclavePolicyCases are about fields of enclaves other than the usual ones. Each breaks one
+// requirement of a policy that has all of them.
+func enclavePolicyCases() []Case {
+	enclave := sgx.ReportBody{
+		MRSigner: sgx.Measurement{1}, ISVExtProdID: sgx.ID16{2}, ISVFamilyID: sgx.ID16{3}, ConfigID: sgx.ConfigID{4}, ConfigSVN: 5,
+		Attributes: sgx.Attributes{Flags: sgx.FlagInit | sgx.FlagMode64Bit | sgx.FlagKSS, XFRM: 0xe7}, MiscSelect: 1,
+	}
+	policy := attest.Policy{
+		MRSigners:     []sgx.Measurement{{1}},
+		ISVExtProdIDs: []sgx.ID16{{9}, {2}}, ISVFamilyIDs: []sgx.ID16{{3}}, ConfigIDs: []sgx.ConfigID{{4}}, MinConfigSVN: 5,
+		Attributes: &attest.Masked{Value: attest.Bits(sgx.FlagKSS), Mask: attest.Bits(sgx.FlagKSS | sgx.FlagProvisionKey)},
+		XFRM:       &attest.Masked{Value: 0x3, Mask: 0xfffffffffffc0003},
+		MiscSelect: &attest.Masked{Value: 0, Mask: 0xfffffffe},
+	}
+	cases := []Case{{Name: "valid, all requirements of an enclave", Enclave: enclave, Policy: policy}}
+	for _, c := range []struct {
+		check  attest.CheckName
+		change func(*sgx.ReportBody)
+		detail string
+	}{
+		{attest.CheckExtendedProduct, func(e *sgx.ReportBody) { e.ISVExtProdID[15] = 1 }, "which the policy does not accept"},
+		{attest.CheckEnclaveFamily, func(e *sgx.ReportBody) { e.ISVFamilyID = sgx.ID16{} }, "which the policy does not accept"},
+		{attest.CheckConfigID, func(e *sgx.ReportBody) { e.ConfigID[63] = 1 }, "which the policy does not accept"},
+		{attest.CheckConfigSVN, func(e *sgx.ReportBody) { e.ConfigSVN-- }, "4 of the configuration, want at least 5"},
+		{attest.CheckAttributes, func(e *sgx.ReportBody) { e.Attributes.Flags |= sgx.FlagProvisionKey }, "want 0x80"},
+		{attest.CheckXFRM, func(e *sgx.ReportBody) { e.Attributes.XFRM |= 0x40000 }, "want 0x3"},
+		{attest.CheckMiscSelect, func(e *sgx.ReportBody) { e.MiscSelect |= 2 }, "want 0x0"},
+	} {
+		changed := enclave
+		c.change(&changed)
+		cases = append(cases, Case{Name: "another " + string(c.check), Enclave: changed, Policy: policy, Failed: failed(c.check), Detail: c.detail})
+	}
+	return cases
+}
+
+// platformPolicyCases are about policies that restrict platforms. Each breaks one requirement.
+func platformPolicyCases() []Case {
+	ppid, family := quote.HexBytes(derive(16, "PPID of node-1")), quote.HexBytes(fmspc)
+	other := func(id quote.HexBytes) quote.HexBytes {
+		changed := slices.Clone(id)
+		changed[0]++
+		return changed
+	}
+	old := func(i *Issuer) { i.Extension.Components[0]-- }
+	outOfDate := []attest.TCBStatus{attest.OutOfDate}
+	return []Case{
+		{Name: "valid, an accepted PPID and FMSPC", Policy: attest.Policy{PPIDs: []quote.HexBytes{other(ppid), ppid}, FMSPCs: []quote.HexBytes{family}}},
+		{Name: "another PPID", Policy: attest.Policy{PPIDs: []quote.HexBytes{other(ppid)}, FMSPCs: []quote.HexBytes{family}}, Failed: failed(attest.CheckPPID), Detail: "which the policy does not accept"},
+		{Name: "another FMSPC", Policy: attest.Policy{PPIDs: []quote.HexBytes{ppid}, FMSPCs: []quote.HexBytes{other(family)}}, Failed: failed(attest.CheckFMSPC), Detail: "which the policy does not accept"},
+		{Name: "valid, the TCB date that is required", Policy: attest.Policy{MinTCBDate: levelDate(2025)}},
+		{Name: "TCB date too early", prepare: old, Policy: attest.Policy{Statuses: outOfDate, MinTCBDate: levelDate(2025)}, Failed: failed(attest.CheckTCBDate), Detail: "up to 2024-01-01, want 2025-01-01"},
+		{Name: "valid, an advisory that is not refused", prepare: old, Policy: attest.Policy{Statuses: outOfDate, RefusedAdvisories: []string{"SIMULATED-SA-00009"}}},
+		{Name: "a refused advisory", prepare: old, Policy: attest.Policy{Statuses: outOfDate, RefusedAdvisories: []string{"SIMULATED-SA-00001"}},
+			Failed: failed(attest.CheckRefusedAdvisories), Detail: "SIMULATED-SA-00001 applies"},
+		{Name: "a refused advisory of a platform that is up to date", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels[0].AdvisoryIDs = []string{"SIMULATED-SA-00003"} },
+			Policy: attest.Policy{RefusedAdvisories: []string{"SIMULATED-SA-00003"}}, Failed: failed(attest.CheckRefusedAdvisories), Detail: "SIMULATED-SA-00003 applies"},
 	}
 }
 

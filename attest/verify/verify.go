@@ -10,7 +10,6 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -26,7 +25,7 @@ type Verifier struct {
 	// Roots are trusted at the head of certificate chains; empty means Intel's.
 	Roots []attest.Root
 	// Source has the collateral: a *pcs.Client, or an *attest.Collateral that was read from a
-	// file.
+	// file. With nil, verifications are incomplete.
 	Source attest.Source
 	// Now returns the time of a verification; nil means time.Now.
 	Now func() time.Time
@@ -62,9 +61,6 @@ func (v *Verifier) Verify(ctx context.Context, data []byte, policy attest.Policy
 // VerifyParsed is Verify for evidence that the caller has read, for example to see what else is in
 // it.
 func (v *Verifier) VerifyParsed(ctx context.Context, e *evidence.Evidence, policy attest.Policy) (*Result, error) {
-	if v.Source == nil {
-		return nil, errors.New("verify: Verifier.Source is not set: a pcs.Client fetches collateral")
-	}
 	v.once.Do(func() {
 		roots := v.Roots
 		if len(roots) == 0 {

@@ -35,7 +35,7 @@ title "If it trusts Intel's root, the simulated platform is NOT TRUSTED."
 run "kubectl logs job/attested-job | bin/confcom quote verify - --collateral bin/simulated || true"
 
 title "If it chooses to trust the simulated root, the platform is TRUSTED."
-run "kubectl logs job/attested-job | bin/confcom quote verify - --collateral bin/simulated --root bin/simulated/root.pem"
+run "kubectl logs job/attested-job | bin/confcom quote verify - --collateral bin/simulated --root bin/simulated/root.pem --any-enclave"
 
 title "What to try next:"
 cat <<'END'

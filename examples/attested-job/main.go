@@ -100,7 +100,7 @@ func verify(data []byte, message string, trustSimulated bool) error {
 		roots = append(roots, root)
 	}
 	want := bind(message)
-	result, err := attest.NewVerifier(roots...).Verify(q, nil, attest.Policy{ReportData: want[:]}, time.Now())
+	result, err := attest.NewVerifier(roots...).Verify(q, nil, attest.Policy{AnyEnclave: true, ReportData: want[:]}, time.Now())
 	if !errors.Is(err, attest.ErrIncomplete) {
 		return err
 	}

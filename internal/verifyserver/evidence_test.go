@@ -35,7 +35,7 @@ func encodeJSON(t *testing.T, value any) []byte {
 // A quote is read in any form, as a body of bytes and in a request. The answer names the form,
 // what was attached, whether the report data has its hash, and what was not checked.
 func TestForms(t *testing.T) {
-	_, h, _, from := newService(t, attest.Policy{})
+	_, h, _, from := newService(t, attest.Policy{AnyEnclave: true})
 	from.keeps = true
 	issuer, err := attesttest.NewIssuer("node-1", time.Now())
 	if err != nil {
@@ -107,7 +107,7 @@ func TestForms(t *testing.T) {
 // Report data in evidence is no requirement: evidence that is JSON is refused as a request,
 // and a request is refused as evidence.
 func TestRequestIsNoEvidence(t *testing.T) {
-	_, h, q, _ := newService(t, attest.Policy{})
+	_, h, q, _ := newService(t, attest.Policy{AnyEnclave: true})
 	data := marshal(t, q)
 	for _, c := range []struct {
 		name, mediaType string
@@ -126,7 +126,7 @@ func TestRequestIsNoEvidence(t *testing.T) {
 
 // Bodies that are large are bounded in number. Others are read all the same.
 func TestLargeBodies(t *testing.T) {
-	s, h, q, _ := newService(t, attest.Policy{})
+	s, h, q, _ := newService(t, attest.Policy{AnyEnclave: true})
 	data := marshal(t, q)
 	large := append(bytes.Clone(data), make([]byte, maxLargeBody-len(data))...)
 	trusted := func(name string, body []byte) {

@@ -111,7 +111,7 @@ func client(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i)
 func TestHangingService(t *testing.T) { inBubble(t, testHangingService) }
 
 func testHangingService(t *testing.T) {
-	s, h, known, from := newService(t, attest.Policy{})
+	s, h, known, from := newService(t, attest.Policy{AnyEnclave: true})
 	fetcher, service := newFetcher(t, from.collateral)
 	s.Collateral = fetcher
 	send := func(q *quote.Quote, from netip.Addr) int {

@@ -177,7 +177,7 @@ func TestVerify(t *testing.T) {
 // A request that may be understood in another way than it is meant is an error that names
 // the member.
 func TestStrictRequests(t *testing.T) {
-	_, h, q, from := newService(t, attest.Policy{})
+	_, h, q, from := newService(t, attest.Policy{AnyEnclave: true})
 	from.keeps = true
 	encoded := `"quote": "` + base64.StdEncoding.EncodeToString(marshal(t, q)) + `"`
 	for text, want := range map[string]string{
@@ -228,7 +228,7 @@ func TestReportData(t *testing.T) {
 		{"c0", "c1", false, "the request requires c1"},
 		{"c1", "c1", false, "report data"},
 	} {
-		var policy attest.Policy
+		policy := attest.Policy{AnyEnclave: true}
 		if c.policy != "" {
 			if err := policy.ReportData.UnmarshalText([]byte(c.policy)); err != nil {
 				t.Fatal(err)
@@ -257,7 +257,7 @@ func TestReportData(t *testing.T) {
 func TestUnavailable(t *testing.T) { inBubble(t, testUnavailable) }
 
 func testUnavailable(t *testing.T) {
-	s, h, q, from := newService(t, attest.Policy{})
+	s, h, q, from := newService(t, attest.Policy{AnyEnclave: true})
 	from.err = errors.New("no network")
 	if status, answer := post(h, "application/octet-stream", marshal(t, q)); status != 503 || !strings.Contains(answer["error"].(string), "no network") {
 		t.Errorf("%d, %v", status, answer)
@@ -273,7 +273,7 @@ func testUnavailable(t *testing.T) {
 
 // Collateral at hand is used without a fetch, unless it cannot be used.
 func TestKeptCollateral(t *testing.T) {
-	s, h, q, from := newService(t, attest.Policy{MaxCollateralAge: 1})
+	s, h, q, from := newService(t, attest.Policy{AnyEnclave: true, MaxCollateralAge: 1})
 	from.keeps = true
 	status, answer := post(h, mediaTypeBytes, marshal(t, q))
 	reason, _ := answer["reason"].(string)
@@ -289,7 +289,7 @@ func TestKeptCollateral(t *testing.T) {
 		t.Errorf("and a quote that is not genuine: %d, %v, fetched %d times", status, answer, from.fetched)
 	}
 	q.Enclave.ISVSVN--
-	s.Policy = func() attest.Policy { return attest.Policy{} }
+	s.Policy = func() attest.Policy { return attest.Policy{AnyEnclave: true} }
 	if status, answer := post(h, mediaTypeBytes, marshal(t, q)); status != 200 || answer["trusted"] != true || from.fetched != 0 {
 		t.Errorf("good collateral: %d, %v, fetched %d times", status, answer, from.fetched)
 	}
@@ -314,7 +314,7 @@ func TestRenewedCollateral(t *testing.T) {
 		{"newer", true, nil, true, 3},
 		{"no answer", false, errors.New("no network"), false, 2},
 	} {
-		s, h, q, from := newService(t, attest.Policy{MaxCollateralAge: 10 * 24 * time.Hour})
+		s, h, q, from := newService(t, attest.Policy{AnyEnclave: true, MaxCollateralAge: 10 * 24 * time.Hour})
 		kept := &renewing{old: oldCollateral, err: c.err}
 		if c.renews {
 			kept.renewed = from.collateral
@@ -351,7 +351,7 @@ func (r *renewing) Fetch(_ context.Context, _ netip.Addr, q *quote.Quote, _ *att
 
 // The OpenAPI document is valid JSON and describes all members of an answer.
 func TestOpenAPI(t *testing.T) {
-	_, h, q, _ := newService(t, attest.Policy{})
+	_, h, q, _ := newService(t, attest.Policy{AnyEnclave: true})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/openapi.json", nil))
 	var document struct {

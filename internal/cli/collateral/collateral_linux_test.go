@@ -37,8 +37,8 @@ func TestFetchAndShow(t *testing.T) {
 		{"show as JSON", []string{"collateral", "show", file("a.json"), "--root", file("root.pem"), "-o", "json"}, 0, `"tcbEvaluationDataNumber": 17`, ""},
 		{"show it after it has expired", []string{"collateral", "show", file("a.json"), "--root", file("root.pem"), "--at", "2060-01-01T00:00:00Z"}, 1, "NOT VALID", ""},
 		{"show it, trusting Intel's root", []string{"collateral", "show", file("a.json")}, 1, "FAILED  trusted root", ""},
-		{"verify with the file", []string{"quote", "verify", file("quote"), "--collateral", file("a.json"), "--root", file("root.pem")}, 0, "TRUSTED until", ""},
-		{"verify with the service", []string{"quote", "verify", file("quote"), "--collateral", service, "--root", file("root.pem")}, 0, "TRUSTED until", "the PCK CRL: fetched from"},
+		{"verify with the file", []string{"quote", "verify", file("quote"), "--any-enclave", "--collateral", file("a.json"), "--root", file("root.pem")}, 0, "TRUSTED until", ""},
+		{"verify with the service", []string{"quote", "verify", file("quote"), "--any-enclave", "--collateral", service, "--root", file("root.pem")}, 0, "TRUSTED until", "the PCK CRL: fetched from"},
 
 		{"trusting Intel's root", []string{"collateral", "fetch", "--quote", file("quote"), "--url", service, "--out", file("c.json")}, 2, "", "not that of a trusted root"},
 		{"another family", []string{"collateral", "fetch", "--fmspc", "00906ED50000", "--url", service, "--root", file("root.pem"), "--out", file("c.json")}, 2, "", "not for SGX, FMSPC 00906ED50000"},

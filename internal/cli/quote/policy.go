@@ -52,12 +52,18 @@ func (f *policyFlags) addFlags(flags *pflag.FlagSet) {
 		"also accept platforms with this TCB status, such as SWHardeningNeeded; repeatable")
 	list(f, flags, "accept-advisory", "advisory", parseAdvisories, func(p *attest.Policy) *[]string { return &p.Advisories },
 		"if the platform is not up to date, accept only these advisories, such as INTEL-SA-00615; repeatable")
+	list(f, flags, "refuse-advisory", "advisory", parseAdvisories, func(p *attest.Policy) *[]string { return &p.RefusedAdvisories },
+		"never accept a platform to which this advisory applies; repeatable")
+	value(f, flags, "min-tcb-date", "date", attest.ParseDate, func(p *attest.Policy) *time.Time { return &p.MinTCBDate },
+		"require that the platform has all updates up to this date, such as 2025-01-31")
 	value(f, flags, "allow-debug", "bool", strconv.ParseBool, func(p *attest.Policy) *bool { return &p.AllowDebug },
 		"accept enclaves and trust domains that a debugger can read")
 	list(f, flags, "mrenclave", "hex", parseMeasurement, func(p *attest.Policy) *[]sgx.Measurement { return &p.MREnclaves },
 		"require this MRENCLAVE; repeat to accept several")
 	list(f, flags, "mrsigner", "hex", parseMeasurement, func(p *attest.Policy) *[]sgx.Measurement { return &p.MRSigners },
 		"require this MRSIGNER; repeat to accept several")
+	value(f, flags, "any-enclave", "bool", strconv.ParseBool, func(p *attest.Policy) *bool { return &p.AnyEnclave },
+		"accept any enclave")
 	value(f, flags, "product", "uint16", parseProduct, func(p *attest.Policy) **uint16 { return &p.ISVProdID },
 		"require this product ID (ISVPRODID) of the signer")
 	value(f, flags, "min-svn", "uint16", parseUint16, func(p *attest.Policy) *uint16 { return &p.MinISVSVN },

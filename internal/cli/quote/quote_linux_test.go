@@ -61,21 +61,21 @@ func TestGetInspectVerify(t *testing.T) {
 		{"inspect a log", log, []string{"quote", "inspect", "-"}, 0, "SIMULATED (NOT INTEL) SGX Root CA"},
 		{"inspect as JSON", nil, []string{"quote", "inspect", binary, "-o", "json"}, 0, `"flags": "INIT|MODE64BIT"`},
 		{"inspect padded hexadecimal", hexadecimal, []string{"quote", "inspect", "-"}, 0, "form              hexadecimal > quote, then 3 bytes of padding"},
-		{"verify", nil, verify(), 0, "TRUSTED until"},
-		{"verify a log", log, []string{"quote", "verify", "-", "--root", root, "--collateral", filepath.Join(collateral, "collateral.json")}, 0, "TRUSTED until"},
-		{"verify hexadecimal", hexadecimal, []string{"quote", "verify", "-", "--root", root, "--collateral", collateral}, 0, "TRUSTED until"},
+		{"verify", nil, verify("--any-enclave"), 0, "TRUSTED until"},
+		{"verify a log", log, []string{"quote", "verify", "-", "--root", root, "--collateral", filepath.Join(collateral, "collateral.json"), "--any-enclave"}, 0, "TRUSTED until"},
+		{"verify hexadecimal", hexadecimal, []string{"quote", "verify", "-", "--root", root, "--collateral", collateral, "--any-enclave"}, 0, "TRUSTED until"},
 		{"verify without the root", nil, []string{"quote", "verify", binary, "--collateral", collateral}, 1, "NOT TRUSTED"},
-		{"verify the nonce", nil, verify("--report-data", "c0ffee"), 0, "report data "},
-		{"verify another nonce", nil, verify("--report-data", "c0ffef"), 1, "FAILED  report data"},
+		{"verify the nonce", nil, verify("--any-enclave", "--report-data", "c0ffee"), 0, "report data "},
+		{"verify another nonce", nil, verify("--any-enclave", "--report-data", "c0ffef"), 1, "FAILED  report data"},
 		{"a policy file", nil, verify("--policy", policy), 1, "FAILED  MRSIGNER"},
 		{"a policy file that a flag overrides", nil, verify("--policy", policy, "--mrsigner", signer), 0, "TRUSTED until"},
 		{"a flag before the policy file", nil, verify("--mrsigner", signer, "--policy", policy), 0, "TRUSTED until"},
 		{"a flag for another field", nil, verify("--policy", policy, "--mrenclave", strings.Repeat("00", 32)), 1, "FAILED  MRSIGNER"},
 		{"a list of two", nil, verify("--mrsigner", strings.Repeat("00", 32), "--mrsigner", signer), 0, "TRUSTED until"},
-		{"a policy file that a flag completes", nil, verify("--policy", expired, "--max-collateral-age", "720h"), 0, "TRUSTED until"},
-		{"a flag completes the policy file after it", nil, verify("--max-collateral-age", "720h", "--policy", expired), 0, "TRUSTED until"},
-		{"a flag that takes back what the file accepts", nil, verify("--policy", expired, "--accept-expired=false"), 0, "TRUSTED until"},
-		{"no advisory", nil, verify("--accept-advisory="), 0, "TRUSTED until"},
+		{"a policy file that a flag completes", nil, verify("--any-enclave", "--policy", expired, "--max-collateral-age", "720h"), 0, "TRUSTED until"},
+		{"a flag completes the policy file after it", nil, verify("--any-enclave", "--max-collateral-age", "720h", "--policy", expired), 0, "TRUSTED until"},
+		{"a flag that takes back what the file accepts", nil, verify("--any-enclave", "--policy", expired, "--accept-expired=false"), 0, "TRUSTED until"},
+		{"no advisory", nil, verify("--any-enclave", "--accept-advisory="), 0, "TRUSTED until"},
 		{"the product", nil, verify("--mrsigner", signer, "--product", "0", "--min-svn", "0"), 0, "TRUSTED until"},
 		{"another product", nil, verify("--mrsigner", signer, "--product", "0x1"), 1, "NOT TRUSTED (failed: product"},
 		{"verify at another time", nil, []string{"quote", "verify", binary, "--root", root, "--at", "2001-01-01T00:00:00Z"}, 1, "not at 2001-01-01T00:00:00Z"},
@@ -86,11 +86,21 @@ func TestGetInspectVerify(t *testing.T) {
 		}
 	}
 
-	exit, out, errs := clitest.Run(t, nil, "quote", "verify", binary, "--root", root)
-	if exit != 2 || !strings.Contains(out, "INCOMPLETE: ") || !strings.Contains(errs, "pass --collateral") {
-		t.Errorf("without collateral: exit %d\n%s%s", exit, out, errs)
+	for _, c := range []struct {
+		name, want string
+		args       []string
+	}{
+		{"without collateral", "verification needs collateral: pass --collateral\n", []string{"quote", "verify", binary, "--root", root, "--any-enclave"}},
+		{"without a policy", "verification must know what to accept: pass --mrenclave, --mrsigner or --any-enclave, or a --policy file\n", verify()},
+		{"without both", "pass --collateral; and must know what to accept: pass --mrenclave", []string{"quote", "verify", binary, "--root", root}},
+		{"a service that is down", "fetch collateral: ", []string{"quote", "verify", binary, "--root", root, "--collateral", "http://127.0.0.1:1", "--any-enclave"}},
+	} {
+		exit, out, errs := clitest.Run(t, nil, c.args...)
+		if exit != 2 || !strings.Contains(out, "INCOMPLETE: ") || !strings.Contains(errs, c.want) {
+			t.Errorf("%s: exit %d\n%s%s", c.name, exit, out, errs)
+		}
 	}
-	out = clitest.MustRun(t, verify("-o", "json")...)
+	out := clitest.MustRun(t, verify("--any-enclave", "-o", "json")...)
 	var result attest.Result
 	if err := json.Unmarshal([]byte(out), &result); err != nil || !result.Trusted || len(result.NotChecked) == 0 || result.Status != attest.UpToDate {
 		t.Errorf("as JSON: %v\n%s", err, out)
@@ -125,12 +135,12 @@ func TestForms(t *testing.T) {
 		if err := os.WriteFile(request, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out := clitest.MustRun(t, "quote", "verify", request, "--root", root, "--collateral", dir)
+		out := clitest.MustRun(t, "quote", "verify", request, "--root", root, "--any-enclave", "--collateral", dir)
 		if !strings.HasPrefix(out, "form              request to Azure Attestation > base64 > quote\n"+c.inText) ||
 			strings.Count(out, "-   not checked              whether the runtime data belongs to the quote\n") != c.notChecked {
 			t.Errorf("%s", out)
 		}
-		for _, args := range [][]string{{"quote", "verify", request, "--root", root, "--collateral", dir, "-o", "json"}, {"quote", "inspect", request, "-o", "json"}} {
+		for _, args := range [][]string{{"quote", "verify", request, "--root", root, "--any-enclave", "--collateral", dir, "-o", "json"}, {"quote", "inspect", request, "-o", "json"}} {
 			out := clitest.MustRun(t, args...)
 			var printed struct {
 				Evidence   evidence.Summary

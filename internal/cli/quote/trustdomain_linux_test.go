@@ -65,7 +65,7 @@ func TestTrustDomain(t *testing.T) {
 		want string
 	}{
 		{"inspect", []string{"quote", "inspect", quoteFile}, 0, "TD attributes   0x0000000040000000 PKS"},
-		{"no policy", verify(), 1, "the policy accepts none: set TrustDomain"},
+		{"no policy", verify(), 2, "the policy names none"},
 		{"a policy for enclaves", verify("--mrsigner", strings.Repeat("00", 32)), 1, "FAILED  TEE"},
 		{"a policy file", verify("--policy", policy), 0, "TRUSTED until"},
 		{"a policy file and a flag", verify("--policy", policy, "--rtmr1", rtmr), 0, "RTMR1"},

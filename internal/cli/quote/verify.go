@@ -1,21 +1,22 @@
 package quote
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/confcom/confcom/attest"
-	"github.com/confcom/confcom/attest/pcs"
-	"github.com/confcom/confcom/evidence"
+	"github.com/confcom/confcom/attest/verify"
 	"github.com/confcom/confcom/internal/cli/args"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/input"
 	"github.com/confcom/confcom/internal/cli/output"
 	"github.com/confcom/confcom/internal/cli/trust"
-	"github.com/confcom/confcom/quote"
 )
 
 func newVerify() *cobra.Command {
@@ -47,9 +48,13 @@ attest, which other flags override:
   {"mrSigners": ["83d719e7..."], "isvProdId": 1, "minIsvSvn": 2, "maxCollateralAge": "720h"}
   {"trustDomain": {"mrTds": ["01ab..."], "rtmr1": ["23cd..."]}}
 
-A trust domain is trusted only if the policy states which ones are accepted: with
---mrtd, --any-trust-domain, or "trustDomain" in the file. Such a policy accepts no enclave,
-unless it also states which of them are accepted.
+The policy must state what is accepted; without that, verification is INCOMPLETE. For
+enclaves these are --mrenclave, --mrsigner and --any-enclave; for trust domains --mrtd,
+--any-trust-domain, and "trustDomain" in the file. A policy for one of the two does not
+accept the other.
+
+Collateral is fetched only if the quote's certificate chain ends in the trusted root and
+its signatures are valid.
 
 Only the quote is verified. What came with it, such as a certificate, its key or runtime
 data, is listed as attached. If the report data begins with its SHA-256, the enclave or
@@ -59,8 +64,8 @@ trust domain has bound it; everything else is listed as not checked.
 
 Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete.`,
 		Example: `  confcom quote verify quote.bin --collateral collateral.json --mrsigner 83d719e7...
-  kubectl logs job/attested-job | confcom quote verify - --root root.pem --collateral simulated-collateral
-  confcom quote verify quote.bin --collateral collateral.json --accept-status SWHardeningNeeded -o json
+  kubectl logs job/attested-job | confcom quote verify - --root root.pem --collateral simulated-collateral --any-enclave
+  confcom quote verify quote.bin --collateral collateral.json --mrsigner 83d719e7... --accept-status SWHardeningNeeded -o json
   confcom quote verify td-quote.bin --collateral collateral.json --mrtd 01ab... --rtmr1 23cd...`,
 		Args: args.File,
 	}
@@ -90,11 +95,9 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 		switch {
 		case err != nil:
 			return exit.Failed(err)
-		case errors.Is(verdict, attest.ErrIncomplete) && !command.Flags().Changed("collateral"):
-			return exit.BadInput(errors.New("verification needs collateral: pass --collateral"))
 		case errors.Is(verdict, attest.ErrIncomplete):
-			return exit.Quietly(exit.CodeBadInput)
-		case result.td && isRefusedTEE(verdict):
+			return exit.BadInput(v.advice(result, verdict))
+		case result.Quote.TD != nil && isRefusedTEE(verdict):
 			return exit.Failed(errors.New("to accept a trust domain, pass --mrtd or --any-trust-domain, or \"trustDomain\" in the --policy file"))
 		case !result.Trusted:
 			return exit.Quietly(exit.CodeFailed)
@@ -102,6 +105,26 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 		return nil
 	}
 	return command
+}
+
+// advice returns what to add to the command line of a verification that is incomplete, or else
+// why it is.
+func (v *verification) advice(result *verify.Result, incomplete error) error {
+	var missing []string
+	if !v.command.Flags().Changed("collateral") {
+		missing = append(missing, "needs collateral: pass --collateral")
+	}
+	if slices.Contains(result.NotChecked, attest.UncheckedIdentity) {
+		flags := "--mrenclave, --mrsigner or --any-enclave"
+		if result.Quote.TD != nil {
+			flags = "--mrtd or --any-trust-domain"
+		}
+		missing = append(missing, "must know what to accept: pass "+flags+", or a --policy file")
+	}
+	if missing == nil {
+		return incomplete
+	}
+	return errors.New("verification " + strings.Join(missing, "; and "))
 }
 
 // isRefusedTEE reports whether a quote is not trusted because the policy has no part for its
@@ -120,16 +143,9 @@ type verification struct {
 	policy     policyFlags
 }
 
-// verified is an attestation result and the evidence that had the quote.
-type verified struct {
-	*attest.Result
-	Evidence evidence.Summary `json:"evidence"`
-	td       bool             // whether the quote is about a trust domain
-}
-
 // run verifies the quote in a file as of a time. Without a result, its error is the
 // command's.
-func (v *verification) run(name string, at time.Time) (*verified, error) {
+func (v *verification) run(name string, at time.Time) (*verify.Result, error) {
 	root, err := v.root()
 	if err != nil {
 		return nil, err
@@ -142,39 +158,43 @@ func (v *verification) run(name string, at time.Time) (*verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	collateral, err := v.readCollateral(root, e.Parsed)
+	source, err := v.source(root)
 	if err != nil {
 		return nil, err
 	}
-	result, err := attest.NewVerifier(root).Verify(e.Parsed, collateral, policy, at)
+	verifier := verify.Verifier{Roots: []attest.Root{root}, Source: source, Now: func() time.Time { return at }}
+	result, err := verifier.VerifyParsed(v.command.Context(), e, policy)
 	if result == nil {
 		return nil, exit.BadInput(fmt.Errorf("%s: %w", name, err))
 	}
-	summary := e.Summary()
-	for _, what := range summary.NotChecked() {
-		result.NotChecked = append(result.NotChecked, attest.Unchecked(what))
-	}
-	return &verified{result, summary, e.Parsed.TD != nil}, err
+	return result, err
 }
 
-// readCollateral returns the collateral of the flag, or nil if it is not given.
-func (v *verification) readCollateral(root attest.Root, q *quote.Quote) (*attest.Collateral, error) {
-	if !v.command.Flags().Changed("collateral") {
+// source returns the source of collateral of the flag, or nil if it is not given.
+func (v *verification) source(root attest.Root) (attest.Source, error) {
+	switch {
+	case !v.command.Flags().Changed("collateral"):
 		return nil, nil
+	case trust.IsURL(v.collateral):
+		v.fetcher.URL = v.collateral
+		return fetched{v, root}, nil
 	}
-	if !trust.IsURL(v.collateral) {
-		bundle, err := trust.ReadCollateral(v.collateral)
-		if err != nil {
-			return nil, exit.BadInput(fmt.Errorf("--collateral: %w", err))
-		}
-		return &bundle.Collateral, nil
-	}
-	family, err := pcs.FamilyOf(q)
+	bundle, err := trust.ReadCollateral(v.collateral)
 	if err != nil {
-		return nil, exit.BadInput(err)
+		return nil, exit.BadInput(fmt.Errorf("--collateral: %w", err))
 	}
-	v.fetcher.URL = v.collateral
-	bundle, err := v.fetcher.Fetch(v.command, root, family)
+	return bundle, nil
+}
+
+// fetched is collateral from a service.
+type fetched struct {
+	*verification
+	root attest.Root
+}
+
+// CollateralFor fetches it.
+func (f fetched) CollateralFor(_ context.Context, family attest.Family) (*attest.Collateral, error) {
+	bundle, err := f.fetcher.Fetch(f.command, f.root, family)
 	if err != nil {
 		return nil, err
 	}

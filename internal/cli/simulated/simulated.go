@@ -55,7 +55,7 @@ the identity of the quoting enclave and revocation lists, each to its own file, 
 of them to collateral.json, which 'confcom quote verify' and the verifier @phala/dcap-qvl
 read. root.pem is the root certificate.`,
 		Example: `  confcom simulated collateral --out-dir simulated-collateral
-  confcom quote verify quote.bin --root simulated-collateral/root.pem --collateral simulated-collateral`,
+  confcom quote verify quote.bin --root simulated-collateral/root.pem --collateral simulated-collateral --any-enclave`,
 		Args: args.None,
 	}
 	dir := command.Flags().String("out-dir", "simulated-collateral", "write to this `directory`")
