@@ -132,13 +132,13 @@ func (v *Verifier) Verify(ctx context.Context, certificate *x509.Certificate) (*
 	if v.Evidence.Now != nil {
 		now = v.Evidence.Now
 	}
-	signed, err := checkCertificate(certificate, now())
-	if err != nil {
-		return nil, fmt.Errorf("ratls: %w: %w", ErrCertificate, err)
-	}
 	e, err := evidence.Parse(certificate.Raw)
 	if err != nil {
 		return nil, fmt.Errorf("ratls: %w", err)
+	}
+	signed, err := checkCertificate(certificate, now())
+	if err != nil {
+		return nil, fmt.Errorf("ratls: %w: %w", ErrCertificate, err)
 	}
 	bound, err := bind(e, certificate.RawSubjectPublicKeyInfo)
 	if err != nil {

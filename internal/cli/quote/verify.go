@@ -21,7 +21,7 @@ import (
 
 func newVerify() *cobra.Command {
 	command := &cobra.Command{
-		Use:   "verify FILE",
+		Use:   "verify (FILE | --tls HOST:PORT)",
 		Short: "Verify a quote and appraise its platform and enclave or trust domain",
 		Long: `Verify a quote and appraise its platform and its enclave (SGX) or trust domain (TDX). A
 quote is TRUSTED if
@@ -60,17 +60,33 @@ Only the quote is verified. What came with it, such as a certificate, its key or
 data, is listed as attached. If the report data begins with its SHA-256, the enclave or
 trust domain has bound it; everything else is listed as not checked.
 
+With --tls, the quote is that in the certificate of a running TLS server (RA-TLS). The
+certificate is verified as well: it must be self-signed and valid, and the report data of the
+quote must bind its key, as the format of the evidence defines it. The name in the certificate
+does not matter.
+
 ` + fileAbout + `
 
 Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete.`,
 		Example: `  confcom quote verify quote.bin --collateral collateral.json --mrsigner 83d719e7...
   kubectl logs job/attested-job | confcom quote verify - --root root.pem --collateral simulated-collateral --any-enclave
   confcom quote verify quote.bin --collateral collateral.json --mrsigner 83d719e7... --accept-status SWHardeningNeeded -o json
-  confcom quote verify td-quote.bin --collateral collateral.json --mrtd 01ab... --rtmr1 23cd...`,
-		Args: args.File,
+  confcom quote verify td-quote.bin --collateral collateral.json --mrtd 01ab... --rtmr1 23cd...
+  confcom quote verify --tls enclave.example:443 --collateral https://api.trustedservices.intel.com --mrsigner 83d719e7...`,
 	}
 	command.Flags().SortFlags = false
 	v := verification{command: command}
+	const tlsFlag = "tls"
+	address := command.Flags().String(tlsFlag, "", "verify the evidence in the certificate of the TLS server at this `HOST:PORT`")
+	command.Args = func(command *cobra.Command, files []string) error {
+		if !command.Flags().Changed(tlsFlag) {
+			return args.File(command, files)
+		}
+		if len(files) > 0 {
+			return fmt.Errorf("unexpected argument %q: pass either FILE or --tls", files[0])
+		}
+		return nil
+	}
 	format := output.FormatFlag(command)
 	v.root = trust.RootFlag(command)
 	at := trust.TimeFlag(command)
@@ -82,29 +98,44 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 		if err != nil {
 			return err
 		}
+		if command.Flags().Changed(tlsFlag) {
+			verified, err := v.runTLS(*address, when)
+			if verified == nil {
+				return err
+			}
+			return v.report(*format, verified.Result, verified, verified.Server.write, when, err)
+		}
 		result, err := v.run(args[0], when)
 		if result == nil {
 			return err
 		}
-		verdict := err
-		if *format == output.JSON {
-			err = output.WriteJSON(command, result)
-		} else if err = output.Form(command.OutOrStdout(), result.Evidence); err == nil {
-			err = output.Result(command.OutOrStdout(), result.Result, when)
-		}
-		switch {
-		case err != nil:
-			return exit.Failed(err)
-		case errors.Is(verdict, attest.ErrIncomplete):
-			return exit.BadInput(v.advice(result, verdict))
-		case result.Quote.TD != nil && isRefusedTEE(verdict):
-			return exit.Failed(errors.New("to accept a trust domain, pass --mrtd or --any-trust-domain, or \"trustDomain\" in the --policy file"))
-		case !result.Trusted:
-			return exit.Quietly(exit.CodeFailed)
-		}
-		return nil
+		return v.report(*format, result, result, func(*cobra.Command) error { return nil }, when, err)
 	}
 	return command
+}
+
+// report writes a result as of a time: document as JSON, or heading and the result for people.
+// It returns the error of the command, by the error of the verification.
+func (v *verification) report(format output.Format, result *verify.Result, document any, heading func(*cobra.Command) error, at time.Time, verdict error) error {
+	var err error
+	if format == output.JSON {
+		err = output.WriteJSON(v.command, document)
+	} else if err = heading(v.command); err == nil {
+		if err = output.Form(v.command.OutOrStdout(), result.Evidence); err == nil {
+			err = output.Result(v.command.OutOrStdout(), result.Result, at)
+		}
+	}
+	switch {
+	case err != nil:
+		return exit.Failed(err)
+	case errors.Is(verdict, attest.ErrIncomplete):
+		return exit.BadInput(v.advice(result, verdict))
+	case result.Quote.TD != nil && isRefusedTEE(verdict):
+		return exit.Failed(errors.New("to accept a trust domain, pass --mrtd or --any-trust-domain, or \"trustDomain\" in the --policy file"))
+	case !result.Trusted:
+		return exit.Quietly(exit.CodeFailed)
+	}
+	return nil
 }
 
 // advice returns what to add to the command line of a verification that is incomplete, or else
@@ -146,28 +177,36 @@ type verification struct {
 // run verifies the quote in a file as of a time. Without a result, its error is the
 // command's.
 func (v *verification) run(name string, at time.Time) (*verify.Result, error) {
-	root, err := v.root()
+	verifier, policy, err := v.verifier(at)
 	if err != nil {
 		return nil, err
-	}
-	policy, err := v.policy.read()
-	if err != nil {
-		return nil, exit.BadInput(err)
 	}
 	e, err := input.Evidence(v.command, name)
 	if err != nil {
 		return nil, err
 	}
-	source, err := v.source(root)
-	if err != nil {
-		return nil, err
-	}
-	verifier := verify.Verifier{Roots: []attest.Root{root}, Source: source, Now: func() time.Time { return at }}
 	result, err := verifier.VerifyParsed(v.command.Context(), e, policy)
 	if result == nil {
 		return nil, exit.BadInput(fmt.Errorf("%s: %w", name, err))
 	}
 	return result, err
+}
+
+// verifier returns a verifier as of a time, and the policy.
+func (v *verification) verifier(at time.Time) (*verify.Verifier, attest.Policy, error) {
+	root, err := v.root()
+	if err != nil {
+		return nil, attest.Policy{}, err
+	}
+	policy, err := v.policy.read()
+	if err != nil {
+		return nil, attest.Policy{}, exit.BadInput(err)
+	}
+	source, err := v.source(root)
+	if err != nil {
+		return nil, attest.Policy{}, err
+	}
+	return &verify.Verifier{Roots: []attest.Root{root}, Source: source, Now: func() time.Time { return at }}, policy, nil
 }
 
 // source returns the source of collateral of the flag, or nil if it is not given.
