@@ -11,7 +11,7 @@ VERSION := $(shell sed -n 's/^appVersion: *//p' charts/confcom/Chart.yaml)
 PROGRAMS := confcom sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job
 IMAGES := $(PROGRAMS)
 # Modules of this repository. ./... in one of them leaves the others out.
-MODULES := . tools test/cluster
+MODULES := . tools test/cluster examples/programs
 # Packages that must build for every platform on which people verify quotes.
 PORTABLE := ./sgx/... ./tdx/... ./quote/... ./evidence/... ./attest/... ./aesm/... ./cmd/confcom
 PORTABLE_TO := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
