@@ -58,7 +58,8 @@ type Verifier struct {
 
 // Peer is what is known about a peer with evidence.
 type Peer struct {
-	// Result is the attestation result, with the checks of this package.
+	// Result is the attestation result, with the checks of this package. It expires with the
+	// certificate at the latest.
 	*verify.Result
 	// Format is how the evidence binds the key of the certificate.
 	Format Format
@@ -154,6 +155,9 @@ func (v *Verifier) Verify(ctx context.Context, certificate *x509.Certificate) (*
 	result.Checks = append(result.Checks,
 		attest.Check{Name: CheckCertificate, Passed: true, Detail: signed},
 		attest.Check{Name: CheckKeyBound, Passed: true, Detail: bound.detail})
+	if certificate.NotAfter.Before(result.Expires) {
+		result.Expires = certificate.NotAfter
+	}
 	result.NotChecked = slices.DeleteFunc(result.NotChecked, checkedHere)
 	return &Peer{Result: result, Format: bound.format, Nonce: bound.nonce}, err
 }

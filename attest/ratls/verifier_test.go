@@ -29,9 +29,13 @@ func TestFormats(t *testing.T) {
 		t.Run(form.name, func(t *testing.T) {
 			p := platforms[form.tee]
 			v := p.verifier(t)
-			peer, err := v.Verify(t.Context(), certificate(t, p, form.evidence, nil))
+			genuine := certificate(t, p, form.evidence, nil)
+			peer, err := v.Verify(t.Context(), genuine)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if !peer.Expires.Equal(genuine.NotAfter) {
+				t.Errorf("the result expires at %s, after the certificate", peer.Expires)
 			}
 			if !peer.Trusted || peer.Format != form.format || peer.Quote.Header.TEE != form.tee {
 				t.Errorf("trusted %v, %s, %s", peer.Trusted, peer.Format, peer.Quote.Header.TEE)
