@@ -197,6 +197,11 @@ func TestRefused(t *testing.T) {
 				return extension(encodeDER(t, encodeCBOR(t, []any{"application/sgx-quote", p.bound(t, sum256(key))})), 1, 3, 6, 1, 5, 5, 7, 1, 35)
 			}, nil)
 		}, ratls.ErrUnknownFormat, "certificate > CMW record > quote"},
+		{"a conceptual message with an Open Enclave report", func(t *testing.T) *x509.Certificate {
+			return certificate(t, p, func(t testing.TB, p *platform, key []byte) []pkix.Extension {
+				return extension(encodeDER(t, encodeCBOR(t, []any{"application/report", openEnclave(p.bound(t, sum256(key)))})), 1, 3, 6, 1, 5, 5, 7, 1, 35)
+			}, nil)
+		}, ratls.ErrUnknownFormat, "certificate > CMW record > Open Enclave report > quote"},
 		{"a certificate in a certificate", func(t *testing.T) *x509.Certificate {
 			return certificate(t, p, func(t testing.TB, p *platform, key []byte) []pkix.Extension {
 				return extension(encodeDER(t, encodeCBOR(t, []any{"application/pkix-cert", certificate(t, p, good, nil).Raw})), 1, 3, 6, 1, 5, 5, 7, 1, 35)
