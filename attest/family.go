@@ -18,8 +18,13 @@ const (
 )
 
 // CAOf returns which of the CAs a certificate is of, by its name. It does not verify it.
-func CAOf(certificate *x509.Certificate) (CA, error) {
-	switch name := certificate.Subject.CommonName; {
+func CAOf(certificate *x509.Certificate) (CA, error) { return caNamed(certificate.Subject.CommonName) }
+
+// IssuerOf returns which of the CAs issued a PCK certificate, by its name. It does not verify it.
+func IssuerOf(pck *x509.Certificate) (CA, error) { return caNamed(pck.Issuer.CommonName) }
+
+func caNamed(name string) (CA, error) {
+	switch {
 	case strings.Contains(name, "Processor CA"):
 		return ProcessorCA, nil
 	case strings.Contains(name, "Platform CA"):

@@ -104,7 +104,7 @@ func newPCKChain(leaf *x509.Certificate, a *authorities) *pckChain {
 // chainOf returns the certificates of a quote: the PCK certificate, its issuer and the root.
 func chainOf(data quote.CertificationData) ([]*x509.Certificate, error) {
 	if data.Type != quote.PCKChain {
-		return nil, fmt.Errorf("attest: %w: the quote has a %s, want a %s: the attesting machine includes one if its quote provider gets certificates", quote.ErrUnsupported, data.Type, quote.PCKChain)
+		return nil, fmt.Errorf("attest: %w: the quote has a %s, want a %s: the attesting machine includes one if its quote provider gets certificates; or pass the PCK certificate", quote.ErrUnsupported, data.Type, quote.PCKChain)
 	}
 	certificates, err := data.Certificates()
 	if err != nil {

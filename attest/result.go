@@ -24,6 +24,8 @@ type Result struct {
 	Advisories []string `json:"advisories,omitempty"`
 	// TCBDate is the date up to which the platform has all updates.
 	TCBDate time.Time `json:"tcbDate,omitzero"`
+	// Short is what keeps the platform from being UpToDate, part by part, and what mends it.
+	Short []Shortfall `json:"short,omitempty"`
 	// EvaluationDataNumber is the lower of the numbers of TCB info and QE identity.
 	EvaluationDataNumber int `json:"tcbEvaluationDataNumber,omitempty"`
 	// Expires is when the first part of the proof expires: a certificate, or a part of

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/tdx"
@@ -22,6 +23,8 @@ type tcbInfo struct {
 	// For TDX only.
 	Module  *tdxModule          `json:"tdxModule"`
 	Modules []tdxModuleIdentity `json:"tdxModuleIdentities"`
+
+	names func() componentNames // of the components, read when they are needed
 }
 
 type tcbInfoLevel struct {
@@ -68,6 +71,7 @@ func parseTCBInfo(text []byte) (*tcbInfo, error) {
 	if err := t.checkModules(); err != nil {
 		return nil, err
 	}
+	t.names = sync.OnceValue(func() componentNames { return readNames(text) })
 	return t, nil
 }
 

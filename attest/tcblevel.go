@@ -20,13 +20,15 @@ type tcb struct {
 	advisories           []string
 	evaluationDataNumber int
 
+	short []Shortfall
+
 	// launched and current are the two statuses that a relaunch status follows from; empty
 	// for any other status.
 	launched, current TCBStatus
 }
 
 // tcbLevel determines the TCB status of the platform of a quote. If it fails, the result has
-// the evaluation data number only.
+// the evaluation data number and what is short, if these are known.
 //
 // This decides what is UpToDate: the highest level of the TCB info that the platform
 // reaches has a status, the highest levels that the quoting enclave and the TDX module reach
@@ -54,6 +56,7 @@ func (k *checkedCollateral) tcbLevel(q *quote.Quote, platform *Platform) (tcb, e
 	}
 	found, err := k.evaluate(platform, launch, q.Signature.QEReport.ISVSVN)
 	if err != nil {
+		unknown.short = k.shortfalls(q, platform)
 		return unknown, err
 	}
 	if q.TD != nil && q.TD.TDX15 != nil {
@@ -66,6 +69,9 @@ func (k *checkedCollateral) tcbLevel(q *quote.Quote, platform *Platform) (tcb, e
 		}
 	}
 	found.evaluationDataNumber = unknown.evaluationDataNumber
+	if found.status != UpToDate {
+		found.short = append(k.shortfalls(q, platform), statusShortfalls(found.status)...)
+	}
 	return found, nil
 }
 
@@ -139,11 +145,16 @@ func (t *tcbInfo) level(p *Platform, td *tdx.TCBSVN) (*tcbInfoLevel, error) {
 // the level's. The first two are those of the TDX module: since its version 1, the module's
 // identity has levels for them.
 func (l *tcbInfoLevel) reachedBy(td tdx.TCBSVN) bool {
+	return td.Reaches(l.needed(td))
+}
+
+// needed returns the security versions that a trust domain needs for the level.
+func (l *tcbInfoLevel) needed(td tdx.TCBSVN) tdx.TCBSVN {
 	want := l.tdxComponents
 	if td.ModuleMajor() > 0 {
 		want[0], want[1] = 0, 0
 	}
-	return td.Reaches(want)
+	return want
 }
 
 // moduleLevel returns the highest level that a TDX module reaches.

@@ -167,6 +167,7 @@ func (v *Verifier) appraise(p *proof, c *Collateral, policy Policy, at time.Time
 	if k != nil {
 		tcb, err := k.tcbLevel(q, chain.platform)
 		r.Status, r.TCBDate, r.Advisories, r.EvaluationDataNumber = tcb.status, tcb.date, tcb.advisories, tcb.evaluationDataNumber
+		r.Short = tcb.short
 		r.add(policy.appraiseTCB(tcb, err)...)
 	}
 	r.add(policy.appraiseDebugMode(q))

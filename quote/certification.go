@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"fmt"
+	"slices"
 
 	"github.com/confcom/confcom/sgx"
 )
@@ -49,8 +50,10 @@ type CertificationData struct {
 }
 
 // Certificates returns the certificates of types PCKLeaf (exactly one) and PCKChain
-// (exactly three: leaf, intermediate, root, in this order). Only white space and the
-// NUL of a C string may follow them. For other types the error wraps ErrUnsupported.
+// (exactly three). Those of a chain may be in any order in the quote; the result is the leaf,
+// its issuer, and the root. If their names do not make a chain, it is in the order of the quote.
+// Only white space and the NUL of a C string may follow them. For other types the error wraps
+// ErrUnsupported.
 func (c CertificationData) Certificates() ([]*x509.Certificate, error) {
 	want := map[CertificationDataType]int{PCKLeaf: 1, PCKChain: 3}[c.Type]
 	if want == 0 {
@@ -63,7 +66,31 @@ func (c CertificationData) Certificates() ([]*x509.Certificate, error) {
 	if len(certificates) != want {
 		return nil, fmt.Errorf("quote: certification data: %d certificates, want %d", len(certificates), want)
 	}
-	return certificates, nil
+	return sortChain(certificates), nil
+}
+
+// sortChain returns certificates in the order in which each is issued by the next one and the
+// last one by itself, according to their names. If there is no such order, it returns them as
+// they are.
+func sortChain(certificates []*x509.Certificate) []*x509.Certificate {
+	for _, leaf := range certificates {
+		chain := []*x509.Certificate{leaf}
+		for last := leaf; len(chain) < len(certificates); {
+			next := slices.IndexFunc(certificates, func(c *x509.Certificate) bool {
+				return bytes.Equal(c.RawSubject, last.RawIssuer) && !slices.Contains(chain, c)
+			})
+			if next < 0 {
+				break
+			}
+			last = certificates[next]
+			chain = append(chain, last)
+		}
+		root := chain[len(chain)-1]
+		if len(chain) == len(certificates) && bytes.Equal(root.RawSubject, root.RawIssuer) {
+			return chain
+		}
+	}
+	return certificates
 }
 
 // ParseCertificates reads certificates in PEM, as quotes and collateral carry them.

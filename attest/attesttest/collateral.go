@@ -104,6 +104,9 @@ type PlatformTCB struct {
 // Component is a part of the TCB with a security version of its own.
 type Component struct {
 	SVN int `json:"svn"`
+	// Category and Type are names for people, which some have.
+	Category string `json:"category,omitempty"`
+	Type     string `json:"type,omitempty"`
 }
 
 // EnclaveTCB is the security version of an enclave or a TDX module.

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/confcom/confcom/attest"
@@ -36,6 +38,10 @@ type Issuer struct {
 	// Version is the version of quotes: 3, which all SGX platforms use so far, 4 or 5. Quotes
 	// of trust domains have version 4 (TDX 1.0) or 5.
 	Version quote.Version
+	// CertificationType is what quotes have of the PCK certificate: quote.PCKChain, PCKLeaf, or
+	// PPIDClear, PPIDRSA2048 and PPIDRSA3072. The encrypted PPIDs are noise. See PCKChain for
+	// the certificates.
+	CertificationType quote.CertificationDataType
 
 	platform string
 	forger   *ecdsa.PrivateKey // no verifier trusts it
@@ -55,7 +61,7 @@ func NewIssuer(platform string, now time.Time) (*Issuer, error) {
 		},
 		RootCRL: crl(rootCRLValidity), PCKCRL: crl(collateralValidity),
 		TCBInfo: newTCBInfo(issued), QEIdentity: newQEIdentity(issued),
-		QE: quotingEnclave(), Version: quote.Version3, platform: platform,
+		QE: quotingEnclave(), Version: quote.Version3, CertificationType: quote.PCKChain, platform: platform,
 	}
 	for _, a := range []struct {
 		into        *Authority
@@ -156,7 +162,7 @@ func (i *Issuer) sign(q *quote.Quote) error {
 	if signature.QEReportSignature, err = i.PCK.Sign(report); err != nil {
 		return err
 	}
-	if signature.CertificationData, err = i.pckChain(); err != nil {
+	if signature.CertificationData, err = i.certificationData(); err != nil {
 		return err
 	}
 
@@ -183,27 +189,57 @@ func (i *Issuer) sign(q *quote.Quote) error {
 	return err
 }
 
-// pckChain issues the certificate chain of the platform.
-func (i *Issuer) pckChain() (quote.CertificationData, error) {
-	root, err := i.Root.Issue(i.Root)
+// certificationData returns what quotes have of the PCK certificate.
+func (i *Issuer) certificationData() (quote.CertificationData, error) {
+	chain, err := i.PCKChain()
 	if err != nil {
 		return quote.CertificationData{}, err
+	}
+	data := quote.CertificationData{Type: i.CertificationType}
+	switch i.CertificationType {
+	case quote.PCKChain:
+		return quote.NewPCKChain(chain[0], chain[1], chain[2]), nil
+	case quote.PCKLeaf:
+		data.Data = []byte(encodePEM(chain[0]))
+		return data, nil
+	case quote.PPIDClear:
+		data.Data = slices.Clone(i.Extension.PPID)
+	case quote.PPIDRSA2048:
+		data.Data = derive(256, "encrypted PPID of "+i.platform)
+	case quote.PPIDRSA3072:
+		data.Data = derive(384, "encrypted PPID of "+i.platform)
+	default:
+		return data, fmt.Errorf("attesttest: cannot issue quotes with a %s", i.CertificationType)
+	}
+	svn := simulation.DefaultCPU().SVN()
+	data.Data = append(data.Data, svn[:]...)
+	data.Data = binary.LittleEndian.AppendUint16(data.Data, uint16(i.Extension.PCESVN))
+	data.Data = append(data.Data, i.Extension.PCEID...)
+	return data, nil
+}
+
+// PCKChain issues the certificates of the platform: the PCK certificate, that of the CA, and that
+// of the root.
+func (i *Issuer) PCKChain() ([]*x509.Certificate, error) {
+	root, err := i.Root.Issue(i.Root)
+	if err != nil {
+		return nil, err
 	}
 	ca, err := i.Root.Issue(i.PCKCA)
 	if err != nil {
-		return quote.CertificationData{}, err
+		return nil, err
 	}
 	extension, err := i.Extension.marshal()
 	if err != nil {
-		return quote.CertificationData{}, err
+		return nil, err
 	}
 	template := *i.PCK.Template
 	template.ExtraExtensions = append([]pkix.Extension{extension}, template.ExtraExtensions...)
 	leaf, err := i.PCKCA.Issue(Authority{&template, i.PCK.Key})
 	if err != nil {
-		return quote.CertificationData{}, err
+		return nil, err
 	}
-	return quote.NewPCKChain(leaf, ca, root), nil
+	return []*x509.Certificate{leaf, ca, root}, nil
 }
 
 // quotingEnclave returns the identity of the simulated QE.

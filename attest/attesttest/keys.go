@@ -15,7 +15,7 @@ const seed = "confcom simulated SGX platform: this is not a secret"
 func derive(n int, purpose string) []byte {
 	b, err := hkdf.Key(sha256.New, []byte(seed), nil, purpose, n)
 	if err != nil {
-		// HKDF fails only for more than 255 hashes of output, and all callers need one.
+		// HKDF fails only for more than 255 hashes of output, and all callers need twelve at most.
 		panic(fmt.Sprintf("attesttest: derive %d bytes: %v", n, err))
 	}
 	return b

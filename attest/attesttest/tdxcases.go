@@ -139,7 +139,7 @@ func tdxFormCases() []Case {
 			if i.PCK.Key, err = ecdsa.ParseRawPrivateKey(elliptic.P384(), derive(48, "PCK of another size")); err != nil {
 				return err
 			}
-			q.Signature.CertificationData, err = i.pckChain()
+			q.Signature.CertificationData, err = i.certificationData()
 			return err
 		}, Failed: failed(attest.CheckQEReport), Detail: "is not ECDSA P-256"},
 	}

@@ -27,6 +27,9 @@ type Client struct {
 	// means in memory only. Several processes can use it at the same time. It must exist, belong
 	// to this user or root, and be writable by nobody else; otherwise Collateral returns an error.
 	Dir string
+	// SubscriptionKey is sent to Intel's service with requests for PCK certificates, for which it
+	// requires one. See CertificatesFor.
+	SubscriptionKey string
 	// HTTP sends the requests; nil means a client of its own. Redirects to other hosts are not
 	// followed.
 	HTTP *http.Client
@@ -52,6 +55,7 @@ type Client struct {
 	fetches  sync.WaitGroup
 	families map[Family]*collateral
 	parts    map[string]*knownPart // by URL
+	kept     map[string]*response  // of certificates, by URL
 
 	failedFamilies failures[Family]
 	failedParts    failures[string] // by URL

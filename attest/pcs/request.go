@@ -214,6 +214,9 @@ func (c *Client) request(ctx context.Context, p part, cached *response) (*respon
 	if cached != nil && cached.LastModified != "" {
 		request.Header.Set("If-Modified-Since", cached.LastModified)
 	}
+	if p.restricted && c.SubscriptionKey != "" {
+		request.Header.Set("Ocp-Apim-Subscription-Key", c.SubscriptionKey)
+	}
 	got, err := c.http.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("pcs: fetch %s: %w", p.name, err)

@@ -105,6 +105,8 @@ type part struct {
 	url  string
 	// chain is the names that the header with the issuer chain may have; empty if there is none.
 	chain []string
+	// restricted is set if the service wants Client.SubscriptionKey.
+	restricted bool
 }
 
 // parts returns the parts of the collateral of a family and their URLs. Update is as
@@ -127,9 +129,9 @@ func (s Service) parts(f Family, update string) (rootCRL, pckCRL, tcbInfo, qeIde
 	if f.TEE == quote.TDX {
 		tee = s.tdxBase()
 	}
-	pckCRL = part{"the PCK CRL", query(s.base, "pckcrl", "ca", string(f.CA), "encoding", "der"), []string{"SGX-PCK-CRL-Issuer-Chain"}}
-	tcbInfo = part{"the TCB info", query(tee, "tcb", "fmspc", f.FMSPC, "update", update), []string{"TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain"}}
-	qeIdentity = part{"the QE identity", query(tee, "qe/identity", "update", update), []string{"SGX-Enclave-Identity-Issuer-Chain"}}
+	pckCRL = part{"the PCK CRL", query(s.base, "pckcrl", "ca", string(f.CA), "encoding", "der"), []string{"SGX-PCK-CRL-Issuer-Chain"}, false}
+	tcbInfo = part{"the TCB info", query(tee, "tcb", "fmspc", f.FMSPC, "update", update), []string{"TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain"}, false}
+	qeIdentity = part{"the QE identity", query(tee, "qe/identity", "update", update), []string{"SGX-Enclave-Identity-Issuer-Chain"}, false}
 	rootCRL = part{name: "the root CRL"}
 	switch s.kind {
 	case intel:

@@ -27,6 +27,9 @@ type Verifier struct {
 	// Source has the collateral: a *pcs.Client, or an *attest.Collateral that was read from a
 	// file. With nil, verifications are incomplete.
 	Source attest.Source
+	// Certificates has the certificates of platforms whose quotes lack them. With nil, such quotes
+	// cannot be verified.
+	Certificates CertificateSource
 	// Now returns the time of a verification; nil means time.Now.
 	Now func() time.Time
 
@@ -72,11 +75,15 @@ func (v *Verifier) VerifyParsed(ctx context.Context, e *evidence.Evidence, polic
 	if v.Now != nil {
 		now = v.Now
 	}
-	r, err := v.verifier.FetchAndVerify(ctx, e.Parsed, v.Source, policy, now())
+	q, err := v.complete(ctx, e.Parsed)
+	if err != nil {
+		return nil, err
+	}
+	r, err := v.verifier.FetchAndVerify(ctx, q, v.Source, policy, now())
 	if r == nil {
 		return nil, err
 	}
-	result := &Result{Result: r, Quote: e.Parsed, Evidence: e.Summary()}
+	result := &Result{Result: r, Quote: q, Evidence: e.Summary()}
 	for _, what := range result.Evidence.NotChecked() {
 		r.NotChecked = append(r.NotChecked, attest.Unchecked(what))
 	}

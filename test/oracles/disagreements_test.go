@@ -11,6 +11,7 @@ func disagreements() map[string]string {
 	const (
 		crls    = "it checks neither signature nor issuer nor dates nor extensions of CRLs"
 		levels  = "it uses the first level of the list; Intel's library sorts them and refuses duplicates"
+		order   = "it wants the PCK certificate first and the root last; Intel's library takes them in any order"
 		version = "it accepts SGX quotes of version 3 only"
 		signer  = "it only requires that the TCB signing certificate is issued by the root"
 		uses    = "it ignores extensions of certificates"
@@ -31,6 +32,8 @@ func disagreements() map[string]string {
 		"valid, another PCK certificate is revoked":           "it looks for the serial number of any certificate in any CRL, regardless of the issuer",
 		"valid, TCB levels in another order":                  levels,
 		"TCB level twice":                                     levels,
+		"valid, certificates from the root down":              order,
+		"valid, certificates in another order":                order,
 		"collateral signed by a PCK certificate":              signer,
 		"TCB levels of an unknown type":                       "it ignores tcbType, which defines how levels are compared",
 		"TCB info of an obsolete version":                     "it ignores the version",

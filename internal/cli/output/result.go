@@ -57,6 +57,9 @@ func checks(w io.Writer, r *attest.Result) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\n", state, c.Name, c.Detail)
 	}
+	for _, s := range r.Short {
+		fmt.Fprintf(t, "%s\tshort\t%s; %s\n", paint("-", plain), s, s.Remedy)
+	}
 	for _, what := range r.NotChecked {
 		fmt.Fprintf(t, "%s\tnot checked\t%s\n", paint("-", plain), what)
 	}

@@ -2,6 +2,8 @@ package quote
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,12 +13,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/attest/verify"
 	"github.com/confcom/confcom/internal/cli/args"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/input"
 	"github.com/confcom/confcom/internal/cli/output"
 	"github.com/confcom/confcom/internal/cli/trust"
+	"github.com/confcom/confcom/quote"
 )
 
 func newVerify() *cobra.Command {
@@ -41,6 +45,10 @@ takes one of
   - a directory with such a file named collateral.json
   - the URL to fetch it from: Intel's service, a PCCS (Provisioning Certificate Caching
     Service), or Azure's cache
+
+Some quotes have no certificates, but an ID of the platform, or the PCK (provisioning
+certification key) certificate alone. The others are taken from --pck-certificate, from a
+collateral file, which has those of the CA and of the root, or from the service at the URL.
 
 A --policy file is a JSON object with the members of type Policy in the Go package
 attest, which other flags override:
@@ -91,6 +99,7 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 	v.root = trust.RootFlag(command)
 	at := trust.TimeFlag(command)
 	command.Flags().StringVar(&v.collateral, "collateral", "", "verify with the collateral in this `file` or directory, or from the service at this URL")
+	command.Flags().StringVar(&v.certificates, "pck-certificate", "", "take the certificates that the quote lacks from this `file` (PEM): the PCK certificate, the CA's and the root's, in any order")
 	v.fetcher.AddFlags(command.Flags())
 	v.policy.addFlags(command.Flags())
 	command.RunE = func(command *cobra.Command, args []string) error {
@@ -170,8 +179,10 @@ type verification struct {
 	command    *cobra.Command
 	root       func() (attest.Root, error)
 	collateral string
-	fetcher    trust.Fetcher
-	policy     policyFlags
+	// certificates is a file with those that the quote lacks.
+	certificates string
+	fetcher      trust.Fetcher
+	policy       policyFlags
 }
 
 // run verifies the quote in a file as of a time. Without a result, its error is the
@@ -206,7 +217,11 @@ func (v *verification) verifier(at time.Time) (*verify.Verifier, attest.Policy, 
 	if err != nil {
 		return nil, attest.Policy{}, err
 	}
-	return &verify.Verifier{Roots: []attest.Root{root}, Source: source, Now: func() time.Time { return at }}, policy, nil
+	certificates, err := v.certificateSource(root, source)
+	if err != nil {
+		return nil, attest.Policy{}, err
+	}
+	return &verify.Verifier{Roots: []attest.Root{root}, Source: source, Certificates: certificates, Now: func() time.Time { return at }}, policy, nil
 }
 
 // source returns the source of collateral of the flag, or nil if it is not given.
@@ -238,4 +253,60 @@ func (f fetched) CollateralFor(_ context.Context, family attest.Family) (*attest
 		return nil, err
 	}
 	return &bundle.Collateral, nil
+}
+
+// certificateSource returns where certificates that the quote lacks are from: the file of the flag,
+// together with the CAs' in a collateral file, or else the service.
+func (v *verification) certificateSource(root attest.Root, source attest.Source) (verify.CertificateSource, error) {
+	var known verify.Certificates
+	if v.command.Flags().Changed("pck-certificate") {
+		text, err := input.File(v.command, v.certificates)
+		if err == nil {
+			known, err = quote.ParseCertificates(text)
+		}
+		if err == nil && len(known) == 0 {
+			err = errors.New("no certificates")
+		}
+		if err != nil {
+			return nil, exit.BadInput(fmt.Errorf("--pck-certificate: %w", err))
+		}
+	}
+	switch source := source.(type) {
+	case fetched:
+		switch len(known) {
+		case 0:
+			return source, nil
+		case 1:
+			return leafOnly{known[0], source}, nil
+		}
+	case *pcs.Bundle:
+		// Collateral alone may lack them.
+		if issuers, err := quote.ParseCertificates([]byte(source.PCKCRLIssuerChain)); err == nil {
+			known = append(known, issuers...)
+		}
+	}
+	if known == nil {
+		return nil, nil
+	}
+	return known, nil
+}
+
+// leafOnly is a PCK certificate without those of its issuers, which the service has.
+type leafOnly struct {
+	leaf    *x509.Certificate
+	service fetched
+}
+
+// CertificatesFor requests the issuers of the certificate.
+func (l leafOnly) CertificatesFor(ctx context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
+	with := *q
+	with.Signature.CertificationData = quote.CertificationData{
+		Type: quote.PCKLeaf, Data: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: l.leaf.Raw}),
+	}
+	return l.service.CertificatesFor(ctx, &with)
+}
+
+// CertificatesFor requests the certificates that a quote lacks.
+func (f fetched) CertificatesFor(_ context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
+	return f.fetcher.Certificates(f.command, f.root, q)
 }

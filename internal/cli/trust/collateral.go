@@ -1,7 +1,9 @@
 package trust
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/internal/cachedir"
 	"github.com/confcom/confcom/internal/cli/exit"
+	"github.com/confcom/confcom/quote"
 )
 
 // Fetcher fetches collateral from a service, as the flags ask for.
@@ -80,22 +83,40 @@ func (f *Fetcher) Client(root attest.Root, progress func(pcs.Step)) (*pcs.Client
 
 // Fetch fetches the collateral for a family of platforms and prints its progress.
 // Ctrl-C cancels it. Its errors are those of a command.
-func (f *Fetcher) Fetch(command *cobra.Command, root attest.Root, family pcs.Family) (*pcs.Bundle, error) {
+func (f *Fetcher) Fetch(command *cobra.Command, root attest.Root, family pcs.Family) (bundle *pcs.Bundle, err error) {
+	err = f.with(command, root, func(ctx context.Context, client *pcs.Client) error {
+		bundle, err = client.Refresh(ctx, family)
+		return err
+	})
+	return bundle, err
+}
+
+// Certificates requests the certificates that a quote lacks. Otherwise it is as Fetch.
+func (f *Fetcher) Certificates(command *cobra.Command, root attest.Root, q *quote.Quote) (chain []*x509.Certificate, err error) {
+	err = f.with(command, root, func(ctx context.Context, client *pcs.Client) error {
+		chain, err = client.CertificatesFor(ctx, q)
+		return err
+	})
+	return chain, err
+}
+
+// with calls do with a client, until Ctrl-C cancels it.
+func (f *Fetcher) with(command *cobra.Command, root attest.Root, do func(context.Context, *pcs.Client) error) error {
 	client, err := f.Client(root, printSteps(command.ErrOrStderr()))
 	if err != nil {
-		return nil, exit.BadInput(err)
+		return exit.BadInput(err)
 	}
 	ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer client.Close()
-	bundle, err := client.Refresh(ctx, family)
+	err = do(ctx, client)
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		err = fmt.Errorf("%w: install the service's CA on this machine, or pass --skip-tls-check", err)
 	}
 	if err != nil {
-		return nil, exit.BadInput(err) // nothing was verified
+		return exit.BadInput(err) // nothing was verified
 	}
-	return bundle, nil
+	return nil
 }
 
 // printSteps returns a function that prints a line for each part of the collateral.

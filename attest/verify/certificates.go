@@ -1,0 +1,87 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"slices"
+
+	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/quote"
+)
+
+// CertificateSource has the certificates of platforms whose quotes have none, or the PCK
+// (provisioning certification key) certificate alone: a *pcs.Client, which requests them, or
+// Certificates.
+type CertificateSource interface {
+	// CertificatesFor returns the PCK certificate, that of the CA which issued it, and that of
+	// the root. They are verified with the quote. Nothing of the quote has been verified when it
+	// is called: without a certificate nothing can be.
+	CertificatesFor(context.Context, *quote.Quote) ([]*x509.Certificate, error)
+}
+
+// complete returns a quote with its certificate chain. No signature covers that part of a quote,
+// so it makes no difference where it comes from.
+func (v *Verifier) complete(ctx context.Context, q *quote.Quote) (*quote.Quote, error) {
+	if v.Certificates == nil || q.Signature.CertificationData.Type == quote.PCKChain {
+		return q, nil
+	}
+	chain, err := v.Certificates.CertificatesFor(ctx, q)
+	if err == nil && len(chain) != 3 {
+		err = fmt.Errorf("%d certificates, want those of the platform, the CA and the root", len(chain))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("verify: certificates for a quote with a %s: %w", q.Signature.CertificationData.Type, err)
+	}
+	completed := *q
+	completed.Signature.CertificationData = quote.NewPCKChain(chain[0], chain[1], chain[2])
+	return &completed, nil
+}
+
+// Certificates are certificates that a caller has, in any order: PCK certificates, and those of
+// the CAs and of the root. A quote that has its PCK certificate needs only the latter.
+type Certificates []*x509.Certificate
+
+// CertificatesFor returns the chain of the PCK certificate whose key signed the QE report of the
+// quote.
+func (c Certificates) CertificatesFor(_ context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
+	candidates := c
+	if q.Signature.CertificationData.Type == quote.PCKLeaf {
+		var err error
+		if candidates, err = q.Signature.CertificationData.Certificates(); err != nil {
+			return nil, err
+		}
+	}
+	i := slices.IndexFunc(candidates, func(pck *x509.Certificate) bool { return certifies(pck, q) })
+	if i < 0 {
+		return nil, fmt.Errorf("none of %d certificates has the key that signed the QE report", len(candidates))
+	}
+	chain := []*x509.Certificate{candidates[i]}
+	for len(chain) < 3 {
+		last := chain[len(chain)-1]
+		i := slices.IndexFunc(c, func(issuer *x509.Certificate) bool { return bytes.Equal(issuer.RawSubject, last.RawIssuer) })
+		if i < 0 {
+			return nil, fmt.Errorf("the certificate of %q is missing, which issued %q", last.Issuer.CommonName, last.Subject.CommonName)
+		}
+		chain = append(chain, c[i])
+	}
+	return chain, nil
+}
+
+// certifies reports whether a certificate is a PCK certificate whose key signed the QE report.
+func certifies(pck *x509.Certificate, q *quote.Quote) bool {
+	key, ok := pck.PublicKey.(*ecdsa.PublicKey)
+	if !ok {
+		return false
+	}
+	if _, err := attest.ParsePlatform(pck); err != nil {
+		return false
+	}
+	report, _ := q.Signature.QEReport.MarshalBinary()
+	digest, signature := sha256.Sum256(report), q.Signature.QEReportSignature
+	return ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
+}
