@@ -44,8 +44,8 @@ const DefaultLifetime = 24 * time.Hour
 // Before a certificate is valid, in case that the peer's clock is behind.
 const clockSkew = 5 * time.Minute
 
-// Attester keeps a certificate with evidence. Each certificate
-// has a new key and a new quote. It is safe for concurrent use.
+// Attester keeps a certificate with evidence, and replaces it by one with a new key and a new
+// quote. It is safe for concurrent use.
 type Attester struct {
 	config AttesterConfig
 
@@ -86,7 +86,10 @@ func (a *Attester) Run(ctx context.Context) {
 			return
 		case <-next.C:
 		}
-		err := a.rotate(ctx)
+		// A quote that takes longer than half of what remains is given up, for another attempt.
+		attempt, cancel := context.WithTimeout(ctx, a.config.Lifetime/6)
+		err := a.rotate(attempt)
+		cancel()
 		if ctx.Err() != nil {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,12 +67,12 @@ func TestRotation(t *testing.T) {
 func TestRotationFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t, quote.SGX)
-		var broken error
+		var broken atomic.Pointer[error]
 		rotated := make(rotations)
 		a, err := ratls.NewAttester(t.Context(), ratls.AttesterConfig{
 			Quote: func(ctx context.Context, data sgx.ReportData) ([]byte, error) {
-				if broken != nil {
-					return nil, broken
+				if err := broken.Load(); err != nil {
+					return nil, *err
 				}
 				return p.Quote(ctx, data)
 			},
@@ -80,11 +81,12 @@ func TestRotationFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		broken = errors.New("the daemon is away")
+		away := errors.New("the daemon is away")
+		broken.Store(&away)
 		first := a.Certificate()
 		stop := run(t, a)
 		for range 19 {
-			if err := <-rotated; !errors.Is(err, broken) {
+			if err := <-rotated; !errors.Is(err, away) {
 				t.Fatal(err)
 			}
 			if got, err := a.GetCertificate(nil); err != nil || got != first {
@@ -94,15 +96,50 @@ func TestRotationFails(t *testing.T) {
 		<-rotated
 		<-rotated
 		time.Sleep(time.Second) // of the bubble
-		if _, err := a.GetClientCertificate(nil); !errors.Is(err, broken) || !strings.Contains(err.Error(), "expired at") {
+		if _, err := a.GetClientCertificate(nil); !errors.Is(err, away) || !strings.Contains(err.Error(), "expired at") {
 			t.Errorf("%v", err)
 		}
-		broken = nil
+		broken.Store(nil)
 		if err := <-rotated; err != nil {
 			t.Fatal(err)
 		}
 		if got, err := a.GetCertificate(nil); err != nil || got == first {
 			t.Error(err)
+		}
+		stop()
+	})
+}
+
+// A quote that never comes does not keep the certificate from being replaced.
+func TestRotationHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlatform(t, quote.SGX)
+		var hangs atomic.Bool
+		rotated := make(rotations)
+		a, err := ratls.NewAttester(t.Context(), ratls.AttesterConfig{
+			Quote: func(ctx context.Context, data sgx.ReportData) ([]byte, error) {
+				if hangs.Load() {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return p.Quote(ctx, data)
+			},
+			Lifetime: time.Hour, Rotated: rotated.rotated,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hangs.Store(true)
+		start, stop := time.Now(), run(t, a)
+		if err := <-rotated; !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		hangs.Store(false)
+		if err := <-rotated; err != nil {
+			t.Error(err)
+		}
+		if since := time.Since(start); since >= time.Hour {
+			t.Errorf("replaced after %v", since)
 		}
 		stop()
 	})

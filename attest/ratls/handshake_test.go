@@ -93,6 +93,7 @@ func TestHandshake(t *testing.T) {
 		{"mutual", client(domain, enclave), mutual(enclave, domain), nil, ""},
 		{"a server that is another enclave", client(nil, enclave), &tls.Config{GetCertificate: attester(t, other).GetCertificate}, attest.ErrNotTrusted, "client"},
 		{"a client that is another enclave", client(other, enclave), mutual(enclave, enclave), attest.ErrNotTrusted, "server"},
+		{"a server that lacks the key", client(nil, enclave), &tls.Config{Certificates: []tls.Certificate{withoutKey(t, enclave)}}, nil, "client"},
 		{"a client without a certificate", client(nil, enclave), mutual(enclave, enclave), nil, "server"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -109,6 +110,12 @@ func TestHandshake(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutKey returns a certificate with evidence, and the key of another.
+func withoutKey(t *testing.T, p *platform) tls.Certificate {
+	t.Helper()
+	return tls.Certificate{Certificate: attester(t, p).Certificate().Certificate, PrivateKey: attester(t, p).Certificate().PrivateKey}
 }
 
 // The configuration of a verifier has no other way to accept a peer than by evidence.

@@ -48,8 +48,9 @@ type Verifier struct {
 	Evidence *verify.Verifier
 	// Policy is the appraisal policy. Its ReportData must be nil: the report data binds the key.
 	Policy attest.Policy
-	// Accept, if set, is called for each trusted peer before the handshake ends, also if a session
-	// is resumed. Its error refuses the peer.
+	// Accept, if set, is called in each handshake with a trusted peer, also if a session is
+	// resumed. Its error refuses the peer. That the peer has the key of its certificate, TLS shows
+	// later in the handshake: act on what Accept has seen when that has succeeded.
 	Accept func(tls.ConnectionState, *Peer) error
 	// Timeout bounds the verification in a handshake, which may fetch collateral; 0 means
 	// DefaultTimeout.
