@@ -72,6 +72,11 @@ func parseDER(data []byte, layers int) (*Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseRead(certificate, layers)
+}
+
+// parseRead is parseDER for a certificate that has been read.
+func parseRead(certificate *x509.Certificate, layers int) (*Evidence, error) {
 	e, err := parseCertificate(certificate, layers)
 	return in(FormCertificate, e, err, Attachment{Kind: PublicKey, Data: bytes.Clone(certificate.RawSubjectPublicKeyInfo)})
 }

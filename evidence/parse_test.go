@@ -2,9 +2,11 @@ package evidence_test
 
 import (
 	"bytes"
+	"encoding/asn1"
 	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -58,4 +60,31 @@ func TestTooLarge(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// The extensions that Parse reads may be critical for a reader that verifies what is in them.
+func TestIsExtension(t *testing.T) {
+	for _, oid := range []string{oidTagged, oidCMW, oidIntel, oidGramine, oidReport, oidEvidenceNew, oidDstack, oidDstackLog, oidEndorsements} {
+		if !isExtension(t, oid) {
+			t.Errorf("%s is none", oid)
+		}
+	}
+	for _, oid := range []string{"2.5.29.15", "1.2.840.113741.1.13", oidTagged + ".1"} {
+		if isExtension(t, oid) {
+			t.Errorf("%s is one", oid)
+		}
+	}
+}
+
+func isExtension(t *testing.T, oid string) bool {
+	t.Helper()
+	var id asn1.ObjectIdentifier
+	for number := range strings.SplitSeq(oid, ".") {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = append(id, n)
+	}
+	return evidence.IsExtension(id)
 }

@@ -114,11 +114,15 @@ func parsePEM(blocks []block, layers int) (*Evidence, error) {
 
 func parseBlock(b block, layers int) (*Evidence, error) {
 	if b.kind == certificateType {
-		// Another program may be able to read it: it may be the one that counts.
-		if _, err := readCertificate(b.data); isNoQuote(err) {
+		certificate, err := readCertificate(b.data)
+		switch {
+		case isNoQuote(err):
+			// Another program may be able to read it: it may be the one that counts.
 			return nil, fmt.Errorf("%w: %s: %v", ErrMalformed, b, err) // %v: it is not skipped like other certificates
+		case err != nil:
+			return nil, err
 		}
-		return parseDER(b.data, layers)
+		return parseRead(certificate, layers)
 	}
 	if !isQuote(b.data) {
 		return nil, fmt.Errorf("%w: %s does not start like a quote", ErrMalformed, b)
