@@ -3,7 +3,6 @@ package attest
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,8 +65,8 @@ func (m *memory) collateral(c *Collateral, a *authorities) *checkedCollateral {
 // issuer chain in PEM, and checks that the root issued it for that.
 func parseTCBSigner(chain string, root *x509.Certificate) (*x509.Certificate, error) {
 	first, others := cutCertificate([]byte(chain))
-	if block, rest := pem.Decode(others); block != nil && len(rest) == 0 && bytes.Equal(block.Bytes, root.Raw) {
-		chain = string(first) // the usual root has been read
+	if isPEM(others, root) {
+		chain = string(first) // the root has been read
 	}
 	certificates, err := quote.ParseCertificates([]byte(chain))
 	if err != nil {
