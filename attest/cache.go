@@ -190,10 +190,11 @@ func signed[T any](known *cache[signedKey, T], parse func([]byte) (*T, error), t
 	if value := known.get(key); value != nil {
 		return value, nil
 	}
-	if err := checkSignedText(text, signature, signer); err != nil {
+	data := []byte(text)
+	if err := checkSignedText(data, signature, signer); err != nil {
 		return nil, err
 	}
-	value, err := parse([]byte(text))
+	value, err := parse(data)
 	if err != nil {
 		return nil, err
 	}

@@ -12,12 +12,12 @@ import (
 )
 
 // checkSignedText checks that a JSON text is signed by the key of a certificate.
-func checkSignedText(text string, signature quote.Signature, signer *x509.Certificate) error {
+func checkSignedText(text []byte, signature quote.Signature, signer *x509.Certificate) error {
 	key, err := p256Key(signer)
 	if err != nil {
 		return err
 	}
-	if !verifySignature(key, []byte(text), signature) {
+	if !verifySignature(key, text, signature) {
 		return fmt.Errorf("signature verification failed with the key of %q", signer.Subject.CommonName)
 	}
 	return nil
