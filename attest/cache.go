@@ -3,6 +3,7 @@ package attest
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/pem"
 	"sync"
 
 	"github.com/confcom/confcom/quote"
@@ -77,16 +78,18 @@ func (c *cache[K, T]) put(key K, value *T) {
 
 // chain returns the certificate chain of a quote with its checks.
 func (m *memory) chain(data quote.CertificationData, roots []Root) (*pckChain, error) {
-	key := string(data.Data)
-	if chain := m.chains.get(key); chain != nil && data.Type == quote.PCKChain {
-		return chain, nil
+	m.chains.mu.RLock()
+	known := m.chains.values[string(data.Data)] // a conversion here copies nothing
+	m.chains.mu.RUnlock()
+	if known != nil && data.Type == quote.PCKChain {
+		return known, nil
 	}
 	chain, err := m.parseChain(data, roots)
 	if err != nil {
 		return nil, err
 	}
 	if chain.passed() {
-		m.chains.put(key, chain)
+		m.chains.put(string(data.Data), chain)
 	}
 	return chain, nil
 }
@@ -107,12 +110,23 @@ func (m *memory) parseChain(data quote.CertificationData, roots []Root) (*pckCha
 	a := &authorities{intermediate: certificates[1], root: certificates[2]}
 	a.check(roots)
 	chain := newPCKChain(certificates[0], a)
-	if a.passed() && chain.passed() {
-		if rest, err := quote.ParseCertificates(others); err == nil && len(rest) == 2 && rest[0].Equal(a.intermediate) && rest[1].Equal(a.root) {
-			m.authorities.put(string(others), a)
-		}
+	if a.passed() && chain.passed() && isPEM(others, a.intermediate, a.root) {
+		m.authorities.put(string(others), a)
 	}
 	return chain, nil
+}
+
+// isPEM reports whether quote.ParseCertificates would read these certificates in a text. It saves
+// the time to parse them.
+func isPEM(text []byte, certificates ...*x509.Certificate) bool {
+	for _, c := range certificates {
+		block, rest := pem.Decode(text)
+		if block == nil || len(block.Headers) > 0 || !bytes.Equal(block.Bytes, c.Raw) || bytes.Count(text[:len(text)-len(rest)], []byte("-----BEGIN")) != 1 {
+			return false
+		}
+		text = bytes.TrimLeft(rest, " \t\r\n")
+	}
+	return len(bytes.TrimRight(text, "\x00")) == 0
 }
 
 // cutCertificate splits certificates in PEM after the first one.
@@ -129,8 +143,10 @@ func cutCertificate(text []byte) (first, others []byte) {
 
 // crl returns the CRL of an issuer.
 func (m *memory) crl(der []byte, issuer *x509.Certificate) (*crl, error) {
-	key := issuedKey{string(issuer.Raw), string(der)}
-	if known := m.crls.get(key); known != nil {
+	m.crls.mu.RLock()
+	known := m.crls.values[issuedKey{string(issuer.Raw), string(der)}]
+	m.crls.mu.RUnlock()
+	if known != nil {
 		return known, nil
 	}
 	list, err := parseCRL(der, issuer)
@@ -138,21 +154,23 @@ func (m *memory) crl(der []byte, issuer *x509.Certificate) (*crl, error) {
 		return nil, err
 	}
 	read := indexCRL(list)
-	m.crls.put(key, read)
+	m.crls.put(issuedKey{string(issuer.Raw), string(der)}, read)
 	return read, nil
 }
 
 // signer returns the signer of TCB info or QE identities in an issuer chain.
 func (m *memory) signer(chain string, root *x509.Certificate) (*x509.Certificate, error) {
-	key := issuedKey{string(root.Raw), chain}
-	if known := m.signers.get(key); known != nil {
+	m.signers.mu.RLock()
+	known := m.signers.values[issuedKey{string(root.Raw), chain}]
+	m.signers.mu.RUnlock()
+	if known != nil {
 		return known, nil
 	}
 	signer, err := parseTCBSigner(chain, root)
 	if err != nil {
 		return nil, err
 	}
-	m.signers.put(key, signer)
+	m.signers.put(issuedKey{string(root.Raw), chain}, signer)
 	return signer, nil
 }
 
@@ -172,10 +190,11 @@ func signed[T any](known *cache[signedKey, T], parse func([]byte) (*T, error), t
 	if value := known.get(key); value != nil {
 		return value, nil
 	}
-	if err := checkSignedText(text, signature, signer); err != nil {
+	data := []byte(text)
+	if err := checkSignedText(data, signature, signer); err != nil {
 		return nil, err
 	}
-	value, err := parse([]byte(text))
+	value, err := parse(data)
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,10 @@ func (m *memory) collateral(c *Collateral, a *authorities) *checkedCollateral {
 // parseTCBSigner returns the certificate that signs TCB info and QE identities from its
 // issuer chain in PEM, and checks that the root issued it for that.
 func parseTCBSigner(chain string, root *x509.Certificate) (*x509.Certificate, error) {
+	first, others := cutCertificate([]byte(chain))
+	if isPEM(others, root) {
+		chain = string(first) // the root has been read
+	}
 	certificates, err := quote.ParseCertificates([]byte(chain))
 	if err != nil {
 		return nil, fmt.Errorf("issuer chain: %w", err)

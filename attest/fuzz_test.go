@@ -43,7 +43,7 @@ func FuzzTCBInfo(f *testing.F) {
 				td[i] = 0xff
 			}
 			if identity, err := info.identity(0xff); err == nil {
-				if level, err := info.moduleLevel(*td); err != nil && uint16(0xff) >= *identity.Levels[len(identity.Levels)-1].TCB.ISVSVN {
+				if level, err := info.moduleLevel(*td); err != nil && uint16(0xff) >= identity.Levels[len(identity.Levels)-1].isvSVN {
 					t.Errorf("the highest possible TDX module reaches %+v, %v", level, err)
 				}
 			}

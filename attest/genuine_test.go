@@ -147,6 +147,19 @@ func readVector(t testing.TB, name string) *quote.Quote {
 	return q
 }
 
+func readCollateral(t testing.TB, file string) *attest.Collateral {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(vectors, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	collateral, err := attest.ParseCollateral(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return collateral
+}
+
 func readRoot(t *testing.T, name string) attest.Root {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(vectors, name))

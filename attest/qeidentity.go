@@ -2,9 +2,9 @@ package attest
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -15,22 +15,43 @@ import (
 type qeIdentity struct {
 	issued
 	tee            quote.TEE
-	MiscSelect     hex4            `json:"miscselect"` // little-endian
-	MiscSelectMask hex4            `json:"miscselectMask"`
-	Attributes     hex16           `json:"attributes"` // the binary form of sgx.Attributes
-	AttributesMask hex16           `json:"attributesMask"`
-	MRSigner       sgx.Measurement `json:"mrsigner"`
-	ISVProdID      *uint16         `json:"isvprodid"`
-	Levels         []isvSVNLevel   `json:"tcbLevels"` // from highest to lowest
+	MiscSelect     hex4 // little-endian
+	MiscSelectMask hex4
+	Attributes     hex16 // the binary form of sgx.Attributes
+	AttributesMask hex16
+	MRSigner       sgx.Measurement
+	ISVProdID      *uint16
+	Levels         []isvSVNLevel // from highest to lowest
 }
 
 // parseQEIdentity reads a text whose signature has been verified.
 func parseQEIdentity(text []byte) (*qeIdentity, error) {
 	id := new(qeIdentity)
-	if err := json.Unmarshal(text, id); err != nil {
-		return nil, err
-	}
-	if err := checkDepth(text); err != nil {
+	r := &jsonReader{text: text}
+	r.object(func(name []byte) {
+		switch string(name) {
+		case "miscselect":
+			r.into(&id.MiscSelect)
+		case "miscselectMask":
+			r.into(&id.MiscSelectMask)
+		case "attributes":
+			r.into(&id.Attributes)
+		case "attributesMask":
+			r.into(&id.AttributesMask)
+		case "mrsigner":
+			r.into(&id.MRSigner)
+		case "isvprodid":
+			product := uint16(r.number(math.MaxUint16))
+			id.ISVProdID = &product
+		case "tcbLevels":
+			id.Levels = readISVSVNLevels(r)
+		default:
+			if !id.issued.member(r, name) {
+				r.skip()
+			}
+		}
+	})
+	if err := r.end(); err != nil {
 		return nil, err
 	}
 	var err error

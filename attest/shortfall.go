@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,12 +64,12 @@ func (k *checkedCollateral) shortfalls(q *quote.Quote, platform *Platform) (all 
 			all = append(all, k.tcbInfo.short(ShortSGXComponent, i, have, need))
 		}
 	}
-	if need := *best.TCB.PCESVN; platform.PCESVN < need {
+	if need := best.pceSVN; platform.PCESVN < need {
 		all = append(all, Shortfall{Part: ShortPCE, Have: int(platform.PCESVN), Need: int(need),
 			Remedy: "update the PCE (provisioning certification enclave), which is in the package of Intel's quoting enclaves"})
 	}
 	qe := bestLevel(k.qeIdentity.Levels, func(l *isvSVNLevel) TCBStatus { return l.Status })
-	if have, need := q.Signature.QEReport.ISVSVN, *qe.TCB.ISVSVN; have < need {
+	if have, need := q.Signature.QEReport.ISVSVN, qe.isvSVN; have < need {
 		all = append(all, Shortfall{Part: ShortQuotingEnclave, Have: int(have), Need: int(need), Remedy: "update the package of the quoting enclave"})
 	}
 	if q.TD == nil {
@@ -103,7 +102,7 @@ func (k *checkedCollateral) tdShortfalls(best *tcbInfoLevel, td tdx.TCBSVN) (all
 		return all // the TCB status has failed for it
 	}
 	level := bestLevel(identity.Levels, func(l *isvSVNLevel) TCBStatus { return l.Status })
-	if have, need := td.ModuleMinor(), *level.TCB.ISVSVN; uint16(have) < need {
+	if have, need := td.ModuleMinor(), level.isvSVN; uint16(have) < need {
 		all = append(all, Shortfall{Part: ShortTDXModule, Type: identity.ID, Have: int(have), Need: int(need), Remedy: "update the TDX module (the SEAM module)"})
 	}
 	return all
@@ -143,14 +142,11 @@ func bestLevel[L any](levels []L, status func(*L) TCBStatus) *L {
 // short returns the shortfall of a component, with the names that the TCB info has for it.
 func (t *tcbInfo) short(part ShortPart, index int, have, need uint8) Shortfall {
 	s := Shortfall{Part: part, Index: &index, Have: int(have), Need: int(need)}
-	names := t.names()
-	list := names.SGX
+	name := t.sgxNames[index]
 	if part == ShortTDXComponent {
-		list = names.TDX
+		name = t.tdxNames[index]
 	}
-	if index < len(list) {
-		s.Category, s.Type = list[index].Category, list[index].Type
-	}
+	s.Category, s.Type = name.category, name.kind
 	s.Remedy = remedy(s.Category, s.Type)
 	return s
 }
@@ -173,29 +169,4 @@ func remedy(category, kind string) string {
 		return "update the " + kind + ", with the BIOS or the operating system"
 	}
 	return "update the BIOS, which has the microcode: the TCB info does not name the component"
-}
-
-// componentNames are the names of components in TCB info.
-type componentNames struct {
-	SGX []componentName `json:"sgxtcbcomponents"`
-	TDX []componentName `json:"tdxtcbcomponents"`
-}
-
-type componentName struct {
-	Category string `json:"category"`
-	Type     string `json:"type"`
-}
-
-// readNames reads the names of components from the first level. They are for people, so TCB info
-// with other names is not refused.
-func readNames(text []byte) componentNames {
-	var info struct {
-		Levels []struct {
-			TCB componentNames `json:"tcb"`
-		} `json:"tcbLevels"`
-	}
-	if err := json.Unmarshal(text, &info); err != nil || len(info.Levels) == 0 {
-		return componentNames{}
-	}
-	return info.Levels[0].TCB
 }

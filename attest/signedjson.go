@@ -5,18 +5,19 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/confcom/confcom/quote"
 )
 
 // checkSignedText checks that a JSON text is signed by the key of a certificate.
-func checkSignedText(text string, signature quote.Signature, signer *x509.Certificate) error {
+func checkSignedText(text []byte, signature quote.Signature, signer *x509.Certificate) error {
 	key, err := p256Key(signer)
 	if err != nil {
 		return err
 	}
-	if !verifySignature(key, []byte(text), signature) {
+	if !verifySignature(key, text, signature) {
 		return fmt.Errorf("signature verification failed with the key of %q", signer.Subject.CommonName)
 	}
 	return nil
@@ -24,16 +25,36 @@ func checkSignedText(text string, signature quote.Signature, signer *x509.Certif
 
 // issued is the part that TCB info and QE identity have in common.
 type issued struct {
-	ID                      string    `json:"id"`
-	Version                 int       `json:"version"`
-	IssueDate               time.Time `json:"issueDate"`
-	NextUpdate              time.Time `json:"nextUpdate"`
-	TCBEvaluationDataNumber *int      `json:"tcbEvaluationDataNumber"`
+	ID                      string
+	Version                 uint64
+	IssueDate               time.Time
+	NextUpdate              time.Time
+	TCBEvaluationDataNumber *int
+}
+
+// member reads a member, and reports whether it is one of these.
+func (i *issued) member(r *jsonReader, name []byte) bool {
+	switch string(name) {
+	case "id":
+		i.ID = r.string()
+	case "version":
+		i.Version = r.number(math.MaxInt32)
+	case "issueDate":
+		r.into(&i.IssueDate)
+	case "nextUpdate":
+		r.into(&i.NextUpdate)
+	case "tcbEvaluationDataNumber":
+		number := int(r.number(math.MaxInt32))
+		i.TCBEvaluationDataNumber = &number
+	default:
+		return false
+	}
+	return true
 }
 
 // check checks the version, and that nothing is missing. It returns the TEE of the text,
 // which follows from its ID.
-func (i issued) check(sgxID, tdxID string, version int) (quote.TEE, error) {
+func (i issued) check(sgxID, tdxID string, version uint64) (quote.TEE, error) {
 	switch {
 	case i.ID != sgxID && i.ID != tdxID:
 		return 0, fmt.Errorf("id is %q, want %q or %q", i.ID, sgxID, tdxID)
@@ -50,31 +71,6 @@ func (i issued) check(sgxID, tdxID string, version int) (quote.TEE, error) {
 	return quote.SGX, nil
 }
 
-// maxDepth is how deep the objects and arrays of a signed text may be nested. Intel's
-// texts have a depth of 6, and its library has about this limit.
-const maxDepth = 31
-
-// checkDepth checks how deep a valid JSON text is nested.
-func checkDepth(text []byte) error {
-	depth, inString := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return fmt.Errorf("objects and arrays are nested deeper than %d", maxDepth)
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return nil
-}
-
 // period returns when the text is valid.
 func (i issued) period(what string) period {
 	return period{what: what, from: i.IssueDate, until: i.NextUpdate, renewable: true, aging: true}
@@ -82,9 +78,24 @@ func (i issued) period(what string) period {
 
 // levelStatus is the part of a TCB level that is its status.
 type levelStatus struct {
-	Status     TCBStatus `json:"tcbStatus"`
-	Date       time.Time `json:"tcbDate"`
-	Advisories []string  `json:"advisoryIDs"`
+	Status     TCBStatus
+	Date       time.Time
+	Advisories []string
+}
+
+// member reads a member, and reports whether it is one of these.
+func (s *levelStatus) member(r *jsonReader, name []byte) bool {
+	switch string(name) {
+	case "tcbStatus":
+		r.into(&s.Status)
+	case "tcbDate":
+		r.into(&s.Date)
+	case "advisoryIDs":
+		r.array(func() { s.Advisories = append(s.Advisories, r.string()) })
+	default:
+		return false
+	}
+	return true
 }
 
 func (s levelStatus) check() error {

@@ -1,10 +1,9 @@
 package attest
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
+	"math"
 
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/tdx"
@@ -15,42 +14,59 @@ import (
 type tcbInfo struct {
 	issued
 	tee    quote.TEE
-	FMSPC  hex6           `json:"fmspc"`
-	PCEID  hex2           `json:"pceId"`
-	Type   int            `json:"tcbType"`
-	Levels []tcbInfoLevel `json:"tcbLevels"` // from highest to lowest
+	FMSPC  hex6
+	PCEID  hex2
+	Type   uint64
+	Levels []tcbInfoLevel // from highest to lowest
 
 	// For TDX only.
-	Module  *tdxModule          `json:"tdxModule"`
-	Modules []tdxModuleIdentity `json:"tdxModuleIdentities"`
+	Module  *tdxModule
+	Modules []tdxModuleIdentity
 
-	names func() componentNames // of the components, read when they are needed
+	// The names of the components, which are for people; empty if the text has none.
+	sgxNames, tdxNames [16]componentName
 }
 
+// tcbInfoLevel is a TCB level of TCB info.
 type tcbInfoLevel struct {
-	TCB struct {
-		Components    []component `json:"sgxtcbcomponents"`
-		PCESVN        *uint16     `json:"pcesvn"`
-		TDXComponents []component `json:"tdxtcbcomponents"` // for TDX only
-	} `json:"tcb"`
 	levelStatus
-
 	components    [16]uint8
-	tdxComponents tdx.TCBSVN
+	pceSVN        uint16
+	tdxComponents tdx.TCBSVN // for TDX only
+
+	found struct{ components, pceSVN, tdxComponents bool } // in the text
 }
 
-// component is a part of the TCB with a security version of its own.
-type component struct {
-	SVN *uint8 `json:"svn"`
-}
+// componentName is what TCB info calls a component.
+type componentName struct{ category, kind string }
 
 // parseTCBInfo reads a text whose signature has been verified.
 func parseTCBInfo(text []byte) (*tcbInfo, error) {
 	t := new(tcbInfo)
-	if err := json.Unmarshal(text, t); err != nil {
-		return nil, err
-	}
-	if err := checkDepth(text); err != nil {
+	r := &jsonReader{text: text}
+	r.object(func(name []byte) {
+		switch string(name) {
+		case "fmspc":
+			r.into(&t.FMSPC)
+		case "pceId":
+			r.into(&t.PCEID)
+		case "tcbType":
+			t.Type = r.number(math.MaxInt32)
+		case "tcbLevels":
+			t.Levels = make([]tcbInfoLevel, 0, 16)
+			r.array(func() { t.Levels = append(t.Levels, t.readLevel(r)) })
+		case "tdxModule":
+			t.Module = readTDXModule(r)
+		case "tdxModuleIdentities":
+			t.Modules = make([]tdxModuleIdentity, 0, 4)
+			r.array(func() { t.Modules = append(t.Modules, readTDXModuleIdentity(r)) })
+		default:
+			if !t.issued.member(r, name) {
+				r.skip()
+			}
+		}
+	})
+	if err := r.end(); err != nil {
 		return nil, err
 	}
 	var err error
@@ -61,7 +77,7 @@ func parseTCBInfo(text []byte) (*tcbInfo, error) {
 		return nil, fmt.Errorf("tcbType is %d, want 0: how to compare its levels is unknown", t.Type)
 	}
 	for i := range t.Levels {
-		if err := t.Levels[i].parse(t.tee); err != nil {
+		if err := t.Levels[i].check(t.tee); err != nil {
 			return nil, fmt.Errorf("TCB level %d: %w", i, err)
 		}
 	}
@@ -71,40 +87,76 @@ func parseTCBInfo(text []byte) (*tcbInfo, error) {
 	if err := t.checkModules(); err != nil {
 		return nil, err
 	}
-	t.names = sync.OnceValue(func() componentNames { return readNames(text) })
 	return t, nil
 }
 
-// parse checks that a level is complete, and sets its components.
-func (l *tcbInfoLevel) parse(tee quote.TEE) error {
-	if l.TCB.PCESVN == nil {
-		return errors.New("pcesvn is missing")
-	}
-	var err error
-	if l.components, err = svns(l.TCB.Components); err != nil {
-		return fmt.Errorf("sgxtcbcomponents: %w", err)
-	}
-	switch {
-	case tee == quote.SGX && l.TCB.TDXComponents != nil:
-		return errors.New("TDX components in TCB info for SGX")
-	case tee == quote.TDX:
-		if l.tdxComponents, err = svns(l.TCB.TDXComponents); err != nil {
-			return fmt.Errorf("tdxtcbcomponents: %w", err)
+// readLevel reads a TCB level, and the names of components.
+func (t *tcbInfo) readLevel(r *jsonReader) (l tcbInfoLevel) {
+	r.object(func(name []byte) {
+		switch {
+		case string(name) == "tcb":
+			r.object(func(name []byte) {
+				switch string(name) {
+				case "sgxtcbcomponents":
+					l.components, l.found.components = readComponents(r, string(name), &t.sgxNames), true
+				case "tdxtcbcomponents":
+					l.tdxComponents, l.found.tdxComponents = readComponents(r, string(name), &t.tdxNames), true
+				case "pcesvn":
+					l.pceSVN, l.found.pceSVN = uint16(r.number(math.MaxUint16)), true
+				default:
+					r.skip()
+				}
+			})
+		case !l.levelStatus.member(r, name):
+			r.skip()
 		}
-	}
-	return l.levelStatus.check()
+	})
+	return l
 }
 
-// svns returns the security versions of components.
-func svns(components []component) (list [16]uint8, err error) {
-	if len(components) != len(list) {
-		return list, fmt.Errorf("%d components, want %d", len(components), len(list))
-	}
-	for i, c := range components {
-		if c.SVN == nil {
-			return list, fmt.Errorf("component %d has no svn", i)
+// readComponents reads 16 components, each with a security version of its own. It keeps the first
+// names that a text has.
+func readComponents(r *jsonReader, list string, names *[16]componentName) (svns [16]uint8) {
+	n := 0
+	r.array(func() {
+		if n++; n > len(svns) {
+			r.skip()
+			return
 		}
-		list[i] = *c.SVN
+		found := false
+		r.object(func(name []byte) {
+			switch {
+			case string(name) == "svn":
+				svns[n-1], found = uint8(r.number(math.MaxUint8)), true
+			case string(name) == "category" && names[n-1].category == "":
+				names[n-1].category = r.string()
+			case string(name) == "type" && names[n-1].kind == "":
+				names[n-1].kind = r.string()
+			default:
+				r.skip()
+			}
+		})
+		if !found {
+			r.fail(fmt.Errorf("%s: component %d has no svn", list, n-1))
+		}
+	})
+	if n != len(svns) {
+		r.fail(fmt.Errorf("%s: %d components, want %d", list, n, len(svns)))
 	}
-	return list, nil
+	return svns
+}
+
+// check checks that a level is complete.
+func (l *tcbInfoLevel) check(tee quote.TEE) error {
+	switch {
+	case !l.found.components:
+		return errors.New("sgxtcbcomponents is missing")
+	case !l.found.pceSVN:
+		return errors.New("pcesvn is missing")
+	case tee == quote.SGX && l.found.tdxComponents:
+		return errors.New("TDX components in TCB info for SGX")
+	case tee == quote.TDX && !l.found.tdxComponents:
+		return errors.New("tdxtcbcomponents is missing")
+	}
+	return l.levelStatus.check()
 }

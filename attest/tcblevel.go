@@ -127,7 +127,7 @@ func earlier(a, b time.Time) time.Time {
 func (t *tcbInfo) level(p *Platform, td *tdx.TCBSVN) (*tcbInfoLevel, error) {
 	for i := range t.Levels {
 		l := &t.Levels[i]
-		reached := p.PCESVN >= *l.TCB.PCESVN
+		reached := p.PCESVN >= l.pceSVN
 		for j, svn := range l.components {
 			reached = reached && p.Components[j] >= svn
 		}
@@ -209,7 +209,7 @@ func relaunch(launched, current TCBStatus) TCBStatus {
 // compare orders levels by their components, then by the PCE, then by the TDX components,
 // as Intel's library does.
 func (l tcbInfoLevel) compare(other tcbInfoLevel) int {
-	return cmp.Or(bytes.Compare(l.components[:], other.components[:]), cmp.Compare(*l.TCB.PCESVN, *other.TCB.PCESVN),
+	return cmp.Or(bytes.Compare(l.components[:], other.components[:]), cmp.Compare(l.pceSVN, other.pceSVN),
 		bytes.Compare(l.tdxComponents[:], other.tdxComponents[:]))
 }
 

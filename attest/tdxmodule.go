@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/confcom/confcom/quote"
@@ -12,18 +13,60 @@ import (
 
 // tdxModule is what the TCB info expects of the TDX module.
 type tdxModule struct {
-	MRSigner   *tdx.Measurement `json:"mrsigner"`
-	Attributes *hex8            `json:"attributes"`
+	MRSigner   *tdx.Measurement
+	Attributes *hex8
 	// Mask is not used, as in Intel's library: all attributes must be zero.
-	Mask *hex8 `json:"attributesMask"`
+	Mask *hex8
+}
+
+// member reads a member, and reports whether it is one of these.
+func (m *tdxModule) member(r *jsonReader, name []byte) bool {
+	switch string(name) {
+	case "mrsigner":
+		m.MRSigner = new(tdx.Measurement)
+		r.into(m.MRSigner)
+	case "attributes":
+		m.Attributes = new(hex8)
+		r.into(m.Attributes)
+	case "attributesMask":
+		m.Mask = new(hex8)
+		r.into(m.Mask)
+	default:
+		return false
+	}
+	return true
+}
+
+func readTDXModule(r *jsonReader) *tdxModule {
+	m := new(tdxModule)
+	r.object(func(name []byte) {
+		if !m.member(r, name) {
+			r.skip()
+		}
+	})
+	return m
 }
 
 // tdxModuleIdentity is what the TCB info expects of the TDX module of one major version,
 // and the status of its security versions.
 type tdxModuleIdentity struct {
-	ID string `json:"id"` // TDX_01 for major version 1
+	ID string // TDX_01 for major version 1
 	tdxModule
-	Levels []isvSVNLevel `json:"tcbLevels"` // from highest to lowest
+	Levels []isvSVNLevel // from highest to lowest
+}
+
+func readTDXModuleIdentity(r *jsonReader) (m tdxModuleIdentity) {
+	r.object(func(name []byte) {
+		switch {
+		case string(name) == "id":
+			m.ID = r.string()
+		case string(name) == "tcbLevels":
+			m.Levels = readISVSVNLevels(r)
+		case !m.tdxModule.member(r, name):
+			r.skip()
+		}
+	})
+	return m
 }
 
 // checkModules checks that nothing is missing in the parts about TDX modules, and that TCB
@@ -111,16 +154,38 @@ func (k *checkedCollateral) tdxModule(td *tdx.ReportBody) error {
 
 // isvSVNLevel is a level of an identity: of a quoting enclave or a TDX module.
 type isvSVNLevel struct {
-	TCB struct {
-		ISVSVN *uint16 `json:"isvsvn"`
-	} `json:"tcb"`
 	levelStatus
+	isvSVN uint16
+	found  bool // in the text
+}
+
+func readISVSVNLevels(r *jsonReader) []isvSVNLevel {
+	levels := make([]isvSVNLevel, 0, 8)
+	r.array(func() {
+		var l isvSVNLevel
+		r.object(func(name []byte) {
+			switch {
+			case string(name) == "tcb":
+				r.object(func(name []byte) {
+					if string(name) != "isvsvn" {
+						r.skip()
+						return
+					}
+					l.isvSVN, l.found = uint16(r.number(math.MaxUint16)), true
+				})
+			case !l.levelStatus.member(r, name):
+				r.skip()
+			}
+		})
+		levels = append(levels, l)
+	})
+	return levels
 }
 
 // parseISVSVNLevels checks that levels are complete, and sorts them.
 func parseISVSVNLevels(levels []isvSVNLevel) error {
 	for i, l := range levels {
-		if l.TCB.ISVSVN == nil {
+		if !l.found {
 			return fmt.Errorf("TCB level %d has no isvsvn", i)
 		}
 		if err := l.levelStatus.check(); err != nil {
@@ -131,13 +196,13 @@ func parseISVSVNLevels(levels []isvSVNLevel) error {
 }
 
 func (l isvSVNLevel) compare(other isvSVNLevel) int {
-	return cmp.Compare(*l.TCB.ISVSVN, *other.TCB.ISVSVN)
+	return cmp.Compare(l.isvSVN, other.isvSVN)
 }
 
 // reachedLevel returns the highest level that a security version reaches, or nil.
 func reachedLevel(levels []isvSVNLevel, svn uint16) *isvSVNLevel {
 	for i := range levels {
-		if svn >= *levels[i].TCB.ISVSVN {
+		if svn >= levels[i].isvSVN {
 			return &levels[i]
 		}
 	}

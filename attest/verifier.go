@@ -227,7 +227,7 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 
 // usualChecks is at least the number of checks with a policy that requires little: Result.Checks
 // does not grow.
-const usualChecks = 24
+const usualChecks = 48
 
 // addCollateralPeriods records whether collateral is valid and recent enough, and when
 // it expires.

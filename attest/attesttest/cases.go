@@ -204,7 +204,7 @@ func tcbCases() []Case {
 		}},
 		{Name: "TCB level twice", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels = append(i.TCBInfo.TCBLevels, i.TCBInfo.TCBLevels[0]) },
 			Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "duplicate TCB level"},
-		{Name: "no TCB levels", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels = nil }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "no TCB levels"},
+		{Name: "no TCB levels", prepare: func(i *Issuer) { i.TCBInfo.TCBLevels = nil }, Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "want an array"},
 
 		// 5: one that loses a status on the way.
 		{Name: "valid, out of date and accepted", prepare: func(i *Issuer) { i.Extension.Components[0]-- }, Policy: attest.Policy{Statuses: []attest.TCBStatus{attest.OutOfDate}}},

@@ -5,7 +5,6 @@ import (
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/attesttest"
-	"github.com/confcom/confcom/sgx/simulation"
 	"github.com/confcom/confcom/tdx"
 )
 
@@ -16,13 +15,11 @@ func ExampleNewTDXIssuer() {
 	policy := attest.Policy{TrustDomain: &attest.TDPolicy{MRTDs: []tdx.Measurement{firmware}, RTMR1: []tdx.Measurement{kernel}}}
 
 	issuer, _ := attesttest.NewTDXIssuer("node-1", attesttest.Today())
-	collateral, _ := issuer.Collateral()
-	root, _ := attest.ParseRoot(simulation.RootPEM())
 	for _, rtmr1 := range []tdx.Measurement{kernel, {3}} {
 		td := attesttest.TrustDomain()
 		td.MRTD, td.RTMR[1] = firmware, rtmr1
 		q, _ := issuer.QuoteTD(td)
-		result, err := attest.NewVerifier(root).Verify(q, collateral, policy, attesttest.Today())
+		result, err := issuer.Verify(q, policy)
 		fmt.Println(result.Status, err)
 	}
 	// Output:
@@ -36,14 +33,12 @@ func ExampleIssuer_QuoteTD() {
 	td := attesttest.TrustDomain()
 	td.TEETCBSVN[0]-- // at launch
 	q, _ := issuer.QuoteTD(td)
-	collateral, _ := issuer.Collateral()
-	root, _ := attest.ParseRoot(simulation.RootPEM())
 
 	policy := attest.Policy{TrustDomain: &attest.TDPolicy{Any: true}}
-	result, _ := attest.NewVerifier(root).Verify(q, collateral, policy, attesttest.Today())
+	result, _ := issuer.Verify(q, policy)
 	fmt.Println(result.Trusted, result.Status)
 	policy.Statuses = []attest.TCBStatus{attest.TDRelaunchAdvised}
-	result, _ = attest.NewVerifier(root).Verify(q, collateral, policy, attesttest.Today())
+	result, _ = issuer.Verify(q, policy)
 	fmt.Println(result.Trusted)
 	// Output:
 	// false TDRelaunchAdvised

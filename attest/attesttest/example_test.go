@@ -10,6 +10,21 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
+// A test of a policy for enclaves, without hardware.
+func ExampleIssuer_Verify() {
+	policy := attest.Policy{MRSigners: []sgx.Measurement{{0xab}}, MinISVSVN: 3}
+
+	issuer, _ := attesttest.NewIssuer("node-1", attesttest.Today())
+	for _, version := range []uint16{3, 2} {
+		q, _ := issuer.Quote(sgx.ReportBody{MRSigner: sgx.Measurement{0xab}, ISVSVN: version})
+		result, err := issuer.Verify(q, policy)
+		fmt.Println(result.Trusted, err)
+	}
+	// Output:
+	// true <nil>
+	// false attest: the quote is not trusted: security version: security version 2, want at least 3
+}
+
 // A test of a program that verifies quotes: it must notice that the PCK certificate is for a
 // platform out of date.
 func ExampleIssuer() {

@@ -44,6 +44,7 @@ type Issuer struct {
 	CertificationType quote.CertificationDataType
 
 	platform string
+	day      time.Time
 	forger   *ecdsa.PrivateKey // no verifier trusts it
 }
 
@@ -61,7 +62,7 @@ func NewIssuer(platform string, now time.Time) (*Issuer, error) {
 		},
 		RootCRL: crl(rootCRLValidity), PCKCRL: crl(collateralValidity),
 		TCBInfo: newTCBInfo(issued), QEIdentity: newQEIdentity(issued),
-		QE: quotingEnclave(), Version: quote.Version3, CertificationType: quote.PCKChain, platform: platform,
+		QE: quotingEnclave(), Version: quote.Version3, CertificationType: quote.PCKChain, platform: platform, day: issued,
 	}
 	for _, a := range []struct {
 		into        *Authority

@@ -113,7 +113,7 @@ func tdxFormCases() []Case {
 		{Name: "TCB info of an obsolete version", prepare: func(i *Issuer) { i.TCBInfo.Version = 2 }, Failed: badTCBInfo(), Detail: "version is 2"},
 		{Name: "no tdxModule", prepare: func(i *Issuer) { i.TCBInfo.TDXModule = nil }, Failed: badTCBInfo(), Detail: "tdxModule is missing"},
 		{Name: "tdxModule without a signer", forge: resign(`"tdxModule":{"mrsigner":"`+strings.Repeat("00", 48)+`",`, `"tdxModule":{`), Failed: badTCBInfo(), Detail: "tdxModule: mrsigner"},
-		{Name: "no levels of a TDX module", prepare: func(i *Issuer) { module1(i).TCBLevels = nil }, Failed: badTCBInfo(), Detail: "identity TDX_01: no TCB levels"},
+		{Name: "no levels of a TDX module", prepare: func(i *Issuer) { module1(i).TCBLevels = nil }, Failed: badTCBInfo(), Detail: "want an array"},
 		{Name: "level of a TDX module twice", prepare: func(i *Issuer) { module1(i).TCBLevels[1] = module1(i).TCBLevels[0] }, Failed: badTCBInfo(), Detail: "identity TDX_01: duplicate TCB level"},
 		{Name: "identity of a TDX module twice", prepare: func(i *Issuer) { i.TCBInfo.TDXModuleIdentities[0].ID = "tdx_01" }, Failed: badTCBInfo(), Detail: "occurs twice"},
 		{Name: "empty tdxModuleIdentities", prepare: func(i *Issuer) { i.TCBInfo.TDXModuleIdentities = nil }, forge: resign(`"tcbLevels"`, `"tdxModuleIdentities":[],"tcbLevels"`),
@@ -122,7 +122,7 @@ func tdxFormCases() []Case {
 			tcb := i.TCBInfo.TCBLevels[0].TCB.(PlatformTCB)
 			tcb.TDXComponents = nil
 			i.TCBInfo.TCBLevels[0].TCB = tcb
-		}, Failed: badTCBInfo(), Detail: "tdxtcbcomponents: 0 components"},
+		}, Failed: badTCBInfo(), Detail: "tdxtcbcomponents is missing"},
 
 		// 21: security versions off by one, and texts nested so deeply that parsers run out of
 		// stack: mended in Intel's library in June 2026.
@@ -130,11 +130,11 @@ func tdxFormCases() []Case {
 		{Name: "17 SGX components", forge: components("sgxtcbcomponents", 17), Failed: badTCBInfo(), Detail: "sgxtcbcomponents: 17 components, want 16"},
 		{Name: "15 TDX components", forge: components("tdxtcbcomponents", 15), Failed: badTCBInfo(), Detail: "tdxtcbcomponents: 15 components, want 16"},
 		{Name: "17 TDX components", forge: components("tdxtcbcomponents", 17), Failed: badTCBInfo(), Detail: "tdxtcbcomponents: 17 components, want 16"},
-		{Name: "SVN of a TDX component above 255", prepare: func(i *Issuer) { *tdxComponent(i, 1, 15) = 256 }, Failed: badTCBInfo(), Detail: "cannot unmarshal number 256"},
+		{Name: "SVN of a TDX component above 255", prepare: func(i *Issuer) { *tdxComponent(i, 1, 15) = 256 }, Failed: badTCBInfo(), Detail: "want an integer from 0 to 255"},
 		{Name: "valid, TCB info nested up to the limit", forge: nest(30)},
 		{Name: "valid, TCB info with brackets in a text", forge: resign(`"id":"TDX"`, `"x":"`+strings.Repeat("[", 40)+`\"`+strings.Repeat("{", 40)+`\\","id":"TDX"`)},
 		{Name: "TCB info nested deeper than the limit", forge: nest(32), Failed: badTCBInfo(), Detail: "nested deeper than 31"},
-		{Name: "TCB info nested very deeply", forge: nest(100_000), Failed: badTCBInfo(), Detail: "exceeded max depth"},
+		{Name: "TCB info nested very deeply", forge: nest(100_000), Failed: badTCBInfo(), Detail: "nested deeper than 31"},
 		{Name: "PCK of another size", forge: func(i *Issuer, q *quote.Quote, _ *attest.Collateral) (err error) {
 			if i.PCK.Key, err = ecdsa.ParseRawPrivateKey(elliptic.P384(), derive(48, "PCK of another size")); err != nil {
 				return err
@@ -395,7 +395,7 @@ func teeCases() []Case {
 		{Name: "TD QE and its identity for an enclave", prepare: func(i *Issuer) { tdxIdentity(i); i.QE = tdQuotingEnclave() },
 			Failed: failed(attest.CheckCollateralTEE, attest.CheckQuotingEnclave, attest.CheckTCBStatus), Detail: "the QE identity is for TDX (TD_QE)"},
 		{Name: "TDX module in TCB info for SGX", forge: resign(`"tcbLevels"`, `"tdxModule":{},"tcbLevels"`), Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "TDX modules in TCB info for SGX"},
-		{Name: "TDX components in TCB info for SGX", forge: resign(`"pcesvn"`, `"tdxtcbcomponents":[],"pcesvn"`), Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "TDX components in TCB info for SGX"},
+		{Name: "TDX components in TCB info for SGX", forge: resign(`"pcesvn"`, `"tdxtcbcomponents":[],"pcesvn"`), Failed: failed(attest.CheckTCBInfo, attest.CheckTCBStatus), Detail: "tdxtcbcomponents: 0 components"},
 
 		{Name: "trust domain, TCB info for SGX", TD: td, Policy: accept, prepare: func(i *Issuer) { i.TCBInfo = newTCBInfo(Today()) },
 			Failed: failed(attest.CheckCollateralTEE, attest.CheckTDXModule, attest.CheckTCBStatus), Detail: "the TCB info is for SGX, want one for TDX: services have it under paths with /tdx/"},
