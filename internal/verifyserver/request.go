@@ -22,6 +22,8 @@ const (
 	maxBody                = 64 << 10
 	maxLargeBody           = 512 << 10
 	maxLarge, maxLargeEach = 32, 8
+	// maxStreams and maxStreamsEach bound the requests that share a connection with others.
+	maxStreams, maxStreamsEach = 256, 64
 )
 
 // request is the body of a request in JSON. The other form is a quote alone, in any of the

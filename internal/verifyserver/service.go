@@ -75,6 +75,7 @@ type Service struct {
 
 	working chan struct{} // has an element for each request that the processor works on
 	large   share         // of requests with a large body
+	streams share         // of requests that share a connection with others
 	warn    rate.Sometimes
 }
 
@@ -83,12 +84,31 @@ type Service struct {
 func (s *Service) Handler() http.Handler {
 	s.working = make(chan struct{}, maxPerCPU*runtime.GOMAXPROCS(0))
 	s.large = share{all: maxLarge, each: maxLargeEach}
+	s.streams = share{all: maxStreams, each: maxStreamsEach}
 	s.warn.Interval = warnInterval
 	mux := http.NewServeMux()
 	for pattern, handler := range s.routes() {
 		mux.HandleFunc(pattern, handler)
 	}
-	return mux
+	return s.bound(mux)
+}
+
+// bound bounds the requests that share a connection with others, over HTTP/2. The server bounds
+// connections, which have one request at a time otherwise.
+func (s *Service) bound(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor >= 2 {
+			leave, ok := s.streams.take(daemon.Client(r.RemoteAddr, s.Cluster))
+			if !ok {
+				w.Header().Set("Retry-After", "1")
+				s.Metrics.count(unavailable)
+				s.answer(w, http.StatusServiceUnavailable, map[string]string{"error": "too many requests over HTTP/2 at once: try again"})
+				return
+			}
+			defer leave()
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 func (s *Service) routes() map[string]http.HandlerFunc {

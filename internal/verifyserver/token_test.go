@@ -300,3 +300,74 @@ func TestNoKeys(t *testing.T) {
 		t.Errorf("status %d, %s", w.Code, w.Body)
 	}
 }
+
+// A nonce must be from the service, must not have expired, and must be bound with the data of the
+// request.
+func TestNonce(t *testing.T) { inBubble(t, testNonce) }
+
+func testNonce(t *testing.T) {
+	var key = []byte("key")
+	for _, c := range []struct {
+		name    string
+		change  func(challenge.Nonce) challenge.Nonce // of the request's
+		data    []byte                                // of the request
+		wait    time.Duration
+		policy  bool // it requires other report data
+		status  int
+		trusted bool
+		want    string
+	}{
+		{name: "bound", data: key, status: 200, trusted: true},
+		{name: "at its end", data: key, wait: time.Minute, status: 200, trusted: true},
+		{name: "after its end", data: key, wait: time.Minute + time.Second, status: 400, want: "nonce: challenge: the nonce has expired: it was issued 1m1s ago, and is valid for 1m0s: ask for another one at /v1/challenge"},
+		{name: "another service's", change: func(n challenge.Nonce) challenge.Nonce { n[0] ^= 1; return n }, data: key, status: 400, want: "nonce: challenge: the nonce was not issued here: ask for one at /v1/challenge"},
+		{name: "other data", data: []byte("another key"), status: 200, want: "report data"},
+		{name: "no data", status: 200, want: "report data"},
+		{name: "other report data in the policy", data: key, policy: true, status: 200, want: "report data"},
+	} {
+		policy := attest.Policy{AnyEnclave: true}
+		if c.policy {
+			policy.ReportData = []byte{1}
+		}
+		_, h, _, from := newService(t, policy)
+		nonce := newChallenge(t, h)
+		issuer, err := attesttest.NewIssuer("node-1", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := issuer.Quote(sgx.ReportBody{ReportData: challenge.ReportData(nonce, key)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if from.collateral, err = issuer.Collateral(); err != nil {
+			t.Fatal(err)
+		}
+		if c.change != nil {
+			nonce = c.change(bytes.Clone(nonce))
+		}
+		asked := map[string]any{"quote": marshal(t, q), "nonce": nonce}
+		if c.data != nil {
+			asked["data"] = c.data
+		}
+		time.Sleep(c.wait)
+		status, answer := post(h, mediaTypeJSON, encodeJSON(t, asked))
+		reason, _ := answer["reason"].(string)
+		problem, _ := answer["error"].(string)
+		if trusted, _ := answer["trusted"].(bool); status != c.status || trusted != c.trusted || !strings.Contains(reason+problem, c.want) || status != 200 && problem != c.want {
+			t.Errorf("%s: %d, %v", c.name, status, answer)
+		}
+	}
+}
+
+// What a client says that it accepts never panics, and a client that does not name the type of an
+// EAR gets none.
+func FuzzPreference(f *testing.F) {
+	for _, accept := range []string{"application/eat+jwt", "*/*;q=0.1, application/eat+jwt; eat_profile=\"a,b\"", "\"\\\"", ",;=", "application/*;q=NaN"} {
+		f.Add(accept)
+	}
+	f.Fuzz(func(t *testing.T, accept string) {
+		if token, _ := preference([]string{accept}); token && !strings.Contains(strings.ToLower(accept), ear.MediaType) {
+			t.Errorf("Accept: %q gets an EAR", accept)
+		}
+	})
+}
