@@ -43,5 +43,6 @@
 //
 // The claims of the evidence (ear_attester_claims) are the report body, and are there only if
 // the quote is trusted. The claims of the verifier (ear_verifier_claims) are its result in
-// full, with each check. The evidence itself is not in an EAR: it identifies the platform.
+// full, with each check. An EAR has neither the evidence nor an identifier of the platform, unless
+// the policy names platforms: attesters show EARs to others.
 package ear

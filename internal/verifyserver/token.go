@@ -109,8 +109,11 @@ func (s *Service) token(v *verified, at time.Time) (string, error) {
 			return "", err
 		}
 	}
+	// Enclaves show EARs to others, who need not know which platform it is.
+	result := *v.Result
+	result.Platform = nil
 	ofVerifier := v.Response
-	ofVerifier.Enclave, ofVerifier.TrustDomain = nil, nil
+	ofVerifier.Result, ofVerifier.Enclave, ofVerifier.TrustDomain = &result, nil, nil
 	if appraisal.VerifierClaims, err = json.Marshal(ofVerifier); err != nil {
 		return "", err
 	}

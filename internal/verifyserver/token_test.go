@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -147,6 +148,9 @@ func TestToken(t *testing.T) {
 			}
 			if !bytes.Equal(claims.Nonce, nonce) || claims.Submodule != "sgx" || claims.Appraisal.PolicyIDs[0] != "sha256:0123" || claims.Expires.Sub(claims.IssuedAt) != 5*time.Minute {
 				t.Errorf("%+v", claims)
+			}
+			if ppid := issuer.Extension.PPID; strings.Contains(string(claims.Appraisal.VerifierClaims), hex.EncodeToString(ppid)) || len(ppid) == 0 {
+				t.Error("the EAR identifies the platform")
 			}
 			var result attest.Result
 			if err := json.Unmarshal(claims.Appraisal.VerifierClaims, &result); err != nil || !result.Trusted || len(result.Checks) < 15 {

@@ -337,5 +337,5 @@ func TestServeFetchFailures(t *testing.T) {
 	if answer, status := s.verify(t, f.read("quote")); status != http.StatusServiceUnavailable {
 		t.Errorf("%d, %+v", status, answer)
 	}
-	s.awaitMetric(t, `confcom_verifier_collateral_fetches_total{outcome="failed",part="TCB info"} 1`)
+	s.awaitMetric(t, `confcom_verifier_collateral_fetches_total{outcome="failed",part="root CRL"} 1`)
 }

@@ -24,8 +24,9 @@ import (
 
 const about = `Verify quotes over HTTP. POST a quote to /v1/verify, in any form that 'confcom quote verify'
 reads, or as JSON with the report data that you require; the answer is the attestation
-result, as 'confcom quote verify -o json' prints it. /v1/openapi.json describes the API.
-Callers are not authenticated.`
+result, as 'confcom quote verify -o json' prints it, or, with --ear-key, a signed token. GET
+/v1/challenge returns a nonce for a fresh quote. /v1/openapi.json describes the API. Callers
+are not authenticated.`
 
 // newServe returns a command that is a daemon: it parses its arguments itself, as it has
 // its own flags and those that all daemons have.
