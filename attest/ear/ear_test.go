@@ -184,10 +184,20 @@ func TestAttacks(t *testing.T) {
 		}
 	}
 
+	// These are refused before the library sees them, and the error says so.
+	for token, want := range map[string]string{
+		forge(header("ES384", ""), payload, es256(t, key)): "it is signed with ES384, and its key is for ES256",
+		strings.Repeat("a", maxToken+1):                    "a token of more than 1048576 bytes",
+	} {
+		if _, err := keys.Verify(token, now()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+
 	// Claims that a verifier has signed and must not have.
 	for name, change := range map[string][2]string{
 		"a status above the vector's":           {`"hardware":2`, `"hardware":96`},
-		"a status above the appraisal's":        {`"submods":{"sgx":{"eat_profile":"` + ResultProfile + `","ear_status":"affirming"`, `"submods":{"sgx":{"eat_profile":"` + ResultProfile + `","ear_status":"none"`},
+		"a status above the appraisal's":        {`"submods":{"sgx":{"eat_profile":"` + ResultProfile + `","ear_status":"affirming"`, `"submods":{"sgx":{"eat_profile":"` + ResultProfile + `","ear_status":"warning"`},
 		"an unknown status":                     {`"affirming"`, `"certain"`},
 		"a status that is a number":             {`"affirming"`, `2`},
 		"a claim that is too large":             {`"hardware":2`, `"hardware":130`},

@@ -175,6 +175,26 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// An EAR is not valid for longer than the collateral.
+func TestTokenExpires(t *testing.T) {
+	s, h, q, from := newService(t, attest.Policy{AnyEnclave: true})
+	sign(t, s, newKey(t, nil))
+	s.EARLifetime = 365 * 24 * time.Hour
+	_, keys := getKeys(t, h)
+	answer := postToken(h, "application/eat+jwt", encodeJSON(t, map[string]any{"quote": marshal(t, q)}))
+	claims, err := keys.Verify(answer.Body.String(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := s.Verifier.Verify(q, from.collateral, attest.Policy{AnyEnclave: true}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !claims.Expires.Equal(result.Expires) {
+		t.Errorf("it expires on %s, the collateral on %s", claims.Expires, result.Expires)
+	}
+}
+
 // keyOf returns the key of a JWK set with an ID, as someone reads it who does not have our code.
 func keyOf(jwks []byte, id any) (any, error) {
 	var set struct {
