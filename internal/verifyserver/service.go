@@ -100,9 +100,10 @@ func (s *Service) bound(handler http.Handler) http.Handler {
 		if r.ProtoMajor >= 2 {
 			leave, ok := s.streams.take(daemon.Client(r.RemoteAddr, s.Cluster))
 			if !ok {
+				// Without a body: a client that reads none would hold the handler.
 				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusServiceUnavailable)
 				s.Metrics.count(unavailable)
-				s.answer(w, http.StatusServiceUnavailable, map[string]string{"error": "too many requests over HTTP/2 at once: try again"})
 				return
 			}
 			defer leave()
