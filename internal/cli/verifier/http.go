@@ -26,7 +26,7 @@ const (
 	// maxStreams bounds the requests at a time on a connection with HTTP/2; the service bounds
 	// those of all connections. The other two are what a connection's buffers may grow to: the
 	// smallest that HTTP/2 allows.
-	maxStreams       = 16
+	maxStreams       = 8
 	maxFrame         = 16 << 10
 	connectionBuffer = 64 << 10
 	// writeTimeout bounds a request from the end of its header: the time in which it is

@@ -262,15 +262,13 @@ func TestServeHTTP2(t *testing.T) {
 		return response.StatusCode, response.Proto
 	}
 	var requests sync.WaitGroup
-	var clients []*http.Client
 	var writers []*io.PipeWriter
-	for range 4 {
+	for range 8 {
 		client, opened := connect()
-		clients = append(clients, client)
 		if status, protocol := post(client, bytes.NewReader(quote)); status != 200 || protocol != "HTTP/2.0" {
 			t.Fatalf("%d, %s", status, protocol)
 		}
-		for range 16 {
+		for range 8 {
 			reader, writer := io.Pipe()
 			writers = append(writers, writer)
 			requests.Go(func() { post(client, reader) })
