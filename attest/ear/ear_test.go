@@ -349,7 +349,11 @@ func TestParseKeys(t *testing.T) {
 	set := func(keys ...string) string { return `{"keys":[` + strings.Join(keys, ",") + `]}` }
 	jwk := string(text)
 	secret := `{"kty":"oct","kid":"s","k":"AAAA","alg":"HS256"}`
-	private := strings.Replace(jwk, `{`, `{"d":"`+base64.RawURLEncoding.EncodeToString(key.(*ecdsa.PrivateKey).D.FillBytes(make([]byte, 32)))+`",`, 1)
+	scalar, err := key.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := strings.Replace(jwk, `{`, `{"d":"`+base64.RawURLEncoding.EncodeToString(scalar)+`",`, 1)
 	for _, c := range []struct{ name, text, want string }{
 		{"one key", set(jwk), ""},
 		{"and keys that are not for us", set(secret, `{"kty":"unheard-of"}`, jwk), ""},

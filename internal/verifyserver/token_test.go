@@ -12,9 +12,9 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -220,7 +220,7 @@ func keyOf(jwks []byte, id any) (any, error) {
 		case key.Kty == "OKP" && key.Crv == "Ed25519":
 			return ed25519.PublicKey(x), nil
 		case key.Kty == "EC" && curve != nil:
-			return &ecdsa.PublicKey{Curve: curve, X: new(big.Int).SetBytes(x), Y: new(big.Int).SetBytes(y)}, nil
+			return ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
 		}
 	}
 	return nil, errors.New("no such key")
