@@ -10,6 +10,9 @@
 // A request waits for three things, one after the other, and holds nothing of the next one
 // meanwhile: for its body, which the HTTP server bounds, and the service if it is large; for
 // the processor; and for collateral that is not at hand, which Fetcher bounds.
+//
+// The service hands out nonces, with which quotes are fresh (package challenge), and signs
+// results for clients that ask for an EAR (package ear).
 package verifyserver
 
 import (
@@ -154,13 +157,13 @@ func (p *problem) Error() string { return p.err.Error() }
 
 func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	client := daemon.Client(r.RemoteAddr, s.Cluster)
-	body, err := s.read(w, r, client)
+	asToken, err := s.asToken(r.Header)
+	var body received
+	if err == nil {
+		body, err = s.read(w, r, client)
+	}
 	start := time.Now()
 	var result *verified
-	var asToken bool
-	if err == nil {
-		asToken, err = s.asToken(r.Header)
-	}
 	if err == nil {
 		result, err = s.verify(r.Context(), client, body)
 		s.Metrics.took(time.Since(start))
@@ -248,7 +251,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 			return err
 		}
 		q, summary = e.Parsed, e.Summary()
-		body.body, asked.Quote = nil, nil
+		body.body, asked.Quote, asked.Data = nil, nil, nil
 		body.giveBack()
 		kept = s.Collateral.Kept(q)
 		result, policyID, err = s.appraise(q, kept, reportData)

@@ -316,6 +316,19 @@ func TestAccept(t *testing.T) {
 	}
 }
 
+// A request for an EAR that the service cannot sign takes no share of large bodies with it.
+func TestNotAcceptableLargeBody(t *testing.T) {
+	s, h, _, _ := newService(t, attest.Policy{AnyEnclave: true})
+	for range maxLargeEach + 1 {
+		if answer := postToken(h, "application/eat+jwt", make([]byte, maxBody+1)); answer.Code != http.StatusNotAcceptable {
+			t.Fatalf("status %d: %s", answer.Code, answer.Body)
+		}
+	}
+	if s.large.total != 0 {
+		t.Errorf("%d shares are taken", s.large.total)
+	}
+}
+
 func TestNoKeys(t *testing.T) {
 	_, h, _, _ := newService(t, attest.Policy{AnyEnclave: true})
 	w := httptest.NewRecorder()
