@@ -179,6 +179,9 @@ func (v *verification) run(name string, at time.Time) (*verify.Result, error) {
 	}
 	verifier := verify.Verifier{Roots: []attest.Root{root}, Source: source, Certificates: certificates, Now: func() time.Time { return at }}
 	result, err := verifier.VerifyParsed(v.command.Context(), e, policy)
+	if result == nil && errors.Is(err, quote.ErrUnsupported) {
+		err = fmt.Errorf("%w (--pck-certificate)", err)
+	}
 	if result == nil {
 		return nil, exit.BadInput(fmt.Errorf("%s: %w", name, err))
 	}
