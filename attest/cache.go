@@ -32,8 +32,8 @@ type signedKey struct {
 	signature    quote.Signature
 }
 
-// The limits of the caches. Intel has two CAs, one signer of TCB info, and some dozens of
-// families. Only what a trusted root has certified is kept, so nobody else can fill them.
+// newMemory returns a memory whose limits are above what there is under Intel's root: two CAs, one
+// signer of TCB info, some dozens of families.
 func newMemory() *memory {
 	return &memory{
 		chains:       cache[string, pckChain]{limit: 1000},
@@ -129,16 +129,28 @@ func isPEM(text []byte, certificates ...*x509.Certificate) bool {
 	return len(bytes.TrimRight(text, "\x00")) == 0
 }
 
-// cutCertificate splits certificates in PEM after the first one.
+// cutCertificate splits certificates in PEM after the first one. It leaves a text as it is in which
+// more than white space is between them.
 func cutCertificate(text []byte) (first, others []byte) {
 	begin := []byte("-----BEGIN CERTIFICATE-----")
 	if start := bytes.Index(text, begin); start >= 0 {
 		if next := bytes.Index(text[start+len(begin):], begin); next >= 0 {
 			end := start + len(begin) + next
-			return text[:end], text[end:]
+			if bytes.IndexByte(text[:end], 0) < 0 { // NULs may follow the last one only
+				return text[:end], text[end:]
+			}
 		}
 	}
 	return text, nil
+}
+
+// under returns the memory for collateral under authorities: an empty one if they are not under a
+// trusted root, so that nobody else can fill the caches.
+func (m *memory) under(a *authorities) *memory {
+	if a.passed() {
+		return m
+	}
+	return newMemory()
 }
 
 // crl returns the CRL of an issuer.

@@ -27,16 +27,18 @@
 // need collateral of their own.
 //
 // A Policy is the caller's appraisal policy: which enclave or trust domain, with which
-// report data, how recent collateral, and which TCB statuses. A policy for one of the two
-// does not accept the other. The Result has every check with what was found; it can be
-// shown or logged as JSON. The error of a verification is a *CheckError, which wraps
+// report data, how recent collateral, and which TCB statuses. It must name whom it accepts, and
+// a policy for one of the two does not accept the other. The Result has every check with what was
+// found, and what is short of a platform that is up to date; it can be shown or logged as JSON. The error of a verification is a *CheckError, which wraps
 // ErrNotTrusted, or wraps ErrIncomplete.
 //
 // A trusted quote does not rule out physical tampering: attacks on the memory bus are out of
 // scope for SGX. Callers who know which machines they run on should allow only those with
 // Policy.PlatformInstances.
 //
-// The package never uses the network, and the time is an argument. Package attesttest issues
+// The package never uses the network, and the time is an argument. FetchAndVerify asks a Source for
+// the collateral, once the certificate chain and the signatures are checked; package verify also
+// reads the quote, in any form, and is the one call for most programs. Package attesttest issues
 // quotes and collateral for tests.
 //
 // Source: Intel's quote verification library (QVL, version d12717e), "SGX ECDSA

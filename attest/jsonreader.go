@@ -11,7 +11,7 @@ import (
 )
 
 // jsonReader reads a JSON text member by member, in one pass. It is for the signed texts, which
-// are most of the work of a verification besides the signatures: encoding/json takes six times
+// are most of the work of a verification besides the signatures: encoding/json takes four times
 // as long for them, finds names in any case, and takes the last of two members with one name.
 //
 // Its methods read the next value. The first error is kept, and the methods do nothing after it.

@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,38 @@ func TestChainOfOtherKeys(t *testing.T) {
 	} {
 		if err := chain.signatures(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v; want %q", err, name)
+		}
+	}
+}
+
+// Nobody fills the memory of a verifier with what is not under a trusted root, and the shortcut for
+// known authorities refuses what the usual way refuses.
+func TestMemoryOfStrangers(t *testing.T) {
+	chain := newTemplates().sign(t)
+	data := quote.NewPCKChain(chain.leaf, chain.intermediate, chain.root)
+	m := newMemory()
+	if _, err := m.chain(data, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.chains.values)+len(m.authorities.values) > 0 || m.under(chain.authorities) == m {
+		t.Error("an untrusted chain is kept, or what is under it")
+	}
+
+	key, err := p256Key(chain.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := *chain.authorities
+	if trusted.check([]Root{{Name: "root", Key: key}}); m.under(&trusted) != m {
+		t.Error("collateral under a trusted root is not kept")
+	}
+	first, others := cutCertificate(data.Data)
+	m.authorities.put(string(others), &trusted)
+	for between, accepted := range map[string]bool{"": true, "\n": true, "\x00": false, "text\n": false} {
+		changed := quote.CertificationData{Type: quote.PCKChain, Data: slices.Concat(first, []byte(between), others)}
+		_, err := m.chain(changed, []Root{{Name: "root", Key: key}})
+		if _, cold := newMemory().chain(changed, []Root{{Name: "root", Key: key}}); (err == nil) != accepted || (cold == nil) != accepted {
+			t.Errorf("%q between the certificates: %v, without a memory %v", between, err, cold)
 		}
 	}
 }

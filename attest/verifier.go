@@ -139,7 +139,7 @@ func (v *Verifier) appraise(p *proof, c *Collateral, policy Policy, at time.Time
 	if c == nil {
 		r.omit(UncheckedRevocation, UncheckedTCB)
 	} else {
-		k = v.memory.collateral(c, chain.authorities)
+		k = v.memory.under(chain.authorities).collateral(c, chain.authorities)
 		r.add(k.checks...)
 		r.add(k.checkRevocation(chain))
 		r.addCollateralPeriods(k, policy, at)
@@ -207,7 +207,7 @@ func (v *Verifier) Check(c *Collateral, at time.Time) (*Result, error) {
 	r := &Result{Root: a.trusted.Name, Expires: earliest(certificates)}
 	r.add(a.rootCheck, a.checkPCKCA(), checkCertificatesValid(certificates, at))
 
-	k := v.memory.collateral(c, a)
+	k := v.memory.under(a).collateral(c, a)
 	r.add(k.checks...)
 	if k.rootCRL != nil {
 		r.add(k.checkAuthoritiesRevocation(a))

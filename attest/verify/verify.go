@@ -10,6 +10,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -64,6 +65,9 @@ func (v *Verifier) Verify(ctx context.Context, data []byte, policy attest.Policy
 // VerifyParsed is Verify for evidence that the caller has read, for example to see what else is in
 // it.
 func (v *Verifier) VerifyParsed(ctx context.Context, e *evidence.Evidence, policy attest.Policy) (*Result, error) {
+	if e == nil || e.Parsed == nil {
+		return nil, errors.New("verify: no evidence: evidence.Parse reads it")
+	}
 	v.once.Do(func() {
 		roots := v.Roots
 		if len(roots) == 0 {

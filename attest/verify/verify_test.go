@@ -140,4 +140,7 @@ func TestNothingToVerify(t *testing.T) {
 	if _, ok := errors.AsType[*evidence.Error](err); result != nil || !ok {
 		t.Errorf("%v, %v", result, err)
 	}
+	if result, err := v.VerifyParsed(t.Context(), new(evidence.Evidence), attest.Policy{AnyEnclave: true}); result != nil || err == nil {
+		t.Errorf("no evidence: %v, %v", result, err)
+	}
 }

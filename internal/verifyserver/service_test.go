@@ -131,7 +131,7 @@ func TestVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	untrusted.Signature.CertificationData = quote.NewPCKChain(chain[0], chain[2], chain[1])
+	untrusted.Signature.CertificationData = quote.NewPCKChain(chain[0], chain[1], chain[1])
 	otherRoot, err := untrusted.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)

@@ -82,7 +82,7 @@ func TestPCKCertificate(t *testing.T) {
 		{"PPID, certificates in a file", verify(byID, inFile, "--pck-certificate", all), 0, "TRUSTED until"},
 		{"PPID, the CAs' in the collateral", verify(byID, inFile, "--pck-certificate", leaf), 0, "TRUSTED until"},
 		{"PPID, no certificate", verify(byID, inFile), 2, "none of 2 certificates has the key"},
-		{"PPID, no collateral", []string{"quote", "verify", byID}, 2, "pass the PCK certificate"},
+		{"PPID, no collateral", []string{"quote", "verify", byID}, 2, "pass the PCK certificate (--pck-certificate)"},
 		{"PPID, a service without the platform", verify(byID, service.URL), 2, "pckcert"},
 		{"PPID, file and service", verify(byID, service.URL, "--pck-certificate", all), 0, "TRUSTED until"},
 		{"PPID, the CAs' of the service", verify(byID, service.URL, "--pck-certificate", leaf), 0, "TRUSTED until"},

@@ -197,6 +197,9 @@ func (v *verification) run(name string, at time.Time) (*verify.Result, error) {
 		return nil, err
 	}
 	result, err := verifier.VerifyParsed(v.command.Context(), e, policy)
+	if result == nil && errors.Is(err, quote.ErrUnsupported) {
+		err = fmt.Errorf("%w (--pck-certificate)", err)
+	}
 	if result == nil {
 		return nil, exit.BadInput(fmt.Errorf("%s: %w", name, err))
 	}
