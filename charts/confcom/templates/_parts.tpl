@@ -142,10 +142,11 @@ securityContext:
 nodeAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:
     nodeSelectorTerms:
-    {{- if or (eq .Values.nodes "all") (include "confcom.simulatedEPC" .) }}
+    {{- if eq .Values.nodes "label" }}
     - matchExpressions:
-      - {key: kubernetes.io/os, operator: In, values: [linux]}
-      - {key: kubernetes.io/arch, operator: In, values: [amd64]}
+      - {key: confcom.github.io/sgx, operator: In, values: ["true"]}
+    {{- else if or (eq .Values.nodes "all") (include "confcom.simulatedEPC" .) }}
+    {{- include "confcom.allNodes" . | nindent 4 }}
     {{- else }}
     - matchExpressions:
       - {key: feature.node.kubernetes.io/cpu-security.sgx.enabled, operator: In, values: ["true"]}
@@ -165,6 +166,13 @@ nodeAffinity:
         - Standard_DC{{ . }}ds_v3
         {{- end }}
     {{- end }}
+{{- end }}
+
+{{/* All nodes that the daemons can run on, as a term of a node selector. */}}
+{{- define "confcom.allNodes" -}}
+- matchExpressions:
+  - {key: kubernetes.io/os, operator: In, values: [linux]}
+  - {key: kubernetes.io/arch, operator: In, values: [amd64]}
 {{- end }}
 
 {{/* The part of a container's spec that all programs share. */}}

@@ -2,10 +2,11 @@
 "Pods" in values.yaml, which a component may have as well, for its own pods.
 
 The argument "component" of these parts is a dict:
-  root    the context of the chart
-  name    the name of the component and of its service account
-  values  the values of the component
-  daemon  true for those that run on the nodes; the values for placing pods are theirs */}}
+  root      the context of the chart
+  name      the name of the component and of its service account
+  values    the values of the component
+  daemon    true for those that run on the nodes; the values for placing pods are theirs
+  allNodes  true for one that runs on nodes without SGX as well, whatever "nodes" says */}}
 
 {{/* The labels and annotations of a component's pods. It may have annotations of its own,
 in "annotations". */}}
@@ -59,8 +60,13 @@ tolerations:
 {{- with concat ($all.tolerations | default list) ($own.tolerations | default list) }}
 {{ toYaml . }}
 {{- end }}
+{{- $nodes := include "confcom.affinity" .root | fromYaml }}
+{{- if .allNodes }}
+{{- $terms := include "confcom.allNodes" .root | fromYamlArray }}
+{{- $nodes = dict "nodeAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms)) }}
+{{- end }}
 affinity:
-  {{- $own.affinity | default $all.affinity | default (include "confcom.affinity" .root | fromYaml) | toYaml | nindent 2 }}
+  {{- $own.affinity | default $all.affinity | default $nodes | toYaml | nindent 2 }}
 {{- else }}
 {{- with $own.tolerations }}
 tolerations:
