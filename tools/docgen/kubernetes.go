@@ -13,7 +13,8 @@ import (
 
 var (
 	objectText = regexp.MustCompile(`(?m)^kind: (\w+)\nmetadata:\n  name: (\S+)`)
-	writtenKey = regexp.MustCompile(`(?m)^ *([a-z][a-z0-9.-]*/[a-z-]+): `)
+	// A template writes a key as it is, or names it in a variable or a dict first.
+	writtenKey = regexp.MustCompile(`(?m)(?:^ *|:= "|:= \(dict ")([a-z][a-z0-9.-]*/[a-z-]+)(?:: |")`)
 	readKey    = regexp.MustCompile(`key: ([a-z0-9.-]+/[A-Za-z0-9._-]+)`)
 )
 
