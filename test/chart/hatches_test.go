@@ -310,6 +310,17 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestNamespace checks that the chart has the namespace only for its labels, and keeps it.
+func TestNamespace(t *testing.T) {
+	if find[*corev1.Namespace](render(t, "1.37.2", all), "confcom-system") != nil {
+		t.Error("the chart has the namespace, without labels for it")
+	}
+	got := find[*corev1.Namespace](render(t, "1.37.2", merged(t, `{namespaceLabels: {pod-security.kubernetes.io/enforce: privileged}}`)), "confcom-system")
+	if got == nil || got.Labels["pod-security.kubernetes.io/enforce"] != "privileged" || got.Annotations["helm.sh/resource-policy"] != "keep" {
+		t.Errorf("the namespace is %v", got)
+	}
+}
+
 // TestDisruptionBudget checks the budget of the verifier.
 func TestDisruptionBudget(t *testing.T) {
 	number, share := intstr.FromInt32(1), intstr.FromString("50%")

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -35,7 +36,11 @@ func kubernetesPage() (string, error) {
 		}
 		name, text := filepath.Base(file), string(content)
 		for _, m := range objectText.FindAllStringSubmatch(text, -1) {
-			objects = append(objects, []string{code(m[1]), code(m[2]), code("templates/" + name)})
+			object := code(m[2])
+			if strings.HasPrefix(m[2], "{{") {
+				object = "that of the release"
+			}
+			objects = append(objects, []string{code(m[1]), object, code("templates/" + name)})
 		}
 		collect(written, writtenKey, text, name)
 		collect(read, readKey, text, name)
