@@ -20,7 +20,7 @@ labels:
   {{- if has $key (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/part-of") }}
   {{- fail (printf "\n\npodLabels has %s, by which the chart finds its own pods. Use another label.\n" $key) }}
   {{- end }}
-  {{ $key }}: {{ $value | quote }}
+  {{ $key | quote }}: {{ $value | quote }}
   {{- end }}
 {{- range $key, $value := merge (deepCopy (.values.podAnnotations | default dict)) ($all.podAnnotations | default dict) }}
 {{- if hasKey $annotations $key }}
