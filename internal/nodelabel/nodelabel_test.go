@@ -198,6 +198,14 @@ func TestLabelRetries(t *testing.T) {
 		if got, _ := f.take(); len(got) == 0 || w.written.Unmet() != nil {
 			t.Errorf("wrote %s, ready: %v", got, w.written.Unmet())
 		}
+		f.set(func() { f.err = errors.New("reset by peer") })
+		for got, _ = f.take(); len(got) == 0; got, _ = f.take() {
+			wait(minRetry / 2)
+		}
+		wait(2 * minRetry)
+		if got, _ = f.take(); len(got) == 0 {
+			t.Error("after a success, the first retry takes long")
+		}
 		if strings.Count(log.String(), "no route to host") != 1 || !strings.Contains(log.String(), "labelled node") {
 			t.Errorf("log:\n%s", log)
 		}
