@@ -46,13 +46,15 @@ const (
 )
 
 const (
-	// pollInterval is the time between two discoveries of the machine. SGX comes and goes
-	// with a restart only, or when a virtual machine is resized.
+	// pollInterval is the time between two discoveries of the machine and, on a node with
+	// SGX, between two writes that change nothing: if somebody removes the label, or deletes
+	// the node so that its kubelet creates it again, Kubernetes ends the other daemons there.
+	// It is that of the kubelet's lease, which costs the API server more: such a write does
+	// not reach its store.
 	pollInterval = 10 * time.Second
-	// writeInterval is the time between two writes that change nothing: somebody may have
-	// removed the label, or deleted the node so that its kubelet has created it again. They
-	// do not reach the API server's store.
-	writeInterval = time.Minute
+	// idleInterval is the time between two writes that change nothing on a node without SGX.
+	// Nothing depends on them.
+	idleInterval = 5 * time.Minute
 	// checkInterval is the time between two checks of the policy.
 	checkInterval = 5 * time.Minute
 	// minRetry and maxRetry bound the time after a write that failed.
@@ -184,7 +186,7 @@ func (w *labelWriter) run(ctx context.Context) {
 	var last finding // zero before the first write
 	var next time.Time
 	for {
-		pause := pollInterval
+		pause := jitter(pollInterval)
 		inv, err := w.discover()
 		w.known.Set(err)
 		if err != nil {
@@ -203,7 +205,10 @@ func (w *labelWriter) run(ctx context.Context) {
 				if f != last || w.logged != "" {
 					w.log.Info("labelled node", "sgx", f.sgx, "reason", f.reason)
 				}
-				w.logged, last, next = "", f, now.Add(jitter(writeInterval))
+				w.logged, last, next = "", f, now
+				if !f.sgx {
+					next = now.Add(jitter(idleInterval))
+				}
 				retry.Reset()
 			}
 		}

@@ -157,13 +157,17 @@ func TestLabel(t *testing.T) {
 	f := &fakeNode{inv: withSGX(), guard: refused()}
 	labelling(t, f, func(t *testing.T, w *labelWriter, log *bytes.Buffer) {
 		expect(t, f, "at the start", sgxPatch)
-		wait(50 * time.Second)
+		wait(pollInterval - time.Millisecond)
 		expect(t, f, "soon")
-		wait(30 * time.Second)
+		wait(pollInterval/10 + time.Millisecond)
 		expect(t, f, "after a while", sgxPatch)
 		f.set(func() { f.inv = withoutSGX() })
-		wait(pollInterval)
+		wait(pollInterval * 11 / 10)
 		expect(t, f, "without SGX", noSGXPatch)
+		wait(idleInterval - pollInterval)
+		expect(t, f, "without SGX for a while")
+		wait(idleInterval)
+		expect(t, f, "without SGX for long", noSGXPatch)
 		f.set(func() { f.broken = errors.New("/sys: input/output error") })
 		wait(5 * time.Minute)
 		expect(t, f, "while the machine cannot be read")
@@ -171,8 +175,10 @@ func TestLabel(t *testing.T) {
 			t.Error("the labeller is ready although it cannot read the machine")
 		}
 		f.set(func() { f.broken, f.inv = nil, withSGX() })
-		wait(pollInterval)
-		expect(t, f, "with SGX again", sgxPatch)
+		wait(pollInterval * 11 / 10)
+		if got, _ := f.take(); len(got) == 0 || got[0] != sgxPatch {
+			t.Errorf("with SGX again: got %s, want %s", got, sgxPatch)
+		}
 		if w.known.Unmet() != nil || w.written.Unmet() != nil {
 			t.Errorf("not ready: %v, %v", w.known.Unmet(), w.written.Unmet())
 		}
@@ -250,7 +256,7 @@ func TestPolicyVanishes(t *testing.T) {
 	f := &fakeNode{inv: withSGX(), guard: refused()}
 	labelling(t, f, func(t *testing.T, w *labelWriter, _ *bytes.Buffer) {
 		f.set(func() { f.guard = nil })
-		wait(checkInterval + 2*writeInterval)
+		wait(checkInterval + 2*maxRetry)
 		if !errors.Is(w.written.Unmet(), errUnguarded) {
 			t.Errorf("got %v, want %v", w.written.Unmet(), errUnguarded)
 		}

@@ -71,7 +71,7 @@ func TestLabeller(t *testing.T) {
 	t.Run("a label that is removed comes back", func(t *testing.T) {
 		start := time.Now()
 		kubectl(t, "label", "node", own, sgxLabel+"-")
-		waitLabel(t, "true", 90*time.Second)
+		waitLabel(t, "true", 20*time.Second)
 		t.Logf("back after %s", time.Since(start).Round(time.Millisecond))
 	})
 	t.Run("the token is good for the label only", func(t *testing.T) {
