@@ -3,6 +3,7 @@ package chart
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -131,6 +132,18 @@ func comparePods(t *testing.T, got, want map[string]*corev1.PodTemplateSpec) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestComponents checks that the tests here know all workloads of the chart.
+func TestComponents(t *testing.T) {
+	var known []string
+	for _, c := range components() {
+		known = append(append(known, c.name), c.jobs...)
+	}
+	slices.Sort(known)
+	if got := slices.Sorted(maps.Keys(pods(t, render(t, "1.37.2", all)))); !slices.Equal(got, known) {
+		t.Errorf("the chart has the workloads %v, want %v: see components", got, known)
 	}
 }
 
