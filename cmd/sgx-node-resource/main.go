@@ -1,5 +1,6 @@
 // Sgx-node-resource writes into a node's status how the node advertises its EPC: a
 // condition and, on nodes with more EPC than the kubelet can handle as devices, how much.
+// With --label-node, it labels its node instead, if that has SGX.
 package main
 
 import (
@@ -13,6 +14,8 @@ import (
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/epcflags"
+	"github.com/confcom/confcom/internal/nodelabel"
 	"github.com/confcom/confcom/internal/nodestatus"
 )
 
@@ -25,13 +28,27 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 	addFlags(flags, &writer)
 	var remover nodestatus.Remover
 	flags.TextVar(&remover.Resource, "remove", epc.ResourceName(""), "remove the resource of this `name` from the status of all nodes, take the permission to write from the other daemons, and exit, as 'helm uninstall' has it done")
+	var labeller nodelabel.Labeller
+	epcflags.AddMachine(flags, &labeller.Machine)
+	label := flags.Bool("label-node", false, "label this node with "+nodelabel.Label+"=true while its processor has SGX, instead of writing its status")
+	unlabel := flags.Bool("unlabel-nodes", false, "remove this label from all nodes, take the permission to write it from the other daemons, and exit, as 'helm uninstall' has it done")
 	return func(ctx context.Context, env *daemon.Environment) error {
+		if *label && *unlabel || remover.Resource != "" && (*label || *unlabel) {
+			return errors.New("choose one of --label-node, --unlabel-nodes and --remove")
+		}
+		if *unlabel {
+			return inCluster((&nodelabel.Remover{Kubeconfig: writer.Kubeconfig}).Run(ctx, env))
+		}
 		if remover.Resource != "" {
 			remover.Kubeconfig = writer.Kubeconfig
 			return inCluster(remover.Run(ctx, env))
 		}
 		if writer.Node == "" {
 			return errors.New("the name of this node is not known: set NODE_NAME in the environment, as the chart does, or pass --node-name")
+		}
+		if *label {
+			labeller.Node, labeller.Kubeconfig = writer.Node, writer.Kubeconfig
+			return inCluster(labeller.Run(ctx, env))
 		}
 		return inCluster(writer.Run(ctx, env))
 	}

@@ -30,6 +30,10 @@ func TestCannotRun(t *testing.T) {
 		{"no state directory", []string{"--node-name=node-1", "--state-dir="}, 1, "not an absolute path"},
 		{"unknown flag", []string{"--advertise=node"}, 2, "unknown flag: --advertise"},
 		{"remove without an API server", []string{"--remove=example.com/epc"}, 1, "run this in a pod with a service account, or pass --kubeconfig"},
+		{"label without a node name", []string{"--label-node"}, 1, "set NODE_NAME in the environment"},
+		{"label without an API server", []string{"--label-node", "--node-name=node-1"}, 1, "run this in a pod with a service account, or pass --kubeconfig"},
+		{"unlabel without an API server", []string{"--unlabel-nodes"}, 1, "run this in a pod with a service account, or pass --kubeconfig"},
+		{"label and write the status", []string{"--label-node", "--remove=example.com/epc"}, 1, "choose one of --label-node, --unlabel-nodes and --remove"},
 		{"remove nothing", []string{"--remove="}, 2, "not the name of an extended resource"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
 var (
 	objectText = regexp.MustCompile(`(?m)^kind: (\w+)\nmetadata:\n  name: (\S+)`)
-	writtenKey = regexp.MustCompile(`(?m)^ *([a-z][a-z0-9.-]*/[a-z-]+): `)
+	// A template writes a key as it is, or names it in a variable or a dict first.
+	writtenKey = regexp.MustCompile(`(?m)(?:^ *|:= "|:= \(dict ")([a-z][a-z0-9.-]*/[a-z-]+)(?:: |")`)
 	readKey    = regexp.MustCompile(`key: ([a-z0-9.-]+/[A-Za-z0-9._-]+)`)
 )
 
@@ -34,7 +36,11 @@ func kubernetesPage() (string, error) {
 		}
 		name, text := filepath.Base(file), string(content)
 		for _, m := range objectText.FindAllStringSubmatch(text, -1) {
-			objects = append(objects, []string{code(m[1]), code(m[2]), code("templates/" + name)})
+			object := code(m[2])
+			if strings.HasPrefix(m[2], "{{") {
+				object = "that of the release"
+			}
+			objects = append(objects, []string{code(m[1]), object, code("templates/" + name)})
 		}
 		collect(written, writtenKey, text, name)
 		collect(read, readKey, text, name)

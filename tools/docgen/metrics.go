@@ -10,6 +10,7 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/deviceplugin"
+	"github.com/confcom/confcom/internal/nodelabel"
 	"github.com/confcom/confcom/internal/nodestatus"
 	"github.com/confcom/confcom/internal/quotehelper"
 	"github.com/confcom/confcom/internal/quoting"
@@ -23,6 +24,7 @@ func metricSources() []metricSource {
 		source("Every daemon", daemon.NewMetrics),
 		source("sgx-device-plugin", deviceplugin.NewMetrics),
 		source("sgx-node-resource", nodestatus.NewMetrics),
+		source("sgx-node-resource --label-node", nodelabel.NewMetrics),
 		source("sgx-quote-helper", quoting.NewMetrics),
 		source("sgx-quote-helper", quotehelper.NewMetrics),
 		source("sgx-quote-helper with --platform=dcap", dcap.NewMetrics),

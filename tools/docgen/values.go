@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -68,6 +70,13 @@ func (d *valuesDoc) write(prefix string, mapping *yaml.Node, s *schema) {
 		if prefix != "" {
 			level = "###"
 		}
+		// A comment that a blank line separates is about the values that follow.
+		if i := strings.LastIndex(key.HeadComment, "\n\n"); i >= 0 {
+			title, text, _ := strings.Cut(strings.TrimPrefix(key.HeadComment[:i], "# "), ". ")
+			fmt.Fprintf(&d.text, "%s %s\n\n", level, title)
+			d.comment("# " + text)
+			key.HeadComment = key.HeadComment[i+2:]
+		}
 		fmt.Fprintf(&d.text, "%s %s\n\n", level, name)
 		note := strings.TrimSpace(strings.TrimPrefix(value.LineComment, "#"))
 		group := value.Kind == yaml.MappingNode && len(value.Content) > 0 && value.Style&yaml.FlowStyle == 0
@@ -83,8 +92,30 @@ func (d *valuesDoc) write(prefix string, mapping *yaml.Node, s *schema) {
 			fmt.Fprintf(&d.text, "If it is empty: %s.\n\n", prose(note))
 		}
 		if group {
+			d.inherited(value, member)
 			d.write(name+".", value, member)
 		}
+	}
+}
+
+// inherited lists the values that a group can have although the file does not list them:
+// those of the top level with the same name, for this group alone.
+func (d *valuesDoc) inherited(mapping *yaml.Node, s *schema) {
+	if s = d.resolve(s); s == nil {
+		return
+	}
+	listed := make(map[string]bool)
+	for i := 0; i < len(mapping.Content); i += 2 {
+		listed[mapping.Content[i].Value] = true
+	}
+	var links []string
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		if !listed[name] {
+			links = append(links, "[`"+name+"`](#"+strings.ToLower(name)+")")
+		}
+	}
+	if len(links) > 0 {
+		fmt.Fprintf(&d.text, "It can also have these values of [pods](#pods): %s.\n\n", strings.Join(links, ", "))
 	}
 }
 

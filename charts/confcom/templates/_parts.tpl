@@ -124,31 +124,17 @@ enclaves. Each worker has its own, and one more worker exists while one is repla
 {{- end }}
 {{- end }}
 
-{{/* The part of a pod's spec that all DaemonSets share. */}}
-{{- define "confcom.pod" -}}
-enableServiceLinks: false
-priorityClassName: system-node-critical
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-tolerations:
-- {key: {{ .Values.epc.resource }}, operator: Exists}
-{{- with .Values.tolerations }}
-{{ toYaml . }}
-{{- end }}
-affinity:
-  {{- .Values.affinity | default (include "confcom.affinity" . | fromYaml) | toYaml | nindent 2 }}
-{{- end }}
-
 {{/* The user of the pods that need directories of the node: those of the device plugin and
 the quote helper. */}}
 {{- define "confcom.nodeUser" -}}
 automountServiceAccountToken: false
 securityContext:
-  runAsUser: {{ .Values.runAsUser | int }}
-  runAsGroup: {{ .Values.runAsUser | int }}
+  runAsUser: {{ .root.Values.runAsUser | int }}
+  runAsGroup: {{ .root.Values.runAsUser | int }}
   seccompProfile: {type: RuntimeDefault}
+  {{- with include "confcom.seLinux" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
 {{- end }}
 
 {{/* The nodes that the value "nodes" selects. */}}
@@ -156,10 +142,11 @@ securityContext:
 nodeAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:
     nodeSelectorTerms:
-    {{- if or (eq .Values.nodes "all") (include "confcom.simulatedEPC" .) }}
+    {{- if eq .Values.nodes "label" }}
     - matchExpressions:
-      - {key: kubernetes.io/os, operator: In, values: [linux]}
-      - {key: kubernetes.io/arch, operator: In, values: [amd64]}
+      - {key: confcom.github.io/sgx, operator: In, values: ["true"]}
+    {{- else if or (eq .Values.nodes "all") (include "confcom.simulatedEPC" .) }}
+    {{- include "confcom.allNodes" . | nindent 4 }}
     {{- else }}
     - matchExpressions:
       - {key: feature.node.kubernetes.io/cpu-security.sgx.enabled, operator: In, values: ["true"]}
@@ -181,6 +168,13 @@ nodeAffinity:
     {{- end }}
 {{- end }}
 
+{{/* All nodes that the daemons can run on, as a term of a node selector. */}}
+{{- define "confcom.allNodes" -}}
+- matchExpressions:
+  - {key: kubernetes.io/os, operator: In, values: [linux]}
+  - {key: kubernetes.io/arch, operator: In, values: [amd64]}
+{{- end }}
+
 {{/* The part of a container's spec that all programs share. */}}
 {{- define "confcom.container" -}}
 securityContext:
@@ -188,7 +182,7 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: {drop: ["ALL"]}
 ports:
-- {name: http, containerPort: 8080} # health and metrics
+- {name: http, containerPort: {{ include "confcom.httpPort" . }}} # health and metrics
 livenessProbe:
   httpGet: {path: /healthz, port: http}
   periodSeconds: 20
