@@ -72,6 +72,16 @@ epc.advertise asks for, so that they can change from one mode to the other. */}}
 {{- if and $possible (ne .Values.epc.writer "none") }}true{{ end }}
 {{- end }}
 
+{{/* The names of other plugins for EPC that are understood, each with its unit, as YAML. */}}
+{{- define "confcom.otherEPC" -}}
+{{- $names := dict "intel" (dict "sgx.intel.com/epc" "bytes")
+    "alibaba" (dict "alibabacloud.com/sgx_epc_MiB" "MiB")
+    "aks" (dict "kubernetes.azure.com/sgx_epc_mem_in_MiB" "MiB" "sgx.intel.com/sgx_epc_mem_in_MiB" "MiB" "openenclave.io/sgx_epc_MiB" "MiB") }}
+{{- $others := dict }}
+{{- range .Values.compat.plugins }}{{ $others = merge $others (get $names .) }}{{ end }}
+{{- omit $others .Values.epc.resource | toYaml }}
+{{- end }}
+
 {{/* The flags that decide how EPC is advertised. */}}
 {{- define "confcom.epcFlags" -}}
 - --advertise={{ .Values.epc.advertise }}
