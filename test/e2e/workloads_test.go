@@ -1,0 +1,272 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// workloads are manifests that were written for other plugins. They are also what
+// 'confcom manifest convert' is tested with.
+const workloads = "internal/manifest/testdata/workloads"
+
+const provision = "sgx.intel.com/provision"
+
+// servedWorkloads is what the containers of these manifests have once they are pods.
+func servedWorkloads() map[string]string {
+	return map[string]string{
+		"aks-engine-deployment.yaml":            "oe-app: 10 MiB, device",
+		"aks-mib-job.yaml":                      "hello: 10 MiB, device",
+		"aks-misspelt-job.yaml":                 "hello: 10 MiB, device",
+		"aks-out-of-process-job.yaml":           "error: cannot unmarshal number into Go struct field EnvVar",
+		"aks-quickstart-job.yaml":               "hello: 5 MiB, device",
+		"alibaba-pod.yaml":                      "sgx-app: 20 MiB, device",
+		"alibaba-privileged-deployment.yaml":    "fns: 2 MiB, device",
+		"alibaba-socket-deployment.yaml":        "hello: 2 MiB, device",
+		"data-shield-pod.yaml":                  "mariadb: nothing",
+		"enclave-cc-pod.yaml":                   "hello: 600 MiB, device; virtual machine: 600Mi",
+		"intel-aesmd-daemonset.yaml":            "aesmd: 1 MiB, device, AESM",
+		"intel-aesmd-job.yaml":                  "quote-generator: 1 MiB, device, AESM",
+		"intel-in-process-job.yaml":             "quote-generator: 1 MiB, device; other-enclave: 1 MiB, device",
+		"intel-three-resources.yaml":            "app: 10 MiB, device, 1 " + provision,
+		"kata-job.yaml":                         "init-sgx: nothing; hello: 1 MiB, device; virtual machine: 1Mi",
+		"list.json":                             "main: 3 MiB, device, AESM",
+		"marblerun-coordinator-deployment.yaml": "coordinator: 10 MiB, device, 1 " + provision,
+		"marblerun-gramine-pod.yaml":            "gramine-marble: 10 MiB, device, AESM",
+		"occlum-enclave-deployment.yaml":        "service: device",
+		"occlum-spark-pod.yaml":                 "error: cannot unmarshal bool into Go struct field EnvVar",
+		"scone-las-daemonset.yaml":              "las: 1 sgx.k8s.io/sgx",
+		"ten-statefulset.yaml":                  "edb: 6144 MiB, device, 10 " + provision + "; enclave: nothing",
+		"unequal-pod.yaml":                      "error: must be equal to " + resource + " limit of 64",
+	}
+}
+
+// TestWorkloadsOfOthers creates the pods of manifests for other plugins, unchanged and
+// converted, and checks what their containers have then.
+func TestWorkloadsOfOthers(t *testing.T) {
+	for _, name := range []string{"kata-clh", "enclave-cc"} {
+		run(t, `{"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "`+name+`"}, "handler": "runc"}`, "kubectl", "apply", "-f", "-")
+	}
+	t.Cleanup(func() { kubectl(t, "delete", "runtimeclass", "kata-clh", "enclave-cc") })
+
+	want := servedWorkloads()
+	t.Run("unchanged", func(t *testing.T) { checkWorkloads(t, want, false) })
+
+	inProcess := maps.Clone(want)
+	inProcess["intel-in-process-job.yaml"] = "quote-generator: 1 MiB, device, 1 " + provision + "; other-enclave: 1 MiB, device"
+	t.Run("converted", func(t *testing.T) {
+		want := maps.Clone(inProcess)
+		want["aks-out-of-process-job.yaml"] = "quoting: 10 MiB, device, AESM"
+		want["occlum-spark-pod.yaml"] = "spark: 18432 MiB, device, 1 " + provision
+		checkWorkloads(t, want, true)
+	})
+	t.Run("where pods may have the provision device", func(t *testing.T) {
+		upgrade(t, "provision.enabled=true", "provision.namespaces={default}")
+		want := maps.Clone(inProcess)
+		want["intel-aesmd-daemonset.yaml"] = "aesmd: 1 MiB, device, AESM, 1 " + provision // the annotation names it
+		checkWorkloads(t, want, false)
+	})
+	t.Run("in a namespace for manifests of AKS", func(t *testing.T) {
+		upgrade(t, "provision.enabled=true", "provision.namespaces={default}", "compat.aks.namespaces={default}")
+		for file, want := range map[string]string{
+			"aks-mib-job.yaml":               "hello: 10 MiB, device, 1 " + provision,
+			"aks-quickstart-job.yaml":        "hello: 5 MiB, device, 1 " + provision,
+			"ten-statefulset.yaml":           "edb: 6144 MiB, device, 10 " + provision + "; enclave: nothing",
+			"occlum-enclave-deployment.yaml": "service: device",
+		} {
+			checkWorkload(t, file, want, false)
+		}
+	})
+}
+
+// checkWorkloads checks all manifests for other plugins.
+func checkWorkloads(t *testing.T, want map[string]string, converted bool) {
+	t.Helper()
+	files, err := os.ReadDir(filepath.Join(root, workloads))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		checkWorkload(t, file.Name(), want[file.Name()], converted)
+	}
+}
+
+// checkWorkload checks what the pod of a manifest has once the API server has admitted it,
+// without creating it.
+func checkWorkload(t *testing.T, file, want string, converted bool) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, workloads, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if converted {
+		text = []byte(run(t, string(text), "bin/confcom", "manifest", "convert", "-"))
+	}
+	output, err := try(t, podOf(t, string(text)), "kubectl", "create", "--dry-run=server", "--validate=false", "-o", "json", "-f", "-")
+	if fault, isError := strings.CutPrefix(want, "error: "); isError {
+		if err == nil || !strings.Contains(err.Error(), fault) {
+			t.Errorf("%s: got error %v, want %q", file, err, fault)
+		}
+		return
+	}
+	if err != nil {
+		t.Errorf("%s: %v", file, err)
+		return
+	}
+	if got := describeSGX(t, output); got != want {
+		t.Errorf("%s:\n%s, want\n%s", file, got, want)
+	}
+}
+
+// podOf returns the pod that a controller makes of the first object in a manifest.
+func podOf(t *testing.T, manifest string) string {
+	t.Helper()
+	var o struct {
+		Kind           string
+		Metadata, Spec json.RawMessage
+	}
+	unmarshal := func(text []byte, v any) {
+		if err := json.Unmarshal(text, v); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+	}
+	objects := run(t, manifest, "kubectl", "create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-")
+	if err := json.NewDecoder(strings.NewReader(objects)).Decode(&o); err != nil {
+		t.Fatalf("%v: %s", err, objects)
+	}
+	for o.Kind != "Pod" {
+		var spec struct {
+			Template    *struct{ Metadata, Spec json.RawMessage }
+			JobTemplate *struct{ Spec json.RawMessage }
+		}
+		unmarshal(o.Spec, &spec)
+		switch {
+		case spec.Template != nil:
+			o.Kind, o.Metadata, o.Spec = "Pod", spec.Template.Metadata, spec.Template.Spec
+		case spec.JobTemplate != nil:
+			o.Spec = spec.JobTemplate.Spec
+		default:
+			t.Fatalf("no pod in %s", manifest)
+		}
+	}
+	metadata := make(object)
+	if o.Metadata != nil {
+		unmarshal(o.Metadata, &metadata)
+	}
+	metadata["name"], metadata["namespace"] = "e2e-workload", "default"
+	var spec object
+	unmarshal(o.Spec, &spec)
+	if spec["restartPolicy"] == nil {
+		spec["restartPolicy"] = "Always"
+	}
+	text, err := json.Marshal(object{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// describeSGX returns what the containers of a pod have of SGX: EPC, the device, the
+// variable for quotes over AESM, and other resources.
+func describeSGX(t *testing.T, text string) string {
+	t.Helper()
+	var pod struct {
+		Metadata struct{ Annotations map[string]string }
+		Spec     struct {
+			InitContainers, Containers []struct {
+				Name      string
+				Env       []struct{ Name, Value string }
+				Resources struct{ Limits, Requests map[string]string }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &pod); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+		var has []string
+		if mib := c.Resources.Limits[resource]; mib != "" {
+			has = append(has, mib+" MiB")
+		}
+		if c.Resources.Limits[enclave] == "1" {
+			has = append(has, "device")
+		}
+		for _, e := range c.Env {
+			if e.Name == "SGX_AESM_ADDR" && e.Value == "1" {
+				has = append(has, "AESM")
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(c.Resources.Limits)) {
+			if strings.Contains(name, "sgx") && name != resource && (name != enclave || c.Resources.Limits[name] != "1") {
+				has = append(has, c.Resources.Limits[name]+" "+name)
+			}
+		}
+		for name, request := range c.Resources.Requests {
+			if strings.Contains(name, "sgx") && request != c.Resources.Limits[name] {
+				has = append(has, fmt.Sprintf("request of %s %s unlike the limit", request, name))
+			}
+		}
+		if has == nil {
+			has = []string{"nothing"}
+		}
+		all = append(all, c.Name+": "+strings.Join(has, ", "))
+	}
+	if memory := pod.Metadata.Annotations["sgx.intel.com/epc"]; memory != "" {
+		all = append(all, "virtual machine: "+memory)
+	}
+	return strings.Join(all, "; ")
+}
+
+// TestIntelJob runs the sample job with the resource and the annotation of Intel's plugin:
+// it is scheduled by its EPC and gets a quote, with nothing of confcom in its manifest.
+func TestIntelJob(t *testing.T) {
+	manifest := filepath.Join(t.TempDir(), "job.yaml")
+	if err := os.WriteFile(manifest, []byte(`apiVersion: batch/v1
+kind: Job
+metadata:
+  name: attested-job
+  labels: {app: attested-job}
+spec:
+  template:
+    metadata:
+      labels: {app: attested-job}
+      annotations: {sgx.intel.com/quote-provider: aesmd}
+    spec:
+      containers:
+      - name: attested-job
+        image: localhost/confcom/attested-job:0.1.0
+        args: ["--trust-simulated"]
+        resources: {limits: {sgx.intel.com/epc: "512Ki"}}
+      restartPolicy: Never
+  backoffLimit: 0
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := runJob(t, "default", manifest)
+	if !strings.Contains(log, `verified up to the root "SIMULATED (NOT INTEL) SGX Root CA"`) {
+		t.Errorf("the job's own verdict is missing from its log:\n%s", log)
+	}
+	got := kubectl(t, "get", "pods", "-l", "app=attested-job", "-o", `jsonpath={.items[0].spec.containers[0].resources.limits}`)
+	if want := `{"` + resource + `":"1","` + enclave + `":"1"}`; got != want {
+		t.Errorf("limits %s, want %s", got, want)
+	}
+}
+
+// TestIntelPodInModeNode runs a pod for Intel's plugin on a node whose EPC is in its status.
+func TestIntelPodInModeNode(t *testing.T) {
+	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null")
+	forgetDevices(t)
+	waitAllocatable(t, resource, "524288")
+	waitAllocatable(t, enclave, slots)
+
+	p := newPod(t, "default", "intel-epc", limits{"sgx.intel.com/epc": "300Gi"})
+	p.waitReady(t)
+	p.checkDevice(t, "/dev/sgx_enclave", true)
+	newPod(t, "default", "intel-epc-2", limits{"sgx.intel.com/epc": "300Gi"}).waitUnschedulable(t, "Insufficient "+resource)
+}
