@@ -71,6 +71,11 @@ func TestWorkloadsOfOthers(t *testing.T) {
 		want["intel-aesmd-daemonset.yaml"] = "aesmd: 1 MiB, device, AESM, 1 " + provision // the annotation names it
 		checkWorkloads(t, want, false)
 	})
+	t.Run("where the device needs EPC", func(t *testing.T) {
+		upgrade(t, "enclave.requireEPC=true")
+		checkWorkload(t, "ten-statefulset.yaml", want["ten-statefulset.yaml"], false) // asks for ten devices
+		checkWorkload(t, "occlum-enclave-deployment.yaml", "error: needs a limit on "+resource, false)
+	})
 	t.Run("in a namespace for manifests of AKS", func(t *testing.T) {
 		upgrade(t, "provision.enabled=true", "provision.namespaces={default}", "compat.aks.namespaces={default}")
 		for file, want := range map[string]string{
@@ -221,6 +226,80 @@ func describeSGX(t *testing.T, text string) string {
 		all = append(all, "virtual machine: "+memory)
 	}
 	return strings.Join(all, "; ")
+}
+
+// TestWarnings creates workloads that cannot work, and checks what is said to whoever does.
+func TestWarnings(t *testing.T) {
+	deployment := func(kind, pod string) string {
+		return `{"apiVersion": "apps/v1", "kind": "` + kind + `", "metadata": {"name": "e2e-warnings"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": ` + pod + `}}}`
+	}
+	cronJob := func(pod string) string {
+		return `{"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "e2e-warnings"}, "spec": {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": {"spec": ` +
+			strings.Replace(pod, "{", `{"restartPolicy": "Never", `, 1) + `}}}}}`
+	}
+	pod := func(pod string) string {
+		return `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "e2e-warnings"}, "spec": ` + pod + `}`
+	}
+	container := func(fields string) string { return `{"containers": [{"name": "main", "image": "x", ` + fields + `}]}` }
+	const (
+		epc       = `"resources": {"limits": {"` + resource + `": 1}}`
+		variable  = `"env": [{"name": "SGX_AESM_ADDR", "value": "1"}]`
+		noEPC     = "container main has SGX_AESM_ADDR and no limit on " + resource
+		noDevice  = "asks for the provision device, which no node has: the chart value provision.enabled is false"
+		provision = `"resources": {"limits": {"` + resource + `": 1, "` + provision + `": 1}}`
+	)
+	for name, tt := range map[string]struct {
+		manifest string
+		want     string // "" for no warning
+	}{
+		"EPC":                    {deployment("Deployment", container(epc+","+variable)), ""},
+		"EPC of another plugin":  {deployment("DaemonSet", container(`"resources": {"limits": {"sgx.intel.com/epc": "1Mi"}},`+variable)), ""},
+		"nothing":                {deployment("Deployment", container(`"tty": true`)), ""},
+		"an unknown name":        {deployment("Deployment", container(`"resources": {"limits": {"intel.com/SGX_EPC": 1}}`)), "no node of this cluster has the resource intel.com/SGX_EPC: EPC is " + resource},
+		"an unlike name":         {deployment("Deployment", container(`"resources": {"limits": {"example.com/recept": 1}}`)), ""},
+		"the socket":             {pod(strings.Replace(container(epc), "{", `{"volumes": [{"name": "s", "hostPath": {"path": "/var/run/aesmd/aesm.socket"}}], `, 1)), "a volume mounts the AESM socket itself"},
+		"the directory":          {pod(strings.Replace(container(epc), "{", `{"volumes": [{"name": "s", "hostPath": {"path": "/var/run/aesmd"}}], `, 1)), ""},
+		"the variable alone":     {pod(container(variable)), noEPC},
+		"the variable, device":   {pod(container(variable + `, "resources": {"limits": {"` + enclave + `": 1}}`)), ""},
+		"the variable in a job":  {cronJob(container(variable)), noEPC},
+		"an init container":      {pod(`{"initContainers": [{"name": "main", "image": "x", ` + variable + `}], "containers": [{"name": "b", "image": "x"}]}`), noEPC},
+		"no provision device":    {deployment("DaemonSet", container(provision)), noDevice},
+		"a user":                 {deployment("DaemonSet", container(provision+`, "securityContext": {"runAsUser": 1000}`)), "a container with the provision device does not run as root"},
+		"a user without it":      {deployment("DaemonSet", container(epc+`, "securityContext": {"runAsUser": 1000}`)), ""},
+		"aesmd":                  {strings.Replace(pod(`{"containers": [{"name": "aesmd", "image": "x", `+epc+`}]}`), `{"name"`, `{"annotations": {"sgx.intel.com/quote-provider": "aesmd"}, "name"`, 1), "the container aesmd is Intel's daemon for quotes"},
+		"in process":             {strings.Replace(pod(container(epc)), `{"name"`, `{"annotations": {"sgx.intel.com/quote-provider": "main"}, "name"`, 1), noDevice},
+		"a pod of a controller":  {strings.Replace(pod(container(variable)), `{"name"`, `{"ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true}], "name"`, 1), ""},
+		"unequal, by Kubernetes": {deployment("Deployment", container(`"resources": {"limits": {"`+resource+`": 2}, "requests": {"`+resource+`": 1}}`)), "must be equal to " + resource + " limit of 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := try(t, tt.manifest, "kubectl", "create", "--dry-run=server", "--warnings-as-errors", "-f", "-")
+			if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+	t.Run("the provision device elsewhere", func(t *testing.T) {
+		upgrade(t, "provision.enabled=true", "provision.namespaces={a}")
+		_, err := try(t, deployment("Deployment", container(provision)), "kubectl", "create", "--dry-run=server", "--warnings-as-errors", "-f", "-")
+		if want := "pods of the namespace default may not have the provision device"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	})
+	// What a cluster before Kubernetes 1.36 says, whose policy only warns.
+	t.Run("before Kubernetes 1.36", func(t *testing.T) {
+		policy := func(version string) string {
+			return run(t, "", "helm", "-n", namespace, "template", "confcom", "charts/confcom", "--set", "platform=simulated", "--kube-version", version, "--show-only", "templates/warnings.yaml")
+		}
+		t.Cleanup(func() {
+			run(t, policy("1.37.2"), "kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-")
+		})
+		run(t, policy("1.35.4"), "kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-")
+		intel := deployment("Deployment", container(`"resources": {"limits": {"sgx.intel.com/epc": "1Mi"}}`))
+		eventually(t, "the API server names the resource to use", func() bool {
+			_, err := try(t, intel, "kubectl", "create", "--dry-run=server", "--warnings-as-errors", "-f", "-")
+			return err != nil && strings.Contains(err.Error(), "container main requests sgx.intel.com/epc, which no node of this cluster has: use "+resource+", in MiB (sgx.intel.com/epc is in bytes)")
+		})
+	})
 }
 
 // TestIntelJob runs the sample job with the resource and the annotation of Intel's plugin:
