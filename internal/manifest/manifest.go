@@ -64,7 +64,8 @@ func Convert(text []byte, resource epc.ResourceName) (Result, error) {
 
 // conversion is the state of one conversion.
 type conversion struct {
-	epc     string // the name of the resource that counts MiB
+	epc     string           // the name of the resource that counts MiB
+	units   map[string]int64 // the bytes that one of each resource stands for
 	text    *source
 	edits   []edit
 	changes []Finding
@@ -79,7 +80,9 @@ type conversion struct {
 }
 
 func newConversion(text []byte, resource string) *conversion {
-	return &conversion{epc: resource, text: newSource(text), seen: make(map[*yaml.Node]bool), limits: make(map[*yaml.Node]int64)}
+	units := names()
+	units[resource] = mib
+	return &conversion{epc: resource, units: units, text: newSource(text), seen: make(map[*yaml.Node]bool), limits: make(map[*yaml.Node]int64)}
 }
 
 func (c *conversion) where() string {
@@ -155,7 +158,7 @@ func (c *conversion) walk(n *yaml.Node) error {
 func (c *conversion) leftovers(n *yaml.Node) {
 	if n.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if key := n.Content[i]; units[key.Value] != 0 && key.Value != c.epc && !c.seen[key] {
+			if key := n.Content[i]; c.units[key.Value] != 0 && key.Value != c.epc && !c.seen[key] {
 				c.note(key, "%s is in no container: left as it is", key.Value)
 			}
 		}

@@ -71,6 +71,25 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
+// TestNames checks that the chart knows the same names, with the same units.
+func TestNames(t *testing.T) {
+	parts, err := os.ReadFile("../../charts/confcom/templates/_parts.tpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(parts), `{{- define "confcom.epcNames" -}}`)
+	text, _, _ = strings.Cut(text, "{{- end }}")
+	inChart := make(map[string]int64)
+	for line := range strings.Lines(text) {
+		if name, unit, _ := strings.Cut(strings.TrimSpace(line), ": "); unit != "" {
+			inChart[name] = map[string]int64{"bytes": 1, "MiB": mib}[unit]
+		}
+	}
+	if diff := cmp.Diff(inChart, names()); diff != "" {
+		t.Errorf("(-chart +here)\n%s", diff)
+	}
+}
+
 // container returns a pod with one container, whose lines are these.
 func container(lines string) string {
 	return "apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {sgx.intel.com/quote-provider: aesmd}}\nspec:\n  containers:\n  - name: main\n" +

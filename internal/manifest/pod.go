@@ -24,13 +24,16 @@ const (
 
 const mib = 1 << 20
 
-// units are the bytes that one of each resource stands for.
-var units = map[string]int64{
-	"sgx.intel.com/epc":                       1,
-	"alibabacloud.com/sgx_epc_MiB":            mib,
-	"kubernetes.azure.com/sgx_epc_mem_in_MiB": mib, // AKS, and the default here
-	"sgx.intel.com/sgx_epc_mem_in_MiB":        mib, // misspelt in the documentation of AKS
-	"openenclave.io/sgx_epc_MiB":              mib, // aks-engine
+// names returns the names for EPC that are understood, each with the bytes that one stands
+// for.
+func names() map[string]int64 {
+	return map[string]int64{
+		"sgx.intel.com/epc":                       1,
+		"alibabacloud.com/sgx_epc_MiB":            mib,
+		"kubernetes.azure.com/sgx_epc_mem_in_MiB": mib, // AKS, and the default here
+		"sgx.intel.com/sgx_epc_mem_in_MiB":        mib, // misspelt in the documentation of AKS
+		"openenclave.io/sgx_epc_MiB":              mib, // aks-engine
+	}
 }
 
 // sgxLike matches names of resources that have to do with SGX.
@@ -168,10 +171,7 @@ func (c *conversion) amounts(list *yaml.Node, hasEPC bool) (int64, error) {
 	enclave := -1
 	for i := 0; 2*i+1 < len(list.Content); i++ {
 		name, value := list.Content[2*i], resolve(list.Content[2*i+1])
-		unit := units[name.Value]
-		if name.Value == c.epc {
-			unit = mib
-		}
+		unit := c.units[name.Value]
 		switch {
 		case unit != 0:
 			c.seen[name] = true
