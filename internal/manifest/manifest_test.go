@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/tools/txtar"
 
 	"github.com/confcom/confcom/internal/epc"
@@ -80,8 +81,12 @@ func TestNames(t *testing.T) {
 	_, text, _ := strings.Cut(string(parts), `{{- define "confcom.epcNames" -}}`)
 	text, _, _ = strings.Cut(text, "{{- end }}")
 	inChart := make(map[string]int64)
-	for line := range strings.Lines(text) {
-		if name, unit, _ := strings.Cut(strings.TrimSpace(line), ": "); unit != "" {
+	var plugins map[string]map[string]string
+	if err := yaml.Unmarshal([]byte(text), &plugins); err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range plugins {
+		for name, unit := range names {
 			inChart[name] = map[string]int64{"bytes": 1, "MiB": mib}[unit]
 		}
 	}

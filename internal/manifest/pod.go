@@ -10,6 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/confcom/confcom/internal/epc"
 )
 
 // What other plugins, and Intel's webhook, understand.
@@ -28,7 +30,7 @@ const mib = 1 << 20
 // for.
 func names() map[string]int64 {
 	return map[string]int64{
-		"sgx.intel.com/epc":                       1,
+		epc.IntelResource:                         1,
 		"alibabacloud.com/sgx_epc_MiB":            mib,
 		"kubernetes.azure.com/sgx_epc_mem_in_MiB": mib, // AKS, and the default here
 		"sgx.intel.com/sgx_epc_mem_in_MiB":        mib, // misspelt in the documentation of AKS

@@ -74,14 +74,9 @@ epc.advertise asks for, so that they can change from one mode to the other. */}}
 
 {{/* The names of EPC of other plugins, each with its unit, as YAML: by plugin. */}}
 {{- define "confcom.epcNames" -}}
-intel:
-  sgx.intel.com/epc: bytes
-alibaba:
-  alibabacloud.com/sgx_epc_MiB: MiB
-aks:
-  kubernetes.azure.com/sgx_epc_mem_in_MiB: MiB
-  sgx.intel.com/sgx_epc_mem_in_MiB: MiB
-  openenclave.io/sgx_epc_MiB: MiB
+intel: {"sgx.intel.com/epc": "bytes"}
+alibaba: {"alibabacloud.com/sgx_epc_MiB": "MiB"}
+aks: {"kubernetes.azure.com/sgx_epc_mem_in_MiB": "MiB", "sgx.intel.com/sgx_epc_mem_in_MiB": "MiB", "openenclave.io/sgx_epc_MiB": "MiB"}
 {{- end }}
 
 {{/* Those that are understood (compat.plugins), as YAML. */}}
