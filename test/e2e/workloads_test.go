@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -226,6 +229,60 @@ func describeSGX(t *testing.T, text string) string {
 		all = append(all, "virtual machine: "+memory)
 	}
 	return strings.Join(all, "; ")
+}
+
+// TestWebhookAddsEPC checks that a pod is served to which MarbleRun's webhook adds EPC, after
+// the policy has seen the pod for the first time.
+func TestWebhookAddsEPC(t *testing.T) {
+	webhook := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var review struct {
+			APIVersion, Kind string
+			Request          struct {
+				UID    string
+				Object struct {
+					Metadata struct{ Annotations map[string]string }
+				}
+			}
+		}
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			t.Error(err)
+		}
+		// MarbleRun is configured for one of these plugins.
+		name, amount := "sgx.intel.com/epc", "10Mi"
+		if review.Request.Object.Metadata.Annotations["plugin"] == "azure" {
+			name, amount = resource, "10"
+		}
+		patch, err := json.Marshal([]object{{"op": "add", "path": "/spec/containers/0/resources", "value": object{"limits": limits{name: amount}}}})
+		if err != nil {
+			t.Error(err)
+		}
+		if err := json.NewEncoder(w).Encode(object{"apiVersion": review.APIVersion, "kind": review.Kind,
+			"response": object{"uid": review.Request.UID, "allowed": true, "patchType": "JSONPatch", "patch": patch}}); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(webhook.Close)
+	const name, label = "e2e-marblerun", "marblerun/marbletype"
+	t.Cleanup(func() { kubectl(t, "delete", "mutatingwebhookconfiguration", name) })
+	create(t, object{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": object{"name": name}, "webhooks": []any{object{
+		"name":                    name + ".confcom.github.io",
+		"clientConfig":            object{"url": webhook.URL, "caBundle": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: webhook.Certificate().Raw})},
+		"objectSelector":          object{"matchExpressions": []any{object{"key": label, "operator": "Exists"}}},
+		"rules":                   []any{object{"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE"}, "resources": []string{"pods"}}},
+		"sideEffects":             "None",
+		"admissionReviewVersions": []string{"v1"},
+	}}})
+	for _, plugin := range []string{"intel", "azure"} {
+		pod := `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "e2e-marble", "labels": {"` + label + `": "t"}, "annotations": {"plugin": "` + plugin + `"}}, "spec": {"containers": [{"name": "marble", "image": "x"}]}}`
+		var got string
+		eventually(t, "the API server calls the webhook", func() bool {
+			got = describeSGX(t, run(t, pod, "kubectl", "create", "--dry-run=server", "-o", "json", "-f", "-"))
+			return got != "marble: nothing"
+		})
+		if want := "marble: 10 MiB, device"; got != want {
+			t.Errorf("%s: %s, want %s", plugin, got, want)
+		}
+	}
 }
 
 // TestWarnings creates workloads that cannot work, and checks what is said to whoever does.
