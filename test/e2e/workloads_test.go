@@ -359,6 +359,34 @@ func TestWarnings(t *testing.T) {
 	})
 }
 
+// TestLeftoversOfIntel checks that nodes are named whose status still has the resource of
+// Intel's plugin, and that the command removes it that goes with it.
+func TestLeftoversOfIntel(t *testing.T) {
+	set := func(value string) {
+		kubectl(t, "patch", "node", nodeName(t), "--subresource=status", "--type=merge", "--patch",
+			`{"status": {"capacity": {"sgx.intel.com/epc": `+value+`}, "allocatable": {"sgx.intel.com/epc": `+value+`}}}`)
+	}
+	notes := func() string {
+		return run(t, "", "helm", "-n", namespace, "upgrade", "confcom", "charts/confcom", "--reuse-values", "--dry-run=server")
+	}
+	warning := "THE STATUS OF NODES STILL HAS sgx.intel.com/epc, of another plugin: " + nodeName(t) + "."
+	set(`"1048576"`)
+	t.Cleanup(func() { set("null") })
+	found := notes()
+	if !strings.Contains(found, warning) {
+		t.Fatalf("the notes lack %q", warning)
+	}
+	_, command, _ := strings.Cut(found, "  kubectl patch node NODE ")
+	command, _, _ = strings.Cut(command, "\n")
+	run(t, "", "bash", "-c", "kubectl patch node "+nodeName(t)+" "+command)
+	if left := kubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].status}"); strings.Contains(left, "sgx.intel.com/epc") {
+		t.Errorf("left: %s", left)
+	}
+	if strings.Contains(notes(), warning) {
+		t.Error("the notes still name the node")
+	}
+}
+
 // TestIntelJob runs the sample job with the resource and the annotation of Intel's plugin:
 // it is scheduled by its EPC and gets a quote, with nothing of confcom in its manifest.
 func TestIntelJob(t *testing.T) {

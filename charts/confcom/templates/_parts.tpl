@@ -83,7 +83,7 @@ aks: {"kubernetes.azure.com/sgx_epc_mem_in_MiB": "MiB", "sgx.intel.com/sgx_epc_m
 {{- define "confcom.otherEPC" -}}
 {{- $names := include "confcom.epcNames" . | fromYaml }}
 {{- $others := dict }}
-{{- range .Values.compat.plugins }}{{ $others = merge $others (get $names .) }}{{ end }}
+{{- range .Values.compat.plugins | default list }}{{ $others = merge $others (get $names .) }}{{ end }}
 {{- omit $others .Values.epc.resource | toYaml }}
 {{- end }}
 
