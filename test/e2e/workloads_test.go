@@ -92,6 +92,34 @@ func TestWorkloadsOfOthers(t *testing.T) {
 	})
 }
 
+// TestOptInToQuotes checks that the annotation has exactly the containers with EPC get their
+// quotes from the node's quote helper, unless they decide themselves.
+func TestOptInToQuotes(t *testing.T) {
+	for annotation, want := range map[string]string{
+		"confcom.github.io/quote-provider: aesmd": "init: 1 MiB, device, AESM; epc: 2 MiB, device, AESM; other: nothing; own: 3 MiB, device",
+		"sgx.intel.com/quote-provider: aesmd":     "init: 1 MiB, device, AESM; epc: 2 MiB, device, AESM; other: nothing; own: 3 MiB, device",
+		"confcom.github.io/quote-provider: other": "init: 1 MiB, device; epc: 2 MiB, device; other: nothing; own: 3 MiB, device",
+		"example.com/quote-provider: aesmd":       "init: 1 MiB, device; epc: 2 MiB, device; other: nothing; own: 3 MiB, device",
+	} {
+		pod := `apiVersion: v1
+kind: Pod
+metadata:
+  name: e2e-opt-in
+  annotations: {` + annotation + `}
+spec:
+  initContainers:
+  - {name: init, image: x, resources: {limits: {` + resource + `: 1}}}
+  containers:
+  - {name: epc, image: x, env: [{name: A, value: b}], resources: {limits: {` + resource + `: 2}}}
+  - {name: other, image: x}
+  - {name: own, image: x, env: [{name: SGX_AESM_ADDR, value: "0"}], resources: {limits: {` + resource + `: 3}}}
+`
+		if got := describeSGX(t, run(t, pod, "kubectl", "create", "--dry-run=server", "-o", "json", "-f", "-")); got != want {
+			t.Errorf("%s:\n%s, want\n%s", annotation, got, want)
+		}
+	}
+}
+
 // checkWorkloads checks all manifests for other plugins.
 func checkWorkloads(t *testing.T, want map[string]string, converted bool) {
 	t.Helper()
