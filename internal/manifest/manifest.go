@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/confcom/confcom/internal/epc"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 )
 
 // Finding is something in a manifest that was changed, or that somebody must look at.
@@ -35,10 +35,20 @@ type Result struct {
 // ErrTemplate is returned for the templates of a Helm chart.
 var ErrTemplate = errors.New(`this is a template of a chart: convert what "helm template" prints`)
 
+// DefaultResource is the name of the resource that counts MiB of EPC, unless the chart was
+// told another one.
+const DefaultResource = "kubernetes.azure.com/sgx_epc_mem_in_MiB"
+
 // Convert converts a manifest: any number of objects, in YAML or JSON. EPC is requested as
 // resource, which counts MiB.
-func Convert(text []byte, resource epc.ResourceName) (Result, error) {
-	c := newConversion(text, string(resource))
+func Convert(text []byte, resource string) (Result, error) {
+	if problems := content.IsLabelKey(resource); len(problems) > 0 || !strings.Contains(resource, "/") {
+		return Result{}, fmt.Errorf("%q is not the name of an extended resource, such as %s", resource, DefaultResource)
+	}
+	if resource == intelEPC {
+		return Result{}, fmt.Errorf("%s counts bytes: EPC is requested by the name of a resource that counts MiB", resource)
+	}
+	c := newConversion(text, resource)
 	if err := c.documents(); err != nil {
 		return Result{}, err
 	}
@@ -48,7 +58,7 @@ func Convert(text []byte, resource epc.ResourceName) (Result, error) {
 	}
 	// What was written must be what was meant. A second conversion that finds something to
 	// change, or cannot read the text, shows that it is not.
-	again := newConversion(out, string(resource))
+	again := newConversion(out, resource)
 	if err := again.documents(); err != nil {
 		return Result{}, fmt.Errorf("the converted manifest would be damaged, so nothing was written; convert it by hand: %w", err)
 	}

@@ -51,7 +51,7 @@ func TestWorkloads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, err := Convert(text, epc.DefaultResource)
+		result, err := Convert(text, DefaultResource)
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
@@ -90,6 +90,9 @@ func TestNames(t *testing.T) {
 			inChart[name] = map[string]int64{"bytes": 1, "MiB": mib}[unit]
 		}
 	}
+	if epc.DefaultResource != DefaultResource || epc.IntelResource != intelEPC {
+		t.Errorf("%s and %s, but %s and %s in package epc", DefaultResource, intelEPC, epc.DefaultResource, epc.IntelResource)
+	}
 	if diff := cmp.Diff(inChart, names()); diff != "" {
 		t.Errorf("(-chart +here)\n%s", diff)
 	}
@@ -108,7 +111,7 @@ func limits(lines string) string {
 
 // TestStyles converts manifests in every style in which the same thing can be written.
 func TestStyles(t *testing.T) {
-	const epc = "kubernetes.azure.com/sgx_epc_mem_in_MiB"
+	const epc = DefaultResource
 	for name, c := range map[string]struct{ in, want string }{
 		"exact MiB":         {limits("sgx.intel.com/epc: 1048576"), limits(epc + ": 1")},
 		"a byte more":       {limits("sgx.intel.com/epc: 1048577"), limits(epc + ": 2")},
@@ -159,7 +162,7 @@ func TestStyles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, end := range []string{"\n", "\r\n"} {
 				in, want := strings.ReplaceAll(container(c.in), "\n", end), strings.ReplaceAll(container(c.want), "\n", end)
-				result, err := Convert([]byte(in), "kubernetes.azure.com/sgx_epc_mem_in_MiB")
+				result, err := Convert([]byte(in), DefaultResource)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -200,7 +203,7 @@ spec:
 		"no last newline":   {strings.TrimSuffix(pod, "\n"), strings.TrimSuffix(converted, "\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result, err := Convert([]byte(c.in), epc.DefaultResource)
+			result, err := Convert([]byte(c.in), DefaultResource)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -226,7 +229,7 @@ func TestNotes(t *testing.T) {
 		"a resource unlike EPC": {container("resources: {limits: {example.com/recept: 1}}"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result, err := Convert([]byte(c.in), epc.DefaultResource)
+			result, err := Convert([]byte(c.in), DefaultResource)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -248,12 +251,17 @@ func TestRefuses(t *testing.T) {
 		"variables that are one": {container("env: {name: A}\nresources: {limits: {sgx.intel.com/epc: 2Mi}}"), "line 7: env is no list"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if result, err := Convert([]byte(c.in), epc.DefaultResource); err == nil || !strings.Contains(err.Error(), c.want) {
+			if result, err := Convert([]byte(c.in), DefaultResource); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q\n%s", err, c.want, result.Text)
 			}
 		})
 	}
-	if _, err := Convert([]byte("{{ x }}: {{ y }}\n{{- end }}"), epc.DefaultResource); !errors.Is(err, ErrTemplate) {
+	for name, want := range map[string]string{"epc": "not the name of an extended resource", "": "not the name", "example.com/a b": "not the name", "sgx.intel.com/epc": "counts bytes"} {
+		if _, err := Convert([]byte("a: b"), name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	if _, err := Convert([]byte("{{ x }}: {{ y }}\n{{- end }}"), DefaultResource); !errors.Is(err, ErrTemplate) {
 		t.Errorf("%v", err)
 	}
 }
@@ -273,14 +281,14 @@ func FuzzConvert(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		result, err := Convert(text, epc.DefaultResource)
+		result, err := Convert(text, DefaultResource)
 		if err != nil {
 			return
 		}
 		if len(result.Changes) == 0 && string(result.Text) != string(text) {
 			t.Error("the text differs without a change")
 		}
-		again, err := Convert(result.Text, epc.DefaultResource)
+		again, err := Convert(result.Text, DefaultResource)
 		if err != nil || len(again.Changes) > 0 {
 			t.Errorf("%v, %v", err, again.Changes)
 		}

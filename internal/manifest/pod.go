@@ -10,12 +10,11 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
-
-	"github.com/confcom/confcom/internal/epc"
 )
 
 // What other plugins, and Intel's webhook, understand.
 const (
+	intelEPC       = "sgx.intel.com/epc"
 	intelEnclave   = "sgx.intel.com/enclave"
 	intelProvision = "sgx.intel.com/provision"
 	quoteProvider  = "sgx.intel.com/quote-provider"
@@ -30,11 +29,11 @@ const mib = 1 << 20
 // for.
 func names() map[string]int64 {
 	return map[string]int64{
-		epc.IntelResource:                         1,
-		"alibabacloud.com/sgx_epc_MiB":            mib,
-		"kubernetes.azure.com/sgx_epc_mem_in_MiB": mib, // AKS, and the default here
-		"sgx.intel.com/sgx_epc_mem_in_MiB":        mib, // misspelt in the documentation of AKS
-		"openenclave.io/sgx_epc_MiB":              mib, // aks-engine
+		intelEPC:                           1,
+		"alibabacloud.com/sgx_epc_MiB":     mib,
+		DefaultResource:                    mib, // that of AKS as well
+		"sgx.intel.com/sgx_epc_mem_in_MiB": mib, // misspelt in the documentation of AKS
+		"openenclave.io/sgx_epc_MiB":       mib, // aks-engine
 	}
 }
 

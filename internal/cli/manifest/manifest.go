@@ -12,7 +12,6 @@ import (
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/input"
 	"github.com/confcom/confcom/internal/cli/output"
-	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/manifest"
 )
 
@@ -51,14 +50,13 @@ needs one, and 2 if it cannot be read or converted.`,
 	}
 	out := command.Flags().String("out", "-", "write the manifest to this `file`; \"-\" is standard output")
 	check := command.Flags().Bool("check", false, "write nothing; exit with 1 if something would change")
-	resource := epc.DefaultResource
-	command.Flags().TextVar(&resource, "epc-resource", epc.DefaultResource, "the `name` of the resource that counts MiB of EPC (the chart's epc.resource)")
+	resource := command.Flags().String("epc-resource", manifest.DefaultResource, "the `name` of the resource that counts MiB of EPC (the chart's epc.resource)")
 	command.RunE = func(command *cobra.Command, files []string) error {
 		text, err := input.File(command, files[0])
 		if err != nil {
 			return exit.BadInput(err)
 		}
-		result, err := manifest.Convert(text, resource)
+		result, err := manifest.Convert(text, *resource)
 		if err != nil {
 			return exit.BadInput(fmt.Errorf("%s: %w", files[0], err))
 		}

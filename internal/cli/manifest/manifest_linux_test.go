@@ -37,7 +37,7 @@ func TestConvert(t *testing.T) {
 		"a template": {"{{- if .Values.a }}\na: b\n", []string{"-"}, 2, "", `confcom manifest convert: -: this is a template of a chart: convert what "helm template" prints` + "\n"},
 		"no file":    {"", []string{file + "x"}, 2, "", "confcom manifest convert: open " + file + "x: no such file or directory\n"},
 		"not a name": {"", []string{file, "--epc-resource=epc"}, 2, "",
-			"confcom manifest convert: --epc-resource=epc: not the name of an extended resource, such as example.com/epc: it has no domain\nTry 'confcom manifest convert --help'.\n"},
+			"confcom manifest convert: " + file + ": \"epc\" is not the name of an extended resource, such as kubernetes.azure.com/sgx_epc_mem_in_MiB\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			exit, out, errs := clitest.Run(t, []byte(c.stdin), append([]string{"manifest", "convert"}, c.args...)...)
