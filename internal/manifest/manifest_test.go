@@ -1,8 +1,10 @@
 package manifest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -198,9 +200,52 @@ spec:
 		"two documents":     {pod + "---\n# and\n" + pod, converted + "---\n# and\n" + converted},
 		"empty documents":   {"---\n---\n" + pod + "---\n", "---\n---\n" + converted + "---\n"},
 		"a byte order mark": {"\ufeff" + pod, "\ufeff" + converted},
-		"a custom resource": {"apiVersion: example.com/v1\nkind: Own\nmetadata: {name: o}\ndriver:\n" + nested(pod), "apiVersion: example.com/v1\nkind: Own\nmetadata: {name: o}\ndriver:\n" + nested(converted)},
-		"anchors":           {fmt.Sprintf(anchors, "sgx.intel.com/epc: 2Mi"), fmt.Sprintf(anchors, "kubernetes.azure.com/sgx_epc_mem_in_MiB: 2")},
-		"no last newline":   {strings.TrimSuffix(pod, "\n"), strings.TrimSuffix(converted, "\n")},
+		"a byte order mark on the line": {"\ufeff" + `{"kind": "Pod", "apiVersion": "v1", "spec": {"containers": [{"resources": {"limits": {"sgx.intel.com/epc": "2Mi"}}}]}}`,
+			"\ufeff" + `{"kind": "Pod", "apiVersion": "v1", "spec": {"containers": [{"resources": {"limits": {"kubernetes.azure.com/sgx_epc_mem_in_MiB": 2}}}]}}`},
+		"anchors of limits and variables": {`kind: Pod
+apiVersion: v1
+metadata: {name: p, annotations: {confcom.github.io/quote-provider: aesmd}}
+spec:
+  containers:
+  - {name: a, env: &e [{name: A, value: 1}], resources: &r {limits: {sgx.intel.com/epc: 2Mi}}}
+  - {name: b, env: *e, resources: *r}
+  - {name: c, resources: *r}
+`, `kind: Pod
+apiVersion: v1
+metadata: {name: p, annotations: {confcom.github.io/quote-provider: aesmd}}
+spec:
+  containers:
+  - {name: a, env: &e [{"name": "SGX_AESM_ADDR", "value": "1"}, {name: A, value: "1"}], resources: &r {limits: {kubernetes.azure.com/sgx_epc_mem_in_MiB: 2}}}
+  - {name: b, env: *e, resources: *r}
+  - {name: c, "env": [{"name": "SGX_AESM_ADDR", "value": "1"}], resources: *r}
+`},
+		"anchors of lists of lines": {`kind: Pod
+apiVersion: v1
+metadata: {name: p, annotations: {confcom.github.io/quote-provider: aesmd}}
+spec:
+  containers:
+  - env: &e
+    - name: A
+      value: b
+    resources: {limits: {sgx.intel.com/epc: 2Mi}}
+  - {name: b, env: *e, resources: {limits: {sgx.intel.com/epc: 2Mi}}}
+`, `kind: Pod
+apiVersion: v1
+metadata: {name: p, annotations: {confcom.github.io/quote-provider: aesmd}}
+spec:
+  containers:
+  - env: &e
+    - name: SGX_AESM_ADDR
+      value: "1"
+    - name: A
+      value: b
+    resources: {limits: {kubernetes.azure.com/sgx_epc_mem_in_MiB: 2}}
+  - {name: b, env: *e, resources: {limits: {kubernetes.azure.com/sgx_epc_mem_in_MiB: 2}}}
+`},
+		"a list that contains itself": {"a: &a [*a]\nb: *a\n", "a: &a [*a]\nb: *a\n"},
+		"a custom resource":           {"apiVersion: example.com/v1\nkind: Own\nmetadata: {name: o}\ndriver:\n" + nested(pod), "apiVersion: example.com/v1\nkind: Own\nmetadata: {name: o}\ndriver:\n" + nested(converted)},
+		"anchors":                     {fmt.Sprintf(anchors, "sgx.intel.com/epc: 2Mi"), fmt.Sprintf(anchors, "kubernetes.azure.com/sgx_epc_mem_in_MiB: 2")},
+		"no last newline":             {strings.TrimSuffix(pod, "\n"), strings.TrimSuffix(converted, "\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result, err := Convert([]byte(c.in), DefaultResource)
@@ -266,8 +311,54 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// FuzzConvert checks that no text makes Convert panic, and that what it returns needs no
-// second conversion.
+// other returns the objects of a manifest without what a conversion changes.
+func other(text []byte) (objects []any, err error) {
+	changed := names()
+	changed[intelEnclave], changed[intelProvision] = 1, 1
+	var strip func(v any) any
+	strip = func(v any) any {
+		switch v := v.(type) {
+		case map[string]any:
+			left := make(map[string]any)
+			for key, value := range v {
+				if s := strip(value); changed[key] == 0 && s != nil {
+					left[key] = s
+				}
+			}
+			if left["name"] == aesmVariable {
+				return nil
+			}
+			return left
+		case []any:
+			var left []any
+			for _, element := range v {
+				if s := strip(element); s != nil {
+					left = append(left, s)
+				}
+			}
+			if left == nil {
+				return nil
+			}
+			return left
+		case nil:
+			return nil
+		}
+		return fmt.Sprint(v)
+	}
+	for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		var v any
+		switch err := decoder.Decode(&v); {
+		case errors.Is(err, io.EOF):
+			return objects, nil
+		case err != nil:
+			return nil, err
+		}
+		objects = append(objects, strip(v))
+	}
+}
+
+// FuzzConvert checks that no text makes Convert panic, that what it returns needs no second
+// conversion, and that it contains everything else that the text does.
 func FuzzConvert(f *testing.F) {
 	files, err := filepath.Glob("testdata/workloads/*")
 	if err != nil {
@@ -291,6 +382,17 @@ func FuzzConvert(f *testing.F) {
 		again, err := Convert(result.Text, DefaultResource)
 		if err != nil || len(again.Changes) > 0 {
 			t.Errorf("%v, %v", err, again.Changes)
+		}
+		before, err := other(text)
+		if err != nil {
+			return // a key twice, or an alias that does not end
+		}
+		after, err := other(result.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Errorf("(-before +after)\n%s", diff)
 		}
 	})
 }

@@ -128,7 +128,7 @@ func (c *conversion) convertContainer(container, spec *yaml.Node, provider strin
 	}
 	if name := scalar(get(container, "name")); provider == aesmd && name == aesmd {
 		c.note(container, "this is Intel's daemon for quotes. The quote helper of the node has its place: leave out the container")
-	} else if provider == name && key(limits, intelProvision) == nil && !c.seen[limits] {
+	} else if provider != "" && provider == name && key(limits, intelProvision) == nil && !c.seen[limits] {
 		// Intel's webhook adds it.
 		c.seen[limits] = true
 		e, err := c.text.insertEntry(limits, 0, intelProvision+": 1", strconv.Quote(intelProvision)+": 1")

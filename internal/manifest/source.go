@@ -151,7 +151,7 @@ func (s *source) insertEntry(mapping *yaml.Node, i int, block, flow string) (edi
 	if isFlow(mapping) {
 		return edit{at, at, flow + ", "}, nil
 	}
-	return edit{at, at, s.before(key, block)}, nil
+	return edit{at, at, s.before(at, block)}, nil
 }
 
 // insertItem returns the edit that adds an item before the others of a sequence.
@@ -160,26 +160,31 @@ func (s *source) insertItem(sequence *yaml.Node, block, flow string) (edit, erro
 	if err != nil {
 		return edit{}, err
 	}
+	if name := "&" + sequence.Anchor; sequence.Anchor != "" && bytes.HasPrefix(s.bytes[at:], []byte(name)) {
+		at += len(name)
+		at += len(s.bytes[at:]) - len(bytes.TrimLeft(s.bytes[at:], " \r\n"))
+	}
 	switch {
+	case at == len(s.bytes):
+	case isFlow(sequence) && s.bytes[at] != '[':
 	case isFlow(sequence) && len(sequence.Content) > 0:
 		return edit{at + 1, at + 1, flow + ", "}, nil
 	case isFlow(sequence):
 		return edit{at + 1, at + 1, flow}, nil
-	case at < len(s.bytes) && s.bytes[at] == '-':
-		return edit{at, at, s.before(sequence, block)}, nil
+	case s.bytes[at] == '-':
+		return edit{at, at, s.before(at, block)}, nil
 	}
 	return edit{}, fmt.Errorf("line %d: the list is written in a way that is not understood: convert it by hand", sequence.Line)
 }
 
-// before returns lines as a text that can stand before n, with its indentation and line ends.
-func (s *source) before(n *yaml.Node, lines string) string {
-	return strings.ReplaceAll(lines+"\n", "\n", s.newline(n.Line)+strings.Repeat(" ", n.Column-1))
-}
-
-// newline returns how a line ends.
-func (s *source) newline(line int) string {
+// before returns lines as a text that can stand before what is at an offset, with its
+// indentation and line ends.
+func (s *source) before(at int, lines string) string {
+	line := s.line(at)
+	column := utf8.RuneCount(s.bytes[s.lines[line-1]:at])
+	end := "\n"
 	if line < len(s.lines) && bytes.HasSuffix(s.bytes[:s.lines[line]], []byte("\r\n")) {
-		return "\r\n"
+		end = "\r\n"
 	}
-	return "\n"
+	return strings.ReplaceAll(lines+"\n", "\n", end+strings.Repeat(" ", column))
 }
