@@ -110,7 +110,7 @@ func TestResourceName(t *testing.T) {
 	label, domain := strings.Repeat("a", 63), strings.Repeat("a.", 121)+"a" // 243 bytes: quotas prefix "requests."
 	checkParsing(t, func() text { return new(ResourceName) }, []parsing{
 		{"kubernetes.azure.com/sgx_epc_mem_in_MiB", "kubernetes.azure.com/sgx_epc_mem_in_MiB", ""},
-		{"sgx.intel.com/epc", "sgx.intel.com/epc", ""},
+		{"sgx.intel.com/enclave", "sgx.intel.com/enclave", ""},
 		{"kubernetes.io.example.com/epc", "kubernetes.io.example.com/epc", ""},
 		{domain + "/" + label, domain + "/" + label, ""},
 		{"", "", nonsense + "it has no domain"},
@@ -125,6 +125,7 @@ func TestResourceName(t *testing.T) {
 		{"example_com/epc", "", nonsense},
 		{"example.com/" + label + "a", "", nonsense},
 		{domain + ".a/epc", "", nonsense},
+		{"sgx.intel.com/epc", "", "sgx.intel.com/epc counts bytes, which no resource here does: use another name"},
 		{"kubernetes.io/epc", "", reserved + "kubernetes.io is reserved for Kubernetes"},
 		{"node.kubernetes.io/epc", "", reserved + "node.kubernetes.io is reserved for Kubernetes"},
 		// The kubelet looks for "kubernetes.io/" anywhere.

@@ -15,10 +15,12 @@ type ResourceName string
 func (r ResourceName) MarshalText() ([]byte, error) { return []byte(r), nil }
 
 // UnmarshalText checks and stores a name. Names that the kubelet would reject are
-// errors.
+// errors, and so is Intel's name for EPC.
 func (r *ResourceName) UnmarshalText(text []byte) error {
 	domain, _, found := strings.Cut(string(text), "/")
 	switch {
+	case string(text) == IntelResource:
+		return errors.New(IntelResource + " counts bytes, which no resource here does: use another name")
 	case !found:
 		return errors.New("not the name of an extended resource, such as example.com/epc: it has no domain")
 	case strings.HasSuffix(domain, "kubernetes.io") || strings.HasPrefix(domain, "requests."):
@@ -31,6 +33,9 @@ func (r *ResourceName) UnmarshalText(text []byte) error {
 	*r = ResourceName(text)
 	return nil
 }
+
+// IntelResource is the EPC resource of Intel's plugin, which counts bytes.
+const IntelResource = "sgx.intel.com/epc"
 
 // DefaultResource is the EPC resource of the AKS add-on, under which existing
 // workloads request EPC.

@@ -25,8 +25,10 @@ func TestChart(t *testing.T) {
 		plain      = "quoteHelper.enabled=false"
 		simulated  = "platform=simulated"
 		nodeWriter = "kind: DaemonSet\nmetadata:\n  name: sgx-node-resource"
-		mutating   = "kind: MutatingAdmissionPolicy\n"
-		validating = "kind: ValidatingAdmissionPolicy\n"
+		mutating   = "kind: MutatingAdmissionPolicy\nmetadata:\n  name: sgx-enclave-with-epc\n"
+		validating = "kind: ValidatingAdmissionPolicy\nmetadata:\n  name: sgx-node-resource\n"
+		others     = "kind: MutatingAdmissionPolicy\nmetadata:\n  name: sgx-workloads-of-others\n"
+		warnings   = "kind: ValidatingAdmissionPolicy\nmetadata:\n  name: sgx-warnings\n"
 		rule       = "kind: NodeFeatureRule\n"
 		surge      = "{maxSurge: 1, maxUnavailable: 0}"
 		helper     = "name: sgx-quote-helper"
@@ -57,7 +59,7 @@ func TestChart(t *testing.T) {
 		{"DCAP", "1.37", []string{"platform=dcap"},
 			[]string{"sgx-quote-helper-dcap:", "--platform=dcap", "--workers=2\n", "--worker-timeout=2s\n", "--resources=epc,enclave,quote-helper\n", "--reserve-epc=12Mi\n", "confcom.github.io/quote-helper: 1\n", "--idle-without-sgx\n",
 				"feature.node.kubernetes.io/cpu-security.sgx.enabled", "{name: tmp, mountPath: /tmp}"},
-			[]string{"--simulate", "kind: ConfigMap", "--qcnl-config", "supplementalGroups", resource + ": ", enclave + ": 1", "sgx.intel.com/provision: 1"}},
+			[]string{"--simulate", "kind: ConfigMap", "--qcnl-config", "supplementalGroups: [", resource + ": ", enclave + ": 1", "sgx.intel.com/provision: 1"}},
 		{"DCAP on Azure", "1.37", []string{"platform=dcap", "dcap.provider.azureTHIM=true", "dcap.workers=4", "runAsUser=1000", "dcap.groups={108,109}"},
 			[]string{"--qcnl-config=/etc/confcom/sgx_default_qcnl.conf\n", "kind: ConfigMap", `"metadata": "true"`, `"pccs_url": "https://global.acccache.azure.net/sgx/certification/v4/"`,
 				"--reserve-epc=20Mi\n", "supplementalGroups: [108,109]", "runAsUser: 1000"}, nil},
@@ -98,10 +100,24 @@ func TestChart(t *testing.T) {
 			nil, []string{rule, "--nfd-features-dir="}},
 		{"all resources", "1.37", []string{plain, "epc.advertise=devices", "enclave.enabled=true", "provision.enabled=true", "slots=10"},
 			[]string{"--resources=epc,enclave,provision\n", "--slots=10"}, nil},
-		{"other resource names", "1.37", []string{simulated, "epc.resource=example.com/epc", "enclave.resource=example.com/enclave", "provision.enabled=true", "provision.resource=example.com/provision"},
+		{"other resource names", "1.37", []string{simulated, "epc.resource=example.com/epc", "enclave.resource=example.com/enclave", "provision.enabled=true", "provision.resource=example.com/provision", "compat.plugins=null", "compat.warnings=false"},
 			[]string{"key: example.com/epc, operator: Exists", "'example.com/epc' in c.resources.limits", "jsonpatch.escapeKey('example.com/enclave')", "k != 'example.com/epc'",
 				"--epc-resource=example.com/epc", "--enclave-resource=example.com/enclave", "--provision-resource=example.com/provision"},
 			[]string{resource, enclave, "sgx.intel.com/provision"}},
+		{"workloads of others", "1.37", []string{simulated},
+			[]string{others, warnings, `"sgx.intel.com/epc":1048576`, `"alibabacloud.com/sgx_epc_MiB":1`, "'SGX_AESM_ADDR'", "escapeKey('sgx.intel.com/enclave'), value: '1'"},
+			[]string{"escapeKey('sgx.intel.com/provision')", "which no node of this cluster has: use "}},
+		{"workloads of others without the enclave resource", "1.37", []string{simulated, "epc.advertise=devices", "epc.writer=none"},
+			[]string{others, warnings}, []string{"escapeKey('sgx.intel.com/enclave'), value: '1'"}},
+		{"workloads of others before 1.36", "1.35.4", []string{simulated},
+			[]string{warnings, "requests sgx.intel.com/epc, which no node of this cluster has: use " + resource + ", in MiB", "(sgx.intel.com/epc is in bytes)"}, []string{others}},
+		{"workloads of one other plugin", "1.37", []string{simulated, "compat.plugins={alibaba}"},
+			[]string{others, `"alibabacloud.com/sgx_epc_MiB":1`}, []string{`"sgx.intel.com/epc":`}},
+		{"workloads of others with another resource", "1.37", []string{simulated, "epc.resource=example.com/epc"},
+			[]string{`"` + resource + `":1`, "escapeKey('example.com/epc')"}, nil},
+		{"no workloads of others", "1.37", []string{plain, "aesmDir=", "compat.plugins=null", "compat.warnings=false"}, nil, []string{others, warnings}},
+		{"manifests of AKS", "1.37", []string{simulated, "provision.enabled=true", "provision.namespaces={a,b}", "compat.aks.namespaces={a}"},
+			[]string{others, `request.namespace in ["a"] ||`, "escapeKey('sgx.intel.com/provision'),"}, nil},
 		{"no AESM directory", "1.37", []string{plain, "aesmDir="}, []string{"--aesm-dir=\n"}, nil},
 		{"older images, newer runtimes", "1.37", []string{plain, "devicePlugin.legacyDevicePaths=true", "devicePlugin.cdi=true"},
 			[]string{"--legacy-device-paths", "--cdi\n", "{path: /var/run/cdi, type: DirectoryOrCreate}"}, nil},
@@ -117,14 +133,14 @@ func TestChart(t *testing.T) {
 		{"containers do not wait", "1.37", []string{simulated, "devicePlugin.waitForQuotes=0s"}, nil, []string{"--wait-for-quotes"}},
 		{"no quotes to wait for", "1.37", []string{plain}, nil, []string{"--wait-for-quotes", "name: aesmd"}},
 		{"device only with EPC", "1.30", []string{plain, "enclave.requireEPC=true"},
-			[]string{validating, "name: sgx-devices", "quantity('1')"}, []string{"request.namespace"}},
+			[]string{"name: sgx-devices", "quantity('1')"}, []string{"request.namespace"}},
 		{"provision device", "1.30", []string{plain, "provision.enabled=true", "provision.namespaces={a,b}"},
-			[]string{validating, "name: sgx-devices", `request.namespace in ["confcom-system","a","b"]`}, []string{"quantity('1')"}},
+			[]string{"name: sgx-devices", `request.namespace in ["confcom-system","a","b"]`}, []string{"quantity('1')"}},
 		{"provision device for no other namespaces", "1.30", []string{plain, "provision.enabled=true", "provision.namespaces=null"},
-			[]string{validating, `request.namespace in ["confcom-system"]`}, nil},
+			[]string{`request.namespace in ["confcom-system"]`}, nil},
 		{"a cluster with public IPv6 addresses", "1.37", []string{simulated, "verifier.enabled=true", "verifier.policy.anyEnclave=true", `clusterNetworks={2001:db8:1::/56,2001:db8:2::/64}`},
 			[]string{"--cluster-networks=2001:db8:1::/56,2001:db8:2::/64\n"}, nil},
-		{"devices of the quote helper", "1.30", []string{"platform=dcap"}, []string{validating, "name: sgx-devices", "request.namespace == 'confcom-system'"}, []string{"request.namespace in "}},
+		{"devices of the quote helper", "1.30", []string{"platform=dcap"}, []string{"name: sgx-devices", "request.namespace == 'confcom-system'"}, []string{"request.namespace in "}},
 		{"other kubelet directories", "1.37", []string{plain, "kubeletDir=/var/lib/k0s/kubelet", "devicePluginDir=/opt/kubelet/device-plugins", "runAsUser=1000"},
 			[]string{"{path: /var/lib/k0s/kubelet/pod-resources,", "{path: /opt/kubelet/device-plugins,", "runAsUser: 1000"}, nil},
 		{"all nodes", "1.37", []string{plain, "nodes=all"},
@@ -188,6 +204,11 @@ func TestChartRejects(t *testing.T) {
 		{"too many devices", "1.37", []string{plain, "epc.maxDevices=262145"}, "/epc/maxDevices"},
 		{"half a MiB", "1.37", []string{plain, "epc.reserve=512Ki"}, "/epc/reserve"},
 		{"a device with and without EPC", "1.37", []string{plain, "enclave.enabled=true", "enclave.requireEPC=true"}, "enclave.requireEPC refuses them"},
+		{"bytes as MiB", "1.37", []string{plain, "epc.resource=sgx.intel.com/epc"}, "epc.resource counts MiB, and sgx.intel.com/epc counts bytes"},
+		{"manifests of AKS without the provision device", "1.37", []string{plain, "compat.aks.namespaces={a}"}, "only with provision.enabled=true"},
+		{"manifests of AKS in a namespace without it", "1.37", []string{plain, "provision.enabled=true", "compat.aks.namespaces={a}"}, "names a, whose pods may not have the provision device"},
+		{"manifests of an unknown plugin", "1.37", []string{plain, "compat.plugins={scone}"}, "/compat/plugins"},
+		{"warnings as null", "1.37", []string{plain, "compat.warnings=null"}, "'warnings'"},
 		{"all namespaces", "1.37", []string{plain, "provision.namespaces={*}"}, "/provision/namespaces"},
 		{"a peer that is everybody", "1.37", []string{plain, "networkPolicy.from[0]=null"}, "/networkPolicy/from"},
 		{"a wait longer than the kubelet's", "1.37", []string{plain, "devicePlugin.waitForQuotes=30s"}, "/devicePlugin/waitForQuotes"},

@@ -165,10 +165,11 @@ func TestOtherPluginInstalled(t *testing.T) {
 	}{
 		{"kube-system", "sgx-plugin", "logLevel=info", "az aks disable-addons --addons confcom"},
 		{"kube-system", "sgx-plugin", "epc.resource=example.com/epc", ""},
-		{"default", "intel-sgx-plugin", "logLevel=info", "--set enclave.resource=confcom.github.io/enclave"},
-		{"default", "intel-sgx-plugin", "enclave.resource=confcom.github.io/enclave", ""},
-		{"default", "intel-sgx-plugin", "epc.advertise=devices,epc.writer=none", ""},
-		{"default", "intel-sgx-plugin", "epc.advertise=devices,epc.writer=none,provision.enabled=true", "advertises sgx.intel.com/provision as well"},
+		{"default", "intel-sgx-plugin", "compat.plugins=null", "--set enclave.resource=confcom.github.io/enclave"},
+		{"default", "intel-sgx-plugin", "enclave.resource=confcom.github.io/enclave", "--set 'compat.plugins={alibaba,aks}'"},
+		{"default", "intel-sgx-plugin", "enclave.resource=confcom.github.io/enclave,compat.plugins={alibaba}", ""},
+		{"default", "intel-sgx-plugin", "epc.advertise=devices,epc.writer=none,compat.plugins=null", ""},
+		{"default", "intel-sgx-plugin", "epc.advertise=devices,epc.writer=none,provision.enabled=true,compat.plugins=null", "advertises sgx.intel.com/provision as well"},
 		{"default", "sgx-plugin", "logLevel=info", ""},
 	} {
 		labels := object{"e2e": "other-plugin"}

@@ -72,6 +72,21 @@ epc.advertise asks for, so that they can change from one mode to the other. */}}
 {{- if and $possible (ne .Values.epc.writer "none") }}true{{ end }}
 {{- end }}
 
+{{/* The names of EPC of other plugins, each with its unit, as YAML: by plugin. */}}
+{{- define "confcom.epcNames" -}}
+intel: {"sgx.intel.com/epc": "bytes"}
+alibaba: {"alibabacloud.com/sgx_epc_MiB": "MiB"}
+aks: {"kubernetes.azure.com/sgx_epc_mem_in_MiB": "MiB", "sgx.intel.com/sgx_epc_mem_in_MiB": "MiB", "openenclave.io/sgx_epc_MiB": "MiB"}
+{{- end }}
+
+{{/* Those that are understood (compat.plugins), as YAML. */}}
+{{- define "confcom.otherEPC" -}}
+{{- $names := include "confcom.epcNames" . | fromYaml }}
+{{- $others := dict }}
+{{- range .Values.compat.plugins | default list }}{{ $others = merge $others (get $names .) }}{{ end }}
+{{- omit $others .Values.epc.resource | toYaml }}
+{{- end }}
+
 {{/* The flags that decide how EPC is advertised. */}}
 {{- define "confcom.epcFlags" -}}
 - --advertise={{ .Values.epc.advertise }}
