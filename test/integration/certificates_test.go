@@ -11,6 +11,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
+	"github.com/confcom/confcom/internal/doctor"
 )
 
 // uselessAnswer is what a certificate service or the provider may do.
@@ -85,6 +86,10 @@ func TestUselessAnswerAtStart(t *testing.T) {
 			if kept, _ := filepath.Glob(filepath.Join(n.config.Certificates, "pck-*")); len(kept) > 0 {
 				t.Errorf("kept: %s", kept)
 			}
+			diagnosis := n.examineNetwork(t)
+			if refused := c.function != dcaptest.Config; (diagnosis.Verdict == doctor.OK) != refused || (diagnosis.Remedy == "") != refused {
+				t.Errorf("doctor: %+v", diagnosis) // what the library refuses looks right
+			}
 			if err := fault.Cancel(); err != nil {
 				t.Fatal(err)
 			}
@@ -94,9 +99,24 @@ func TestUselessAnswerAtStart(t *testing.T) {
 			if took > recovery {
 				t.Errorf("quotes are back after %s", took)
 			}
-			t.Logf("| %s | %v | %s |", c.name, c.code, took.Round(10*time.Millisecond))
+			t.Logf("| %s | %v | %s | %s: %s -> %s |", c.name, c.code, took.Round(10*time.Millisecond), diagnosis.Verdict, diagnosis.Seen, diagnosis.Remedy)
+			if diagnosis := n.examineNetwork(t); diagnosis.Verdict != doctor.OK {
+				t.Errorf("doctor: %+v", diagnosis)
+			}
 		})
 	}
+}
+
+// examineNetwork runs the check network beside the helper.
+func (n *node) examineNetwork(t *testing.T) doctor.Check {
+	t.Helper()
+	d := doctor.Doctor{
+		Place: doctor.Node, Timeout: time.Second, Worker: n.config.Program, Provider: n.config.Provider,
+		Configuration: n.config.QCNL, Certificates: n.config.Certificates, FetchTimeout: n.config.FetchTimeout,
+		Environ: n.config.Env,
+	}
+	d.Machine.Sysroot = "/"
+	return d.Examine(t.Context(), "network")[0]
 }
 
 // A useless answer at a refresh changes nothing: no worker ends, and quotes go on with

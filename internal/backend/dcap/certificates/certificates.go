@@ -316,7 +316,9 @@ func makeRoom[V any](m map[ID]V) {
 // fetch asks the provider and checks the answer. Both locks are held.
 func (c *Cache) fetch(ctx context.Context, id ID, encryptedPPID []byte) (Answer, error) {
 	start := time.Now()
-	answer, err := c.Fetch(ctx, Query{id, encryptedPPID, c.wasUseless(id)})
+	query := Query{id, encryptedPPID, c.wasUseless(id)}
+	c.remember(query)
+	answer, err := c.Fetch(ctx, query)
 	if err == nil {
 		if problem := answer.Data.Check(); problem != nil {
 			err = &UselessError{problem}
