@@ -241,8 +241,7 @@ func TestAzureProvider(t *testing.T) {
 	if n.log.count("quote provider", "injected error 0xe019") != 1 {
 		t.Error("the log has no line of the provider")
 	}
-	// The worker's own line may be lost with it, but the error says the same.
-	if n.log.count("ask Azure's certificate service") == 0 {
+	if n.log.count("fetch platform certificates failed", "ask Azure's certificate service") == 0 {
 		t.Error("the log does not name the service")
 	}
 }
