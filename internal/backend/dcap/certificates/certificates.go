@@ -186,7 +186,7 @@ func (c *Cache) runWith(trials map[ID]Answer, f func() error, refusals []quote3.
 		return u.failure
 	case isCode && slices.Contains(refusals, code):
 		c.refuse(u, err)
-		return fmt.Errorf("the quoting library refused the platform certificates: %w", err)
+		return fmt.Errorf("the platform certificates were refused: %w", err)
 	}
 	return err
 }
