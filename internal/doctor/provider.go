@@ -141,6 +141,9 @@ const unknownYet = "Whether there are certificates for this machine is unknown u
 // services explain a failure of the provider, which says little.
 func (d *Doctor) judge(ctx context.Context, a asking) Check {
 	seen := "the quote provider asked for certificates of " + a.platform() + ": " + a.seen()
+	if _, isCode := errors.AsType[quote3.Error](a.err); a.err != nil && !isCode && len(a.requests) == 0 {
+		seen = a.err.Error()
+	}
 	if a.err == nil && !a.invented {
 		if remedies := d.remedies(ctx, a); remedies != "" {
 			return warning(seen, remedies) // another service has answered
@@ -150,8 +153,11 @@ func (d *Doctor) judge(ctx context.Context, a asking) Check {
 	if a.err == nil {
 		return ok(seen + ", with certificates. " + unknownYet)
 	}
-	own, _ := d.asked(ctx)
 	var wrong, right []string
+	var own []answer
+	if a.ofNetwork() {
+		own, _ = d.asked(ctx)
+	}
 	for _, o := range own {
 		if d.remedyFor(o) == "" {
 			right = append(right, o.String())
@@ -172,7 +178,6 @@ func (d *Doctor) judge(ctx context.Context, a asking) Check {
 func (a asking) seen() string {
 	var all []string
 	explained := false
-	timeout := errors.Is(a.err, quote3.ServiceTimeout)
 	for _, r := range a.requests {
 		switch {
 		case r.CURL != "":
@@ -182,7 +187,7 @@ func (a asking) seen() string {
 		default:
 			all = append(all, r.URL+": no answer")
 		}
-		explained = explained || r.CURL != "" || r.Status != 0 && r.Status != http.StatusOK || r.Status == 0 && timeout
+		explained = explained || r.CURL != "" || r.Status != 0 && r.Status != http.StatusOK || r.Status == 0 && a.timeout()
 	}
 	switch {
 	case a.err != nil && !explained:
@@ -191,6 +196,16 @@ func (a asking) seen() string {
 		all = append(all, "it has certificates")
 	}
 	return strings.Join(slices.Compact(all), ", ")
+}
+
+// timeout reports whether the provider has not returned in time.
+func (a asking) timeout() bool { return errors.Is(a.err, quote3.ServiceTimeout) }
+
+// ofNetwork reports whether a service may be why the provider has failed, and not what is
+// installed or configured here.
+func (a asking) ofNetwork() bool {
+	code, isCode := errors.AsType[quote3.Error](a.err)
+	return isCode && (code.Check() == "" || code.Check() == "network")
 }
 
 // isReached reports whether all services that were asked for a platform that does not exist
@@ -216,7 +231,7 @@ func (d *Doctor) remedies(ctx context.Context, a asking) string {
 		}
 	}
 	for _, r := range a.requests {
-		if r.CURL != "" || r.Status != http.StatusOK {
+		if r.CURL != "" || r.Status != 0 && r.Status != http.StatusOK || r.Status == 0 && a.timeout() {
 			add(d.remedyForRequest(ctx, r))
 		}
 	}
@@ -224,10 +239,12 @@ func (d *Doctor) remedies(ctx context.Context, a asking) string {
 		return strings.Join(all, "; ")
 	}
 	// The provider has failed on an answer that is not an error, or before it had any.
-	own, _ := d.asked(ctx)
-	for _, o := range own {
-		if o.explains(a.requests...) {
-			add(d.remedyFor(o))
+	if a.ofNetwork() {
+		own, _ := d.asked(ctx)
+		for _, o := range own {
+			if o.explains(a.requests...) {
+				add(d.remedyFor(o))
+			}
 		}
 	}
 	_, useless := errors.AsType[*certificates.UselessError](a.err)
@@ -239,7 +256,7 @@ func (d *Doctor) remedies(ctx context.Context, a asking) string {
 	case isCode && code.Advice() != "":
 		add(code.Advice())
 	default:
-		add("see the checks providers and configuration; if they are ok, read the quote helper's log with --log-level=debug")
+		add("see the checks providers and configuration")
 	}
 	return strings.Join(all, "; ")
 }

@@ -78,7 +78,7 @@ func startProcess(c config.Config, log *slog.Logger) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		client.Close()
 		output.Close()
-		return nil, fmt.Errorf("start worker process: %w (confcom doctor --check=libraries)", err)
+		return nil, fmt.Errorf("start worker process: %w: --worker-program must be the sgx-quote-worker of this release", err)
 	}
 	p := &process{cmd: cmd, client: client, ended: make(chan struct{})}
 	go func() { // until the process is gone, for which all that have a process wait

@@ -110,7 +110,7 @@ func (f *Fetcher) interpret(ctx context.Context, text []byte, end string) (r res
 	case r.Useless:
 		return r, &certificates.UselessError{Err: fmt.Errorf("the answer of %s is of no use: %s", f.Service, r.Failure)}
 	case !quote3.Known(r.Code):
-		return r, fmt.Errorf("ask %s: %s", f.Service, r.Failure)
+		return r, fmt.Errorf("load the quote provider: %s", r.Failure) // it was not asked
 	}
 	return r, &failure{fmt.Sprintf("ask %s: %s", f.Service, r.Failure), quote3.Error(r.Code)}
 }

@@ -125,7 +125,7 @@ func TestFetch(t *testing.T) {
 		{"ok", 0, false, ""},
 		{"code", quote3.NoPlatformCertData, false, "ask https://pccs.example: HTTP status 404: SGX_QL_NO_PLATFORM_CERT_DATA (0xe011)"},
 		{"useless", quote3.MessageParsingError, true, "the answer of https://pccs.example is of no use: 2 certificates, want 3"},
-		{"failure", 0, false, "ask https://pccs.example: no library: install one"},
+		{"failure", 0, false, "load the quote provider: no library: install one"},
 		{"segv", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (signal: killed)"},
 		{"exit", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2)"},
 		{"output", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2: SIGSEGV: segmentation violation)"},
