@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,7 +62,18 @@ func configure(command *cobra.Command) {
 		if d.Place == "" {
 			d.Place = doctor.Here(d.Told)
 		}
-		found := d.Examine(command.Context(), *only...)
+		for _, name := range []string{"timeout", "certificates-timeout"} {
+			if limit, err := flags.GetDuration(name); err != nil || limit <= 0 {
+				return fmt.Errorf("--%s=%s: must be greater than 0", name, limit)
+			}
+		}
+		// A check may have started a process and made files, which it removes.
+		ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		found := d.Examine(ctx, *only...)
+		if ctx.Err() != nil {
+			return exit.Failed(errors.New("interrupted"))
+		}
 		var err error
 		if *format == output.JSON {
 			err = output.WriteJSON(command, found)
