@@ -57,6 +57,9 @@ func (d *Doctor) unaskable() string {
 // is neither used nor changed.
 func (d *Doctor) askProvider(ctx context.Context, added ...string) (asking, error) {
 	query, known := certificates.LastQuery(d.Certificates)
+	if d.Platform != nil {
+		query, known = *d.Platform, true
+	}
 	query.Fresh = false // which would clear the cache
 	dir, err := os.MkdirTemp("", "confcom-doctor-")
 	if err != nil {

@@ -260,6 +260,25 @@ func TestProviderIsAsked(t *testing.T) {
 	}
 }
 
+// The platform can be given.
+func TestProviderIsAskedForPlatform(t *testing.T) {
+	server := crlServer(t)
+	file := filepath.Join(t.TempDir(), "asked")
+	d := hostOf(t, outcome{Asked: file, Requests: []fetch.Request{{URL: server.URL, Status: 200}}}, server.URL+servicePath)
+	d.ofKnownPlatform(t)
+	want := certificates.Query{ID: certificates.ID{PCESVN: 5}}
+	d.Platform = &want
+	d.examine(t, "network").expect(t, OK, "certificates of this platform")
+	text, err := os.ReadFile(file)
+	var got asked
+	if err == nil {
+		err = json.Unmarshal(text, &got)
+	}
+	if diff := cmp.Diff(want, got.Query); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
 // Where the provider cannot be run, the result says so.
 func TestProviderNotRun(t *testing.T) {
 	server := crlServer(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/backend/dcap/certificates"
 	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/output"
@@ -36,6 +37,7 @@ func configure(command *cobra.Command) {
 	flags.StringVar(&d.Configuration, "qcnl-config", defaults.QCNL, "`path` of the configuration of Intel's default quote provider")
 	flags.StringVar(&d.Worker, "worker-program", defaults.Program, "`path` of sgx-quote-worker, which runs the quote provider for the check network")
 	flags.StringVar(&d.Certificates, "certificates-dir", "", "`directory` in which the quote helper keeps the platform's certificates, and what it has asked for")
+	platform := flags.String("platform-id", "", "ask for the certificates of the platform in this `file` of Intel's PCKIDRetrievalTool, and not for those that the quote helper has asked for")
 	flags.DurationVar(&d.FetchTimeout, "certificates-timeout", defaults.FetchTimeout, "how long the quote provider may take to fetch certificates")
 	flags.DurationVar(&d.Timeout, "timeout", 15*time.Second, "timeout of each request to a service or the quote helper; by default as long as clients of the quote helper wait")
 	epcflags.AddMachine(flags, &d.Machine)
@@ -66,6 +68,17 @@ func configure(command *cobra.Command) {
 			if limit, err := flags.GetDuration(name); err != nil || limit <= 0 {
 				return fmt.Errorf("--%s=%s: must be greater than 0", name, limit)
 			}
+		}
+		if *platform != "" {
+			text, err := os.ReadFile(*platform)
+			if err != nil {
+				return exit.BadInput(fmt.Errorf("--platform-id: %w", err))
+			}
+			query, err := certificates.ParsePCKID(text)
+			if err != nil {
+				return exit.BadInput(fmt.Errorf("--platform-id: %s is no file of PCKIDRetrievalTool: %w", *platform, err))
+			}
+			d.Platform = &query
 		}
 		// A check may have started a process and made files, which it removes.
 		ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)

@@ -28,6 +28,8 @@ func TestDoctor(t *testing.T) {
 		{"no directory", []string{"--sysroot="}, exit.CodeBadInput, "--sysroot: missing directory"},
 		{"no time", []string{"--timeout=0s"}, exit.CodeBadInput, "--timeout=0s: must be greater than 0"},
 		{"no time for the provider", []string{"--certificates-timeout=-1s"}, exit.CodeBadInput, "--certificates-timeout=-1s: must be greater than 0"},
+		{"no platform", []string{"--platform-id=" + dir + "/none"}, exit.CodeBadInput, "--platform-id: open " + dir + "/none: no such file"},
+		{"another file", []string{"--platform-id=doctor_linux.go"}, exit.CodeBadInput, "doctor_linux.go is no file of PCKIDRetrievalTool: encrypted PPID: "},
 		{"an argument", []string{"please"}, exit.CodeBadInput, `unexpected argument "please"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
