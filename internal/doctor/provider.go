@@ -75,7 +75,9 @@ func (d *Doctor) askProvider(ctx context.Context, added ...string) (asking, erro
 	var services []string
 	all, _ := d.services()
 	for _, s := range all {
-		services = append(services, qcnl.WithoutPassword(s.base))
+		if !s.optional {
+			services = append(services, qcnl.WithoutPassword(s.base))
+		}
 	}
 	fetcher := fetch.Fetcher{
 		Command: []string{d.Worker, "--fetch", "--config=" + c.Encode(), "--log-format=json"},
@@ -164,7 +166,7 @@ func (d *Doctor) judge(ctx context.Context, a asking) Check {
 	for _, o := range own {
 		if d.remedyFor(o) == "" {
 			right = append(right, o.String())
-		} else if o.explains(a.requests...) {
+		} else if o.explains(a.requests...) && (len(a.requests) == 0 || slices.ContainsFunc(a.requests, o.isOf)) {
 			wrong = append(wrong, o.String())
 		}
 	}
@@ -225,6 +227,12 @@ func (a answer) explains(requests ...fetch.Request) bool {
 	return a.err == nil || !slices.ContainsFunc(requests, func(r fetch.Request) bool { return r.Status != 0 })
 }
 
+// isOf reports whether an answer to confcom is from the service that a request of the
+// provider went to.
+func (a answer) isOf(r fetch.Request) bool {
+	return strings.TrimRight(r.URL, "/") == strings.TrimRight(a.base, "/")
+}
+
 // remedies returns what to do about the requests that have failed, empty if none has.
 func (d *Doctor) remedies(ctx context.Context, a asking) string {
 	var all []string
@@ -269,10 +277,7 @@ func (d *Doctor) remedyForRequest(ctx context.Context, r fetch.Request) string {
 	own, known := "", false // what to do about the same service's answer to confcom
 	answers, _ := d.asked(ctx)
 	for _, o := range answers {
-		if !o.explains(r) {
-			continue
-		}
-		if strings.HasPrefix(r.URL, strings.TrimRight(o.base, "/")) || strings.HasPrefix(o.base, strings.TrimRight(r.URL, "/")) {
+		if o.explains(r) && o.isOf(r) {
 			own, known = d.remedyFor(o), true
 		}
 	}
