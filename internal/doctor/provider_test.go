@@ -172,10 +172,10 @@ func TestProviderDecides(t *testing.T) {
 		{"another's certificates", true, servicePath, 200, "", 0, true, Problem, "2 certificates, want 3 something else than a PCCS", ""},
 		{"a page", true, "/v4" + servicePath, 200, "", 0, true, Problem, "check the path of the URL", ""},
 
-		{"invented, not known", false, servicePath, 404, "", quote3.NoPlatformCertData, false, OK, "a platform that does not exist: URL: HTTP status 404, as it must; ", ""},
+		{"invented, not known", false, servicePath, 404, "", quote3.NoPlatformCertData, false, OK, "a platform that does not exist: URL: HTTP status 404, as it must be; ", ""},
 		{"invented, not registered", false, servicePath, 461, "", 0xe047, false, OK, "is unknown until a worker", ""},
 		{"invented, certificates", false, servicePath, 200, "", 0, false, OK, "is unknown until a worker", ""},
-		{"invented, wrong path", false, "/v4" + servicePath, 404, "", quote3.NoPlatformCertData, false, Problem, "check the path of the URL", "as it must"},
+		{"invented, wrong path", false, "/v4" + servicePath, 404, "", quote3.NoPlatformCertData, false, Problem, "check the path of the URL", "as it must be"},
 		{"invented, wrong key", false, servicePath, 401, "", 0xe044, false, Problem, "the subscription key is wrong", ""},
 		{"invented, untrusted", false, servicePath, 0, curl60, 0xe065, false, Problem, "where libcurl looks for it", ""},
 	} {
@@ -224,6 +224,14 @@ func TestProviderAsksTwo(t *testing.T) {
 	d := hostOf(t, outcome{Requests: []fetch.Request{{URL: first, CURL: "(28) Timeout was reached"}, {URL: second, Status: 200}}}, second)
 	d.ofKnownPlatform(t)
 	d.examine(t, "network").expect(t, Warning, first+": error of libcurl: (28) Timeout was reached, "+second+": HTTP status 200 no answer in time")
+}
+
+// So it is if the platform is not known.
+func TestProviderAsksTwoForNobody(t *testing.T) {
+	server := crlServer(t)
+	first, second := "http://127.0.0.1:1"+servicePath, server.URL+servicePath
+	d := hostOf(t, outcome{Requests: []fetch.Request{{URL: first, CURL: "(7) refused"}, {URL: second, Status: 404}}, Code: quote3.NoPlatformCertData}, second)
+	d.examine(t, "network").expect(t, Warning, second+": HTTP status 404, as it must be; asked by confcom for the list of revoked certificates: "+second+" answers (200 OK). Whether")
 }
 
 // The provider is asked what the quote helper asks, with the helper's configuration and
