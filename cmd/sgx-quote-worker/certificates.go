@@ -111,7 +111,7 @@ func askInTime(ctx context.Context, c config.Config, q certificates.Query, lines
 func ask(c config.Config, q certificates.Query, lines *heard) (certificates.Answer, error) {
 	provider, err := ql.OpenProvider(c.Provider, lines.hear)
 	if err != nil {
-		return certificates.Answer{}, err
+		return certificates.Answer{}, &fetch.LoadError{Err: err}
 	}
 	clearCache := func() {
 		if err := provider.ClearCache(); err != nil {

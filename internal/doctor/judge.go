@@ -21,8 +21,8 @@ const unknownYet = "Whether there are certificates for this machine is unknown u
 // services explain a failure of the provider, which says little.
 func (d *Doctor) judge(ctx context.Context, a asking) Check {
 	seen := "the quote provider asked for certificates of " + a.platform() + ": " + a.seen()
-	if _, isCode := errors.AsType[quote3.Error](a.err); a.err != nil && !isCode && len(a.requests) == 0 {
-		seen = a.err.Error() // it was not asked
+	if a.err != nil && !a.ofNetwork() && len(a.requests) == 0 {
+		seen = a.err.Error() // it could not be asked
 	}
 	var right, wrong []string
 	if a.err != nil && a.ofNetwork() {
@@ -153,6 +153,8 @@ func (d *Doctor) remedies(ctx context.Context, a asking) string {
 	case len(all) > 0:
 	case useless:
 		add("something else than a PCCS answers at this address, or the PCCS is broken or has certificates of another platform: read its log and refresh its cache")
+	case isCode && code.Advice() != "" && !a.ofNetwork():
+		add(code.Advice() + ": see the check " + code.Check())
 	case isCode && code.Advice() != "":
 		add(code.Advice())
 	default:

@@ -62,7 +62,7 @@ func provide(text string) int {
 		}
 		switch {
 		case o.Failure != "":
-			return certificates.Answer{}, nil, errors.New(o.Failure)
+			return certificates.Answer{}, nil, &fetch.LoadError{Err: errors.New(o.Failure)}
 		case o.Useless:
 			return certificates.Answer{}, o.Requests, &certificates.UselessError{Err: errors.New("2 certificates, want 3")}
 		case o.Code != 0:
@@ -206,7 +206,7 @@ func TestProviderFails(t *testing.T) {
 	}{
 		{"refused", outcome{Requests: []fetch.Request{{URL: url, CURL: "(7) Couldn't connect to server"}}, Code: quote3.NetworkError}, "asked by confcom: " + url + " is unreachable: dial tcp"},
 		{"retries", outcome{Requests: []fetch.Request{{URL: url}}, Code: quote3.ServiceTimeout}, "check that the PCCS is running"},
-		{"is not configured", outcome{Requests: []fetch.Request{{URL: url}}, Code: 0xe067}, "SGX_QL_CONFIG_INVALID_JSON (0xe067) the configuration of the provider is not valid JSON"},
+		{"is not configured", outcome{Requests: []fetch.Request{{URL: url}}, Code: 0xe067}, "SGX_QL_CONFIG_INVALID_JSON (0xe067) the configuration of the provider is not valid JSON: see the check configuration"},
 		{"cannot be loaded", outcome{Failure: "no such file: install one"}, "load the quote provider: no such file: install one see the checks providers and configuration"},
 		{"logs nothing", outcome{Code: quote3.NetworkError}, "ask " + url + ": SGX_QL_NETWORK_ERROR (0xe019); asked by confcom"},
 		{"crashes", outcome{Crash: true}, "the provider crashed on the answer of " + url},

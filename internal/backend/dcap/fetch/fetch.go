@@ -57,7 +57,16 @@ type result struct {
 	// Failure is why there is no answer; empty if there is one.
 	Failure string
 	Useless bool // there was one, but of no use
+	Loading bool // the provider could not be loaded, and was not asked
 }
+
+// LoadError is the error of a Provider that could not load the quote provider.
+type LoadError struct{ Err error }
+
+func (e *LoadError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *LoadError) Unwrap() error { return e.Err }
 
 // Fetcher starts processes that ask the provider.
 type Fetcher struct {
@@ -109,10 +118,15 @@ func (f *Fetcher) interpret(ctx context.Context, text []byte, end string) (r res
 		return r, nil
 	case r.Useless:
 		return r, &certificates.UselessError{Err: fmt.Errorf("the answer of %s is of no use: %s", f.Service, r.Failure)}
-	case !quote3.Known(r.Code):
-		return r, fmt.Errorf("load the quote provider: %s", r.Failure) // it was not asked
 	}
-	return r, &failure{fmt.Sprintf("ask %s: %s", f.Service, r.Failure), quote3.Error(r.Code)}
+	what := "ask " + f.Service
+	if r.Loading {
+		what = "load the quote provider"
+	}
+	if !quote3.Known(r.Code) {
+		return r, fmt.Errorf("%s: %s", what, r.Failure)
+	}
+	return r, &failure{what + ": " + r.Failure, quote3.Error(r.Code)}
 }
 
 // failure is an error with the code of the provider, which its text names.
@@ -185,7 +199,8 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, provider Provider) 
 	if err != nil {
 		code, _ := errors.AsType[quote3.Error](err)
 		_, useless := errors.AsType[*certificates.UselessError](err)
-		r = result{Requests: r.Requests, Code: uint32(code), Failure: err.Error(), Useless: useless}
+		_, loading := errors.AsType[*LoadError](err)
+		r = result{Requests: r.Requests, Code: uint32(code), Failure: err.Error(), Useless: useless, Loading: loading}
 	}
 	text, err = json.Marshal(r)
 	if err != nil {

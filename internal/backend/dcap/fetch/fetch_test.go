@@ -69,7 +69,9 @@ func provide(mode string, out *os.File, q certificates.Query) (certificates.Answ
 	case "useless":
 		return certificates.Answer{}, &certificates.UselessError{Err: errors.New("2 certificates, want 3")}
 	case "failure":
-		return certificates.Answer{}, errors.New("no library: install one")
+		return certificates.Answer{}, &LoadError{errors.New("no library: install one")}
+	case "configuration":
+		return certificates.Answer{}, &LoadError{fmt.Errorf("initialize it: %w", quote3.PlatformLibUnavailable)}
 	case "segv":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // Go would handle SIGSEGV
 		select {}
@@ -126,6 +128,7 @@ func TestFetch(t *testing.T) {
 		{"code", quote3.NoPlatformCertData, false, "ask https://pccs.example: HTTP status 404: SGX_QL_NO_PLATFORM_CERT_DATA (0xe011)"},
 		{"useless", quote3.MessageParsingError, true, "the answer of https://pccs.example is of no use: 2 certificates, want 3"},
 		{"failure", 0, false, "load the quote provider: no library: install one"},
+		{"configuration", quote3.PlatformLibUnavailable, false, "load the quote provider: initialize it: SGX_QL_PLATFORM_LIB_UNAVAILABLE (0xe00e)"},
 		{"segv", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (signal: killed)"},
 		{"exit", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2)"},
 		{"output", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2: SIGSEGV: segmentation violation)"},
