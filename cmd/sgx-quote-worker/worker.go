@@ -33,9 +33,6 @@ type worker struct {
 	size atomic.Int64
 	// given is what the library was given last as the platform's certificates.
 	given atomic.Pointer[certificates.Data]
-	// unchecked is why the certificates could not be compared with the platform's key, as
-	// it was logged last.
-	unchecked string
 	// said is the error that the library has logged since the request began: the first
 	// one that names an error of the SGX SDK, or else the last.
 	said atomic.Pointer[string]
@@ -135,10 +132,7 @@ func (w *worker) checkKey() error {
 	certified, err := certificates.ParseKeyBlob(blob)
 	if err != nil {
 		// Another release of the library may do otherwise.
-		if text := err.Error(); text != w.unchecked {
-			w.log.Debug("compare platform certificates with the platform's key failed", "error", err)
-			w.unchecked = text
-		}
+		w.log.Debug("compare platform certificates with the platform's key failed", "error", err)
 		return nil
 	}
 	if err := data.CheckKey(certified); err != nil {
