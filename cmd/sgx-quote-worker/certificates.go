@@ -68,21 +68,22 @@ func service(c config.Config, azure bool) string {
 func answer(ctx context.Context, c config.Config, log *slog.Logger) error {
 	out := os.NewFile(fetch.FD, "result")
 	defer out.Close()
-	return fetch.Serve(ctx, os.Stdin, out, func(ctx context.Context, q certificates.Query) (certificates.Answer, error) {
-		return askInTime(ctx, c, q, log)
+	return fetch.Serve(ctx, os.Stdin, out, func(ctx context.Context, q certificates.Query) (certificates.Answer, []fetch.Request, error) {
+		lines := &heard{log: log}
+		answer, err := askInTime(ctx, c, q, lines)
+		return answer, lines.made(), err
 	})
 }
 
 // askInTime is ask that gives up shortly before this process is killed, if it knows why
 // the provider takes so long: Intel's asks again and again, which takes a minute.
-func askInTime(ctx context.Context, c config.Config, q certificates.Query, log *slog.Logger) (certificates.Answer, error) {
+func askInTime(ctx context.Context, c config.Config, q certificates.Query, lines *heard) (certificates.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.FetchTimeout*9/10)
 	defer cancel()
 	type result struct {
 		answer certificates.Answer
 		err    error
 	}
-	lines := &heard{log: log}
 	asked := make(chan result, 1)
 	go func() { // not waited for: the process ends
 		answer, err := ask(c, q, lines)
@@ -93,8 +94,13 @@ func askInTime(ctx context.Context, c config.Config, q certificates.Query, log *
 		return r.answer, r.err
 	case <-ctx.Done():
 	}
-	if cause := lines.lastCause(); cause != "" {
+	switch cause := lines.lastCause(); {
+	case cause != "":
 		return certificates.Answer{}, fmt.Errorf("%s, and the provider has not given up: %w", cause, quote3.ServiceTimeout)
+	case len(lines.made()) > 0:
+		// Such as a connection that is refused at once, to a provider that tries again for
+		// a minute: it logs errors of the network only after the last attempt.
+		return certificates.Answer{}, fmt.Errorf("no answer or no connection within %s, and the provider has not given up (confcom doctor --check=network finds out why): %w", c.FetchTimeout*9/10, quote3.ServiceTimeout)
 	}
 	r := <-asked
 	return r.answer, r.err
@@ -105,7 +111,7 @@ func askInTime(ctx context.Context, c config.Config, q certificates.Query, log *
 func ask(c config.Config, q certificates.Query, lines *heard) (certificates.Answer, error) {
 	provider, err := ql.OpenProvider(c.Provider, lines.hear)
 	if err != nil {
-		return certificates.Answer{}, err
+		return certificates.Answer{}, &fetch.LoadError{Err: err}
 	}
 	clearCache := func() {
 		if err := provider.ClearCache(); err != nil {

@@ -31,6 +31,8 @@ type worker struct {
 	// size is the size of quotes in bytes, as the library returned it last; 0 before
 	// that. It is asked for with the key, not for each quote.
 	size atomic.Int64
+	// given is what the library was given last as the platform's certificates.
+	given atomic.Pointer[certificates.Data]
 	// said is the error that the library has logged since the request began: the first
 	// one that names an error of the SGX SDK, or else the last.
 	said atomic.Pointer[string]
@@ -65,8 +67,14 @@ func (w *worker) options(program string) ql.Options {
 	}
 	write, level := logTo(w.log)
 	return ql.Options{
-		Shim:         filepath.Join(filepath.Dir(program), "libconfcom_provider.so"),
-		Certificates: get,
+		Shim: filepath.Join(filepath.Dir(program), "libconfcom_provider.so"),
+		Certificates: func(id certificates.ID, encryptedPPID []byte) (certificates.Data, error) {
+			data, err := get(id, encryptedPPID)
+			if err == nil {
+				w.given.Store(&data)
+			}
+			return data, err
+		},
 		Log: func(level ql.Level, text string) {
 			if said := w.said.Load(); level == ql.LevelError && (said == nil || !strings.Contains(*said, "SGXError")) {
 				w.said.Store(&text)
@@ -101,12 +109,36 @@ func (w *worker) identify() (link.Identity, error) {
 		if err != nil {
 			return link.Identity{}, err
 		}
+		if err := w.checkKey(); err != nil {
+			return link.Identity{}, err
+		}
 		size, err := w.resize()
 		// Another process may have refreshed the certificates between the two.
 		if !errors.Is(err, quote3.AttKeyNotInitialized) || again {
 			return link.Identity{Initialized: initialized, QuoteSize: size}, err
 		}
 	}
+}
+
+// checkKey checks that the certificates are those of this platform. Neither the quoting
+// library nor its enclaves do that, and quotes with others are of no use. It takes no quote
+// to find out, which only an enclave could request: the quoting enclave's key is certified
+// with the same signature that is in quotes.
+func (w *worker) checkKey() error {
+	data, blob := w.given.Load(), w.library.KeyBlob()
+	if data == nil {
+		return nil // a library without a provider
+	}
+	certified, err := certificates.ParseKeyBlob(blob)
+	if err != nil {
+		// Another release of the library may do otherwise.
+		w.log.Debug("compare platform certificates with the platform's key failed", "error", err)
+		return nil
+	}
+	if err := data.CheckKey(certified); err != nil {
+		return fmt.Errorf("%w: %w", err, quote3.AttKeyCertDataInvalid)
+	}
+	return nil
 }
 
 // prove is identify for a caller that does not need the identity.

@@ -24,6 +24,7 @@ type answer struct {
 	body     []byte
 	skew     *time.Duration // how far this machine's clock is ahead of the service's; nil if unknown
 	err      error
+	optional bool // quotes do without the service
 }
 
 // The codes of a PCCS and of Intel's service that are not those of HTTP.
@@ -35,6 +36,9 @@ const (
 
 func (a answer) String() string {
 	name := a.base
+	if a.optional {
+		name += " (for verifiers)"
+	}
 	if a.proxy != "" {
 		name += " through the proxy " + a.proxy
 	}

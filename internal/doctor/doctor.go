@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/confcom/confcom/internal/backend/dcap/certificates"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
 )
@@ -50,6 +51,13 @@ type Doctor struct {
 	EnclaveDir    string        // directory of the architectural enclaves; empty: that of the quoting library
 	Configuration string        // path of the configuration of Intel's default quote provider
 	Timeout       time.Duration // for each request to a service or the quote helper
+	Worker        string        // path of sgx-quote-worker, which runs the quote provider
+	Certificates  string        // directory in which the quote helper keeps the platform's certificates; empty if unknown
+	FetchTimeout  time.Duration // for the quote provider
+	// Platform is the platform for whose certificates the quote provider is asked; nil for
+	// that for which the quote helper has asked.
+	Platform *certificates.Query
+	Environ  []string // of the quote provider, besides what the daemon reports; nil for that of this process
 
 	answers     []answer // of the certificate services, once they were asked
 	showsHelper bool     // the check helper has shown a problem

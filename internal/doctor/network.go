@@ -19,8 +19,11 @@ import (
 	"github.com/confcom/confcom/internal/qcnl"
 )
 
-// azureService is the default service of Azure's provider.
-const azureService = "https://global.acccache.azure.net/sgx/certification/v4/"
+// The default services of Azure's provider.
+const (
+	azurePrimary = "http://" + metadataHost + "/metadata/THIM/sgx/certification"
+	azureCaches  = "https://global.acccache.azure.net/sgx/certification"
+)
 
 const (
 	metadataHost  = "169.254.169.254"
@@ -35,23 +38,51 @@ type service struct {
 	base            string // URL
 	verifyTLS       bool
 	headers, params map[string]string // that the provider is to add to requests
+	// optional is whether quotes do without it.
+	optional bool
 }
 
 // services returns the services that the provider uses. If it uses none, why is the
 // reason.
 func (d *Doctor) services() (all []service, why string) {
 	if d.ofAzure() {
-		base, _ := d.variable("AZDCAP_BASE_CERT_URL")
-		return []service{{base: cmp.Or(base, azureService), verifyTLS: true}}, ""
+		return d.azureServices(), ""
 	}
 	config, _, err := d.read()
 	if err != nil && len(d.installed()) == 0 {
 		return nil, "found neither a quote provider nor its configuration, which name the services"
 	}
 	for _, base := range config.URLs() {
-		all = append(all, service{base, config.UseSecureCert, config.Headers, config.Params})
+		all = append(all, service{base: base, verifyTLS: config.UseSecureCert, headers: config.Headers, params: config.Params})
 	}
 	return all, "the provider is configured to use no service"
+}
+
+// azureServices returns the services of Azure's provider, which adds version and resource to
+// their addresses: two for certificates, the second after the first has failed, and one for
+// what verifiers need.
+func (d *Doctor) azureServices() []service {
+	version := "/" + d.variableOr("AZDCAP_COLLATERAL_VERSION", "v4") + "/"
+	var all []service
+	add := func(s service) {
+		s.base, s.verifyTLS = strings.TrimSuffix(s.base, "/")+version, true
+		if !slices.ContainsFunc(all, func(other service) bool { return other.base == s.base }) {
+			all = append(all, s)
+		}
+	}
+	if bypass, _ := d.variable("AZDCAP_BYPASS_BASE_URL"); bypass == "" || strings.EqualFold(bypass, "false") {
+		add(service{base: d.variableOr("AZDCAP_PRIMARY_BASE_CERT_URL", azurePrimary),
+			headers: map[string]string{"metadata": "true"}, params: map[string]string{"api-version": "2021-07-22-preview"}})
+	}
+	add(service{base: d.variableOr("AZDCAP_SECONDARY_BASE_CERT_URL", azureCaches)})
+	add(service{base: d.variableOr("AZDCAP_BASE_CERT_URL", azureCaches), optional: true})
+	return all
+}
+
+// variableOr is variable with a default.
+func (d *Doctor) variableOr(name, otherwise string) string {
+	value, _ := d.variable(name)
+	return cmp.Or(value, otherwise)
 }
 
 // request returns the URL of a request to which the right answer is known: a list of revoked
@@ -92,7 +123,7 @@ func (d *Doctor) asked(ctx context.Context) (answers []answer, why string) {
 // ask sends a request to a service as libcurl does for the provider: without following
 // redirects, through the same proxy, and with the same idea of TLS certificates.
 func (d *Doctor) ask(ctx context.Context, s service) answer {
-	a := answer{base: qcnl.WithoutPassword(s.base)}
+	a := answer{base: qcnl.WithoutPassword(s.base), optional: s.optional}
 	text, err := s.request()
 	if err != nil {
 		a.err = cause(err)
@@ -177,24 +208,44 @@ func namesHost(c *x509.Certificate, host string) error {
 	return c.VerifyHostname(host)
 }
 
-// network checks that the certificate services give the right answer.
+// network checks that the certificate services give the right answer to the quote provider
+// or, where that cannot be run, to requests of the same kind.
 func (d *Doctor) network(ctx context.Context) Check {
-	answers, why := d.asked(ctx)
-	if len(answers) == 0 {
+	if services, why := d.services(); len(services) == 0 {
 		return skipped(why)
 	}
-	verdict := OK
+	why := d.unaskable()
+	if why == "" {
+		return d.networkByProvider(ctx)
+	}
+	check := d.networkByItself(ctx)
+	check.Seen = "asked by confcom instead of the quote provider (" + why + "): " + check.Seen
+	return check
+}
+
+// networkByItself is the check network without the quote provider. One service is enough
+// for quotes.
+func (d *Doctor) networkByItself(ctx context.Context) Check {
+	answers, _ := d.asked(ctx)
+	right := false
 	var seen, remedies []string
 	for _, a := range answers {
 		seen = append(seen, a.String())
-		if remedy := d.remedyFor(a); remedy != "" {
-			verdict = Problem
-			if !slices.Contains(remedies, remedy) {
-				remedies = append(remedies, remedy)
-			}
+		remedy := d.remedyFor(a)
+		if remedy == "" {
+			right = right || !a.optional
+		} else if !slices.Contains(remedies, remedy) {
+			remedies = append(remedies, remedy)
 		}
 	}
-	return Check{Verdict: verdict, Seen: strings.Join(seen, "; "), Remedy: strings.Join(remedies, "; ")}
+	check := Check{Verdict: OK, Seen: strings.Join(seen, "; "), Remedy: strings.Join(remedies, "; ")}
+	switch {
+	case len(remedies) > 0 && right:
+		check.Verdict = Warning
+	case len(remedies) > 0:
+		check.Verdict = Problem
+	}
+	return check
 }
 
 // maxSkew is the largest difference between clocks that does not matter for the validity

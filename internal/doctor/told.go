@@ -88,7 +88,7 @@ func Adopted(told *daemon.State) map[string]string {
 		return nil
 	}
 	flags := make(map[string]string)
-	for _, name := range []string{"socket", "dcap-library", "dcap-provider", "enclave-dir", "qcnl-config", "sysroot", "simulate-epc", "simulate-device"} {
+	for _, name := range []string{"socket", "dcap-library", "dcap-provider", "enclave-dir", "qcnl-config", "worker-program", "certificates-dir", "certificates-timeout", "sysroot", "simulate-epc", "simulate-device"} {
 		if value, has := told.Flags[name]; has {
 			flags[name] = value
 		}

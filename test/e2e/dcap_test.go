@@ -34,9 +34,9 @@ func TestDCAP(t *testing.T) {
 	}
 
 	report := kubectl(t, "-n", namespace, "exec", daemonPod(t, helper), "--", "/confcom", "doctor",
-		"--check=libraries", "--check=providers", "--check=configuration", "--check=environment", "--check=socket", "--check=quote")
-	for _, want := range []string{"/opt/dcaptest/", "answers", "SIMULATED quotes", "no problem"} {
-		if !strings.Contains(report, want) {
+		"--check=libraries", "--check=providers", "--check=configuration", "--check=network", "--check=environment", "--check=socket", "--check=quote")
+	for _, want := range []string{"/opt/dcaptest/", "asked for certificates of this platform", "HTTP status 200", "answers", "SIMULATED quotes", "no problem"} {
+		if !strings.Contains(strings.Join(strings.Fields(report), " "), want) {
 			t.Errorf("the report of doctor lacks %q:\n%s", want, report)
 		}
 	}

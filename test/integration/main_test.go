@@ -31,18 +31,29 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if programs != "" {
+			_ = os.RemoveAll(programs) // a temporary directory may stay
+		}
+		os.Exit(code)
+	}))
+}
 
 // testTimeout is longer than anything here takes.
 const testTimeout = 30 * time.Second
 
+// programs is the directory that built has made, for TestMain to remove.
+var programs string
+
 // built returns the directory with the worker program, which is built once, and has the
 // stand-in compiled before many tests need it.
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "dcap")
+var built = sync.OnceValues(func() (dir string, err error) {
+	dir, err = os.MkdirTemp("", "dcap")
 	if err != nil {
 		return "", err
 	}
+	programs = dir
 	if _, err := dcaptest.Build(dir, "node-1"); err != nil {
 		return "", err
 	}

@@ -12,16 +12,19 @@ struct config;
 
 typedef uint32_t get_function(const struct id *, struct config **);
 typedef uint32_t free_function(struct config *);
+typedef uint32_t write_function(const uint8_t *, uint32_t size, const char *label);
 
 static get_function *get;
 static free_function *release;
+static write_function *write_data;
 
 enum { PLATFORM_LIB_UNAVAILABLE = 0xe00e };
 
 // Makes the program answer from now on.
-void confcom_provider_set(get_function *get_config, free_function *free_config) {
+void confcom_provider_set(get_function *get_config, free_function *free_config, write_function *write_persistent_data) {
 	get = get_config;
 	release = free_config;
+	write_data = write_persistent_data;
 }
 
 uint32_t sgx_ql_get_quote_config(const struct id *id, struct config **config) {
@@ -30,4 +33,10 @@ uint32_t sgx_ql_get_quote_config(const struct id *id, struct config **config) {
 
 uint32_t sgx_ql_free_quote_config(struct config *config) {
 	return release ? release(config) : PLATFORM_LIB_UNAVAILABLE;
+}
+
+// The quoting library offers what it has sealed. It does without: there is no function for
+// reading.
+uint32_t sgx_ql_write_persistent_data(const uint8_t *data, uint32_t size, const char *label) {
+	return write_data ? write_data(data, size, label) : PLATFORM_LIB_UNAVAILABLE;
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -33,6 +34,10 @@ func TestMain(m *testing.M) {
 		goleak.VerifyTestMain(m)
 	case "stub":
 		os.Exit(serve())
+	case "late log":
+		os.Exit(serveUninitialized())
+	case "child":
+		os.Exit(leaveChild())
 	default:
 		fmt.Println(`{"level":"ERROR","msg":"exiting on error","error":"no library: install one"}`)
 		os.Exit(1)
@@ -51,6 +56,36 @@ func serve() int {
 	}
 	_ = listener.Serve(context.Background(), stub{b}, slog.New(slog.DiscardHandler))
 	return 0
+}
+
+// serveUninitialized is a worker whose key cannot be initialized, and which logs the cause
+// when it ends.
+func serveUninitialized() int {
+	listener, err := link.Inherit()
+	if err != nil {
+		return 1
+	}
+	_ = listener.Serve(context.Background(), uninitialized{}, slog.New(slog.DiscardHandler))
+	fmt.Println(`{"level":"WARN","msg":"the cause"}`)
+	return 0
+}
+
+type uninitialized struct{ stub }
+
+func (uninitialized) Initialize() (link.Identity, error) {
+	return link.Identity{}, quote3.EnclaveLoadError
+}
+
+// leaveChild is a worker that dies and leaves a child with its output, whose number is its
+// last line.
+func leaveChild() int {
+	child := exec.Command("/bin/sh", "-c", "exec sleep 3600")
+	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	if err := child.Start(); err != nil {
+		return 1
+	}
+	fmt.Println(child.Process.Pid)
+	return 3
 }
 
 // The faults that a report injects, by the second byte of its report data, into the

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/backend/dcap/link"
@@ -44,6 +45,13 @@ type process struct {
 	state     *os.ProcessState
 }
 
+const (
+	// drainTimeout is how long the log of a process that is gone may take to end.
+	drainTimeout = time.Second
+	// finishTimeout is how long a process that did not start may take to end unasked.
+	finishTimeout = time.Second
+)
+
 // startProcess starts a worker process. It logs what the process logs.
 func startProcess(c config.Config, log *slog.Logger) (*process, error) {
 	client, theirs, err := link.NewClient()
@@ -70,12 +78,19 @@ func startProcess(c config.Config, log *slog.Logger) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		client.Close()
 		output.Close()
-		return nil, fmt.Errorf("start worker process: %w (confcom doctor --check=libraries)", err)
+		return nil, fmt.Errorf("start worker process: %w: --worker-program must be the sgx-quote-worker of this release", err)
 	}
 	p := &process{cmd: cmd, client: client, ended: make(chan struct{})}
 	go func() { // until the process is gone, for which all that have a process wait
-		p.lastError = relay(log, output)
+		relayed := make(chan struct{})
+		go func() {
+			defer close(relayed)
+			p.lastError = relay(log, output)
+		}()
 		_ = cmd.Wait() // the state has the result
+		// What the process has started may live on, and has the pipe as well.
+		_ = output.SetReadDeadline(time.Now().Add(drainTimeout)) // an error means that all is read
+		<-relayed
 		p.state = cmd.ProcessState
 		client.Close()
 		close(p.ended)
@@ -110,6 +125,27 @@ func (p *process) Finish() { p.client.Close() }
 
 // Kill ends the process at once.
 func (p *process) Kill() { p.killFor(reasonStopped) }
+
+// endStart ends a process that did not start, and returns when it is gone. err is that of
+// its first request. One that has replied may end by itself, so that it writes the rest of
+// its log, which has the cause.
+func (p *process) endStart(ctx context.Context, err error) {
+	_, isCode := errors.AsType[quote3.Error](err)
+	_, isFailure := errors.AsType[*link.FailureError](err)
+	if isCode || isFailure {
+		p.Finish()
+		timer := time.NewTimer(finishTimeout)
+		defer timer.Stop()
+		select {
+		case <-p.ended:
+			return
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	p.killFor(reasonStart)
+	<-p.ended
+}
 
 // killFor ends the process at once, for a reason. The first reason counts.
 func (p *process) killFor(why reason) {

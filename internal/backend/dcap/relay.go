@@ -2,9 +2,11 @@ package dcap
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -38,7 +40,7 @@ func relay(log *slog.Logger, output io.ReadCloser) (lastError string) {
 		var fields map[string]any
 		switch {
 		case len(line) == 0:
-		case json.Unmarshal(line, &fields) == nil:
+		case parseLine(line, &fields) == nil:
 			lastError = cmp.Or(relayLine(log, fields), lastError)
 		default:
 			firstPlain = cmp.Or(firstPlain, string(line))
@@ -47,6 +49,33 @@ func relay(log *slog.Logger, output io.ReadCloser) (lastError string) {
 			}
 		}
 	}
+}
+
+// parseLine reads a line of a log, with its numbers as they are written.
+func parseLine(line []byte, fields *map[string]any) error {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.UseNumber()
+	if err := d.Decode(fields); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	return nil
+}
+
+// attribute returns an attribute of a line as the worker has logged it. In JSON, durations
+// are numbers of nanoseconds.
+func attribute(key string, value any) slog.Attr {
+	number, isNumber := value.(json.Number)
+	n, err := number.Int64()
+	switch {
+	case !isNumber || err != nil:
+		return slog.Any(key, value)
+	case key == "duration" || key == "next":
+		return slog.Duration(key, time.Duration(n))
+	}
+	return slog.Int64(key, n)
 }
 
 // relayLine writes a line of a log, and returns its error if its level is ERROR.
@@ -75,7 +104,7 @@ func relayLine(log *slog.Logger, fields map[string]any) (text string) {
 		switch key {
 		case slog.LevelKey, slog.MessageKey, slog.TimeKey:
 		default:
-			record.AddAttrs(slog.Any(key, fields[key]))
+			record.AddAttrs(attribute(key, fields[key]))
 		}
 	}
 	_ = log.Handler().Handle(context.Background(), record) // errors are ignored, as by a Logger

@@ -21,6 +21,9 @@ func TestRelay(t *testing.T) {
 		want, why string
 	}{
 		{"a line", info, `level=INFO msg="worker: got it" worker=3 bytes=12` + "\n", ""},
+		{"numbers and durations", `{"level":"INFO","msg":"got it","bytes":12000000,"duration":1500000000,"next":2000000,"half":0.5,"text":"12"}` + "\n",
+			`level=INFO msg="worker: got it" worker=3 bytes=12000000 duration=1.5s half=0.5 next=2ms text=12` + "\n", ""},
+		{"more than an object", `{} {}` + "\n", `level=WARN msg="worker output" worker=3 text="{} {}"` + "\n", "{} {}"},
 		{"the start and the end", start + failed, "", "no library"},
 		{"a bug", panics, `level=WARN msg="worker: panic" worker=3 value=oh` + "\n", "panic"},
 		{"last words", info + "SIGSEGV: bad\n\nPC=1\n", `level=INFO msg="worker: got it" worker=3 bytes=12

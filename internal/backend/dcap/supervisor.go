@@ -73,8 +73,7 @@ func (s *supervisor) start(ctx context.Context) (w pool.Worker[sgx.TargetInfo, *
 	}
 	first := &session{process: p, place: s.place, timeout: startTimeout}
 	if err := first.initialize(ctx); err != nil {
-		p.killFor(reasonStart)
-		<-p.ended
+		p.endStart(ctx, err)
 		return w, 0, p.startError(err)
 	}
 	first.timeout = s.backend.config.Timeout

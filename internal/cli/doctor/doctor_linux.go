@@ -4,33 +4,41 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/internal/backend/dcap/certificates"
+	"github.com/confcom/confcom/internal/backend/dcap/config"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/output"
 	"github.com/confcom/confcom/internal/doctor"
 	"github.com/confcom/confcom/internal/epcflags"
-	"github.com/confcom/confcom/internal/qcnl"
 )
 
 func configure(command *cobra.Command) {
 	var d doctor.Doctor
 	checks := strings.Join(doctor.Names(), ", ")
 	format := output.FormatFlag(command)
-	flags := command.Flags()
+	flags, defaults := command.Flags(), config.Default()
 	daemonAddress := flags.String("daemon-address", "127.0.0.1:8080", "`host:port` at which a daemon of confcom in this pod or on this machine serves /statusz; its flags are used here, unless they are given. Empty to ask none")
 	flags.Var(&d.Place, "place", "what is examined: \"node\", a machine; \"helper\", the quote helper's pod; \"daemon\", the pod of another daemon; \"application\", a pod that needs quotes. Found out if it is not given")
 	only := flags.StringArray("check", nil, "run only the check of this `name`; repeatable. The checks are "+checks)
 	flags.StringVar(&d.Socket, "socket", aesm.DefaultSocket, "`path` of the quote helper's socket")
-	flags.StringVar(&d.Library, "dcap-library", "libsgx_dcap_ql.so.1", "`name` or path of Intel's quoting library")
-	flags.StringVar(&d.Provider, "dcap-provider", "libdcap_quoteprov.so.1", "`name` or path of the quote provider library")
+	flags.StringVar(&d.Library, "dcap-library", defaults.Library, "`name` or path of Intel's quoting library")
+	flags.StringVar(&d.Provider, "dcap-provider", defaults.Provider, "`name` or path of the quote provider library")
 	flags.StringVar(&d.EnclaveDir, "enclave-dir", "", "`directory` of the architectural enclaves; empty for that of the quoting library")
-	flags.StringVar(&d.Configuration, "qcnl-config", qcnl.Path(), "`path` of the configuration of Intel's default quote provider")
+	flags.StringVar(&d.Configuration, "qcnl-config", defaults.QCNL, "`path` of the configuration of Intel's default quote provider")
+	flags.StringVar(&d.Worker, "worker-program", defaults.Program, "`path` of sgx-quote-worker, which runs the quote provider for the check network")
+	flags.StringVar(&d.Certificates, "certificates-dir", "", "`directory` in which the quote helper keeps the platform's certificates, and what it has asked for")
+	platform := flags.String("platform-id", "", "ask for the certificates of the platform in this `file` of Intel's PCKIDRetrievalTool, and not for those that the quote helper has asked for")
+	flags.DurationVar(&d.FetchTimeout, "certificates-timeout", defaults.FetchTimeout, "how long the quote provider may take to fetch certificates")
 	flags.DurationVar(&d.Timeout, "timeout", 15*time.Second, "timeout of each request to a service or the quote helper; by default as long as clients of the quote helper wait")
 	epcflags.AddMachine(flags, &d.Machine)
 	command.RunE = func(command *cobra.Command, _ []string) error {
@@ -56,7 +64,29 @@ func configure(command *cobra.Command) {
 		if d.Place == "" {
 			d.Place = doctor.Here(d.Told)
 		}
-		found := d.Examine(command.Context(), *only...)
+		for _, name := range []string{"timeout", "certificates-timeout"} {
+			if limit, err := flags.GetDuration(name); err != nil || limit <= 0 {
+				return fmt.Errorf("--%s=%s: must be greater than 0", name, limit)
+			}
+		}
+		if *platform != "" {
+			text, err := os.ReadFile(*platform)
+			if err != nil {
+				return exit.BadInput(fmt.Errorf("--platform-id: %w", err))
+			}
+			query, err := certificates.ParsePCKID(text)
+			if err != nil {
+				return exit.BadInput(fmt.Errorf("--platform-id: %s is no file of PCKIDRetrievalTool: %w", *platform, err))
+			}
+			d.Platform = &query
+		}
+		// A check may have started a process and made files, which it removes.
+		ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		found := d.Examine(ctx, *only...)
+		if ctx.Err() != nil {
+			return exit.Failed(errors.New("interrupted"))
+		}
 		var err error
 		if *format == output.JSON {
 			err = output.WriteJSON(command, found)

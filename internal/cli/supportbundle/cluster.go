@@ -41,6 +41,7 @@ func (s settings) cluster(ctx context.Context) []part {
 		{"cluster/descriptions.txt", "descriptions of the chart's pods", "names of nodes, addresses", own("describe", "pods", "--selector="+chart)},
 		{"cluster/events.txt", "events in the namespace of the chart", "names of nodes", own("get", "events", "--sort-by=.lastTimestamp")},
 		{"cluster/node-events.txt", "events of nodes", "names of nodes", s.call("--namespace=default", "get", "events", "--field-selector=involvedObject.kind=Node")},
+		{"cluster/refused-pods.txt", "pods that their kubelet has refused (UnexpectedAdmissionError), with what owns them", "names of pods and nodes", ifAnyLine(s.call("get", "pods", "--all-namespaces", "--field-selector=status.phase=Failed", "--output=jsonpath="+refusedPods))},
 		{"cluster/policies.txt", "the chart's admission policies", "", s.call("get", "validatingadmissionpolicies,mutatingadmissionpolicies", "--selector=app.kubernetes.io/managed-by=Helm")},
 	}...)
 	names, err := own("get", "pods", "--selector="+chart, "--output=jsonpath={.items[*].metadata.name}")(ctx)
@@ -57,6 +58,21 @@ func (s settings) cluster(ctx context.Context) []part {
 		)
 	}
 	return parts
+}
+
+// refusedPods prints a line for each pod that its kubelet has refused. A kubelet that starts
+// refuses pods with devices until the device plugin has registered.
+const refusedPods = `{range .items[?(@.status.reason=="UnexpectedAdmissionError")]}{.metadata.namespace} {.metadata.name} {.spec.nodeName} {.metadata.ownerReferences[*].kind}: {.status.message}{"\n"}{end}`
+
+// ifAnyLine returns a function that gets a list, which need not exist.
+func ifAnyLine(get func(context.Context) ([]byte, error)) func(context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
+		data, err := get(ctx)
+		if err == nil && len(bytes.TrimSpace(data)) == 0 {
+			return nil, errNone
+		}
+		return data, err
+	}
 }
 
 // ifAny returns a function that gets the former log of a container, of which there is none

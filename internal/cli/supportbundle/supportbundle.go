@@ -10,9 +10,12 @@ package supportbundle
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,7 +70,12 @@ Exit codes: 0 the archive is written; 1 writing it failed; 2 bad input.`,
 				return exit.BadInput(fmt.Errorf("--kubeconfig: %w", err))
 			}
 		}
-		collected := collect(command.Context(), s.parts(command.Context()))
+		ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		collected := collect(ctx, s.parts(ctx))
+		if ctx.Err() != nil {
+			return exit.Failed(errors.New("interrupted: nothing was written"))
+		}
 		if err := show(command.ErrOrStderr(), collected); err != nil {
 			return exit.Failed(err)
 		}

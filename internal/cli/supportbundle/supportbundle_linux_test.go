@@ -24,6 +24,7 @@ case "$*" in
 *jsonpath=\{.items\[\*\].metadata.name\}*) echo "sgx-quote-helper-abcde" ;;
 *" logs "*--previous*) echo "previous terminated container not found" >&2; exit 1 ;;
 *" logs "*) echo '{"msg":"quote"}' ;;
+*--all-namespaces*UnexpectedAdmissionError*) echo "default web-1 node-1 ReplicaSet: no healthy devices present" ;;
 *policies*) echo "forbidden" >&2; exit 1 ;;
 *statusz*) echo '{"ready": true}' ;;
 *events*) echo "events of $*" ;;
@@ -111,6 +112,7 @@ func TestBundle(t *testing.T) {
 		"logs/confcom-system_sgx-quote-helper-x_1/sgx-quote-helper/0.log": "a line",
 		"cluster/version.txt":                         "v1.37.2",
 		"cluster/events.txt":                          "--namespace=confcom-system",
+		"cluster/refused-pods.txt":                    "web-1 node-1 ReplicaSet: no healthy devices present",
 		"cluster/sgx-quote-helper-abcde.log":          `{"msg":"quote"}`,
 		"cluster/sgx-quote-helper-abcde.statusz.json": `"ready": true`,
 	} {

@@ -186,7 +186,7 @@ func (c *Cache) runWith(trials map[ID]Answer, f func() error, refusals []quote3.
 		return u.failure
 	case isCode && slices.Contains(refusals, code):
 		c.refuse(u, err)
-		return fmt.Errorf("the quoting library refused the platform certificates: %w", err)
+		return fmt.Errorf("the platform certificates were refused: %w", err)
 	}
 	return err
 }
@@ -316,7 +316,9 @@ func makeRoom[V any](m map[ID]V) {
 // fetch asks the provider and checks the answer. Both locks are held.
 func (c *Cache) fetch(ctx context.Context, id ID, encryptedPPID []byte) (Answer, error) {
 	start := time.Now()
-	answer, err := c.Fetch(ctx, Query{id, encryptedPPID, c.wasUseless(id)})
+	query := Query{id, encryptedPPID, c.wasUseless(id)}
+	c.remember(query)
+	answer, err := c.Fetch(ctx, query)
 	if err == nil {
 		if problem := answer.Data.Check(); problem != nil {
 			err = &UselessError{problem}

@@ -19,6 +19,50 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap/quote3"
 )
 
+// What the provider is asked is known to others, whatever it answers.
+func TestLastQuery(t *testing.T) {
+	p := &provider{err: quote3.PlatformLibUnavailable}
+	dir := newDir(t)
+	c := newCache(dir, p, new(bytes.Buffer))
+	if q, known := LastQuery(dir); known {
+		t.Errorf("known before: %+v", q)
+	}
+	for i, pceSVN := range []uint16{13, 14, 13} {
+		id := ID{QEID: [16]byte{7}, PCESVN: pceSVN}
+		ppid := fmt.Sprint("ppid", i) // another one each time, or the failure is remembered
+		if _, err := c.get(id, ppid, 0); err == nil {
+			t.Error("no error")
+		}
+		q, known := LastQuery(dir)
+		if !known || q.ID != id || string(q.EncryptedPPID) != ppid {
+			t.Errorf("%d: got %+v, %v", i, q, known)
+		}
+		past := time.Now().Add(-time.Hour)
+		for _, name := range glob(t, dir, "query-*.json") {
+			if err := os.Chtimes(name, past, past); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, name := range glob(t, dir, "query-*.json") {
+		if err := os.WriteFile(name, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if q, known := LastQuery(dir); known {
+		t.Errorf("known from bad files: %+v", q)
+	}
+}
+
+func glob(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%s: %v, %v", pattern, names, err)
+	}
+	return names
+}
+
 // Data is fetched once for all processes, and kept byte for byte.
 func TestGet(t *testing.T) {
 	first := chain(t, "first")

@@ -142,6 +142,7 @@ func (c *Cache) write(name string, content any) error {
 const (
 	dataPrefix    = "pck-"
 	failurePrefix = "failure-"
+	queryPrefix   = "query-"
 )
 
 // LastFetched returns when a provider last returned the data of a directory, and when
@@ -162,6 +163,47 @@ func LastFetched(dir string) (fetched, fromNetwork time.Time) {
 		}
 	}
 	return fetched, fromNetwork
+}
+
+// maxQuery is larger than the file of a query.
+const maxQuery = 16 << 10
+
+// remember stores what the provider is asked, for LastQuery. What cannot be stored is not
+// remembered.
+func (c *Cache) remember(q Query) {
+	if err := c.write(queryPrefix+strings.TrimPrefix(c.file(q.ID), dataPrefix), q); err != nil {
+		c.Log.Warn("store the query for platform certificates failed", "directory", c.Dir, "error", err)
+	}
+}
+
+func readQuery(path, name string) (q Query, err error) {
+	dir, err := cachedir.Open(path)
+	if err != nil {
+		return Query{}, err
+	}
+	defer dir.Close()
+	text, _, err := dir.Read(name, maxQuery)
+	if err != nil {
+		return Query{}, err
+	}
+	return q, json.Unmarshal(text, &q)
+}
+
+// LastQuery returns what a Cache in a directory has asked its provider last, if it is
+// known: it identifies the platform of this machine.
+func LastQuery(dir string) (q Query, known bool) {
+	names, _ := filepath.Glob(filepath.Join(dir, queryPrefix+"*.json"))
+	var newest time.Time
+	for _, name := range names {
+		info, err := os.Lstat(name)
+		if err != nil || known && !info.ModTime().After(newest) {
+			continue
+		}
+		if read, err := readQuery(dir, filepath.Base(name)); err == nil {
+			q, known, newest = read, true, info.ModTime()
+		}
+	}
+	return q, known
 }
 
 // file returns the name of the file for a platform.

@@ -37,14 +37,36 @@ const (
 	maxResult = 256 << 10
 )
 
+// Request is a request of the provider to a service, as the provider has logged it.
+type Request struct {
+	URL    string // of the service, without the query and what may be a secret
+	Status int    // of HTTP; 0 if there was none
+	// CURL is the error of libcurl: its number and, if the provider logs it, its text.
+	// It is empty if there was none.
+	CURL string
+}
+
+// Provider asks the quote provider, and also returns what that has logged of its requests.
+type Provider func(ctx context.Context, q certificates.Query) (certificates.Answer, []Request, error)
+
 // result is what the process writes.
 type result struct {
-	Answer certificates.Answer
-	Code   uint32 // a quote3_error_t, or 0
+	Answer   certificates.Answer
+	Requests []Request
+	Code     uint32 // a quote3_error_t, or 0
 	// Failure is why there is no answer; empty if there is one.
 	Failure string
 	Useless bool // there was one, but of no use
+	Loading bool // the provider could not be loaded, and was not asked
 }
+
+// LoadError is the error of a Provider that could not load the quote provider.
+type LoadError struct{ Err error }
+
+func (e *LoadError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *LoadError) Unwrap() error { return e.Err }
 
 // Fetcher starts processes that ask the provider.
 type Fetcher struct {
@@ -54,36 +76,57 @@ type Fetcher struct {
 	Service string
 	// Timeout is how long a process may take before it is killed.
 	Timeout time.Duration
+	// Env is the environment of the processes; nil means that of this one.
+	Env []string
+	// Log receives the log of the processes; nil means standard error.
+	Log io.Writer
 }
 
 // Fetch is a certificates.Provider. Its errors name the service.
 func (f *Fetcher) Fetch(ctx context.Context, q certificates.Query) (certificates.Answer, error) {
+	answer, _, err := f.Ask(ctx, q)
+	return answer, err
+}
+
+// Ask is Fetch that also returns the requests of the provider. It is a Provider.
+func (f *Fetcher) Ask(ctx context.Context, q certificates.Query) (certificates.Answer, []Request, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
 	query, err := json.Marshal(q)
 	if err != nil {
-		return certificates.Answer{}, err
+		return certificates.Answer{}, nil, err
 	}
 	text, end, err := f.run(ctx, query)
 	if err != nil {
-		return certificates.Answer{}, fmt.Errorf("ask the provider: %w", err)
+		return certificates.Answer{}, nil, fmt.Errorf("ask the provider: %w", err)
 	}
-	var r result
+	r, err := f.interpret(ctx, text, end)
+	return r.Answer, r.Requests, err
+}
+
+// interpret returns the result that a process has written, and its error. The text may be
+// anything, and end is how the process has ended.
+func (f *Fetcher) interpret(ctx context.Context, text []byte, end string) (r result, err error) {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return certificates.Answer{}, ctx.Err()
+		return result{}, ctx.Err()
 	case ctx.Err() != nil:
-		return certificates.Answer{}, fmt.Errorf("no answer from %s within %s: %w", f.Service, f.Timeout, quote3.ServiceTimeout)
+		return result{}, fmt.Errorf("no answer from %s within %s: %w", f.Service, f.Timeout, quote3.ServiceTimeout)
 	case len(text) == 0 || len(text) > maxResult || json.Unmarshal(text, &r) != nil:
-		return certificates.Answer{}, &certificates.UselessError{Err: fmt.Errorf("the provider crashed on the answer of %s (%s)", f.Service, end)}
+		return result{}, &certificates.UselessError{Err: fmt.Errorf("the provider crashed on the answer of %s (%s)", f.Service, end)}
 	case r.Failure == "":
-		return r.Answer, nil
+		return r, nil
 	case r.Useless:
-		return certificates.Answer{}, &certificates.UselessError{Err: fmt.Errorf("the answer of %s is of no use: %s", f.Service, r.Failure)}
-	case !quote3.Known(r.Code):
-		return certificates.Answer{}, fmt.Errorf("ask %s: %s", f.Service, r.Failure)
+		return r, &certificates.UselessError{Err: fmt.Errorf("the answer of %s is of no use: %s", f.Service, r.Failure)}
 	}
-	return certificates.Answer{}, &failure{fmt.Sprintf("ask %s: %s", f.Service, r.Failure), quote3.Error(r.Code)}
+	what := "ask " + f.Service
+	if r.Loading {
+		what = "load the quote provider"
+	}
+	if !quote3.Known(r.Code) {
+		return r, fmt.Errorf("%s: %s", what, r.Failure)
+	}
+	return r, &failure{what + ": " + r.Failure, quote3.Error(r.Code)}
 }
 
 // failure is an error with the code of the provider, which its text names.
@@ -103,7 +146,11 @@ func (f *Fetcher) run(ctx context.Context, query []byte) (text []byte, end strin
 	}
 	cmd := exec.CommandContext(ctx, f.Command[0], f.Command[1:]...)
 	cmd.Stdin = bytes.NewReader(query)
-	log := &logFilter{to: os.Stderr}
+	cmd.Env = f.Env
+	log := &logFilter{to: f.Log}
+	if f.Log == nil {
+		log.to = os.Stderr
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.WaitDelay = time.Second        // where somebody else has the output
 	cmd.ExtraFiles = []*os.File{input} // FD
@@ -138,7 +185,7 @@ func (f *Fetcher) run(ctx context.Context, query []byte) (text []byte, end strin
 }
 
 // Serve is the process: it reads the query, asks the provider and writes the result.
-func Serve(ctx context.Context, in io.Reader, out io.Writer, provider certificates.Provider) error {
+func Serve(ctx context.Context, in io.Reader, out io.Writer, provider Provider) error {
 	text, err := io.ReadAll(io.LimitReader(in, maxQuery+1))
 	if err != nil {
 		return fmt.Errorf("read query: %w", err)
@@ -148,11 +195,12 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, provider certificat
 		return fmt.Errorf("parse query: %w", err)
 	}
 	var r result
-	r.Answer, err = provider(ctx, q)
+	r.Answer, r.Requests, err = provider(ctx, q)
 	if err != nil {
 		code, _ := errors.AsType[quote3.Error](err)
 		_, useless := errors.AsType[*certificates.UselessError](err)
-		r = result{Code: uint32(code), Failure: err.Error(), Useless: useless}
+		_, loading := errors.AsType[*LoadError](err)
+		r = result{Requests: r.Requests, Code: uint32(code), Failure: err.Error(), Useless: useless, Loading: loading}
 	}
 	text, err = json.Marshal(r)
 	if err != nil {

@@ -46,55 +46,67 @@ func testQuery() certificates.Query {
 func process(mode string) int {
 	out := os.NewFile(FD, "result")
 	defer out.Close()
-	err := Serve(context.Background(), os.Stdin, out, func(_ context.Context, q certificates.Query) (certificates.Answer, error) {
-		switch mode {
-		case "code":
-			return certificates.Answer{}, fmt.Errorf("HTTP status 404: %w", quote3.NoPlatformCertData)
-		case "useless":
-			return certificates.Answer{}, &certificates.UselessError{Err: errors.New("2 certificates, want 3")}
-		case "failure":
-			return certificates.Answer{}, errors.New("no library: install one")
-		case "segv":
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // Go would handle SIGSEGV
-			select {}
-		case "exit":
-			os.Exit(2)
-		case "output":
-			fmt.Fprintf(os.Stderr, "SIGSEGV: segmentation violation\nPC=1\n")
-			os.Exit(2)
-		case "half":
-			fmt.Fprint(out, `{"Answer":{"Data"`)
-			os.Exit(2)
-		case "flood":
-			for range 2 * maxResult {
-				fmt.Fprint(out, "x")
-			}
-			os.Exit(0)
-		case "child": // which lives on, with all descriptors
-			child := exec.Command("/bin/sh", "-c", "exec sleep 3600")
-			child.ExtraFiles = []*os.File{out}
-			if err := child.Start(); err != nil {
-				return certificates.Answer{}, err
-			}
-			if err := os.WriteFile(os.Getenv("FETCH_TEST_PID"), []byte(strconv.Itoa(child.Process.Pid)), 0o600); err != nil {
-				return certificates.Answer{}, err
-			}
-		case "hang":
-			time.Sleep(time.Hour)
-		case "parent": // of a process that hangs
-			fetcher := &Fetcher{Command: []string{"/bin/sh", "-c", "echo $$ >" + os.Getenv("FETCH_TEST_PID") + "; exec sleep 3600"}, Timeout: time.Hour}
-			return fetcher.Fetch(context.Background(), q)
-		}
-		if diff := cmp.Diff(testQuery(), q); diff != "" {
-			return certificates.Answer{}, errors.New(diff)
-		}
-		return testAnswer(), nil
+	err := Serve(context.Background(), os.Stdin, out, func(_ context.Context, q certificates.Query) (certificates.Answer, []Request, error) {
+		answer, err := provide(mode, out, q)
+		return answer, testRequests(), err
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
+}
+
+func testRequests() []Request {
+	return []Request{{URL: "https://pccs.example/", Status: 404}, {URL: "https://pccs.example/", CURL: "(7) refused"}}
+}
+
+// provide is the provider in a mode.
+func provide(mode string, out *os.File, q certificates.Query) (certificates.Answer, error) {
+	switch mode {
+	case "code":
+		return certificates.Answer{}, fmt.Errorf("HTTP status 404: %w", quote3.NoPlatformCertData)
+	case "useless":
+		return certificates.Answer{}, &certificates.UselessError{Err: errors.New("2 certificates, want 3")}
+	case "failure":
+		return certificates.Answer{}, &LoadError{errors.New("no library: install one")}
+	case "configuration":
+		return certificates.Answer{}, &LoadError{fmt.Errorf("initialize it: %w", quote3.PlatformLibUnavailable)}
+	case "segv":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // Go would handle SIGSEGV
+		select {}
+	case "exit":
+		os.Exit(2)
+	case "output":
+		fmt.Fprintf(os.Stderr, "SIGSEGV: segmentation violation\nPC=1\n")
+		os.Exit(2)
+	case "half":
+		fmt.Fprint(out, `{"Answer":{"Data"`)
+		os.Exit(2)
+	case "flood":
+		for range 2 * maxResult {
+			fmt.Fprint(out, "x")
+		}
+		os.Exit(0)
+	case "child": // which lives on, with all descriptors
+		child := exec.Command("/bin/sh", "-c", "exec sleep 3600")
+		child.ExtraFiles = []*os.File{out}
+		if err := child.Start(); err != nil {
+			return certificates.Answer{}, err
+		}
+		if err := os.WriteFile(os.Getenv("FETCH_TEST_PID"), []byte(strconv.Itoa(child.Process.Pid)), 0o600); err != nil {
+			return certificates.Answer{}, err
+		}
+	case "hang":
+		time.Sleep(time.Hour)
+	case "parent": // of a process that hangs
+		fetcher := &Fetcher{Command: []string{"/bin/sh", "-c", "echo $$ >" + os.Getenv("FETCH_TEST_PID") + "; exec sleep 3600"}, Timeout: time.Hour}
+		return fetcher.Fetch(context.Background(), q)
+	}
+	if diff := cmp.Diff(testQuery(), q); diff != "" {
+		return certificates.Answer{}, errors.New(diff)
+	}
+	return testAnswer(), nil
 }
 
 func newFetcher(t *testing.T, mode string) *Fetcher {
@@ -115,7 +127,8 @@ func TestFetch(t *testing.T) {
 		{"ok", 0, false, ""},
 		{"code", quote3.NoPlatformCertData, false, "ask https://pccs.example: HTTP status 404: SGX_QL_NO_PLATFORM_CERT_DATA (0xe011)"},
 		{"useless", quote3.MessageParsingError, true, "the answer of https://pccs.example is of no use: 2 certificates, want 3"},
-		{"failure", 0, false, "ask https://pccs.example: no library: install one"},
+		{"failure", 0, false, "load the quote provider: no library: install one"},
+		{"configuration", quote3.PlatformLibUnavailable, false, "load the quote provider: initialize it: SGX_QL_PLATFORM_LIB_UNAVAILABLE (0xe00e)"},
 		{"segv", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (signal: killed)"},
 		{"exit", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2)"},
 		{"output", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example (exit status 2: SIGSEGV: segmentation violation)"},
@@ -123,7 +136,12 @@ func TestFetch(t *testing.T) {
 		{"flood", quote3.MessageParsingError, true, "the provider crashed on the answer of https://pccs.example"},
 	} {
 		t.Run(c.mode, func(t *testing.T) {
-			got, err := newFetcher(t, c.mode).Fetch(t.Context(), testQuery())
+			got, requests, err := newFetcher(t, c.mode).Ask(t.Context(), testQuery())
+			if hasAnswered := c.want == "" || !strings.Contains(c.want, "crashed"); hasAnswered {
+				if diff := cmp.Diff(testRequests(), requests); diff != "" {
+					t.Error(diff)
+				}
+			}
 			if c.want == "" {
 				if diff := cmp.Diff(testAnswer(), got); err != nil || diff != "" {
 					t.Errorf("%v\n%s", err, diff)
@@ -245,8 +263,8 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, query []byte) {
 		var out bytes.Buffer
-		err := Serve(t.Context(), bytes.NewReader(query), &out, func(context.Context, certificates.Query) (certificates.Answer, error) {
-			return testAnswer(), nil
+		err := Serve(t.Context(), bytes.NewReader(query), &out, func(context.Context, certificates.Query) (certificates.Answer, []Request, error) {
+			return testAnswer(), nil, nil
 		})
 		if (err == nil) != (out.Len() > 0) {
 			t.Errorf("%v, %d bytes", err, out.Len())

@@ -58,6 +58,19 @@ func getKeptFromC(platform *C.struct_platform, answer *C.struct_answer) C.uint32
 	return 0
 }
 
+// maxBlob is more than the sealed attestation key takes, in bytes.
+const maxBlob = 64 << 10
+
+// keepBlobFromC is called when the quoting library has had its key certified.
+//
+//export keepBlobFromC
+func keepBlobFromC(data *C.uint8_t, size C.uint32_t) {
+	if l := loaded.Load(); l != nil && size <= maxBlob {
+		blob := C.GoBytes(unsafe.Pointer(data), C.int(size))
+		l.keyBlob.Store(&blob)
+	}
+}
+
 // encryptedPPID returns that of a platform, or nil if the library does not give it:
 // it may be missing, or all zeros.
 func encryptedPPID(platform *C.struct_platform) []byte {

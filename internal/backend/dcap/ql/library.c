@@ -70,7 +70,13 @@ static uint32_t free_kept(struct config *config) {
 	return 0;
 }
 
-void call_set_provider(struct functions *f) { f->set_provider(get_kept, free_kept); }
+static uint32_t write_data(const uint8_t *data, uint32_t size, const char *label) {
+	if (label && !strcmp(label, "ecdsa_data.blob")) // ECDSA_BLOB_LABEL of qe_logic.cpp
+		keepBlobFromC((uint8_t *)data, size);
+	return 0;
+}
+
+void call_set_provider(struct functions *f) { f->set_provider(get_kept, free_kept, write_data); }
 
 // The functions of the provider.
 

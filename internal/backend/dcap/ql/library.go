@@ -64,6 +64,7 @@ type Library struct {
 	config    config.Config
 	options   Options
 	mu        sync.Mutex // held during each call of the quoting library
+	keyBlob   atomic.Pointer[[]byte]
 }
 
 // loaded is the one Library of the process. The functions that C calls back have no
@@ -139,6 +140,15 @@ func (l *Library) InitQuote() (aesm.Initialized, error) {
 		return aesm.Initialized{}, err
 	}
 	return ready, ready.TargetInfo.UnmarshalBinary(target[:])
+}
+
+// KeyBlob returns the sealed attestation key as the library has stored it, which it does
+// whenever the key is certified; nil before. See certificates.ParseKeyBlob.
+func (l *Library) KeyBlob() []byte {
+	if blob := l.keyBlob.Load(); blob != nil {
+		return *blob
+	}
+	return nil
 }
 
 // QuoteSize returns the length of the next quote in bytes. The error is a

@@ -70,7 +70,8 @@ typedef uint32_t get_config_function(const struct cert_id *, struct config **);
 typedef uint32_t free_config_function(struct config *);
 typedef uint32_t clear_cache_function(uint32_t type);
 typedef void azure_log_function(log_function *);
-typedef void set_provider_function(get_config_function *, free_config_function *);
+typedef uint32_t write_data_function(const uint8_t *data, uint32_t size, const char *label);
+typedef void set_provider_function(get_config_function *, free_config_function *, write_data_function *);
 
 // The functions of the quoting library and of the shim.
 struct functions {

@@ -31,7 +31,7 @@ func (e Error) entry() entry {
 	case 0xe002:
 		return entry{"SGX_QL_ERROR_INVALID_PARAMETER", Caller, aesm.CodeParameter, "", ""}
 	case 0xe003:
-		return entry{"SGX_QL_ERROR_OUT_OF_MEMORY", Other, aesm.CodeOutOfMemory, "", ""}
+		return entry{"SGX_QL_ERROR_OUT_OF_MEMORY", Other, aesm.CodeOutOfMemory, "an enclave file is empty, or the daemon needs a higher memory limit", "enclaves"}
 	case 0xe004:
 		return entry{"SGX_QL_ERROR_ECDSA_ID_MISMATCH", Other, aesm.CodeECDSAIDMismatch, "", ""}
 	case 0xe005:
@@ -57,7 +57,7 @@ func (e Error) entry() entry {
 	case 0xe00f:
 		return entry{"SGX_QL_ATT_KEY_NOT_INITIALIZED", Reinit, aesm.CodeAttKeyNotInitialized, "", ""}
 	case 0xe010:
-		return entry{"SGX_QL_ATT_KEY_CERT_DATA_INVALID", Other, aesm.CodeAttKeyCertDataInvalid, "the provider returned certificates that do not fit the quote: read the log of the PCCS", "configuration"}
+		return entry{"SGX_QL_ATT_KEY_CERT_DATA_INVALID", Other, aesm.CodeAttKeyCertDataInvalid, "the certificates are of another platform or cannot be put into a quote: refresh the cache of the PCCS, and register the platform again", "network"}
 	case 0xe011:
 		return entry{"SGX_QL_NO_PLATFORM_CERT_DATA", Reinit, aesm.CodeNoPlatformCertData, "the certificate service does not know this platform: register it and read the log of the PCCS", "network"}
 	case 0xe012:
@@ -73,7 +73,7 @@ func (e Error) entry() entry {
 	case 0xe017:
 		return entry{"SGX_QL_UNABLE_TO_GENERATE_QE_REPORT", Caller, aesm.CodeUnableToGenerateQEReport, "", ""}
 	case 0xe018:
-		return entry{"SGX_QL_KEY_CERTIFCATION_ERROR", Other, aesm.CodeKeyCertification, "the certificates are for a newer TCB than this platform has: read the log of the PCCS", ""}
+		return entry{"SGX_QL_KEY_CERTIFCATION_ERROR", Other, aesm.CodeKeyCertification, "the certificates are for a newer TCB than this platform has: refresh the cache of the PCCS, and register the platform again", "network"}
 	case 0xe019:
 		return entry{"SGX_QL_NETWORK_ERROR", Transient, aesm.CodeNetwork, "the certificate service is unreachable: check its address, the proxy and TLS", "network"}
 	case 0xe01a:

@@ -167,11 +167,36 @@ struct QuoteConfig { // sgx_ql_config_t
 };
 static_assert(sizeof(QuoteConfig) == 34, "QuoteConfig");
 
+// What the quoting library stores when its key is certified: sgx_sealed_data_t with a
+// ref_plaintext_ecdsa_data_sdk_t. What confcom does not read is left out.
+struct KeyBlob {
+	uint8_t key_request[512];
+	uint32_t text_offset;
+	uint8_t reserved1[12];
+	uint32_t payload_size;
+	uint8_t reserved2[28];
+	uint8_t secret[100];
+	uint8_t type;
+	uint8_t version;
+	uint8_t rest1[559];
+	Report qe_report;
+	uint8_t qe_report_signature[64];
+	uint8_t key[64];
+	uint8_t key_id[32];
+	uint8_t rest2[18];
+	uint32_t auth_data_size;
+	uint8_t auth_data[32];
+	uint8_t qe_id[16];
+};
+static_assert(offsetof(KeyBlob, secret) == 560, "KeyBlob");
+static_assert(sizeof(KeyBlob) - offsetof(KeyBlob, type) == 1223, "KeyBlob");
+
 #pragma pack(pop)
 
 using GetQuoteConfig = Code(const PCKCertID *, QuoteConfig **);
 using FreeQuoteConfig = Code(QuoteConfig *);
 using GlobalInit = Code();
+using WritePersistentData = Code(const uint8_t *data, uint32_t size, const char *label);
 using PCETarget = uint32_t(TargetInfo *, uint16_t *);
 
 // sgx_ql_logging_callback_t; the level 0 is an error.

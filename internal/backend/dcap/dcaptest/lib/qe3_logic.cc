@@ -247,6 +247,26 @@ Code ask_provider(bool with_ppid, TCB *tcb, std::vector<uint8_t> *chain) {
 	return code;
 }
 
+// Offers the provider the key that was certified, as the original does. It may do without.
+void store_key() {
+	const std::unique_ptr<void, int (*)(void *)> handle(open_provider(), dlclose);
+	if (!handle) return;
+	const auto write = reinterpret_cast<WritePersistentData *>(dlsym(handle.get(), "sgx_ql_write_persistent_data"));
+	if (!write) return;
+	const QuoteHead &head = g.certified_head;
+	KeyBlob blob = {};
+	blob.text_offset = sizeof blob.secret;
+	blob.payload_size = uint32_t(sizeof blob - offsetof(KeyBlob, secret));
+	blob.qe_report.body = head.qe_report;
+	memcpy(blob.qe_report_signature, head.qe_report_signature, sizeof blob.qe_report_signature);
+	memcpy(blob.key, head.key, sizeof blob.key);
+	memcpy(blob.key_id, head.qe_report.report_data, sizeof blob.key_id);
+	blob.auth_data_size = head.auth_data_size;
+	memcpy(blob.auth_data, head.auth_data, sizeof blob.auth_data);
+	memcpy(blob.qe_id, head.header.qe_id, sizeof blob.qe_id);
+	write(reinterpret_cast<const uint8_t *>(&blob), sizeof blob, "ecdsa_data.blob");
+}
+
 // Checks the chain, and makes it what the quote contains.
 Code check_chain(const TCB &tcb, std::vector<uint8_t> *chain) {
 	if (g.huge && !chain->empty()) {
@@ -350,6 +370,7 @@ EXPORT Code sgx_ql_init_quote(const AttKeyID *id, TargetInfo *target, bool, size
 	g.certified = true;
 	g.certified_head = g.qe->head;
 	g.tcb = tcb;
+	store_key();
 	*target = g.qe->target;
 	memcpy(key_id, g.qe->head.qe_report.report_data, kKeyIDSize);
 	return kSuccess;
