@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -23,6 +24,10 @@ import (
 func push(ctx context.Context, dir, registry string, log io.Writer) error {
 	if err := checkRelease(dir); err != nil {
 		return err
+	}
+	host, _, _ := strings.Cut(registry, "/")
+	if _, err := os.Stat(filepath.Join(dir, provenanceFile)); err != nil && !isLoopback(host) {
+		return fmt.Errorf("%s was built --as-is, for trials: %w: build the release from a commit to push it to %s", dir, err, host)
 	}
 	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci"))
 	if err != nil {

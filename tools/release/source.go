@@ -20,8 +20,15 @@ const repository = "https://github.com/confcom/confcom"
 // source is what a release is built from.
 type source struct {
 	dir    string
-	commit string
+	commit string    // empty if the files may differ from any commit
 	time   time.Time // of the commit: the only time in a release
+}
+
+// asIs returns the checkout in dir, whatever its files. What is built from it is for trials:
+// it has no provenance, and is for linux/amd64 only.
+func asIs(dir string) (source, error) {
+	dir, err := filepath.Abs(dir)
+	return source{dir: dir, time: time.Unix(0, 0).UTC()}, err
 }
 
 // committed returns the checkout in dir. It refuses files that differ from the commit:
