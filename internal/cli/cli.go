@@ -16,6 +16,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/demo"
 	"github.com/confcom/confcom/internal/cli/doctor"
 	"github.com/confcom/confcom/internal/cli/exit"
+	"github.com/confcom/confcom/internal/cli/installation"
 	"github.com/confcom/confcom/internal/cli/node"
 	"github.com/confcom/confcom/internal/cli/quote"
 	"github.com/confcom/confcom/internal/cli/simulated"
@@ -41,6 +42,7 @@ end, on any Linux machine.`,
 		collateral.New(),
 		demo.New(),
 		doctor.New(),
+		installation.New(),
 		node.New(),
 		quote.New(),
 		simulated.New(),

@@ -14,6 +14,17 @@ app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end }}
 
+{{/* The annotations of a pod: the value podAnnotations, and those of the chart's own. */}}
+{{- define "confcom.annotations" -}}
+{{- $own := .own }}
+{{- range $key, $_ := .root.Values.podAnnotations }}
+{{- if hasKey $own $key }}
+{{- fail (printf "\n\npodAnnotations has %s, which the chart sets itself: remove it from podAnnotations.\n" $key) }}
+{{- end }}
+{{- end }}
+{{- merge (dict) $own (.root.Values.podAnnotations | default dict) | toYaml }}
+{{- end }}
+
 {{/* The image of a container. global.imageRegistry replaces the host of its repository: the
 first element, if that has a dot or a port or is localhost, as everywhere. */}}
 {{- define "confcom.image" -}}
