@@ -2,6 +2,7 @@
 //
 //	go -C tools run ./release build --output DIR
 //	go -C tools run ./release push DIR REGISTRY
+//	go -C tools run ./release sign --key FILE DIR REGISTRY
 //
 // A release follows from a commit and the version of Go alone: nothing in it depends on
 // the machine, the user, the directory or the time. It contains
@@ -32,6 +33,7 @@ import (
 const usage = `usage:
   release build --output DIR [--source DIR] [--registry REGISTRY] [--as-is]
   release push DIR REGISTRY
+  release sign --key FILE DIR REGISTRY
   release images --programs DIR --output DIR [--source DIR]
   release registry [--address HOST:PORT]`
 
@@ -103,6 +105,19 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return push(ctx, flags.Arg(0), flags.Arg(1), os.Stdout)
+	case "sign":
+		file := flags.String("key", "", "the private key: ECDSA on P-256, in PKCS #8 and PEM, without a password")
+		if err := parse(2); err != nil {
+			return err
+		}
+		if *file == "" {
+			return errors.New("--key is missing: a release is signed with a key of yours\n" + usage)
+		}
+		key, err := readKey(*file)
+		if err != nil {
+			return err
+		}
+		return sign(ctx, flags.Arg(0), flags.Arg(1), key, os.Stdout)
 	case "registry":
 		address := flags.String("address", "127.0.0.1:0", "the loopback address to listen on")
 		if err := parse(0); err != nil {

@@ -22,20 +22,9 @@ import (
 // and lists what it has pushed. Credentials are those of 'docker login'. It can be
 // repeated: what the registry has stays.
 func push(ctx context.Context, dir, registry string, log io.Writer) error {
-	if err := checkRelease(dir); err != nil {
+	index, manifest, err := readRelease(dir, registry)
+	if err != nil {
 		return err
-	}
-	host, _, _ := strings.Cut(registry, "/")
-	if _, err := os.Stat(filepath.Join(dir, provenanceFile)); err != nil && !isLoopback(host) {
-		return fmt.Errorf("%s was built --as-is, for trials: %w: build the release from a commit to push it to %s", dir, err, host)
-	}
-	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci"))
-	if err != nil {
-		return fmt.Errorf("read images: %w", err)
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return fmt.Errorf("read images: %w", err)
 	}
 	for _, d := range manifest.Manifests {
 		if err := pushOne(ctx, index, d, registry, log); err != nil {
@@ -43,6 +32,32 @@ func push(ctx context.Context, dir, registry string, log io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// readRelease checks the release in dir, and that it may be pushed to a registry, and
+// returns what there is to push.
+func readRelease(dir, registry string) (v1.ImageIndex, *v1.IndexManifest, error) {
+	if err := checkRelease(dir); err != nil {
+		return nil, nil, err
+	}
+	host, _, _ := strings.Cut(registry, "/")
+	if _, err := os.Stat(filepath.Join(dir, provenanceFile)); err != nil && !isLoopback(host) {
+		return nil, nil, fmt.Errorf("%s was built --as-is, for trials: %w: build the release from a commit to push it to %s", dir, err, host)
+	}
+	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read images: %w", err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read images: %w", err)
+	}
+	return index, manifest, nil
+}
+
+// registryOptions are those of each request to a registry.
+func registryOptions(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
 }
 
 // pushOne pushes one image, index or artifact.
@@ -53,7 +68,7 @@ func pushOne(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, registry
 		return err
 	}
 	var to name.Reference = digest
-	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	options := registryOptions(ctx)
 	if tagged {
 		to = digest.Tag(tag)
 		if err := checkFree(to, d.Digest, options); err != nil {
