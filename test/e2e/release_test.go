@@ -3,6 +3,8 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,43 +80,63 @@ func (r registry) chart(values ...string) []string {
 		"--set", strings.Join(append([]string{"global.imageRegistry=" + r.host}, values...), ",")}
 }
 
+// install installs confcom from the registry, and uninstalls it after the test.
+func (r registry) install(t *testing.T, values ...string) {
+	t.Helper()
+	setAside(t)
+	args := append([]string{"install", "confcom"}, r.chart(values...)...)
+	args = append(args, "-n", namespace, "--create-namespace", "--wait", "--timeout", "2m")
+	t.Cleanup(func() { run(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--wait", "--timeout", "2m") })
+	if _, err := try(t, "", "helm", args...); err != nil {
+		t.Fatalf("%v\n%s", err, kubectl(t, "-n", namespace, "describe", "pods"))
+	}
+}
+
 // setAside uninstalls the chart that the test suite has installed, if any, and installs it
 // again after the test.
 func setAside(t *testing.T) {
 	t.Helper()
 	if _, err := try(t, "", "helm", "-n", namespace, "status", "confcom"); err == nil {
 		uninstall(t)
-		return
 	}
-	t.Cleanup(func() { run(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--ignore-not-found") })
+}
+
+// push pushes a release and returns the digest of each of its images, by repository.
+func (r registry) push(t *testing.T, release string) map[string]string {
+	t.Helper()
+	digests := make(map[string]string)
+	for _, m := range regexp.MustCompile(`(?m)^(\S+):[0-9.]+@(sha256:[0-9a-f]{64})$`).FindAllStringSubmatch(run(t, "", "bin/release", "push", release, r.host), -1) {
+		digests[m[1]] = m[2]
+	}
+	return digests
+}
+
+// checkPulled checks that the container runtime pulled an image of the release, and that a
+// pod of the DaemonSet of this name runs it.
+func (r registry) checkPulled(t *testing.T, name string, digests map[string]string) {
+	t.Helper()
+	repository := r.host + "/confcom/" + name
+	want := repository + "@" + digests[repository]
+	if got := (pod{namespace, daemonPod(t, name)}).get(t, "{.spec.containers[*].image} {.status.containerStatuses[*].imageID}"); got != want+" "+want {
+		t.Errorf("image and ID of %s: %s, want both %s", name, got, want)
+	}
+	if !strings.Contains(r.requests.String(), "GET /v2/confcom/"+name+"/manifests/"+digests[repository]+" containerd/") {
+		t.Errorf("the container runtime did not pull %s:\n%s", name, r.requests)
+	}
 }
 
 // TestInstallFromRegistry installs a release as an administrator does: helm pulls the chart
 // from a registry, and the kubelet the images. Nothing is loaded into the cluster.
 func TestInstallFromRegistry(t *testing.T) {
 	r := startRegistry(t)
-	pushed := run(t, "", "bin/release", "push", trial, r.host)
-	setAside(t)
-
-	args := append([]string{"install", "confcom"}, r.chart("platform=simulated")...)
-	args = append(args, "-n", namespace, "--create-namespace", "--wait", "--timeout", "2m")
-	if _, err := try(t, "", "helm", args...); err != nil {
-		t.Fatalf("%v\n%s", err, kubectl(t, "-n", namespace, "describe", "pods"))
-	}
+	digests := r.push(t, trial)
+	r.install(t, "platform=simulated")
 	waitAllocatable(t, resource, epc)
-
-	digests := make(map[string]string) // by repository
-	for _, m := range regexp.MustCompile(`(?m)^(\S+):0\.1\.0@(sha256:[0-9a-f]{64})$`).FindAllStringSubmatch(pushed, -1) {
-		digests[m[1]] = m[2]
+	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource", helper} {
+		r.checkPulled(t, name, digests)
 	}
-	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource", "sgx-quote-helper"} {
-		repository := r.host + "/confcom/" + name
-		if got, want := (pod{namespace, daemonPod(t, name)}).get(t, "{.spec.containers[*].image} {.status.containerStatuses[*].imageID}"), repository+"@"+digests[repository]; got != want+" "+want {
-			t.Errorf("image and ID of %s: %s, want both %s", name, got, want)
-		}
-		if !strings.Contains(r.requests.String(), "GET /v2/confcom/"+name+"/manifests/"+digests[repository]+" containerd/") {
-			t.Errorf("the container runtime did not pull %s:\n%s", name, r.requests)
-		}
+	if output, err := helmTest(t); err != nil || !strings.Contains(output, "the installation works") {
+		t.Errorf("helm test: %v\n%s", err, output)
 	}
 
 	// The sample, with its image from the same registry.
@@ -132,4 +154,77 @@ func TestInstallFromRegistry(t *testing.T) {
 	if !strings.Contains(r.requests.String(), "GET /v2/confcom/attested-job/manifests/") {
 		t.Errorf("the container runtime did not pull the sample:\n%s", r.requests)
 	}
+}
+
+// TestInstallDCAPFromRegistry does so with workers, on the stand-in for Intel's libraries. Its
+// image is no part of a release: who has built it pushes it beside.
+func TestInstallDCAPFromRegistry(t *testing.T) {
+	r := startRegistry(t)
+	r.push(t, trial)
+	run(t, "", "bin/release", "push-image", buildDCAPImage(t), r.host+"/confcom/sgx-quote-helper-dcap:0.1.0")
+	r.install(t, "platform=dcap", "dcap.simulatedHardware=true", "simulatedDevice=/dev/null", "dcap.provider.pccsURL=https://pccs.example/sgx/certification/v4/")
+	if output, err := helmTest(t); err != nil || !strings.Contains(output, "SIMULATED quotes of") {
+		t.Errorf("helm test: %v\n%s", err, output)
+	}
+	if !strings.Contains(r.requests.String(), "GET /v2/confcom/sgx-quote-helper-dcap/manifests/") {
+		t.Errorf("the container runtime did not pull the quote helper:\n%s", r.requests)
+	}
+}
+
+// nextRelease builds a release of this checkout with another version.
+func nextRelease(t *testing.T, version string) string {
+	t.Helper()
+	source, release := t.TempDir(), filepath.Join(t.TempDir(), "release")
+	for name := range strings.SplitSeq(strings.Trim(run(t, "", "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00"), "\x00") {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed, but not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "charts/confcom/Chart.yaml" {
+			content = bytes.ReplaceAll(content, []byte("ersion: 0.1.0"), []byte("ersion: "+version))
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(source, name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(source, name), content, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, "", "bin/release", "build", "--as-is", "--source", source, "--output", release)
+	return release
+}
+
+// TestUpgradeFromRegistry upgrades to another release as docs/how-to/upgrade.md says, and
+// rolls back, while 20 pods request quotes without pause. None of them fails.
+func TestUpgradeFromRegistry(t *testing.T) {
+	const clients = 20
+	r := startRegistry(t)
+	first, second := r.push(t, trial), r.push(t, nextRelease(t, "0.2.0"))
+	r.install(t, "platform=simulated", "logLevel=warn")
+	waitAllocatable(t, resource, epc)
+	startClientsOf(t, r.host+"/confcom/confcom:0.1.0", clients)
+
+	run(t, "", "helm", "-n", namespace, "upgrade", "confcom", "oci://"+r.host+"/confcom/charts/confcom", "--version", "0.2.0", "--plain-http",
+		"--reset-then-reuse-values", "--wait", "--timeout", "2m")
+	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource", helper} {
+		r.checkPulled(t, name, second)
+	}
+	if args := (pod{namespace, daemonPod(t, helper)}).get(t, "{.spec.containers[0].args}"); !strings.Contains(args, "--log-level=warn") {
+		t.Errorf("the upgrade forgets values: %s", args)
+	}
+	run(t, "", "helm", "-n", namespace, "rollback", "confcom", "--wait", "--timeout", "2m")
+	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource", helper} {
+		r.checkPulled(t, name, first)
+	}
+	quotes := uint64(0)
+	for _, result := range endClients(t, clients) {
+		if result.Failed != 0 || result.Requests == 0 {
+			t.Errorf("a client failed: %+v", result)
+		}
+		quotes += result.Requests
+	}
+	t.Logf("%d pods got %d quotes during an upgrade and a rollback", clients, quotes)
 }

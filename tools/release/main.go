@@ -35,6 +35,7 @@ const usage = `usage:
   release push DIR REGISTRY
   release sign --key FILE DIR REGISTRY
   release images --programs DIR --output DIR [--source DIR]
+  release push-image FILE.tar REGISTRY/NAME:TAG
   release registry [--address HOST:PORT]`
 
 func main() {
@@ -105,6 +106,11 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return push(ctx, flags.Arg(0), flags.Arg(1), os.Stdout)
+	case "push-image":
+		if err := parse(2); err != nil {
+			return err
+		}
+		return pushImage(ctx, flags.Arg(0), flags.Arg(1), os.Stdout)
 	case "sign":
 		file := flags.String("key", "", "the private key: ECDSA on P-256, in PKCS #8 and PEM, without a password")
 		if err := parse(2); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
 // push pushes the images, their SBOMs and the chart of the release in dir to a registry,
@@ -92,6 +93,32 @@ func pushOne(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, registry
 	} else {
 		_, err = fmt.Fprintf(log, "%s (SBOM)\n", digest)
 	}
+	return err
+}
+
+// pushImage pushes an image that is in a tarball, which is no part of a release, and prints
+// its digest.
+func pushImage(ctx context.Context, file, ref string, log io.Writer) error {
+	to, err := name.NewTag(ref, name.StrictValidation)
+	if err != nil {
+		return err
+	}
+	image, err := tarball.ImageFromPath(file, nil)
+	if err != nil {
+		return fmt.Errorf("read image %s: %w", file, err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return fmt.Errorf("read image %s: %w", file, err)
+	}
+	options := registryOptions(ctx)
+	if err := checkFree(to, digest, options); err != nil {
+		return err
+	}
+	if err := remote.Write(to, image, options...); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(log, "%s@%s\n", to, digest)
 	return err
 }
 

@@ -71,6 +71,16 @@ func TestWriteImages(t *testing.T) {
 			t.Errorf("%s: %+v", spec.name, config)
 		}
 	}
+	to, file := serve(t)+"/mine/confcom:1", filepath.Join(dir, "confcom.tar")
+	for range 2 {
+		if err := pushImage(t.Context(), file, to, io.Discard); err != nil {
+			t.Error(err)
+		}
+	}
+	pull(t, to)
+	if err := pushImage(t.Context(), filepath.Join(dir, "sgx-quote-helper.tar"), to, io.Discard); err == nil || !strings.Contains(err.Error(), "exists with another digest") {
+		t.Errorf("another image with the same tag: %v", err)
+	}
 	if err := writeImages(checkout(t), t.TempDir(), dir); err == nil {
 		t.Error("images of programs that do not exist are written")
 	}
