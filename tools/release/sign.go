@@ -24,9 +24,9 @@ import (
 
 // What cosign calls its signatures.
 const (
-	signaturePayload    types.MediaType = "application/vnd.dev.cosign.simplesigning.v1+json"
-	signatureAnnotation                 = "dev.cosignproject.cosign/signature"
-	signatureType                       = "cosign container image signature"
+	signaturePayload    = types.MediaType("application/vnd.dev.cosign.simplesigning.v1+json")
+	signatureAnnotation = "dev.cosignproject.cosign/signature"
+	signatureType       = "cosign container image signature"
 )
 
 // payload is what is signed of an image (Simple Signing, as cosign has it).

@@ -42,7 +42,7 @@ Exit codes: 0 the installation works; 1 it does not; 2 bad input, or not in a po
 		return err
 	})
 	command.Flags().StringVar(&i.Resource, "epc-resource", "kubernetes.azure.com/sgx_epc_mem_in_MiB", "the `name` of the resource EPC")
-	timeout := command.Flags().Duration("timeout", 30*time.Second, "how long to wait for what does not hold yet")
+	timeout := command.Flags().Duration("timeout", 20*time.Second, "how long to wait for what does not hold yet: a kubelet writes the EPC of its node every 10 seconds")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		var err error
 		if i.API, i.Namespace, err = installation.InCluster(installation.ServiceAccountDir, os.Getenv); err != nil {
