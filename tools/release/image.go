@@ -129,6 +129,7 @@ func writeImages(from source, bin, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	from.time = time.Unix(0, 0).UTC()
 	on := platform{"linux", runtime.GOARCH}
 	built := programs{path: func(name string, _ platform) string { return filepath.Join(bin, name) }}
 	for _, spec := range images {
