@@ -9,7 +9,6 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/confcom/Chart.yaml)
 PROGRAMS := confcom sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job
-IMAGES := $(PROGRAMS)
 # Modules of this repository. ./... in one of them leaves the others out.
 MODULES := . tools test/cluster examples/programs
 # Packages that must build for every platform on which people verify quotes.
@@ -103,10 +102,10 @@ oracles: go ## Verify our quotes with other projects' verifiers
 	@modules="$$(test/oracles/install.sh)"; CONFCOM_ORACLES="$$modules" go test -count=1 ./test/oracles
 
 .PHONY: e2e
-e2e: root images worker ## Run the end-to-end tests on a real cluster and stop it (needs root)
+e2e: root images trial worker ## Run the end-to-end tests on a real cluster and stop it (needs root)
 	@trap test/uninstall.sh EXIT; \
 		CONFCOM_ORACLES="$$(test/oracles/install.sh)"; export CONFCOM_ORACLES; \
-		test/install.sh && eval "$$(bin/cluster env)" && CONFCOM_E2E=1 go test -count=1 -v -timeout 40m ./test/e2e && go test -count=1 ./test/chart
+		test/install.sh && eval "$$(bin/cluster env)" && CONFCOM_E2E=1 go test -count=1 -v -timeout 1h ./test/e2e && go test -count=1 ./test/chart
 
 .PHONY: changes
 changes: root images ## Make every change of an installation in every situation, and every outage of a node (needs root; two hours)
@@ -148,25 +147,32 @@ worker: go ## Build the quote worker for SGX hardware into bin/ (needs a C compi
 	@mkdir -p bin && CGO_ENABLED=1 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sgx-quote-worker
 	@gcc -shared -fPIC -O2 -Wall -Wextra -Werror -o bin/libconfcom_provider.so cmd/sgx-quote-worker/provider/provider.c
 
-# Every image has confcom, so that 'kubectl exec ... confcom doctor' works in every pod.
+# tools/release knows what images there are and what is in them.
 .PHONY: images
-images: bin bin/cluster ## Build the container images as tarballs into dist/
-	@mkdir -p dist && for image in $(IMAGES); do \
-		add=--add=bin/confcom=/confcom; [ $$image != confcom ] || add=; \
-		bin/cluster image build --tag localhost/confcom/$$image:$(VERSION) --output dist/$$image.tar --env PATH=/ $$add bin/$$image; done
+images: bin bin/cluster bin/release ## Build the container images as tarballs into dist/, to load them into a cluster
+	@bin/release images --source . --programs bin --output dist
+
+# What the end-to-end tests push to a registry and install from there.
+.PHONY: trial
+trial: bin/release # build a release of the checkout as it is, for linux/amd64
+	@bin/release build --as-is --source . --output dist/trial
 
 # REGISTRY, if set, becomes the default of the chart's global.imageRegistry.
 REGISTRY :=
 
 .PHONY: release
-release: go ## Build a release from the commit that is checked out, into dist/release (REGISTRY=registry.example.org)
-	@go -C tools run ./release build --output '$(CURDIR)/dist/release' --registry '$(REGISTRY)'
+release: bin/release ## Build a release from the commit that is checked out, into dist/release (REGISTRY=registry.example.org)
+	@bin/release build --source . --output dist/release --registry '$(REGISTRY)'
 
-# These two always run: only Go knows whether what they build is up to date.
+# These three always run: only Go knows whether what they build is up to date.
 .PHONY: bin/cluster
 bin/cluster: go
 	@echo "building the test cluster's tool"
 	@mkdir -p bin && CGO_ENABLED=0 go -C test/cluster build -o ../../bin/cluster .
+
+.PHONY: bin/release
+bin/release: go
+	@mkdir -p bin && CGO_ENABLED=0 go -C tools build -o ../bin/release ./release
 
 .PHONY: bin/tools
 bin/tools: go # the developer tools that tools/go.mod lists

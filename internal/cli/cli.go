@@ -16,6 +16,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/demo"
 	"github.com/confcom/confcom/internal/cli/doctor"
 	"github.com/confcom/confcom/internal/cli/exit"
+	"github.com/confcom/confcom/internal/cli/installation"
 	"github.com/confcom/confcom/internal/cli/manifest"
 	"github.com/confcom/confcom/internal/cli/node"
 	"github.com/confcom/confcom/internal/cli/quote"
@@ -42,6 +43,7 @@ end, on any Linux machine.`,
 		collateral.New(),
 		demo.New(),
 		doctor.New(),
+		installation.New(),
 		manifest.New(),
 		node.New(),
 		quote.New(),

@@ -65,6 +65,12 @@ func TestDCAP(t *testing.T) {
 // Intel's libraries into the cluster.
 func loadDCAPImage(t *testing.T) {
 	t.Helper()
+	run(t, "", "bin/cluster", "image", "load", buildDCAPImage(t))
+}
+
+// buildDCAPImage returns the tarball of that image.
+func buildDCAPImage(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	library, err := dcaptest.Build(dir, "node-1")
 	if errors.Is(err, dcaptest.ErrNoCompiler) {
@@ -85,5 +91,5 @@ func loadDCAPImage(t *testing.T) {
 		args = append(args, "--add="+file+"=/opt/dcaptest/"+filepath.Base(file))
 	}
 	run(t, "", "bin/cluster", append(args, "bin/sgx-quote-helper")...)
-	run(t, "", "bin/cluster", "image", "load", image)
+	return image
 }

@@ -33,7 +33,7 @@ func podSpec(image string, limits limits, args ...string) object {
 			"name":            "main",
 			"image":           image,
 			"args":            args,
-			"imagePullPolicy": "Never",
+			"imagePullPolicy": "IfNotPresent",
 			"resources":       object{"limits": limits},
 			"securityContext": object{"allowPrivilegeEscalation": false, "capabilities": object{"drop": []string{"ALL"}}},
 		}},

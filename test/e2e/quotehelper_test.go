@@ -152,6 +152,12 @@ func TestUpstream(t *testing.T) {
 // pause until endClients.
 func startClients(t *testing.T, pods int) {
 	t.Helper()
+	startClientsOf(t, confcom, pods)
+}
+
+// startClientsOf does so with the image confcom of another registry.
+func startClientsOf(t *testing.T, image string, pods int) {
+	t.Helper()
 	remove := func() {
 		kubectl(t, "delete", "job", "clients", "--ignore-not-found", "--cascade=foreground", "--timeout=60s")
 	}
@@ -159,7 +165,7 @@ func startClients(t *testing.T, pods int) {
 	t.Cleanup(remove)
 	// Together they leave half of a small machine to the cluster.
 	limits := limits{resource: "1", "cpu": "25m", "memory": "64Mi"}
-	spec := podSpec(confcom, limits, "bench", "--clients=1", "--duration=1h", "-o=json")
+	spec := podSpec(image, limits, "bench", "--clients=1", "--duration=1h", "-o=json")
 	spec["restartPolicy"] = "Never"
 	create(t, object{"apiVersion": "batch/v1", "kind": "Job", "metadata": object{"name": "clients"}, "spec": object{
 		"parallelism": pods, "completions": pods, "template": object{"spec": spec},

@@ -17,7 +17,7 @@ import (
 var layers = []string{
 	"cmd examples images test",
 	"internal/cli",
-	"internal/deviceplugin internal/manifest internal/nodestatus internal/nodelabel internal/quotehelper internal/verifyserver internal/doctor internal/loadgen internal/epcflags",
+	"internal/deviceplugin internal/manifest internal/nodestatus internal/nodelabel internal/quotehelper internal/verifyserver internal/doctor internal/installation internal/loadgen internal/epcflags",
 	"internal/backend",
 	"internal/quoting",
 	"internal/epc internal/peer internal/qcnl internal/daemon internal/reload",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -23,7 +24,14 @@ var (
 // whichever values.
 func kubernetesPage() (string, error) {
 	chart := filepath.Join(root, "charts", "confcom")
-	files, err := filepath.Glob(filepath.Join(chart, "templates", "*"))
+	templates := filepath.Join(chart, "templates")
+	var files []string
+	err := filepath.WalkDir(templates, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files = append(files, path)
+		}
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
@@ -34,7 +42,11 @@ func kubernetesPage() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		name, text := filepath.Base(file), string(content)
+		name, err := filepath.Rel(templates, file)
+		if err != nil {
+			return "", err
+		}
+		text := string(content)
 		for _, m := range objectText.FindAllStringSubmatch(text, -1) {
 			object := code(m[2])
 			if strings.HasPrefix(m[2], "{{") {

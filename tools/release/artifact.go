@@ -20,6 +20,8 @@ type artifact struct {
 	content     []byte
 	subject     *v1.Descriptor // the image that the artifact is about, if any
 	annotations map[string]string
+
+	contentAnnotations map[string]string
 }
 
 // image returns the artifact as what the library calls an image.
@@ -45,6 +47,7 @@ func (a artifact) RawManifest() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	content.Annotations = a.contentAnnotations
 	return json.Marshal(v1.Manifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIManifestSchema1,

@@ -35,7 +35,11 @@ func build(ctx context.Context, from source, registry, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	built, err := buildPrograms(ctx, from, filepath.Join(work, "programs"))
+	on := platforms
+	if from.commit == "" {
+		on = []platform{linuxAMD64}
+	}
+	built, err := buildPrograms(ctx, from, filepath.Join(work, "programs"), on...)
 	if err != nil {
 		return err
 	}
@@ -61,15 +65,19 @@ func assemble(ctx context.Context, from source, registry string, built programs,
 	}
 	r := release{from: from, version: chart.Version, dir: dir}
 
-	for _, on := range platforms {
+	for _, on := range built.platforms {
 		if err := r.addCommand(built, on); err != nil {
 			return err
 		}
 	}
 	digests := make(map[string]v1.Hash)
 	for _, spec := range images {
-		if digests[spec.name], err = r.addImage(built, spec); err != nil {
+		digest, err := r.addImage(built, spec)
+		if err != nil {
 			return fmt.Errorf("image %s: %w", spec.name, err)
+		}
+		if spec.inChart {
+			digests[spec.name] = digest
 		}
 	}
 	if err := r.addChart(chart, registry, digests); err != nil {
@@ -78,13 +86,15 @@ func assemble(ctx context.Context, from source, registry string, built programs,
 	if _, err := layout.Write(filepath.Join(dir, "oci"), r.index()); err != nil {
 		return fmt.Errorf("write images: %w", err)
 	}
-	slices.SortFunc(r.subjects, func(a, b resource) int { return cmp.Compare(a.Name, b.Name) })
-	text, err := provenanceOf(from, chart.Version, registry, goVersion, r.subjects)
-	if err != nil {
-		return err
-	}
-	if err := r.write("provenance.json", text); err != nil {
-		return err
+	if from.commit != "" {
+		slices.SortFunc(r.subjects, func(a, b resource) int { return cmp.Compare(a.Name, b.Name) })
+		text, err := provenanceOf(from, chart.Version, registry, goVersion, r.subjects)
+		if err != nil {
+			return err
+		}
+		if err := r.write(provenanceFile, text); err != nil {
+			return err
+		}
 	}
 	sums, err := checksums(dir)
 	if err != nil {
@@ -177,7 +187,7 @@ func (r *release) addImage(built programs, spec imageSpec) (v1.Hash, error) {
 		return v1.Hash{}, err
 	}
 	var files []string
-	for _, on := range spec.platforms {
+	for _, on := range built.platformsOf(spec) {
 		for _, program := range spec.programs() {
 			files = append(files, built.path(program, on))
 		}

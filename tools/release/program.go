@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -28,28 +29,39 @@ var platforms = []platform{
 }
 
 // programs are programs that were built.
-type programs struct{ dir string }
-
-// path returns the file of a program.
-func (p programs) path(name string, on platform) string {
-	if on.os == "windows" {
-		name += ".exe"
-	}
-	return filepath.Join(p.dir, on.os+"-"+on.arch, name)
+type programs struct {
+	platforms []platform // those that they were built for
+	path      func(name string, on platform) string
 }
 
-// buildPrograms builds confcom for all platforms, and what is in images for those of the
-// images.
-func buildPrograms(ctx context.Context, from source, dir string) (programs, error) {
-	built := programs{dir}
+// programsIn returns the programs for these platforms in dir, which has a directory for each
+// of them.
+func programsIn(dir string, platforms ...platform) programs {
+	return programs{platforms, func(name string, on platform) string {
+		if on.os == "windows" {
+			name += ".exe"
+		}
+		return filepath.Join(dir, on.os+"-"+on.arch, name)
+	}}
+}
+
+// platformsOf returns the platforms of an image for which there are programs.
+func (p programs) platformsOf(s imageSpec) []platform {
+	return slices.DeleteFunc(slices.Clone(s.platforms), func(on platform) bool { return !slices.Contains(p.platforms, on) })
+}
+
+// buildPrograms builds confcom for all these platforms, and what is in images for those of
+// the images.
+func buildPrograms(ctx context.Context, from source, dir string, platforms ...platform) (programs, error) {
+	built := programsIn(dir, platforms...)
 	for _, on := range platforms {
-		names := []string{"confcom"}
-		for _, image := range images {
-			if image.name != "confcom" && image.runsOn(on) {
-				names = append(names, image.name)
+		specs := []imageSpec{images[0]} // confcom
+		for _, image := range images[1:] {
+			if image.runsOn(on) {
+				specs = append(specs, image)
 			}
 		}
-		if err := built.build(ctx, from, on, names); err != nil {
+		if err := built.build(ctx, from, on, specs); err != nil {
 			return programs{}, fmt.Errorf("build for %s: %w", on, err)
 		}
 	}
@@ -57,10 +69,10 @@ func buildPrograms(ctx context.Context, from source, dir string) (programs, erro
 }
 
 // build builds programs for a platform with the Makefile, which has the flags.
-func (p programs) build(ctx context.Context, from source, on platform, names []string) error {
-	var packages []string
-	for _, name := range names {
-		packages = append(packages, "./cmd/"+name)
+func (p programs) build(ctx context.Context, from source, on platform, specs []imageSpec) error {
+	var names, packages []string
+	for _, spec := range specs {
+		names, packages = append(names, spec.name), append(packages, spec.source)
 	}
 	command := exec.CommandContext(ctx, "make", "--no-print-directory", "bin",
 		"BIN="+filepath.Dir(p.path(names[0], on)), "PACKAGES="+strings.Join(packages, " "),

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 )
 
+// provenanceFile is missing in a release for trials.
+const provenanceFile = "provenance.json"
+
 // The members of an in-toto statement with SLSA (Supply-chain Levels for Software
 // Artifacts) provenance that ours has.
 type (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,22 +16,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
 // push pushes the images, their SBOMs and the chart of the release in dir to a registry,
 // and lists what it has pushed. Credentials are those of 'docker login'. It can be
 // repeated: what the registry has stays.
 func push(ctx context.Context, dir, registry string, log io.Writer) error {
-	if err := checkRelease(dir); err != nil {
+	index, manifest, err := readRelease(dir, registry)
+	if err != nil {
 		return err
-	}
-	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci"))
-	if err != nil {
-		return fmt.Errorf("read images: %w", err)
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return fmt.Errorf("read images: %w", err)
 	}
 	for _, d := range manifest.Manifests {
 		if err := pushOne(ctx, index, d, registry, log); err != nil {
@@ -38,6 +33,32 @@ func push(ctx context.Context, dir, registry string, log io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// readRelease checks the release in dir, and that it may be pushed to a registry, and
+// returns what there is to push.
+func readRelease(dir, registry string) (v1.ImageIndex, *v1.IndexManifest, error) {
+	if err := checkRelease(dir); err != nil {
+		return nil, nil, err
+	}
+	host, _, _ := strings.Cut(registry, "/")
+	if _, err := os.Stat(filepath.Join(dir, provenanceFile)); err != nil && !isLoopback(host) {
+		return nil, nil, fmt.Errorf("%s was built --as-is, for trials: %w: build the release from a commit to push it to %s", dir, err, host)
+	}
+	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read images: %w", err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read images: %w", err)
+	}
+	return index, manifest, nil
+}
+
+// registryOptions are those of each request to a registry.
+func registryOptions(ctx context.Context) []remote.Option {
+	return []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
 }
 
 // pushOne pushes one image, index or artifact.
@@ -48,7 +69,7 @@ func pushOne(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, registry
 		return err
 	}
 	var to name.Reference = digest
-	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	options := registryOptions(ctx)
 	if tagged {
 		to = digest.Tag(tag)
 		if err := checkFree(to, d.Digest, options); err != nil {
@@ -72,6 +93,32 @@ func pushOne(ctx context.Context, index v1.ImageIndex, d v1.Descriptor, registry
 	} else {
 		_, err = fmt.Fprintf(log, "%s (SBOM)\n", digest)
 	}
+	return err
+}
+
+// pushImage pushes an image that is in a tarball, which is no part of a release, and prints
+// its digest.
+func pushImage(ctx context.Context, file, ref string, log io.Writer) error {
+	to, err := name.NewTag(ref, name.StrictValidation)
+	if err != nil {
+		return err
+	}
+	image, err := tarball.ImageFromPath(file, nil)
+	if err != nil {
+		return fmt.Errorf("read image %s: %w", file, err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return fmt.Errorf("read image %s: %w", file, err)
+	}
+	options := registryOptions(ctx)
+	if err := checkFree(to, digest, options); err != nil {
+		return err
+	}
+	if err := remote.Write(to, image, options...); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(log, "%s@%s\n", to, digest)
 	return err
 }
 

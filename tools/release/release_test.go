@@ -74,7 +74,7 @@ func standIns(t *testing.T) programs {
 	if _, err := output(t.Context(), dir, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", "nothing"); err != nil {
 		t.Fatal(err)
 	}
-	built := programs{filepath.Join(dir, "programs")}
+	built := programsIn(filepath.Join(dir, "programs"), platforms...)
 	for _, on := range platforms {
 		for _, image := range images {
 			file := built.path(image.name, on)
@@ -111,7 +111,7 @@ func TestReproducible(t *testing.T) {
 		if err := os.Remove(built.path("confcom", linuxAMD64)); err != nil {
 			t.Fatal(err)
 		}
-		if err := built.build(t.Context(), from, linuxAMD64, []string{"confcom"}); err != nil {
+		if err := built.build(t.Context(), from, linuxAMD64, images[:1]); err != nil {
 			t.Fatal(err)
 		}
 		dir := filepath.Join(t.TempDir(), "release")

@@ -20,8 +20,16 @@ const repository = "https://github.com/confcom/confcom"
 // source is what a release is built from.
 type source struct {
 	dir    string
-	commit string
-	time   time.Time // of the commit: the only time in a release
+	commit string    // empty if the files may differ from any commit
+	time   time.Time // of the commit, if there is one: the only time in a release
+}
+
+// asIs returns the checkout in dir, whatever its files. What is built from it is for trials:
+// it has no provenance, and is for linux/amd64 only. Its time is now, so that no cluster has
+// it already.
+func asIs(dir string) (source, error) {
+	dir, err := filepath.Abs(dir)
+	return source{dir: dir, time: time.Now().UTC().Truncate(time.Second)}, err
 }
 
 // committed returns the checkout in dir. It refuses files that differ from the commit:

@@ -6,13 +6,12 @@ The argument "component" of these parts is a dict:
   name      the name of the component and of its service account
   values    the values of the component
   daemon    true for those that run on the nodes; the values for placing pods are theirs
-  allNodes  true for one that runs on nodes without SGX as well, whatever "nodes" says */}}
+  allNodes  true for one that runs on nodes without SGX as well, whatever "nodes" says
+  affinity  where one that is no daemon runs, unless its values say so */}}
 
-{{/* The labels and annotations of a component's pods. It may have annotations of its own,
-in "annotations". */}}
+{{/* The labels and annotations of a component's pods. */}}
 {{- define "confcom.podMetadata" -}}
 {{- $all := .root.Values -}}
-{{- $annotations := .annotations | default dict -}}
 labels:
   {{- include "confcom.selector" . | nindent 2 }}
   app.kubernetes.io/part-of: confcom
@@ -22,15 +21,24 @@ labels:
   {{- end }}
   {{ $key | quote }}: {{ $value | quote }}
   {{- end }}
-{{- range $key, $value := merge (deepCopy (.values.podAnnotations | default dict)) ($all.podAnnotations | default dict) }}
+{{- with include "confcom.podAnnotations" . }}
+annotations:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The annotations of a component's pods, as administrators set them, and those of the
+chart's own in "annotations". */}}
+{{- define "confcom.podAnnotations" -}}
+{{- $annotations := .annotations | default dict -}}
+{{- range $key, $value := merge (deepCopy ((.values).podAnnotations | default dict)) (.root.Values.podAnnotations | default dict) }}
 {{- if hasKey $annotations $key }}
 {{- fail (printf "\n\npodAnnotations has %s, which the chart sets for %s. Use another annotation.\n" $key $.name) }}
 {{- end }}
 {{- $_ := set $annotations $key $value }}
 {{- end }}
 {{- with $annotations }}
-annotations:
-  {{- toYaml . | nindent 2 }}
+{{- toYaml . }}
 {{- end }}
 {{- end }}
 
@@ -72,7 +80,7 @@ affinity:
 tolerations:
 {{ toYaml . }}
 {{- end }}
-{{- with $own.affinity }}
+{{- with $own.affinity | default .affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
