@@ -216,7 +216,7 @@ func TestPodAnnotations(t *testing.T) {
 	}
 	for _, key := range []string{"confcom/files", `helm\.sh/hook`} {
 		_, err := render(t, "1.37", "platform=simulated,"+verifier, "podAnnotations."+key+"=b")
-		if want := "podAnnotations has " + strings.ReplaceAll(key, `\`, "") + ", which the chart sets itself"; err == nil || !strings.Contains(err.Error(), want) {
+		if want := "podAnnotations has " + strings.ReplaceAll(key, `\`, "") + ", which the chart sets for "; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
