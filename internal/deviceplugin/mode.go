@@ -1,6 +1,7 @@
 package deviceplugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ const (
 	// rewriteInterval is the time between two requests that the kubelet writes its
 	// record again, because it may name pods that have ended.
 	rewriteInterval = 10 * time.Second
+	// uncertainTime is how long a plugin that starts waits for the kubelet to write its
+	// record, before it decides by one that may name pods that have ended.
+	uncertainTime = 30 * time.Second
 	// maxPodNames is how many of the pods that keep a node from changing are named.
 	maxPodNames = 3
 )
@@ -72,6 +76,9 @@ func decide(s epc.State, wanted epc.Mode, u usage, lasted time.Duration) epc.Sta
 	}
 }
 
+// errUndecided is why a plugin that starts advertises no EPC.
+var errUndecided = errors.New("wait until the kubelet has written its record of devices, which may name pods that have ended")
+
 // modeSwitch decides how the node advertises its EPC, and has the endpoints do it.
 type modeSwitch struct {
 	plugin    *Plugin
@@ -91,6 +98,8 @@ type modeSwitch struct {
 	withdrawn time.Time // when the devices were withdrawn by this process, or when it started
 	serving   bool      // whether this process, or the one that it replaces, has advertised EPC as devices
 	rewritten time.Time // when the kubelet was last asked to write its record
+	uncertain time.Time // when the first record was read, of a plugin that has just started
+	recorded  time.Time // when the first record was written of which the pods are known
 	published *epc.Advertisement
 	applied   bool              // whether the endpoints advertise what was last decided
 	failed    bool              // whether the last step failed
@@ -197,11 +206,33 @@ func (s *modeSwitch) poll(ctx context.Context, now time.Time) usage {
 		s.endpoints.epc.resend()
 		s.endpoints.enclave.resend()
 	}
+	if s.state == "" && !s.certain(u, err, now) {
+		return u
+	}
 	if s.state == epc.StateReleasing && u.registered {
 		s.since = now
 	}
 	s.enter(decide(s.state, s.wanted.Mode, u, now.Sub(s.since)), now)
 	return u
+}
+
+// certain reports whether a plugin that starts can decide: its record names no pods that
+// have ended. Otherwise it would offer devices because of them, and new pods would get some
+// and hold the node. The record is as it should be if the kubelet has written it since it
+// was asked for its pods. It does so when a resource is registered.
+func (s *modeSwitch) certain(u usage, err error, now time.Time) bool {
+	if s.uncertain.IsZero() {
+		s.uncertain = now
+	}
+	switch {
+	case !u.stale || now.Sub(s.uncertain) >= uncertainTime:
+		return true
+	case err != nil: // the pods are not known
+		return false
+	case s.recorded.IsZero():
+		s.recorded = u.written
+	}
+	return !u.written.Equal(s.recorded)
 }
 
 func (s *modeSwitch) enter(state epc.State, now time.Time) {
@@ -242,7 +273,11 @@ func (s *modeSwitch) apply() error {
 	c := s.capacity()
 	s.metrics.observe(s.inv, c)
 	if s.wanted.Mode != "" && s.state == "" {
-		return nil // undecided
+		// Undecided. The other resources are the same in each mode, and have the kubelet
+		// write its record.
+		err := s.plugin.advertise(s.endpoints, s.inv, c, false)
+		s.applied = err == nil
+		return err
 	}
 	// A plugin that starts in state closing takes the devices over from one that still
 	// runs. Otherwise nobody has any, and the pods that wait must not get some.
@@ -255,7 +290,7 @@ func (s *modeSwitch) apply() error {
 // publish writes the state for those who take part, if it has changed, and reports it.
 func (s *modeSwitch) publish(u usage) error {
 	if s.wanted.Mode != "" && s.state == "" {
-		s.mode.Set(s.polled)
+		s.mode.Set(cmp.Or(s.polled, errUndecided))
 		return nil
 	}
 	a := s.advertisement(u)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -248,12 +249,55 @@ func TestStart(t *testing.T) {
 		{"nothing is known, devices", usage{}, unknown, epc.Devices, epc.StateDevices, 64, 64, true},
 		{"nothing is known, node", usage{}, unknown, epc.Node, "", 0, 0, false},
 		{"only the list of pods is known", usage{registered: true}, errors.New("no record"), epc.Node, epc.StateClosing, 64, 0, false},
-		{"only the record is known", usage{registered: true, devicePods: one}, errors.New("no list"), epc.Node, epc.StateDevices, 64, 64, false},
+		{"pods that may have ended", usage{registered: true, devicePods: one, stale: true}, nil, epc.Node, "", 0, 0, false},
+		{"pods that may have ended in mode node", usage{nodePods: one, stale: true}, nil, epc.Devices, "", 0, 0, false},
+		{"only the record is known", usage{registered: true, devicePods: one, stale: true}, errors.New("no list"), epc.Node, "", 0, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			switchModes(t, test.usage, test.err, func(s *switching) {
 				s.want(test.wanted)
 				s.expect("at the start", test.state, test.mib, test.devices, test.ready)
+			})
+		})
+	}
+}
+
+// A plugin that starts on a record that may name pods that have ended has the kubelet write
+// it again before it offers devices because of them: new pods would get some.
+func TestStartOnStaleRecord(t *testing.T) {
+	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	held, again := holders{count: 1}, first.Add(time.Nanosecond)
+	for _, test := range []struct {
+		name    string
+		stale   usage // of the first record
+		wanted  epc.Mode
+		after   time.Duration
+		usage   usage // then
+		err     error
+		state   epc.State
+		mib     int64
+		devices int
+	}{
+		{"not yet written", usage{registered: true, devicePods: held}, epc.Node, uncertainTime - time.Second, usage{registered: true, devicePods: held, stale: true, written: first}, nil, "", 0, 0},
+		{"the pods have ended", usage{registered: true, devicePods: held}, epc.Node, kubeletPollInterval, usage{registered: true, written: again}, nil, epc.StateClosing, 64, 0},
+		{"the pods have ended, and the kubelet knows no devices", usage{devicePods: held}, epc.Node, kubeletPollInterval, usage{written: again}, nil, epc.StateNode, 64, 0},
+		{"the list lacks pods, such as those with devices of init containers only", usage{registered: true, devicePods: held}, epc.Node, kubeletPollInterval, usage{registered: true, devicePods: held, stale: true, written: again}, nil, epc.StateDevices, 64, 64},
+		{"the pods run", usage{registered: true, devicePods: held}, epc.Node, kubeletPollInterval, usage{registered: true, devicePods: held, written: first}, nil, epc.StateDevices, 64, 64},
+		{"no list", usage{registered: true, devicePods: held}, epc.Node, uncertainTime - time.Second, usage{registered: true, devicePods: held, stale: true, written: again}, errors.New("no list"), "", 0, 0},
+		{"the kubelet does not write", usage{registered: true, devicePods: held}, epc.Node, uncertainTime, usage{registered: true, devicePods: held, stale: true, written: first}, nil, epc.StateDevices, 64, 64},
+		{"the pods in mode node have ended", usage{nodePods: held}, epc.Devices, kubeletPollInterval, usage{written: again}, nil, epc.StateDevices, 64, 64},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.stale.stale, test.stale.written = true, first
+			switchModes(t, test.stale, nil, func(s *switching) {
+				s.want(test.wanted)
+				s.expect("at the start", "", 0, 0, false)
+				if supply, _ := s.endpoints.enclave.current(); supply == nil {
+					t.Error("no resource is registered, so the kubelet does not write its record")
+				}
+				s.kubelet(test.usage, test.err)
+				time.Sleep(test.after)
+				s.expect("then", test.state, test.mib, test.devices, test.state != "")
 			})
 		})
 	}
@@ -473,20 +517,20 @@ func TestRecord(t *testing.T) {
 	const named = `"example.com/epc": ["0", "1"]`
 	for _, test := range []struct {
 		name, text string
-		want       string
+		want       usage
 		err        string
 	}{
-		{"no pods", `{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{"example.com/epc":[]}},"Checksum":1}`, "{registered:true devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
-		{"nothing registered", text(""), "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
-		{"another resource", text(`"example.com/other": ["0"]`, entry("a", "example.com/other")), "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
-		{"pods of both kinds", text(named, entry("a", epcResource), entry("a", enclave), entry("a", epcResource), entry("b", enclave), entry("c", enclave)), "{registered:true devicePods:{count:1 names:[]} nodePods:{count:2 names:[]} stale:false}", ""},
-		{"more members", `{"Data": {"RegisteredDevices": {}, "Version": 3}, "More": 1}`, "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
-		{"empty", "", "", "unexpected end of JSON input"},
-		{"no data", "{}", "", "another format"},
-		{"null", `{"Data": {"RegisteredDevices": null}}`, "", "another format"},
-		{"other names", `{"Data": {"Registered": {}}}`, "", "another format"},
-		{"no name of a pod", text(named, `{"Pod": "a", "ResourceName": "example.com/epc"}`), "", "another format"},
-		{"cut off", `{"Data": {"RegisteredDevices": {"exam`, "", "unexpected end of JSON input"},
+		{"no pods", `{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{"example.com/epc":[]}},"Checksum":1}`, usage{registered: true}, ""},
+		{"nothing registered", text(""), usage{}, ""},
+		{"another resource", text(`"example.com/other": ["0"]`, entry("a", "example.com/other")), usage{}, ""},
+		{"pods of both kinds", text(named, entry("a", epcResource), entry("a", enclave), entry("a", epcResource), entry("b", enclave), entry("c", enclave)), usage{registered: true, devicePods: holders{count: 1}, nodePods: holders{count: 2}}, ""},
+		{"more members", `{"Data": {"RegisteredDevices": {}, "Version": 3}, "More": 1}`, usage{}, ""},
+		{"empty", "", usage{}, "unexpected end of JSON input"},
+		{"no data", "{}", usage{}, "another format"},
+		{"null", `{"Data": {"RegisteredDevices": null}}`, usage{}, "another format"},
+		{"other names", `{"Data": {"Registered": {}}}`, usage{}, "another format"},
+		{"no name of a pod", text(named, `{"Pod": "a", "ResourceName": "example.com/epc"}`), usage{}, "another format"},
+		{"cut off", `{"Data": {"RegisteredDevices": {"exam`, usage{}, "unexpected end of JSON input"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r, err := parseRecord([]byte(test.text))
@@ -496,8 +540,8 @@ func TestRecord(t *testing.T) {
 				}
 				return
 			}
-			if got := fmt.Sprintf("%+v", r.usage(epcResource, enclave)); got != test.want {
-				t.Errorf("%s, want %s", got, test.want)
+			if got := r.usage(epcResource, enclave); !reflect.DeepEqual(got, test.want) {
+				t.Errorf("%+v, want %+v", got, test.want)
 			}
 		})
 	}
@@ -519,7 +563,7 @@ func FuzzParseRecord(f *testing.F) {
 func TestMerge(t *testing.T) {
 	u := usage{registered: true, devicePods: holders{count: 2}, nodePods: holders{count: 1}}
 	got := u.merge(usage{devicePods: holders{1, []string{"a/one"}}, nodePods: holders{1, []string{"b/two"}}})
-	if want := "{registered:true devicePods:{count:2 names:[a/one]} nodePods:{count:1 names:[b/two]} stale:true}"; fmt.Sprintf("%+v", got) != want {
-		t.Errorf("%+v, want %s", got, want)
+	if want := (usage{registered: true, devicePods: holders{2, []string{"a/one"}}, nodePods: holders{1, []string{"b/two"}}, stale: true}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
