@@ -28,6 +28,9 @@ const (
 	// closingTime is how long a node has no allocatable EPC before its devices are
 	// withdrawn, so that the kubelet has admitted all pods that were bound before.
 	closingTime = 6 * time.Second
+	// acknowledgeTime is how long the plugin waits until sgx-node-resource has written
+	// that no EPC is allocatable. Without it, a pod may be bound too late.
+	acknowledgeTime = 30 * time.Second
 	// releaseTime is how long the kubelet's record must have been without the devices
 	// before EPC is advertised in the node's status. The kubelet writes the record before
 	// it writes 0 into that status for the last time.
@@ -84,9 +87,11 @@ type modeSwitch struct {
 	plugin    *Plugin
 	endpoints endpoints
 	usage     func(ctx context.Context, forgotten bool) (usage, error) // of the kubelet
-	log       *slog.Logger
-	metrics   *Metrics
-	mode      *daemon.Condition // met unless the mode that is wanted needs somebody's help
+	// acknowledged reports whether sgx-node-resource has done what the file says.
+	acknowledged func() (bool, error)
+	log          *slog.Logger
+	metrics      *Metrics
+	mode         *daemon.Condition // met unless the mode that is wanted needs somebody's help
 
 	mu         sync.Mutex
 	discovered bool // whether inv and wanted are those of the machine
@@ -95,6 +100,8 @@ type modeSwitch struct {
 
 	state     epc.State // zero until the first decision
 	since     time.Time // when the state began, or when what it waits for was last not so
+	closed    time.Time // when state closing began
+	kept      bool      // whether new pods were kept away at the last poll
 	withdrawn time.Time // when the devices were withdrawn by this process, or when it started
 	serving   bool      // whether this process, or the one that it replaces, has advertised EPC as devices
 	rewritten time.Time // when the kubelet was last asked to write its record
@@ -109,7 +116,7 @@ type modeSwitch struct {
 
 func newModeSwitch(p *Plugin, all endpoints, env *daemon.Environment, m *Metrics) *modeSwitch {
 	return &modeSwitch{
-		plugin: p, endpoints: all, usage: p.kubeletUsage, log: env.Log, metrics: m,
+		plugin: p, endpoints: all, usage: p.kubeletUsage, acknowledged: p.acknowledged, log: env.Log, metrics: m,
 		mode:      env.Health.Condition("mode"),
 		withdrawn: time.Now(),
 		logged:    make(map[string]string),
@@ -177,7 +184,7 @@ func (s *modeSwitch) step(ctx context.Context) (err error) {
 	}
 	if err := s.publish(u); err != nil {
 		if s.state == epc.StateClosing {
-			s.since = now // nobody keeps new pods away yet
+			s.since, s.closed = now, now // nobody keeps new pods away yet
 		}
 		// The devices do not depend on who reads of them.
 		return errors.Join(err, s.apply())
@@ -209,7 +216,7 @@ func (s *modeSwitch) poll(ctx context.Context, now time.Time) usage {
 	if s.state == "" && !s.certain(u, err, now) {
 		return u
 	}
-	if s.state == epc.StateReleasing && u.registered {
+	if s.state == epc.StateReleasing && u.registered || s.state == epc.StateClosing && !s.keepsAway(ctx, now) {
 		s.since = now
 	}
 	s.enter(decide(s.state, s.wanted.Mode, u, now.Sub(s.since)), now)
@@ -235,12 +242,28 @@ func (s *modeSwitch) certain(u usage, err error, now time.Time) bool {
 	return !u.written.Equal(s.recorded)
 }
 
+// keepsAway reports whether new pods have been kept away from a node in state closing since
+// the last poll, or nobody can be expected any more to do that.
+func (s *modeSwitch) keepsAway(ctx context.Context, now time.Time) bool {
+	if now.Sub(s.closed) >= acknowledgeTime {
+		return true
+	}
+	acknowledged, err := s.acknowledged()
+	s.logOnce(ctx, "see acknowledgement failed, retrying", err)
+	before := s.kept
+	s.kept = acknowledged
+	return before && acknowledged
+}
+
 func (s *modeSwitch) enter(state epc.State, now time.Time) {
 	if state == s.state {
 		return
 	}
 	if s.state == epc.StateClosing || s.state == epc.StateDevices {
 		s.withdrawn = now
+	}
+	if state == epc.StateClosing {
+		s.closed, s.kept = now, false
 	}
 	s.state, s.since = state, now
 }
@@ -377,7 +400,7 @@ func (s *modeSwitch) advertisement(u usage) epc.Advertisement {
 	case a.State == epc.StateDevices:
 		a.Message = "EPC is advertised as devices of the kubelet"
 	case a.State == epc.StateClosing:
-		a.Message = fmt.Sprintf("no pod holds EPC as devices, which are withdrawn after %s: new pods with EPC wait", closingTime)
+		a.Message = "no pod holds EPC as devices, which are withdrawn once no new pod can come: new pods with EPC wait"
 	case a.State == epc.StateReleasing:
 		a.Message = "the kubelet releases its EPC devices, which takes about 5 minutes: the node has no EPC until then, and new pods with EPC wait"
 	case a.State == epc.StateNode && a.Held():

@@ -83,6 +83,10 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// closesIn is how long state closing lasts if new pods are kept away at once: that is seen
+// at the next poll.
+const closesIn = kubeletPollInterval + closingTime
+
 // switching is a mode switch in a test, with a kubelet that the test plays.
 type switching struct {
 	*modeSwitch
@@ -94,6 +98,14 @@ type switching struct {
 	err  error
 	// polls is how often the kubelet was polled.
 	polls int
+	// unacknowledged is whether no new pod is known to be kept away in state closing.
+	unacknowledged bool
+}
+
+func (s *switching) acknowledge(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unacknowledged = !yes
 }
 
 func (s *switching) kubelet(u usage, err error) {
@@ -126,6 +138,11 @@ func switchModes(t *testing.T, u usage, err error, test func(s *switching)) {
 				u.registered = false
 			}
 			return u, s.err
+		}
+		s.modeSwitch.acknowledged = func() (bool, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return !s.unacknowledged, nil
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -195,14 +212,14 @@ func TestDevicesToNode(t *testing.T) {
 		s.kubelet(registered, nil)
 		time.Sleep(kubeletPollInterval)
 		s.expect("the last pod has ended", epc.StateClosing, 64, 64, true)
-		time.Sleep(closingTime - kubeletPollInterval)
+		time.Sleep(closesIn - kubeletPollInterval)
 		s.expect("before the devices are withdrawn", epc.StateClosing, 64, 64, true)
 		s.kubelet(held, nil)
 		time.Sleep(kubeletPollInterval)
 		s.expect("a pod that was bound before is admitted", epc.StateDevices, 64, 64, true)
 
 		s.kubelet(registered, nil)
-		time.Sleep(kubeletPollInterval + closingTime)
+		time.Sleep(kubeletPollInterval + closesIn)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
 		time.Sleep(10 * time.Minute)
 		s.expect("the kubelet has restarted meanwhile", epc.StateReleasing, 0, 0, true)
@@ -311,7 +328,7 @@ func TestNoRecord(t *testing.T) {
 		time.Sleep(time.Hour)
 		s.kubelet(usage{registered: true}, errors.New("another format"))
 		s.want(epc.Node)
-		time.Sleep(closingTime + kubeletPollInterval)
+		time.Sleep(closesIn + kubeletPollInterval)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, false)
 		time.Sleep(5 * time.Minute)
 		s.expect("the grace period has passed", epc.StateReleasing, 0, 0, false)
@@ -369,9 +386,76 @@ func TestCannotPublish(t *testing.T) {
 		}
 		time.Sleep(kubeletPollInterval)
 		s.expect("published", epc.StateClosing, 64, 64, true)
-		time.Sleep(closingTime)
+		time.Sleep(closesIn)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
 	})
+}
+
+// Devices are not withdrawn before sgx-node-resource has written that there are none, but
+// nor do they wait for it forever.
+func TestAcknowledgement(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		after      time.Duration // until the acknowledgement; negative for none
+		lost       time.Duration // until it is lost, or 0
+		withdrawal time.Duration
+	}{
+		{"at once", 0, 0, closesIn},
+		{"later", 10 * time.Second, 0, 10*time.Second + closingTime},
+		{"lost and made again", 0, 4 * time.Second, 14*time.Second + closingTime},
+		{"never", -1, 0, acknowledgeTime + closingTime - kubeletPollInterval},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			switchModes(t, usage{registered: true}, nil, func(s *switching) {
+				s.want(epc.Devices)
+				s.acknowledge(test.after == 0)
+				s.want(epc.Node)
+				began := time.Now()
+				if test.after > 0 {
+					time.Sleep(test.after - time.Millisecond)
+					s.acknowledge(true)
+				}
+				if test.lost > 0 {
+					time.Sleep(test.lost - time.Millisecond)
+					s.acknowledge(false)
+					time.Sleep(10 * time.Second)
+					s.acknowledge(true)
+				}
+				time.Sleep(test.withdrawal - time.Since(began) - time.Millisecond)
+				s.expect("before", epc.StateClosing, 64, 64, true)
+				time.Sleep(kubeletPollInterval)
+				s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
+			})
+		})
+	}
+}
+
+// The plugin sees the acknowledgement of its own file, and expects none of Node Feature
+// Discovery.
+func TestAcknowledged(t *testing.T) {
+	p := newPlugin(func(p *Plugin) { p.StateDir = t.TempDir() })
+	a := epc.Advertisement{Resource: p.Policy.Resource, DeviceResource: p.Enclave, State: epc.StateClosing, Wanted: epc.Node, PodNames: []string{}}
+	if err := a.Write(p.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(when string, want bool) {
+		t.Helper()
+		if got, err := p.acknowledged(); got != want || err != nil {
+			t.Errorf("%s: acknowledged %t, error %v; want %t", when, got, err, want)
+		}
+	}
+	expect("at first", false)
+	acknowledgement, err := epc.Acknowledge(p.StateDir, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect("then", true)
+	if err := acknowledgement.Release(); err != nil {
+		t.Fatal(err)
+	}
+	expect("released", false)
+	p.NFDDir = t.TempDir()
+	expect("with Node Feature Discovery", true)
 }
 
 // A file that somebody has removed or replaced is written again, and so is one that could
@@ -486,7 +570,7 @@ func TestTakeOver(t *testing.T) {
 		s.serving = true
 		s.want(epc.Node)
 		s.expect("at the start", epc.StateClosing, 64, 64, true)
-		time.Sleep(closingTime)
+		time.Sleep(closesIn)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
 	})
 }

@@ -56,10 +56,14 @@ type nodes interface {
 	Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, options metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error)
 }
 
+// releaser is an acknowledgement to the device plugin.
+type releaser interface{ Release() error }
+
 // statusWriter keeps the status of a node up to date.
 type statusWriter struct {
 	node           string
 	read           func() (epc.Advertisement, error)
+	acknowledge    func(epc.Advertisement) (releaser, error)
 	nodes          nodes
 	events         creator
 	guard          *guard // nil for none
@@ -72,6 +76,7 @@ type statusWriter struct {
 	changed    time.Time          // when it last changed
 	pending    bool               // whether a number must be written that needs only one write
 	unread     string             // the last error of reading
+	held       releaser           // the acknowledgement of what is written, or nil
 
 	// The node's condition, as far as it is known: it is empty until it has been read.
 	conditionRead   bool
@@ -84,6 +89,7 @@ type statusWriter struct {
 // run writes what is advertised when it changes, and repeats that at an interval, until
 // ctx is done. It does not write while it is unguarded.
 func (s *statusWriter) run(ctx context.Context) {
+	defer s.release()
 	retry := backoff.ExponentialBackOff{InitialInterval: minRetry, Multiplier: 2, MaxInterval: maxRetry}
 	logged := ""
 	next := time.Now()
@@ -147,6 +153,7 @@ func (s *statusWriter) poll(now time.Time) (urgent bool) {
 	if before != nil && before.State == a.State && before.Wanted == a.Wanted && before.MiB == a.MiB && before.Resource == a.Resource {
 		return false // a change of the message can wait
 	}
+	s.release()
 	s.log.Info("advertisement changed", "state", a.State, "wanted", a.Wanted, "resource", a.Resource, "MiB", a.MiB, "pods", a.Pods)
 	s.changed, s.pending = now, true
 	return true
@@ -204,17 +211,51 @@ func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.
 		}
 	}
 	s.metrics.observePolicy(missing)
+	c := conditionOf(a, missing)
+	if a.State == epc.StateClosing || a.State == epc.StateReleasing {
+		// From then on, a policy keeps the kubelet from restoring the number.
+		if err := s.writeCondition(ctx, c, now); err != nil {
+			return err
+		}
+	}
 	if err := s.writeNumber(ctx, a, missing); err != nil {
 		return err
 	}
-	c := conditionOf(a, missing)
 	if err := s.writeCondition(ctx, c, now); err != nil {
 		return err
+	}
+	if a.State == epc.StateClosing {
+		if err := s.acknowledgeAgain(a); err != nil {
+			return err
+		}
 	}
 	if missing {
 		return fmt.Errorf("%w: %s", errPolicyMissing, c.message)
 	}
 	return nil
+}
+
+// acknowledgeAgain tells the device plugin that new pods are kept away. It does so for each
+// write, since the plugin may have written the same once more, into another file.
+func (s *statusWriter) acknowledgeAgain(a epc.Advertisement) error {
+	next, err := s.acknowledge(a)
+	if err != nil {
+		return err
+	}
+	s.release()
+	s.held = next
+	return nil
+}
+
+// release takes back what was acknowledged.
+func (s *statusWriter) release() {
+	if s.held == nil {
+		return
+	}
+	if err := s.held.Release(); err != nil {
+		s.log.Warn("release acknowledgement failed", "error", err)
+	}
+	s.held = nil
 }
 
 // writeNumber writes how much EPC the node has. In mode devices, the kubelet writes it.

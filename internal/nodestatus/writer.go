@@ -59,10 +59,11 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	}
 	admission := schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
 	status := &statusWriter{
-		node:   w.Node,
-		read:   func() (epc.Advertisement, error) { return epc.ReadAdvertisement(w.StateDir) },
-		nodes:  client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
-		events: client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
+		node:        w.Node,
+		read:        func() (epc.Advertisement, error) { return epc.ReadAdvertisement(w.StateDir) },
+		acknowledge: func(a epc.Advertisement) (releaser, error) { return epc.Acknowledge(w.StateDir, a) },
+		nodes:       client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
+		events:      client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
 		devicePolicy: &devicePolicy{
 			policies: client.Resource(admission.WithResource("mutatingadmissionpolicies")),
 			bindings: client.Resource(admission.WithResource("mutatingadmissionpolicybindings")),

@@ -166,6 +166,53 @@ type run struct {
 	mu   sync.Mutex
 	file epc.Advertisement
 	err  error
+
+	acknowledged []*acknowledgement
+	refused      error // why nothing is acknowledged
+}
+
+// acknowledgement is one of an advertisement, which is released at most once.
+type acknowledgement struct {
+	of       epc.Advertisement
+	released bool
+}
+
+func (a *acknowledgement) Release() error {
+	if a.released {
+		return errors.New("released twice")
+	}
+	a.released = true
+	return nil
+}
+
+func (r *run) acknowledge(a epc.Advertisement) (releaser, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused != nil {
+		return nil, r.refused
+	}
+	r.acknowledged = append(r.acknowledged, &acknowledgement{of: a})
+	return r.acknowledged[len(r.acknowledged)-1], nil
+}
+
+// expectAcknowledged checks whether there is one acknowledgement, of state closing, or none.
+func (r *run) expectAcknowledged(when string, want int) {
+	r.t.Helper()
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, a := range r.acknowledged {
+		if a.of.State != epc.StateClosing {
+			r.t.Errorf("%s: acknowledged %+v", when, a.of)
+		}
+		if !a.released {
+			n++
+		}
+	}
+	if n != want {
+		r.t.Errorf("%s: %d acknowledgements, want %d", when, n, want)
+	}
 }
 
 // advertise changes what the device plugin has written.
@@ -208,7 +255,8 @@ func runWriter(t *testing.T, test func(r *run)) {
 				defer r.mu.Unlock()
 				return r.file, r.err
 			},
-			nodes: p, guard: &guard{node: "node-1", nodes: p},
+			acknowledge: r.acknowledge,
+			nodes:       p, guard: &guard{node: "node-1", nodes: p},
 			devicePolicy: &devicePolicy{policies: p, bindings: p}, events: p,
 			log:     slog.New(slog.NewTextHandler(log, nil)),
 			known:   new(daemon.Health).Condition("advertisement"),
@@ -221,6 +269,7 @@ func runWriter(t *testing.T, test func(r *run)) {
 		test(r)
 		cancel()
 		running.Wait()
+		r.expectAcknowledged("at the end", 0)
 	})
 }
 
@@ -280,6 +329,39 @@ func TestWriteNumber(t *testing.T) {
 		r.expect("the device is gone", 1, 1, zero)
 		time.Sleep(time.Hour)
 		r.expect("zero is written once", 0, 0, "")
+	})
+}
+
+// The device plugin learns that new pods are kept away once that is written, and not for
+// longer than it is so.
+func TestAcknowledge(t *testing.T) {
+	runWriter(t, func(r *run) {
+		r.advertise(inDevices)
+		r.expectAcknowledged("in mode devices", 0)
+		r.fail(errors.New("connection refused"))
+		r.advertise(closing)
+		time.Sleep(20 * time.Second)
+		r.expectAcknowledged("while the API server is away", 0)
+		r.mu.Lock()
+		r.refused = errors.New("it has been replaced")
+		r.mu.Unlock()
+		r.fail(nil)
+		time.Sleep(maxRetry)
+		r.expectAcknowledged("while the file is replaced", 0)
+		r.mu.Lock()
+		r.refused = nil
+		r.mu.Unlock()
+		time.Sleep(2 * maxRetry)
+		r.expectAcknowledged("written", 1)
+		if condition, _ := r.has(); condition != "KubeletReleasesDevices False" {
+			t.Errorf("condition %s, so the kubelet may restore the number", condition)
+		}
+		r.advertise(heldDevices)
+		r.expectAcknowledged("a pod came", 0)
+		r.advertise(closing)
+		r.expectAcknowledged("closing again", 1)
+		r.advertise(releasing)
+		r.expectAcknowledged("the devices are withdrawn", 0)
 	})
 }
 
