@@ -212,16 +212,12 @@ func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.
 	}
 	s.metrics.observePolicy(missing)
 	c := conditionOf(a, missing)
-	if a.State == epc.StateClosing || a.State == epc.StateReleasing {
-		// From then on, a policy keeps the kubelet from restoring the number.
-		if err := s.writeCondition(ctx, c, now); err != nil {
-			return err
-		}
-	}
-	if err := s.writeNumber(ctx, a, missing); err != nil {
+	// The condition comes first: a policy of the chart goes by it, which keeps the kubelet
+	// from restoring the number while it releases devices.
+	if err := s.writeCondition(ctx, c, now); err != nil {
 		return err
 	}
-	if err := s.writeCondition(ctx, c, now); err != nil {
+	if err := s.writeNumber(ctx, a, missing); err != nil {
 		return err
 	}
 	if a.State == epc.StateClosing {

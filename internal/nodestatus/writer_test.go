@@ -38,6 +38,7 @@ type patches struct {
 	mu     sync.Mutex
 	got    []string
 	err    error // returned for each patch
+	absent bool  // whether the node does not have the resource
 	checks int   // number of dry runs
 	guard  error // returned for each dry run
 
@@ -60,6 +61,10 @@ func (p *patches) Patch(_ context.Context, name string, kind types.PatchType, pa
 	if p.err != nil {
 		p.got = append(p.got, got)
 		return nil, p.err
+	}
+	if kind == types.JSONPatchType && p.absent {
+		p.got = append(p.got, got)
+		return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", schema.GroupResource{Resource: "nodes"}, "node-1", "", 0, false)
 	}
 	if kind == types.StrategicMergePatchType {
 		var node struct {
@@ -368,12 +373,12 @@ func TestAcknowledge(t *testing.T) {
 // On a node that has never had the resource, replacing it is invalid.
 func TestWriteNothing(t *testing.T) {
 	runWriter(t, func(r *run) {
-		r.fail(apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", schema.GroupResource{Resource: "nodes"}, "node-1", "", 0, false))
+		r.absent = true
 		r.advertise(none)
-		r.fail(nil)
 		time.Sleep(time.Hour)
-		if got := r.take(); fmt.Sprint(got[:1]) != fmt.Sprint([]string{zero}) || len(got) > 2 {
-			t.Errorf("patches %q, want %q once", got, zero)
+		r.expect("once", 1, 1, zero)
+		if condition, _ := r.has(); condition != "NoEPC False" {
+			t.Errorf("condition %s", condition)
 		}
 	})
 }
