@@ -18,6 +18,10 @@ import (
 // conditionType is the type of the node's condition: whether pods can get its EPC.
 const conditionType = "SGXEPCAvailable"
 
+// reasonReleasing is the reason of the condition while devices are about to be withdrawn, or
+// the kubelet has not forgotten them. A policy of the chart goes by it.
+const reasonReleasing = "KubeletReleasesDevices"
+
 // component is the source of events.
 const component = "sgx-node-resource"
 
@@ -43,7 +47,7 @@ func conditionOf(a epc.Advertisement, policyMissing bool) condition {
 			c.reason = "PodsHoldDevices"
 		}
 	case epc.StateClosing, epc.StateReleasing:
-		c.reason = "KubeletReleasesDevices"
+		c.reason = reasonReleasing
 	case epc.StateNode:
 		c.available, c.reason = true, "NodeStatus"
 		if a.Held() {

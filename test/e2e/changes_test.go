@@ -135,12 +135,7 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds())
 // check checks what every change must keep.
 func (c *cell) check(t *testing.T) {
 	t.Helper()
-	// Until the kubelet has written that there is no EPC, pods are bound that it refuses.
-	allowed := 0
-	if (c.change == "uninstall" || c.change == "reinstall") && !c.node {
-		allowed = 3
-	}
-	if len(c.failed) > allowed || c.lost {
+	if len(c.failed) > 0 || c.lost {
 		t.Errorf("failed pods: %q; lost: %v", c.failed, c.lost)
 	}
 	if removed := c.change == "uninstall" || c.change == "reinstall" || c.change == "install"; c.refused > 0 && !removed {

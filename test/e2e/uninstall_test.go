@@ -122,7 +122,7 @@ func TestUninstallIsBounded(t *testing.T) {
 	began := time.Now()
 	_, err := try(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--timeout", "4m")
 	took := time.Since(began)
-	if err == nil || !strings.Contains(err.Error(), "confcom-uninstall") || took > 90*time.Second {
+	if err == nil || !strings.Contains(err.Error(), "confcom-uninstall") || took > 3*time.Minute {
 		t.Fatalf("after %s: %v", took, err)
 	}
 	t.Logf("failed after %s: %v", took.Round(time.Second), err)
