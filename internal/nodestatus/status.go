@@ -67,7 +67,7 @@ type statusWriter struct {
 	nodes          nodes
 	events         creator
 	guard          *guard // nil for none
-	devicePolicy   *devicePolicy
+	devicePolicies *devicePolicies
 	log            *slog.Logger
 	known, written *daemon.Condition
 	metrics        *Metrics
@@ -116,7 +116,7 @@ func (s *statusWriter) run(ctx context.Context) {
 			case err == nil:
 				retry.Reset()
 				next = now.Add(s.pause(now))
-			case errors.Is(err, errPolicyMissing):
+			case errors.Is(err, errPolicies):
 				retry.Reset()
 				next = now.Add(jitter(policyInterval))
 			default:
@@ -183,18 +183,18 @@ func (s *statusWriter) logOutcome(err error, logged string) {
 	case err == nil || err.Error() == logged:
 	case errors.Is(err, errUnguarded):
 		s.log.Error("not restricted by an admission policy, writing nothing", "error", err)
-	case errors.Is(err, errPolicyMissing):
-		s.log.Error("no admission policy adds the device to pods with EPC, advertising none", "error", err)
+	case errors.Is(err, errPolicies):
+		s.log.Error("an admission policy for pods with EPC is missing or changed", "error", err)
 	default:
 		s.log.Warn("write node status failed, retrying", "error", err)
 	}
 }
 
-// errPolicyMissing is why a node in mode node advertises no EPC.
-var errPolicyMissing = errors.New("the admission policy is missing that adds the device to pods with EPC")
+// errPolicies is that something is wrong with the policies for pods with EPC.
+var errPolicies = errors.New("check admission policies")
 
-// write writes what is advertised. It returns errPolicyMissing if it has written 0 because
-// of that.
+// write writes what is advertised. It returns errPolicies if it has written that something is
+// wrong with the policies.
 func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.Time) error {
 	err := s.guard.check(ctx)
 	unguarded := errors.Is(err, errUnguarded)
@@ -204,20 +204,20 @@ func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.
 	if err != nil {
 		return err
 	}
-	missing := false
+	var p policies
 	if a.State == epc.StateNode {
-		if missing, err = s.devicePolicy.check(ctx); err != nil {
+		if p, err = s.devicePolicies.check(ctx); err != nil {
 			return err
 		}
 	}
-	s.metrics.observePolicy(missing)
-	c := conditionOf(a, missing)
+	s.metrics.observePolicy(p != policies{})
+	c := conditionOf(a, p)
 	// The condition comes first: a policy of the chart goes by it, which keeps the kubelet
 	// from restoring the number while it releases devices.
 	if err := s.writeCondition(ctx, c, now); err != nil {
 		return err
 	}
-	if err := s.writeNumber(ctx, a, missing); err != nil {
+	if err := s.writeNumber(ctx, a, p.lax()); err != nil {
 		return err
 	}
 	if a.State == epc.StateClosing {
@@ -225,8 +225,8 @@ func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.
 			return err
 		}
 	}
-	if missing {
-		return fmt.Errorf("%w: %s", errPolicyMissing, c.message)
+	if p != (policies{}) {
+		return fmt.Errorf("%w: %s", errPolicies, c.message)
 	}
 	return nil
 }
@@ -254,8 +254,9 @@ func (s *statusWriter) release() {
 	s.held = nil
 }
 
-// writeNumber writes how much EPC the node has. In mode devices, the kubelet writes it.
-func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, policyMissing bool) error {
+// writeNumber writes how much EPC the node has. In mode devices, the kubelet writes it. In
+// mode node it is 0 if the policies are lax.
+func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, lax bool) error {
 	merge := func(lists map[string]any) error {
 		_, err := s.patch(ctx, types.MergePatchType, map[string]any{"status": lists})
 		return err
@@ -265,7 +266,7 @@ func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, pol
 		return nil
 	case epc.StateNode:
 		mib := a.MiB
-		if policyMissing {
+		if lax {
 			mib = 0
 		}
 		quantity := map[string]string{string(a.Resource): strconv.FormatInt(mib, 10)}

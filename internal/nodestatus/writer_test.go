@@ -90,7 +90,7 @@ func (p *patches) Get(_ context.Context, name string, _ metav1.GetOptions, _ ...
 	if name != "sgx-enclave-with-epc" {
 		return nil, fmt.Errorf("unexpected name %s", name)
 	}
-	return nil, p.policy
+	return new(unstructured.Unstructured), p.policy
 }
 
 func (p *patches) setPolicy(err error) {
@@ -262,7 +262,7 @@ func runWriter(t *testing.T, test func(r *run)) {
 			},
 			acknowledge: r.acknowledge,
 			nodes:       p, guard: &guard{node: "node-1", nodes: p},
-			devicePolicy: &devicePolicy{policies: p, bindings: p}, events: p,
+			devicePolicies: &devicePolicies{adding: []getter{p, p}, refusing: []getter{p, p}}, events: p,
 			log:     slog.New(slog.NewTextHandler(log, nil)),
 			known:   new(daemon.Health).Condition("advertisement"),
 			written: new(daemon.Health).Condition("node status"),
