@@ -45,7 +45,7 @@ const (
 	// record, before it decides by one that may name pods that have ended.
 	uncertainTime = 30 * time.Second
 	// maxPodNames is how many of the pods that keep a node from changing are named.
-	maxPodNames = 3
+	maxPodNames = 8
 )
 
 // decide returns the state that follows s, in which the node has been for some time. The
@@ -78,6 +78,9 @@ func decide(s epc.State, wanted epc.Mode, u usage, lasted time.Duration) epc.Sta
 		return epc.StateNode
 	}
 }
+
+// drain is what to do about a node that pods keep from changing.
+const drain = "if the node is never without one, drain it with 'kubectl drain --ignore-daemonsets', wait until this condition has another reason, and 'kubectl uncordon' it"
 
 // errUndecided is why a plugin that starts advertises no EPC.
 var errUndecided = errors.New("wait until the kubelet has written its record of devices, which may name pods that have ended")
@@ -396,7 +399,7 @@ func (s *modeSwitch) advertisement(u usage) epc.Advertisement {
 	}
 	switch {
 	case a.State == epc.StateDevices && a.Held():
-		a.Message = "EPC stays devices of the kubelet because " + pods.hold() + " such devices. It moves to the node's status once they have ended: draining the node hastens that"
+		a.Message = "EPC stays devices of the kubelet because " + pods.hold() + " such devices. It moves to the node's status once no pod does. New pods get such devices as well: " + drain
 	case a.State == epc.StateDevices:
 		a.Message = "EPC is advertised as devices of the kubelet"
 	case a.State == epc.StateClosing:
@@ -404,7 +407,7 @@ func (s *modeSwitch) advertisement(u usage) epc.Advertisement {
 	case a.State == epc.StateReleasing:
 		a.Message = "the kubelet releases its EPC devices, which takes about 5 minutes: the node has no EPC until then, and new pods with EPC wait"
 	case a.State == epc.StateNode && a.Held():
-		a.Message = "EPC stays in the node's status because " + pods.hold() + " the enclave device without EPC devices. It becomes devices of the kubelet once they have ended: draining the node hastens that"
+		a.Message = "EPC stays in the node's status because " + pods.hold() + " the enclave device without EPC devices. It becomes devices of the kubelet once no pod does. New pods hold it as well: " + drain
 	case a.State == epc.StateNode:
 		a.Message = "EPC is advertised in the node's status"
 	}

@@ -195,7 +195,7 @@ func (s *switching) expect(when string, state epc.State, mib int64, devices int,
 // A node goes from devices to node when its last pod with devices has ended and the
 // kubelet has forgotten them.
 func TestDevicesToNode(t *testing.T) {
-	held := usage{registered: true, devicePods: holders{count: 5, names: []string{"a/one", "b/two", "c/three", "d/four"}}}
+	held := usage{registered: true, devicePods: holders{count: 10, names: []string{"a/1", "a/2", "a/3", "a/4", "a/5", "a/6", "a/7", "a/8", "a/9"}}}
 	switchModes(t, held, nil, func(s *switching) {
 		s.want(epc.Devices)
 		s.expect("devices", epc.StateDevices, 64, 64, true)
@@ -204,7 +204,8 @@ func TestDevicesToNode(t *testing.T) {
 		time.Sleep(time.Hour)
 		s.expect("an hour later", epc.StateDevices, 64, 64, true)
 		a, err := epc.ReadAdvertisement(s.plugin.StateDir)
-		if err != nil || !a.Held() || a.Pods != 5 || len(a.PodNames) != maxPodNames || !strings.Contains(a.Message, "5 pods (a/one, b/two, c/three, …) hold such devices") {
+		if err != nil || !a.Held() || a.Pods != 10 || len(a.PodNames) != maxPodNames ||
+			!strings.Contains(a.Message, "10 pods (a/1, a/2, a/3, a/4, a/5, a/6, a/7, a/8, …) hold such devices") || !strings.Contains(a.Message, "kubectl drain") {
 			t.Errorf("advertisement %+v, error %v", a, err)
 		}
 
@@ -577,12 +578,12 @@ func TestTakeOver(t *testing.T) {
 
 func TestHold(t *testing.T) {
 	for want, h := range map[string]holders{
-		"1 pod holds":                       {count: 1},
-		"2 pods hold":                       {count: 2},
-		"1 pod (a/one) holds":               {1, []string{"a/one"}},
-		"2 pods (a/one, …) hold":            {2, []string{"a/one"}},
-		"4 pods (a/1, a/2, a/3, …) hold":    {4, []string{"a/1", "a/2", "a/3", "a/4"}},
-		"3 pods (a/1, a/2, hold/hold) hold": {3, []string{"a/1", "a/2", "hold/hold"}},
+		"1 pod holds":            {count: 1},
+		"2 pods hold":            {count: 2},
+		"1 pod (a/one) holds":    {1, []string{"a/one"}},
+		"2 pods (a/one, …) hold": {2, []string{"a/one"}},
+		"9 pods (a/1, a/2, a/3, a/4, a/5, a/6, a/7, a/8, …) hold": {9, []string{"a/1", "a/2", "a/3", "a/4", "a/5", "a/6", "a/7", "a/8", "a/9"}},
+		"3 pods (a/1, a/2, hold/hold) hold":                       {3, []string{"a/1", "a/2", "hold/hold"}},
 	} {
 		if got := h.hold(); got != want {
 			t.Errorf("%+v: %q, want %q", h, got, want)
