@@ -33,6 +33,8 @@ const (
 	// endTimeout is how long the removal waits until the device plugins have ended. Those
 	// of nodes that are not reachable do not end.
 	endTimeout = 30 * time.Second
+	// retryTime is the time between two attempts.
+	retryTime = time.Second
 	// listLimit is the number of nodes that are read at a time.
 	listLimit = 500
 	// writerBinding is the ClusterRoleBinding that lets the writers write.
@@ -125,8 +127,9 @@ func (r *removal) run(ctx context.Context) error {
 		do   func(context.Context) error
 		then time.Duration // until the next step
 	}{
-		{r.revoke, revokeTime},
-		{r.close, closingTime},
+		{r.revoke, 0},
+		{r.close, revokeTime},
+		{r.close, closingTime - revokeTime}, // a writer may have written again until then
 		{r.end(), revokeTime}, // until a kubelet's write that was under way has arrived
 		{r.remove(), 0},
 	} {
@@ -152,7 +155,7 @@ func (r *removal) retry(ctx context.Context, do func(context.Context) error) err
 		if !errors.As(err, new(notYet)) {
 			r.log.Warn("remove from the status of nodes failed, retrying", "error", err)
 		}
-		if pause(ctx, revokeTime) != nil {
+		if pause(ctx, retryTime) != nil {
 			return err
 		}
 	}

@@ -174,9 +174,9 @@ func TestRemove(t *testing.T) {
 		both      = kind + `{"status":{"allocatable":{"example.com/epc":null},"capacity":{"example.com/epc":null},"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
 	)
 	closed := func(node string) string {
-		return node + kind + `{"status":{"allocatable":{"example.com/epc":"0"},"conditions":[{"lastHeartbeatTime":"2000-01-01T00:00:02Z","lastTransitionTime":"2000-01-01T00:00:02Z","message":"confcom is being uninstalled: new pods with EPC wait","reason":"KubeletReleasesDevices","status":"False","type":"SGXEPCAvailable"}]}}`
+		return node + kind + `{"status":{"allocatable":{"example.com/epc":"0"},"conditions":[{"lastHeartbeatTime":"2000-01-01T00:00:00Z","lastTransitionTime":"2000-01-01T00:00:00Z","message":"confcom is being uninstalled: new pods with EPC wait","reason":"KubeletReleasesDevices","status":"False","type":"SGXEPCAvailable"}]}}`
 	}
-	const quickest = revokeTime + closingTime + revokeTime
+	const quickest = closingTime + revokeTime
 	running := pluginState{exists: true, ends: 3 * time.Second}
 	for _, tt := range []struct {
 		name    string
@@ -186,19 +186,19 @@ func TestRemove(t *testing.T) {
 		err     string
 	}{
 		{"no nodes", fakeCluster{}, nil, quickest, ""},
-		{"a node in mode node", fakeCluster{plugin: running, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{closed("a"), "a" + both}, quickest + 6*time.Second, ""},
-		{"again", fakeCluster{revoked: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{closed("a"), "a" + both}, quickest + 2*time.Second, ""},
-		{"written by hand", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubectl-patch", testResource)}}, []string{closed("a"), "a" + both}, quickest + 2*time.Second, ""},
-		{"a node in mode devices", fakeCluster{plugin: running, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + condition}, quickest + 6*time.Second, ""},
-		{"a device plugin that does not end", fakeCluster{plugin: pluginState{exists: true, ends: -1}, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + condition}, quickest + endTimeout + 4*time.Second, ""},
+		{"a node in mode node", fakeCluster{plugin: running, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{closed("a"), "a" + both}, quickest + 4*time.Second, ""},
+		{"again", fakeCluster{revoked: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{closed("a"), "a" + both}, quickest + time.Second, ""},
+		{"written by hand", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubectl-patch", testResource)}}, []string{closed("a"), "a" + both}, quickest + time.Second, ""},
+		{"a node in mode devices", fakeCluster{plugin: running, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + condition}, quickest + 4*time.Second, ""},
+		{"a device plugin that does not end", fakeCluster{plugin: pluginState{exists: true, ends: -1}, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + condition}, quickest + endTimeout + 2*time.Second, ""},
 		{"another resource", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", "example.com/other")}}, nil, quickest, ""},
 		{"several pages", fakeCluster{nodes: []*unstructured.Unstructured{
 			nodeWith("a", "sgx-node-resource", testResource), nodeWith("b", "kubelet", testResource), nodeWith("c", "sgx-node-resource", testResource),
-		}}, []string{closed("a"), closed("b"), closed("c"), "a" + both, "b" + condition, "c" + both}, quickest + 2*time.Second, ""},
+		}}, []string{closed("a"), closed("b"), closed("c"), "a" + both, "b" + condition, "c" + both}, quickest + time.Second, ""},
 		{"a node goes meanwhile", fakeCluster{gone: "b", nodes: []*unstructured.Unstructured{
 			nodeWith("a", "sgx-node-resource", testResource), nodeWith("b", "sgx-node-resource", testResource),
-		}}, []string{closed("a"), closed("b"), "a" + both}, quickest + 2*time.Second, ""},
-		{"an API server that is away for a while", fakeCluster{denied: 25, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, nil, quickest + 52*time.Second, ""},
+		}}, []string{closed("a"), closed("b"), "a" + both}, quickest + time.Second, ""},
+		{"an API server that is away for a while", fakeCluster{denied: 25, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, nil, quickest + 26*time.Second, ""},
 		{"no permission", fakeCluster{denied: 1000}, nil, removeTimeout, "remove example.com/epc from the status of nodes: delete the ClusterRoleBinding sgx-node-resource: not now"},
 		{"something writes it again", fakeCluster{writes: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, nil, removeTimeout, "1 nodes still have it: something writes it again"},
 	} {

@@ -130,14 +130,16 @@ func TestUninstallIsBounded(t *testing.T) {
 	if left := kubectl(t, "get", "clusterrole,clusterrolebinding", "confcom-uninstall", "--ignore-not-found", "-o", "name"); left != "" {
 		t.Errorf("the job's permissions are left: %s", left)
 	}
-	// A job that fails later has already deleted the binding.
+	// A job that fails later has already deleted these.
 	kubectl(t, "delete", "clusterrolebinding", "sgx-node-resource")
+	kubectl(t, "-n", namespace, "delete", "daemonset", "sgx-device-plugin")
 	var release struct{ Version int }
 	if err := json.Unmarshal([]byte(run(t, "", "helm", "-n", namespace, "status", "confcom", "-o", "json")), &release); err != nil {
 		t.Fatal(err)
 	}
 	run(t, "", "helm", "-n", namespace, "rollback", "confcom", strconv.Itoa(release.Version))
 	kubectl(t, "get", "clusterrolebinding", "sgx-node-resource")
+	kubectl(t, "-n", namespace, "get", "daemonset", "sgx-device-plugin")
 	began = time.Now()
 	run(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--no-hooks", "--wait", "--timeout", "2m")
 	t.Logf("uninstalled without hooks in %s", time.Since(began).Round(100*time.Millisecond))
