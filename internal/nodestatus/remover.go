@@ -130,7 +130,7 @@ func (r *removal) run(ctx context.Context) error {
 		{r.revoke, 0},
 		{r.close, revokeTime},
 		{r.close, closingTime - revokeTime}, // a writer may have written again until then
-		{r.end(), revokeTime}, // until a kubelet's write that was under way has arrived
+		{r.end(), revokeTime},               // until a kubelet's write that was under way has arrived
 		{r.remove(), 0},
 	} {
 		if err := r.retry(ctx, step.do); err != nil {
