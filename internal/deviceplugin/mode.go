@@ -216,20 +216,22 @@ func (s *modeSwitch) poll(ctx context.Context, now time.Time) usage {
 		s.endpoints.epc.resend()
 		s.endpoints.enclave.resend()
 	}
-	if s.state == "" && !s.certain(u, err, now) {
-		return u
-	}
 	if s.state == epc.StateReleasing && u.registered || s.state == epc.StateClosing && !s.keepsAway(ctx, now) {
 		s.since = now
 	}
-	s.enter(decide(s.state, s.wanted.Mode, u, now.Sub(s.since)), now)
+	next := decide(s.state, s.wanted.Mode, u, now.Sub(s.since))
+	held := epc.Advertisement{State: next, Wanted: s.wanted.Mode}.Held()
+	if s.state == "" && held && !s.certain(u, err, now) {
+		return u
+	}
+	s.enter(next, now)
 	return u
 }
 
-// certain reports whether a plugin that starts can decide: its record names no pods that
-// have ended. Otherwise it would offer devices because of them, and new pods would get some
-// and hold the node. The record is as it should be if the kubelet has written it since it
-// was asked for its pods. It does so when a resource is registered.
+// certain reports whether a plugin that starts can decide that pods hold the node: the record
+// names none that have ended. Otherwise it would offer devices because of them, and new pods
+// would get some and hold the node. The record is as it should be if the kubelet has written
+// it since it was asked for its pods. It does so when a resource is registered.
 func (s *modeSwitch) certain(u usage, err error, now time.Time) bool {
 	if s.uncertain.IsZero() {
 		s.uncertain = now

@@ -269,6 +269,8 @@ func TestStart(t *testing.T) {
 		{"only the list of pods is known", usage{registered: true}, errors.New("no record"), epc.Node, epc.StateClosing, 64, 0, false},
 		{"pods that may have ended", usage{registered: true, devicePods: one, stale: true}, nil, epc.Node, "", 0, 0, false},
 		{"pods that may have ended in mode node", usage{nodePods: one, stale: true}, nil, epc.Devices, "", 0, 0, false},
+		{"pods that may have ended, in the mode that is wanted", usage{registered: true, devicePods: one, stale: true}, nil, epc.Devices, epc.StateDevices, 64, 64, true},
+		{"pods that may have ended and do not matter", usage{registered: true, nodePods: one, stale: true}, nil, epc.Node, epc.StateClosing, 64, 0, true},
 		{"only the record is known", usage{registered: true, devicePods: one, stale: true}, errors.New("no list"), epc.Node, "", 0, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
