@@ -172,6 +172,9 @@ func TestPolicies(t *testing.T) {
 				}
 			}
 			next.delete(t)
+			for _, command := range tt.commands { // as the condition says
+				kubectl(t, "delete", command[1], name, "--ignore-not-found")
+			}
 			start = time.Now()
 			install(t, values)
 			upgraded := time.Since(start)
