@@ -403,6 +403,7 @@ func (m *matrix) upgrade(t *testing.T, c *cell) {
 func (m *matrix) rollback(t *testing.T, c *cell) {
 	c.clients = 3
 	m.ensure(t, true, c.node)
+	good := strconv.Itoa(releaseVersion(t)) // without it, a rollback after one that failed goes to the upgrade
 	holder, container := c.begin(t, true)
 	began := time.Now()
 	err := m.try(t, "upgrade", m.base, append(m.values(c.node), "--timeout", "15s", "--set",
@@ -411,7 +412,7 @@ func (m *matrix) rollback(t *testing.T, c *cell) {
 		t.Error("helm upgrade --wait succeeds with images that do not exist")
 	}
 	c.helm = append(c.helm, fmt.Sprintf("`upgrade`: %s, after %s", brief(err), seconds(time.Since(began))))
-	m.command(t, c, "rollback", "")
+	m.command(t, c, "rollback", "", good)
 	c.settle(t, 2*time.Minute)
 	c.end(t, holder, container)
 }

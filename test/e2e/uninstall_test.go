@@ -133,11 +133,7 @@ func TestUninstallIsBounded(t *testing.T) {
 	// A job that fails later has already deleted these.
 	kubectl(t, "delete", "clusterrolebinding", "sgx-node-resource")
 	kubectl(t, "-n", namespace, "delete", "daemonset", "sgx-device-plugin")
-	var release struct{ Version int }
-	if err := json.Unmarshal([]byte(run(t, "", "helm", "-n", namespace, "status", "confcom", "-o", "json")), &release); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "", "helm", "-n", namespace, "rollback", "confcom", strconv.Itoa(release.Version))
+	run(t, "", "helm", "-n", namespace, "rollback", "confcom", strconv.Itoa(releaseVersion(t)))
 	kubectl(t, "get", "clusterrolebinding", "sgx-node-resource")
 	kubectl(t, "-n", namespace, "get", "daemonset", "sgx-device-plugin")
 	began = time.Now()
@@ -145,6 +141,16 @@ func TestUninstallIsBounded(t *testing.T) {
 	t.Logf("uninstalled without hooks in %s", time.Since(began).Round(100*time.Millisecond))
 	installAgain(t, base)
 	waitAllocatable(t, resource, epc)
+}
+
+// releaseVersion returns the last revision of the release.
+func releaseVersion(t testing.TB) int {
+	t.Helper()
+	var release struct{ Version int }
+	if err := json.Unmarshal([]byte(run(t, "", "helm", "-n", namespace, "status", "confcom", "-o", "json")), &release); err != nil {
+		t.Fatal(err)
+	}
+	return release.Version
 }
 
 // TestSecondRelease checks that a second release is refused, with the name of the first.
