@@ -78,8 +78,8 @@ type statusWriter struct {
 	unread     string             // the last error of reading
 	held       releaser           // the acknowledgement of what is written, or nil
 
-	// The node's condition, as far as it is known: it is empty until it has been read.
-	conditionRead   bool
+	// The node's condition as it was last read or written.
+	conditionReads  time.Time
 	status, reason  string
 	transition      time.Time
 	lastCondition   condition
@@ -292,19 +292,22 @@ func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, lax
 	return err
 }
 
-// writeCondition writes the condition if it has changed or not been written for a while,
-// and creates an event if its reason has changed.
+// writeCondition writes the condition if it has changed, is another one in the cluster, or
+// has not been written for a while, and creates an event if its reason has changed.
 func (s *statusWriter) writeCondition(ctx context.Context, c condition, now time.Time) error {
-	if !s.conditionRead {
-		// An empty patch returns the node, without the permission to read nodes.
-		node, err := s.patch(ctx, types.MergePatchType, struct{}{})
-		if err != nil {
-			return err
-		}
-		s.status, s.reason, s.transition = findCondition(node)
-		s.conditionRead = true
+	unchanged := c == s.lastCondition && now.Sub(s.conditionWrites) < heartbeatInterval
+	if unchanged && now.Sub(s.conditionReads) < writeInterval {
+		return nil
 	}
-	if c == s.lastCondition && now.Sub(s.conditionWrites) < heartbeatInterval {
+	// Somebody else may have written it, such as an uninstallation that has failed. An empty
+	// patch returns the node, without the permission to read nodes.
+	node, err := s.request(ctx, types.MergePatchType, struct{}{})
+	if err != nil {
+		return err
+	}
+	s.status, s.reason, s.transition = findCondition(node)
+	s.conditionReads = now
+	if unchanged && s.status == c.status() && s.reason == c.reason {
 		return nil
 	}
 	transition := s.transition
@@ -339,6 +342,15 @@ func (s *statusWriter) createEvent(ctx context.Context, c condition, now time.Ti
 
 // patch patches the status of the node, and returns the node.
 func (s *statusWriter) patch(ctx context.Context, kind types.PatchType, patch any) (*unstructured.Unstructured, error) {
+	node, err := s.request(ctx, kind, patch)
+	if err == nil {
+		s.metrics.writes.Inc()
+	}
+	return node, err
+}
+
+// request requests a patch of the status of the node, which may be empty.
+func (s *statusWriter) request(ctx context.Context, kind types.PatchType, patch any) (*unstructured.Unstructured, error) {
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return nil, fmt.Errorf("encode patch: %w", err)
@@ -348,7 +360,6 @@ func (s *statusWriter) patch(ctx context.Context, kind types.PatchType, patch an
 	node, err := s.nodes.Patch(ctx, s.node, kind, body, metav1.PatchOptions{}, "status")
 	switch {
 	case err == nil:
-		s.metrics.writes.Inc()
 		return node, nil
 	case apierrors.IsForbidden(err):
 		return nil, fmt.Errorf("patch node status: %w: the service account needs permission to patch nodes/status, and may patch only the node that it runs on", err)

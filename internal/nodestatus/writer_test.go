@@ -445,6 +445,26 @@ func TestConditionTimes(t *testing.T) {
 	})
 }
 
+// A condition that somebody else has written is restored soon: an uninstallation that has
+// failed leaves one by which a policy keeps the kubelet's number at 0.
+func TestConditionOfOthers(t *testing.T) {
+	for _, mode := range []epc.Advertisement{inDevices, inNode} {
+		runWriter(t, func(r *run) {
+			r.advertise(mode)
+			want, _ := r.has()
+			time.Sleep(time.Minute)
+			r.patches.mu.Lock()
+			r.patches.condition = map[string]any{"type": conditionType, "status": "False", "reason": reasonReleasing}
+			r.patches.mu.Unlock()
+			time.Sleep(messageInterval + messageInterval/10 + pollInterval)
+			synctest.Wait()
+			if got, _ := r.has(); got != want {
+				t.Errorf("state %s: condition %s, want %s", mode.State, got, want)
+			}
+		})
+	}
+}
+
 // Names of pods change often. They do not cost a write each.
 func TestMessageChanges(t *testing.T) {
 	runWriter(t, func(r *run) {
