@@ -274,7 +274,9 @@ func (r *removal) patchAll(ctx context.Context, patchOf func(*unstructured.Unstr
 // if it has no EPC.
 func (r *removal) closingPatch(node *unstructured.Unstructured) ([]byte, error) {
 	quantity, found, _ := unstructured.NestedString(node.Object, "status", "allocatable", r.resource)
-	if !found || quantity == "0" {
+	_, reason, _ := findCondition(node)
+	closed := quantity == "0" && (reason == "" || reason == reasonReleasing) // a writer may have restored either
+	if !found || closed {
 		return nil, nil
 	}
 	now := time.Now()

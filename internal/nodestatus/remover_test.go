@@ -229,3 +229,33 @@ func TestRemove(t *testing.T) {
 		})
 	}
 }
+
+// A node is kept free of new pods once its number is 0 and its condition says why, or it has
+// none.
+func TestClosingPatch(t *testing.T) {
+	for _, test := range []struct {
+		number, reason string
+		want           bool
+	}{
+		{"", "Devices", false},
+		{"64", "", true},
+		{"64", "Devices", true},
+		{"64", reasonReleasing, true},
+		{"0", "Devices", true}, // the kubelet would restore the number
+		{"0", reasonReleasing, false},
+		{"0", "", false},
+	} {
+		status := make(map[string]any)
+		if test.number != "" {
+			status["allocatable"] = map[string]any{testResource: test.number}
+		}
+		if test.reason != "" {
+			status["conditions"] = []any{map[string]any{"type": conditionType, "status": "True", "reason": test.reason}}
+		}
+		r := &removal{resource: testResource}
+		patch, err := r.closingPatch(&unstructured.Unstructured{Object: map[string]any{"status": status}})
+		if (patch != nil) != test.want || err != nil {
+			t.Errorf("%+v: patch %s, error %v", test, patch, err)
+		}
+	}
+}
