@@ -28,6 +28,7 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 	addFlags(flags, &writer)
 	var remover nodestatus.Remover
 	flags.TextVar(&remover.Resource, "remove", epc.ResourceName(""), "remove the resource of this `name` from the status of all nodes, take the permission to write from the other daemons, and exit, as 'helm uninstall' has it done")
+	flags.StringVar(&remover.Namespace, "device-plugin-namespace", "", "with --remove, end the device plugins of this `namespace` once new pods are kept away; empty for none")
 	var labeller nodelabel.Labeller
 	epcflags.AddMachine(flags, &labeller.Machine)
 	label := flags.Bool("label-node", false, "label this node with "+nodelabel.Label+"=true while its processor has SGX, instead of writing its status")

@@ -1,6 +1,7 @@
 package deviceplugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ const (
 	// closingTime is how long a node has no allocatable EPC before its devices are
 	// withdrawn, so that the kubelet has admitted all pods that were bound before.
 	closingTime = 6 * time.Second
+	// acknowledgeTime is how long the plugin waits until sgx-node-resource has written
+	// that no EPC is allocatable. Without it, a pod may be bound too late.
+	acknowledgeTime = 30 * time.Second
 	// releaseTime is how long the kubelet's record must have been without the devices
 	// before EPC is advertised in the node's status. The kubelet writes the record before
 	// it writes 0 into that status for the last time.
@@ -37,8 +41,11 @@ const (
 	// rewriteInterval is the time between two requests that the kubelet writes its
 	// record again, because it may name pods that have ended.
 	rewriteInterval = 10 * time.Second
+	// uncertainTime is how long a plugin that starts waits for the kubelet to write its
+	// record, before it decides by one that may name pods that have ended.
+	uncertainTime = 30 * time.Second
 	// maxPodNames is how many of the pods that keep a node from changing are named.
-	maxPodNames = 3
+	maxPodNames = 8
 )
 
 // decide returns the state that follows s, in which the node has been for some time. The
@@ -72,14 +79,22 @@ func decide(s epc.State, wanted epc.Mode, u usage, lasted time.Duration) epc.Sta
 	}
 }
 
+// drain is what to do about a node that pods keep from changing.
+const drain = "if the node is never without one, drain it with 'kubectl drain --ignore-daemonsets', wait until this condition has another reason, and 'kubectl uncordon' it"
+
+// errUndecided is why a plugin that starts advertises no EPC.
+var errUndecided = errors.New("wait until the kubelet has written its record of devices, which may name pods that have ended")
+
 // modeSwitch decides how the node advertises its EPC, and has the endpoints do it.
 type modeSwitch struct {
 	plugin    *Plugin
 	endpoints endpoints
 	usage     func(ctx context.Context, forgotten bool) (usage, error) // of the kubelet
-	log       *slog.Logger
-	metrics   *Metrics
-	mode      *daemon.Condition // met unless the mode that is wanted needs somebody's help
+	// acknowledged reports whether sgx-node-resource has done what the file says.
+	acknowledged func() (bool, error)
+	log          *slog.Logger
+	metrics      *Metrics
+	mode         *daemon.Condition // met unless the mode that is wanted needs somebody's help
 
 	mu         sync.Mutex
 	discovered bool // whether inv and wanted are those of the machine
@@ -88,9 +103,13 @@ type modeSwitch struct {
 
 	state     epc.State // zero until the first decision
 	since     time.Time // when the state began, or when what it waits for was last not so
+	closed    time.Time // when state closing began
+	kept      bool      // whether new pods were kept away at the last poll
 	withdrawn time.Time // when the devices were withdrawn by this process, or when it started
 	serving   bool      // whether this process, or the one that it replaces, has advertised EPC as devices
 	rewritten time.Time // when the kubelet was last asked to write its record
+	uncertain time.Time // when the first record was read, of a plugin that has just started
+	recorded  time.Time // when the first record was written of which the pods are known
 	published *epc.Advertisement
 	applied   bool              // whether the endpoints advertise what was last decided
 	failed    bool              // whether the last step failed
@@ -100,7 +119,7 @@ type modeSwitch struct {
 
 func newModeSwitch(p *Plugin, all endpoints, env *daemon.Environment, m *Metrics) *modeSwitch {
 	return &modeSwitch{
-		plugin: p, endpoints: all, usage: p.kubeletUsage, log: env.Log, metrics: m,
+		plugin: p, endpoints: all, usage: p.kubeletUsage, acknowledged: p.acknowledged, log: env.Log, metrics: m,
 		mode:      env.Health.Condition("mode"),
 		withdrawn: time.Now(),
 		logged:    make(map[string]string),
@@ -168,7 +187,7 @@ func (s *modeSwitch) step(ctx context.Context) (err error) {
 	}
 	if err := s.publish(u); err != nil {
 		if s.state == epc.StateClosing {
-			s.since = now // nobody keeps new pods away yet
+			s.since, s.closed = now, now // nobody keeps new pods away yet
 		}
 		// The devices do not depend on who reads of them.
 		return errors.Join(err, s.apply())
@@ -197,11 +216,48 @@ func (s *modeSwitch) poll(ctx context.Context, now time.Time) usage {
 		s.endpoints.epc.resend()
 		s.endpoints.enclave.resend()
 	}
-	if s.state == epc.StateReleasing && u.registered {
+	if s.state == epc.StateReleasing && u.registered || s.state == epc.StateClosing && !s.keepsAway(ctx, now) {
 		s.since = now
 	}
-	s.enter(decide(s.state, s.wanted.Mode, u, now.Sub(s.since)), now)
+	next := decide(s.state, s.wanted.Mode, u, now.Sub(s.since))
+	held := epc.Advertisement{State: next, Wanted: s.wanted.Mode}.Held()
+	if s.state == "" && held && !s.certain(u, err, now) {
+		return u
+	}
+	s.enter(next, now)
 	return u
+}
+
+// certain reports whether a plugin that starts can decide that pods hold the node: the record
+// names none that have ended. Otherwise it would offer devices because of them, and new pods
+// would get some and hold the node. The record is as it should be if the kubelet has written
+// it since it was asked for its pods. It does so when a resource is registered.
+func (s *modeSwitch) certain(u usage, err error, now time.Time) bool {
+	if s.uncertain.IsZero() {
+		s.uncertain = now
+	}
+	switch {
+	case !u.stale || now.Sub(s.uncertain) >= uncertainTime:
+		return true
+	case err != nil: // the pods are not known
+		return false
+	case s.recorded.IsZero():
+		s.recorded = u.written
+	}
+	return !u.written.Equal(s.recorded)
+}
+
+// keepsAway reports whether new pods have been kept away from a node in state closing since
+// the last poll, or nobody can be expected any more to do that.
+func (s *modeSwitch) keepsAway(ctx context.Context, now time.Time) bool {
+	if now.Sub(s.closed) >= acknowledgeTime {
+		return true
+	}
+	acknowledged, err := s.acknowledged()
+	s.logOnce(ctx, "see acknowledgement failed, retrying", err)
+	before := s.kept
+	s.kept = acknowledged
+	return before && acknowledged
 }
 
 func (s *modeSwitch) enter(state epc.State, now time.Time) {
@@ -210,6 +266,9 @@ func (s *modeSwitch) enter(state epc.State, now time.Time) {
 	}
 	if s.state == epc.StateClosing || s.state == epc.StateDevices {
 		s.withdrawn = now
+	}
+	if state == epc.StateClosing {
+		s.closed, s.kept = now, false
 	}
 	s.state, s.since = state, now
 }
@@ -242,7 +301,11 @@ func (s *modeSwitch) apply() error {
 	c := s.capacity()
 	s.metrics.observe(s.inv, c)
 	if s.wanted.Mode != "" && s.state == "" {
-		return nil // undecided
+		// Undecided. The other resources are the same in each mode, and have the kubelet
+		// write its record.
+		err := s.plugin.advertise(s.endpoints, s.inv, c, false)
+		s.applied = err == nil
+		return err
 	}
 	// A plugin that starts in state closing takes the devices over from one that still
 	// runs. Otherwise nobody has any, and the pods that wait must not get some.
@@ -255,7 +318,7 @@ func (s *modeSwitch) apply() error {
 // publish writes the state for those who take part, if it has changed, and reports it.
 func (s *modeSwitch) publish(u usage) error {
 	if s.wanted.Mode != "" && s.state == "" {
-		s.mode.Set(s.polled)
+		s.mode.Set(cmp.Or(s.polled, errUndecided))
 		return nil
 	}
 	a := s.advertisement(u)
@@ -338,15 +401,15 @@ func (s *modeSwitch) advertisement(u usage) epc.Advertisement {
 	}
 	switch {
 	case a.State == epc.StateDevices && a.Held():
-		a.Message = "EPC stays devices of the kubelet because " + pods.hold() + " such devices. It moves to the node's status once they have ended: draining the node hastens that"
+		a.Message = "EPC stays devices of the kubelet because " + pods.hold() + " such devices. It moves to the node's status once no pod does. New pods get such devices as well: " + drain
 	case a.State == epc.StateDevices:
 		a.Message = "EPC is advertised as devices of the kubelet"
 	case a.State == epc.StateClosing:
-		a.Message = fmt.Sprintf("no pod holds EPC as devices, which are withdrawn after %s: new pods with EPC wait", closingTime)
+		a.Message = "no pod holds EPC as devices, which are withdrawn once no new pod can come: new pods with EPC wait"
 	case a.State == epc.StateReleasing:
 		a.Message = "the kubelet releases its EPC devices, which takes about 5 minutes: the node has no EPC until then, and new pods with EPC wait"
 	case a.State == epc.StateNode && a.Held():
-		a.Message = "EPC stays in the node's status because " + pods.hold() + " the enclave device without EPC devices. It becomes devices of the kubelet once they have ended: draining the node hastens that"
+		a.Message = "EPC stays in the node's status because " + pods.hold() + " the enclave device without EPC devices. It becomes devices of the kubelet once no pod does. New pods hold it as well: " + drain
 	case a.State == epc.StateNode:
 		a.Message = "EPC is advertised in the node's status"
 	}

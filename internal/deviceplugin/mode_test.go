@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,10 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// closesIn is how long state closing lasts if new pods are kept away at once: that is seen
+// at the next poll.
+const closesIn = kubeletPollInterval + closingTime
+
 // switching is a mode switch in a test, with a kubelet that the test plays.
 type switching struct {
 	*modeSwitch
@@ -93,6 +98,14 @@ type switching struct {
 	err  error
 	// polls is how often the kubelet was polled.
 	polls int
+	// unacknowledged is whether no new pod is known to be kept away in state closing.
+	unacknowledged bool
+}
+
+func (s *switching) acknowledge(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unacknowledged = !yes
 }
 
 func (s *switching) kubelet(u usage, err error) {
@@ -125,6 +138,11 @@ func switchModes(t *testing.T, u usage, err error, test func(s *switching)) {
 				u.registered = false
 			}
 			return u, s.err
+		}
+		s.modeSwitch.acknowledged = func() (bool, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return !s.unacknowledged, nil
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -177,7 +195,7 @@ func (s *switching) expect(when string, state epc.State, mib int64, devices int,
 // A node goes from devices to node when its last pod with devices has ended and the
 // kubelet has forgotten them.
 func TestDevicesToNode(t *testing.T) {
-	held := usage{registered: true, devicePods: holders{count: 5, names: []string{"a/one", "b/two", "c/three", "d/four"}}}
+	held := usage{registered: true, devicePods: holders{count: 10, names: []string{"a/1", "a/2", "a/3", "a/4", "a/5", "a/6", "a/7", "a/8", "a/9"}}}
 	switchModes(t, held, nil, func(s *switching) {
 		s.want(epc.Devices)
 		s.expect("devices", epc.StateDevices, 64, 64, true)
@@ -186,7 +204,8 @@ func TestDevicesToNode(t *testing.T) {
 		time.Sleep(time.Hour)
 		s.expect("an hour later", epc.StateDevices, 64, 64, true)
 		a, err := epc.ReadAdvertisement(s.plugin.StateDir)
-		if err != nil || !a.Held() || a.Pods != 5 || len(a.PodNames) != maxPodNames || !strings.Contains(a.Message, "5 pods (a/one, b/two, c/three, …) hold such devices") {
+		if err != nil || !a.Held() || a.Pods != 10 || len(a.PodNames) != maxPodNames ||
+			!strings.Contains(a.Message, "10 pods (a/1, a/2, a/3, a/4, a/5, a/6, a/7, a/8, …) hold such devices") || !strings.Contains(a.Message, "kubectl drain") {
 			t.Errorf("advertisement %+v, error %v", a, err)
 		}
 
@@ -194,14 +213,14 @@ func TestDevicesToNode(t *testing.T) {
 		s.kubelet(registered, nil)
 		time.Sleep(kubeletPollInterval)
 		s.expect("the last pod has ended", epc.StateClosing, 64, 64, true)
-		time.Sleep(closingTime - kubeletPollInterval)
+		time.Sleep(closesIn - kubeletPollInterval)
 		s.expect("before the devices are withdrawn", epc.StateClosing, 64, 64, true)
 		s.kubelet(held, nil)
 		time.Sleep(kubeletPollInterval)
 		s.expect("a pod that was bound before is admitted", epc.StateDevices, 64, 64, true)
 
 		s.kubelet(registered, nil)
-		time.Sleep(kubeletPollInterval + closingTime)
+		time.Sleep(kubeletPollInterval + closesIn)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
 		time.Sleep(10 * time.Minute)
 		s.expect("the kubelet has restarted meanwhile", epc.StateReleasing, 0, 0, true)
@@ -248,12 +267,57 @@ func TestStart(t *testing.T) {
 		{"nothing is known, devices", usage{}, unknown, epc.Devices, epc.StateDevices, 64, 64, true},
 		{"nothing is known, node", usage{}, unknown, epc.Node, "", 0, 0, false},
 		{"only the list of pods is known", usage{registered: true}, errors.New("no record"), epc.Node, epc.StateClosing, 64, 0, false},
-		{"only the record is known", usage{registered: true, devicePods: one}, errors.New("no list"), epc.Node, epc.StateDevices, 64, 64, false},
+		{"pods that may have ended", usage{registered: true, devicePods: one, stale: true}, nil, epc.Node, "", 0, 0, false},
+		{"pods that may have ended in mode node", usage{nodePods: one, stale: true}, nil, epc.Devices, "", 0, 0, false},
+		{"pods that may have ended, in the mode that is wanted", usage{registered: true, devicePods: one, stale: true}, nil, epc.Devices, epc.StateDevices, 64, 64, true},
+		{"pods that may have ended and do not matter", usage{registered: true, nodePods: one, stale: true}, nil, epc.Node, epc.StateClosing, 64, 0, true},
+		{"only the record is known", usage{registered: true, devicePods: one, stale: true}, errors.New("no list"), epc.Node, "", 0, 0, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			switchModes(t, test.usage, test.err, func(s *switching) {
 				s.want(test.wanted)
 				s.expect("at the start", test.state, test.mib, test.devices, test.ready)
+			})
+		})
+	}
+}
+
+// A plugin that starts on a record that may name pods that have ended has the kubelet write
+// it again before it offers devices because of them: new pods would get some.
+func TestStartOnStaleRecord(t *testing.T) {
+	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	held, again := holders{count: 1}, first.Add(time.Nanosecond)
+	for _, test := range []struct {
+		name    string
+		stale   usage // of the first record
+		wanted  epc.Mode
+		after   time.Duration
+		usage   usage // then
+		err     error
+		state   epc.State
+		mib     int64
+		devices int
+	}{
+		{"not yet written", usage{registered: true, devicePods: held}, epc.Node, uncertainTime - time.Second, usage{registered: true, devicePods: held, stale: true, written: first}, nil, "", 0, 0},
+		{"the pods have ended", usage{registered: true, devicePods: held}, epc.Node, kubeletPollInterval, usage{registered: true, written: again}, nil, epc.StateClosing, 64, 0},
+		{"the pods have ended, and the kubelet knows no devices", usage{devicePods: held}, epc.Node, kubeletPollInterval, usage{written: again}, nil, epc.StateNode, 64, 0},
+		{"the list lacks pods, such as those with devices of init containers only", usage{registered: true, devicePods: held}, epc.Node, kubeletPollInterval, usage{registered: true, devicePods: held, stale: true, written: again}, nil, epc.StateDevices, 64, 64},
+		{"the pods run", usage{registered: true, devicePods: held}, epc.Node, kubeletPollInterval, usage{registered: true, devicePods: held, written: first}, nil, epc.StateDevices, 64, 64},
+		{"no list", usage{registered: true, devicePods: held}, epc.Node, uncertainTime - time.Second, usage{registered: true, devicePods: held, stale: true, written: again}, errors.New("no list"), "", 0, 0},
+		{"the kubelet does not write", usage{registered: true, devicePods: held}, epc.Node, uncertainTime, usage{registered: true, devicePods: held, stale: true, written: first}, nil, epc.StateDevices, 64, 64},
+		{"the pods in mode node have ended", usage{nodePods: held}, epc.Devices, kubeletPollInterval, usage{written: again}, nil, epc.StateDevices, 64, 64},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.stale.stale, test.stale.written = true, first
+			switchModes(t, test.stale, nil, func(s *switching) {
+				s.want(test.wanted)
+				s.expect("at the start", "", 0, 0, false)
+				if supply, _ := s.endpoints.enclave.current(); supply == nil {
+					t.Error("no resource is registered, so the kubelet does not write its record")
+				}
+				s.kubelet(test.usage, test.err)
+				time.Sleep(test.after)
+				s.expect("then", test.state, test.mib, test.devices, test.state != "")
 			})
 		})
 	}
@@ -267,7 +331,7 @@ func TestNoRecord(t *testing.T) {
 		time.Sleep(time.Hour)
 		s.kubelet(usage{registered: true}, errors.New("another format"))
 		s.want(epc.Node)
-		time.Sleep(closingTime + kubeletPollInterval)
+		time.Sleep(closesIn + kubeletPollInterval)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, false)
 		time.Sleep(5 * time.Minute)
 		s.expect("the grace period has passed", epc.StateReleasing, 0, 0, false)
@@ -325,9 +389,76 @@ func TestCannotPublish(t *testing.T) {
 		}
 		time.Sleep(kubeletPollInterval)
 		s.expect("published", epc.StateClosing, 64, 64, true)
-		time.Sleep(closingTime)
+		time.Sleep(closesIn)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
 	})
+}
+
+// Devices are not withdrawn before sgx-node-resource has written that there are none, but
+// nor do they wait for it forever.
+func TestAcknowledgement(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		after      time.Duration // until the acknowledgement; negative for none
+		lost       time.Duration // until it is lost, or 0
+		withdrawal time.Duration
+	}{
+		{"at once", 0, 0, closesIn},
+		{"later", 10 * time.Second, 0, 10*time.Second + closingTime},
+		{"lost and made again", 0, 4 * time.Second, 14*time.Second + closingTime},
+		{"never", -1, 0, acknowledgeTime + closingTime - kubeletPollInterval},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			switchModes(t, usage{registered: true}, nil, func(s *switching) {
+				s.want(epc.Devices)
+				s.acknowledge(test.after == 0)
+				s.want(epc.Node)
+				began := time.Now()
+				if test.after > 0 {
+					time.Sleep(test.after - time.Millisecond)
+					s.acknowledge(true)
+				}
+				if test.lost > 0 {
+					time.Sleep(test.lost - time.Millisecond)
+					s.acknowledge(false)
+					time.Sleep(10 * time.Second)
+					s.acknowledge(true)
+				}
+				time.Sleep(test.withdrawal - time.Since(began) - time.Millisecond)
+				s.expect("before", epc.StateClosing, 64, 64, true)
+				time.Sleep(kubeletPollInterval)
+				s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
+			})
+		})
+	}
+}
+
+// The plugin sees the acknowledgement of its own file, and expects none of Node Feature
+// Discovery.
+func TestAcknowledged(t *testing.T) {
+	p := newPlugin(func(p *Plugin) { p.StateDir = t.TempDir() })
+	a := epc.Advertisement{Resource: p.Policy.Resource, DeviceResource: p.Enclave, State: epc.StateClosing, Wanted: epc.Node, PodNames: []string{}}
+	if err := a.Write(p.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(when string, want bool) {
+		t.Helper()
+		if got, err := p.acknowledged(); got != want || err != nil {
+			t.Errorf("%s: acknowledged %t, error %v; want %t", when, got, err, want)
+		}
+	}
+	expect("at first", false)
+	acknowledgement, err := epc.Acknowledge(p.StateDir, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect("then", true)
+	if err := acknowledgement.Release(); err != nil {
+		t.Fatal(err)
+	}
+	expect("released", false)
+	p.NFDDir = t.TempDir()
+	expect("with Node Feature Discovery", true)
 }
 
 // A file that somebody has removed or replaced is written again, and so is one that could
@@ -442,19 +573,19 @@ func TestTakeOver(t *testing.T) {
 		s.serving = true
 		s.want(epc.Node)
 		s.expect("at the start", epc.StateClosing, 64, 64, true)
-		time.Sleep(closingTime)
+		time.Sleep(closesIn)
 		s.expect("withdrawn", epc.StateReleasing, 0, 0, true)
 	})
 }
 
 func TestHold(t *testing.T) {
 	for want, h := range map[string]holders{
-		"1 pod holds":                       {count: 1},
-		"2 pods hold":                       {count: 2},
-		"1 pod (a/one) holds":               {1, []string{"a/one"}},
-		"2 pods (a/one, …) hold":            {2, []string{"a/one"}},
-		"4 pods (a/1, a/2, a/3, …) hold":    {4, []string{"a/1", "a/2", "a/3", "a/4"}},
-		"3 pods (a/1, a/2, hold/hold) hold": {3, []string{"a/1", "a/2", "hold/hold"}},
+		"1 pod holds":            {count: 1},
+		"2 pods hold":            {count: 2},
+		"1 pod (a/one) holds":    {1, []string{"a/one"}},
+		"2 pods (a/one, …) hold": {2, []string{"a/one"}},
+		"9 pods (a/1, a/2, a/3, a/4, a/5, a/6, a/7, a/8, …) hold": {9, []string{"a/1", "a/2", "a/3", "a/4", "a/5", "a/6", "a/7", "a/8", "a/9"}},
+		"3 pods (a/1, a/2, hold/hold) hold":                       {3, []string{"a/1", "a/2", "hold/hold"}},
 	} {
 		if got := h.hold(); got != want {
 			t.Errorf("%+v: %q, want %q", h, got, want)
@@ -473,20 +604,20 @@ func TestRecord(t *testing.T) {
 	const named = `"example.com/epc": ["0", "1"]`
 	for _, test := range []struct {
 		name, text string
-		want       string
+		want       usage
 		err        string
 	}{
-		{"no pods", `{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{"example.com/epc":[]}},"Checksum":1}`, "{registered:true devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
-		{"nothing registered", text(""), "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
-		{"another resource", text(`"example.com/other": ["0"]`, entry("a", "example.com/other")), "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
-		{"pods of both kinds", text(named, entry("a", epcResource), entry("a", enclave), entry("a", epcResource), entry("b", enclave), entry("c", enclave)), "{registered:true devicePods:{count:1 names:[]} nodePods:{count:2 names:[]} stale:false}", ""},
-		{"more members", `{"Data": {"RegisteredDevices": {}, "Version": 3}, "More": 1}`, "{registered:false devicePods:{count:0 names:[]} nodePods:{count:0 names:[]} stale:false}", ""},
-		{"empty", "", "", "unexpected end of JSON input"},
-		{"no data", "{}", "", "another format"},
-		{"null", `{"Data": {"RegisteredDevices": null}}`, "", "another format"},
-		{"other names", `{"Data": {"Registered": {}}}`, "", "another format"},
-		{"no name of a pod", text(named, `{"Pod": "a", "ResourceName": "example.com/epc"}`), "", "another format"},
-		{"cut off", `{"Data": {"RegisteredDevices": {"exam`, "", "unexpected end of JSON input"},
+		{"no pods", `{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{"example.com/epc":[]}},"Checksum":1}`, usage{registered: true}, ""},
+		{"nothing registered", text(""), usage{}, ""},
+		{"another resource", text(`"example.com/other": ["0"]`, entry("a", "example.com/other")), usage{}, ""},
+		{"pods of both kinds", text(named, entry("a", epcResource), entry("a", enclave), entry("a", epcResource), entry("b", enclave), entry("c", enclave)), usage{registered: true, devicePods: holders{count: 1}, nodePods: holders{count: 2}}, ""},
+		{"more members", `{"Data": {"RegisteredDevices": {}, "Version": 3}, "More": 1}`, usage{}, ""},
+		{"empty", "", usage{}, "unexpected end of JSON input"},
+		{"no data", "{}", usage{}, "another format"},
+		{"null", `{"Data": {"RegisteredDevices": null}}`, usage{}, "another format"},
+		{"other names", `{"Data": {"Registered": {}}}`, usage{}, "another format"},
+		{"no name of a pod", text(named, `{"Pod": "a", "ResourceName": "example.com/epc"}`), usage{}, "another format"},
+		{"cut off", `{"Data": {"RegisteredDevices": {"exam`, usage{}, "unexpected end of JSON input"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r, err := parseRecord([]byte(test.text))
@@ -496,8 +627,8 @@ func TestRecord(t *testing.T) {
 				}
 				return
 			}
-			if got := fmt.Sprintf("%+v", r.usage(epcResource, enclave)); got != test.want {
-				t.Errorf("%s, want %s", got, test.want)
+			if got := r.usage(epcResource, enclave); !reflect.DeepEqual(got, test.want) {
+				t.Errorf("%+v, want %+v", got, test.want)
 			}
 		})
 	}
@@ -519,7 +650,7 @@ func FuzzParseRecord(f *testing.F) {
 func TestMerge(t *testing.T) {
 	u := usage{registered: true, devicePods: holders{count: 2}, nodePods: holders{count: 1}}
 	got := u.merge(usage{devicePods: holders{1, []string{"a/one"}}, nodePods: holders{1, []string{"b/two"}}})
-	if want := "{registered:true devicePods:{count:2 names:[a/one]} nodePods:{count:1 names:[b/two]} stale:true}"; fmt.Sprintf("%+v", got) != want {
-		t.Errorf("%+v, want %s", got, want)
+	if want := (usage{registered: true, devicePods: holders{2, []string{"a/one"}}, nodePods: holders{1, []string{"b/two"}}, stale: true}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

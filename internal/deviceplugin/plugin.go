@@ -142,6 +142,15 @@ func (p *Plugin) allowed(c epc.Capacity) epc.Capacity {
 // statusIsWritten reports whether something writes EPC into the node's status in mode node.
 func (p *Plugin) statusIsWritten() bool { return p.StateDir != "" || p.NFDDir != "" }
 
+// acknowledged reports whether sgx-node-resource has done what the file says. Node Feature
+// Discovery, which may take its place, acknowledges nothing.
+func (p *Plugin) acknowledged() (bool, error) {
+	if p.StateDir == "" || p.NFDDir != "" {
+		return true, nil
+	}
+	return epc.Acknowledged(p.StateDir)
+}
+
 // advertise advertises what a machine has, and withdraws what it no longer has. EPC as
 // devices is advertised only if devices is true.
 func (p *Plugin) advertise(all endpoints, inv node.Inventory, c epc.Capacity, devices bool) error {

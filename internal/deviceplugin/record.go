@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 const (
@@ -39,12 +40,15 @@ type usage struct {
 	nodePods holders
 	// stale is whether the record may name pods that have ended.
 	stale bool
+	// written is when the kubelet wrote the record, after it had been asked for its pods.
+	written time.Time
 }
 
 // record is what confcom reads of the kubelet's record of devices.
 type record struct {
 	registered map[string]json.RawMessage // by the name of the resource
 	pods       []podEntry
+	written    time.Time
 }
 
 // podEntry is a resource of a pod, of which it has devices.
@@ -69,6 +73,11 @@ func readRecord(dir string) (record, error) {
 	if err != nil {
 		return record{}, fmt.Errorf("parse the kubelet's record of devices: %w", err)
 	}
+	info, err := file.Stat()
+	if err != nil {
+		return record{}, fmt.Errorf("read the kubelet's record of devices: %w", err)
+	}
+	r.written = info.ModTime()
 	return r, nil
 }
 
@@ -84,7 +93,7 @@ func parseRecord(text []byte) (record, error) {
 	if err := json.Unmarshal(text, &file); err != nil {
 		return record{}, err
 	}
-	r := record{file.Data.RegisteredDevices, file.Data.PodDeviceEntries}
+	r := record{registered: file.Data.RegisteredDevices, pods: file.Data.PodDeviceEntries}
 	unnamed := slices.ContainsFunc(r.pods, func(e podEntry) bool { return e.PodUID == "" || e.ResourceName == "" })
 	if r.registered == nil || unnamed {
 		return record{}, errors.New("the names of registered resources, pods or their resources are missing, so this kubelet has another format")
@@ -112,6 +121,7 @@ func (r record) usage(epc, enclave string) usage {
 		registered: registered,
 		devicePods: holders{count: len(devices)},
 		nodePods:   holders{count: len(enclaves)},
+		written:    r.written,
 	}
 }
 
@@ -166,25 +176,26 @@ func (u usage) merge(listed usage) usage {
 // kubeletUsage returns how the kubelet uses EPC. If its record cannot be read, forgotten
 // is whether enough time has passed for it to have forgotten the devices.
 func (p *Plugin) kubeletUsage(ctx context.Context, forgotten bool) (usage, error) {
-	epc, enclave := string(p.Policy.Resource), string(p.Enclave)
+	// The list comes first: it makes the kubelet forget pods that have ended, so that a
+	// record that is written later does not name them.
+	listed, listErr := p.listUsage(ctx)
 	r, recordErr := readRecord(p.DevicePluginDir)
-	if recordErr == nil {
-		u := r.usage(epc, enclave)
-		if u.devicePods.count+u.nodePods.count == 0 {
-			return u, nil // the answer would add nothing
-		}
-		listed, err := p.listUsage(ctx)
-		if err != nil {
-			return u, fmt.Errorf("find out which pods hold EPC: %w", err)
-		}
-		return u.merge(listed), nil
+	switch {
+	case recordErr != nil && listErr != nil:
+		return usage{}, errors.Join(errNoUsage, recordErr, listErr)
+	case recordErr != nil:
+		listed.registered = !forgotten
+		return listed, recordErr
 	}
-	listed, err := p.listUsage(ctx)
-	if err != nil {
-		return usage{}, errors.Join(errNoUsage, recordErr, err)
+	u := r.usage(string(p.Policy.Resource), string(p.Enclave))
+	switch {
+	case u.devicePods.count+u.nodePods.count == 0:
+		return u, nil // the list would add nothing
+	case listErr != nil:
+		u.stale = true
+		return u, fmt.Errorf("find out which pods hold EPC: %w", listErr)
 	}
-	listed.registered = !forgotten
-	return listed, recordErr
+	return u.merge(listed), nil
 }
 
 // errNoUsage is why nothing is known of a kubelet.

@@ -97,21 +97,31 @@ func (a Advertisement) Write(dir string) error {
 // fs.ErrNotExist. A member that is unknown, such as one of a newer version, is an error:
 // it may say that the rest means something else.
 func ReadAdvertisement(dir string) (Advertisement, error) {
+	file, a, err := openAdvertisement(dir)
+	if err != nil {
+		return Advertisement{}, err
+	}
+	return a, file.Close()
+}
+
+// openAdvertisement reads the file in the directory, and leaves it open.
+func openAdvertisement(dir string) (*os.File, Advertisement, error) {
 	path := filepath.Join(dir, AdvertisementFile)
 	file, err := os.Open(path)
 	if err != nil {
-		return Advertisement{}, fmt.Errorf("read advertisement: %w", err)
+		return nil, Advertisement{}, fmt.Errorf("read advertisement: %w", err)
 	}
-	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxAdvertisement+1))
 	if err != nil {
-		return Advertisement{}, fmt.Errorf("read advertisement: %w", err)
+		file.Close()
+		return nil, Advertisement{}, fmt.Errorf("read advertisement: %w", err)
 	}
 	a, err := parseAdvertisement(text)
 	if err != nil {
-		return Advertisement{}, fmt.Errorf("read advertisement %s: %w", path, err)
+		file.Close()
+		return nil, Advertisement{}, fmt.Errorf("read advertisement %s: %w", path, err)
 	}
-	return a, nil
+	return file, a, nil
 }
 
 func parseAdvertisement(text []byte) (Advertisement, error) {

@@ -18,6 +18,10 @@ import (
 // conditionType is the type of the node's condition: whether pods can get its EPC.
 const conditionType = "SGXEPCAvailable"
 
+// reasonReleasing is the reason of the condition while devices are about to be withdrawn, or
+// the kubelet has not forgotten them. A policy of the chart goes by it.
+const reasonReleasing = "KubeletReleasesDevices"
+
 // component is the source of events.
 const component = "sgx-node-resource"
 
@@ -30,9 +34,9 @@ type condition struct {
 	warning bool
 }
 
-// conditionOf returns the condition of a node. If policyMissing is true, the admission
-// policy is missing that gives the device to containers with EPC in the node's status.
-func conditionOf(a epc.Advertisement, policyMissing bool) condition {
+// conditionOf returns the condition of a node. The policies for pods with EPC matter in mode
+// node only.
+func conditionOf(a epc.Advertisement, p policies) condition {
 	c := condition{message: a.Message}
 	switch a.State {
 	case epc.StateNone:
@@ -43,26 +47,41 @@ func conditionOf(a epc.Advertisement, policyMissing bool) condition {
 			c.reason = "PodsHoldDevices"
 		}
 	case epc.StateClosing, epc.StateReleasing:
-		c.reason = "KubeletReleasesDevices"
+		c.reason = reasonReleasing
 	case epc.StateNode:
 		c.available, c.reason = true, "NodeStatus"
 		if a.Held() {
 			c.reason = "PodsUseNodeStatus"
 		}
-		if policyMissing {
-			c = condition{reason: "PolicyMissing", warning: true, message: policyMissingMessage(a)}
+		if p != (policies{}) {
+			c = condition{available: p.adding == inForce, reason: "PolicyChanged", warning: true, message: policyMessage(a, p)}
+			if p.adding == missing || p.refusing == missing {
+				c.reason = "PolicyMissing"
+			}
 		}
 	}
 	return c
 }
 
-// policyMissingMessage says what to do about the missing policy, and how to list the pods
-// that were created meanwhile. They have started without the device, or will.
-func policyMissingMessage(a epc.Advertisement) string {
-	return fmt.Sprintf("the MutatingAdmissionPolicy %[1]s or its binding does not exist, so pods with EPC would start without the SGX device: "+
-		"the node advertises no EPC until 'helm upgrade' restores them. Pods that were created meanwhile must be deleted, since they run without the device or will. This lists them: "+
-		`kubectl get pods -A -o json | jq -r '.items[] | select(any(.spec.containers[]; .resources.limits // {} | has("%[2]s") and (has("%[3]s") | not))) | .metadata.namespace + "/" + .metadata.name'`,
-		devicePolicyName, a.Resource, a.DeviceResource)
+// policyMessage says what is wrong with the policies, what follows from it, and what to do.
+func policyMessage(a epc.Advertisement, p policies) string {
+	is := map[standing]string{changed: "is not as the chart has installed it", missing: "or its binding does not exist"}
+	const restore = "Delete what is left of it, and run 'helm upgrade', which restores it"
+	adding, refusing := "the MutatingAdmissionPolicy "+devicePolicyName+" ", "the ValidatingAdmissionPolicy "+devicePolicyName+" "
+	switch {
+	case p.adding == inForce:
+		return refusing + is[p.refusing] + ", so nothing refuses pods with EPC that do not get the SGX device. " + restore
+	case p.refusing == inForce:
+		return adding + is[p.adding] + ", so pods with EPC that do not get the SGX device from it are refused when they are created. " + restore
+	}
+	text := adding + is[p.adding] + ", and " + refusing + is[p.refusing] + ", so pods with EPC may start without the SGX device. "
+	if p.lax() {
+		text += "The node advertises no EPC until then. "
+	}
+	// The pods that were created meanwhile have started without the device, or will.
+	return text + restore + fmt.Sprintf(". Delete the pods that were created meanwhile, since they run without the device or will. This lists them: "+
+		`kubectl get pods -A -o json | jq -r '.items[] | select(any(.spec.containers[]; .resources.limits // {} | has("%s") and (has("%s") | not))) | .metadata.namespace + "/" + .metadata.name'`,
+		a.Resource, a.DeviceResource)
 }
 
 // status returns the status of the condition.

@@ -23,7 +23,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	}
 	return &Metrics{
 		unguarded:     gauge("sgx_node_resource_unguarded", "1 while no admission policy restricts what this daemon may write, and it therefore writes nothing, else 0."),
-		policyMissing: gauge("sgx_node_resource_policy_missing", "1 while no admission policy adds the device to pods with EPC, and this node in mode node therefore advertises none, else 0."),
+		policyMissing: gauge("sgx_node_resource_policy_missing", "1 while this node is in mode node and an admission policy is missing or changed that gives pods with EPC the device, or refuses those without, else 0."),
 		writes:        counter("sgx_node_resource_writes_total", "Writes of the node's status that succeeded."),
 		failures:      counter("sgx_node_resource_write_failures_total", "Writes of the node's status that failed."),
 	}
@@ -32,8 +32,8 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 // observe records whether the writer is unguarded.
 func (m *Metrics) observe(unguarded bool) { m.unguarded.Set(number(unguarded)) }
 
-// observePolicy records whether the policy is missing that adds the device.
-func (m *Metrics) observePolicy(missing bool) { m.policyMissing.Set(number(missing)) }
+// observePolicy records whether something is wrong with the policies for pods with EPC.
+func (m *Metrics) observePolicy(wrong bool) { m.policyMissing.Set(number(wrong)) }
 
 // number returns 1 for true.
 func number(b bool) float64 {

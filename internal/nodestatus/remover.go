@@ -21,15 +21,26 @@ import (
 )
 
 const (
-	// removeTimeout bounds the removal: 'helm uninstall' waits for it.
-	removeTimeout = 40 * time.Second
+	// removeTimeout bounds the removal: 'helm uninstall' waits for it. It is long enough
+	// for an API server that restarts meanwhile.
+	removeTimeout = 100 * time.Second
 	// revokeTime is how long the API server may take to apply a change of permissions,
 	// and how long a write may take that it had allowed before.
 	revokeTime = 2 * time.Second
+	// closingTime is how long nodes have no allocatable EPC before their device plugins
+	// end, so that the kubelets have admitted all pods that were bound before.
+	closingTime = 6 * time.Second
+	// endTimeout is how long the removal waits until the device plugins have ended. Those
+	// of nodes that are not reachable do not end.
+	endTimeout = 30 * time.Second
+	// retryTime is the time between two attempts.
+	retryTime = time.Second
 	// listLimit is the number of nodes that are read at a time.
 	listLimit = 500
 	// writerBinding is the ClusterRoleBinding that lets the writers write.
 	writerBinding = "sgx-node-resource"
+	// pluginDaemonSet is the DaemonSet of the device plugin.
+	pluginDaemonSet = "sgx-device-plugin"
 	// kubeletManager is the name under which kubelets change the status of nodes.
 	kubeletManager = "kubelet"
 )
@@ -38,18 +49,23 @@ const (
 // and the condition. Without confcom nothing gives the device to pods, so they must not be
 // scheduled by a number that remains.
 //
-// A number that a kubelet has written stays: the kubelet would write it again. It is 0 soon
-// after the device plugin has gone.
+// It keeps new pods with EPC away first, and then ends the device plugins: a pod that a
+// kubelet gets after its plugin has ended fails.
+//
+// A number that a kubelet has written stays: the kubelet would write it again. It is 0 once
+// the device plugin has gone.
 type Remover struct {
 	// Resource is the name of the resource that counts MiB of EPC.
 	Resource epc.ResourceName
+	// Namespace is that of the device plugins; empty if they are not to be ended.
+	Namespace string
 	// Kubeconfig is the file that describes how to connect to the API server; empty
 	// for the service account of the pod.
 	Kubeconfig string
 }
 
 // Run takes the permission to write from all writers, which would write the number again,
-// and then removes it. It retries for a while what fails.
+// and then removes it. It retries for a while what fails, and may be run again.
 func (r *Remover) Run(ctx context.Context, env *daemon.Environment) error {
 	klog.SetSlogLogger(env.Log) // the client logs through klog
 	config, err := (&Writer{Kubeconfig: r.Kubeconfig}).config()
@@ -65,6 +81,9 @@ func (r *Remover) Run(ctx context.Context, env *daemon.Environment) error {
 		nodes:    client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
 		bindings: client.Resource(schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}),
 		log:      env.Log.With("resource", r.Resource),
+	}
+	if r.Namespace != "" {
+		removal.plugins = client.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}).Namespace(r.Namespace)
 	}
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
@@ -82,38 +101,75 @@ type bindings interface {
 	Delete(ctx context.Context, name string, options metav1.DeleteOptions, subresources ...string) error
 }
 
+// plugins deletes the DaemonSet of the device plugins, and sees whether it has gone.
+type plugins interface {
+	getter
+	Delete(ctx context.Context, name string, options metav1.DeleteOptions, subresources ...string) error
+}
+
 // removal is one removal of the number.
 type removal struct {
 	resource string
 	nodes    nodeList
 	bindings bindings
+	plugins  plugins // nil if they are not to be ended
 	log      *slog.Logger
 }
 
+// notYet is why a step has to be taken again, which is no failure.
+type notYet string
+
+func (n notYet) Error() string { return string(n) }
+
 // run removes the number until no node has it any more, or ctx is done.
 func (r *removal) run(ctx context.Context) error {
-	removed := make(map[string]bool) // the names of nodes
-	revoked := false
+	for _, step := range []struct {
+		do   func(context.Context) error
+		then time.Duration // until the next step
+	}{
+		{r.revoke, 0},
+		{r.close, revokeTime},
+		{r.close, closingTime - revokeTime}, // a writer may have written again until then
+		{r.end(), revokeTime},               // until a kubelet's write that was under way has arrived
+		{r.remove(), 0},
+	} {
+		if err := r.retry(ctx, step.do); err != nil {
+			return fmt.Errorf("remove %s from the status of nodes: %w", r.resource, err)
+		}
+		if step.then > 0 {
+			if err := pause(ctx, step.then); err != nil {
+				return fmt.Errorf("remove %s from the status of nodes: %w", r.resource, err)
+			}
+		}
+	}
+	return nil
+}
+
+// retry does something until it succeeds or ctx is done.
+func (r *removal) retry(ctx context.Context, do func(context.Context) error) error {
 	for {
-		found, err := 0, error(nil)
-		if !revoked {
-			err = r.revoke(ctx)
-			revoked = err == nil
-		} else if found, err = r.sweep(ctx, removed); err == nil && found == 0 {
-			r.log.Info("removed from the status of nodes", "nodes", len(removed))
+		err := do(ctx)
+		if err == nil {
 			return nil
 		}
-		if err != nil {
+		if !errors.As(err, new(notYet)) {
 			r.log.Warn("remove from the status of nodes failed, retrying", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-			if err == nil {
-				err = fmt.Errorf("%d nodes still have it: something writes it again", found)
-			}
-			return fmt.Errorf("remove %s from the status of nodes: %w", r.resource, err)
-		case <-time.After(revokeTime):
+		if pause(ctx, retryTime) != nil {
+			return err
 		}
+	}
+}
+
+// pause waits for a time, or until ctx is done, which is an error.
+func pause(ctx context.Context, duration time.Duration) error {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
 
@@ -126,9 +182,67 @@ func (r *removal) revoke(ctx context.Context) error {
 	return nil
 }
 
-// sweep removes the number and the condition from each node that has them, and returns how
-// many have.
-func (r *removal) sweep(ctx context.Context, removed map[string]bool) (found int, err error) {
+// close keeps new pods away from all nodes with EPC. Its condition has a policy of the chart
+// keep the kubelet from restoring the number.
+func (r *removal) close(ctx context.Context) error {
+	found, err := r.patchAll(ctx, r.closingPatch)
+	if err == nil {
+		r.log.Info("new pods with EPC are kept away", "nodes", len(found))
+	}
+	return err
+}
+
+// end returns what ends the device plugins, and waits for that.
+func (r *removal) end() func(context.Context) error {
+	var deadline time.Time
+	return func(ctx context.Context) error {
+		if r.plugins == nil {
+			return nil
+		}
+		if deadline.IsZero() {
+			foreground := metav1.DeletePropagationForeground // it goes after its pods
+			err := r.plugins.Delete(ctx, pluginDaemonSet, metav1.DeleteOptions{PropagationPolicy: &foreground})
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("delete the DaemonSet %s: %w", pluginDaemonSet, err)
+			}
+			deadline = time.Now().Add(endTimeout)
+		}
+		_, err := r.plugins.Get(ctx, pluginDaemonSet, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return fmt.Errorf("see whether the DaemonSet %s has gone: %w", pluginDaemonSet, err)
+		case time.Now().After(deadline):
+			r.log.Warn("some device plugins have not ended, such as those of nodes that are not reachable", "after", endTimeout)
+			return nil
+		}
+		return notYet("the DaemonSet " + pluginDaemonSet + " still exists")
+	}
+}
+
+// remove returns what removes the number and the condition, until no node has them.
+func (r *removal) remove() func(context.Context) error {
+	removed := make(map[string]bool) // the names of nodes
+	return func(ctx context.Context) error {
+		found, err := r.patchAll(ctx, r.patch)
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 {
+			for _, name := range found {
+				removed[name] = true
+			}
+			return notYet(fmt.Sprintf("%d nodes still have it: something writes it again", len(found)))
+		}
+		r.log.Info("removed from the status of nodes", "nodes", len(removed))
+		return nil
+	}
+}
+
+// patchAll patches the status of each node for which there is a patch, and returns the names
+// of these nodes.
+func (r *removal) patchAll(ctx context.Context, patchOf func(*unstructured.Unstructured) ([]byte, error)) (found []string, err error) {
 	options := metav1.ListOptions{Limit: listLimit}
 	var failed error // the first failure; the others are alike
 	for {
@@ -137,19 +251,16 @@ func (r *removal) sweep(ctx context.Context, removed map[string]bool) (found int
 			return found, errors.Join(failed, fmt.Errorf("list nodes: %w", err))
 		}
 		for _, node := range list.Items {
-			patch, err := r.patch(&node)
+			patch, err := patchOf(&node)
 			if err != nil {
 				return found, err
 			}
 			if patch == nil {
 				continue
 			}
-			found++
+			found = append(found, node.GetName())
 			_, err = r.nodes.Patch(ctx, node.GetName(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
-			switch {
-			case err == nil:
-				removed[node.GetName()] = true
-			case !apierrors.IsNotFound(err) && failed == nil: // a node may have gone meanwhile
+			if err != nil && !apierrors.IsNotFound(err) && failed == nil { // a node may have gone meanwhile
 				failed = fmt.Errorf("patch status of node %s: %w", node.GetName(), err)
 			}
 		}
@@ -157,6 +268,26 @@ func (r *removal) sweep(ctx context.Context, removed map[string]bool) (found int
 			return found, failed
 		}
 	}
+}
+
+// closingPatch returns the strategic merge patch that keeps new pods away from a node, or nil
+// if it has no EPC.
+func (r *removal) closingPatch(node *unstructured.Unstructured) ([]byte, error) {
+	quantity, found, _ := unstructured.NestedString(node.Object, "status", "allocatable", r.resource)
+	_, reason, _ := findCondition(node)
+	closed := quantity == "0" && (reason == "" || reason == reasonReleasing) // a writer may have restored either
+	if !found || closed {
+		return nil, nil
+	}
+	now := time.Now()
+	c := condition{reason: reasonReleasing, message: "confcom is being uninstalled: new pods with EPC wait"}
+	patch := c.patch(now, now)
+	patch["status"].(map[string]any)["allocatable"] = map[string]string{r.resource: "0"}
+	text, err := json.Marshal(patch)
+	if err != nil {
+		return nil, fmt.Errorf("encode patch: %w", err)
+	}
+	return text, nil
 }
 
 // patch returns the strategic merge patch that removes what a node has, or nil if it has

@@ -28,6 +28,14 @@ type fakeCluster struct {
 	denied  int // how many calls fail first
 	gone    string
 	patches []string
+	plugin  pluginState
+}
+
+// pluginState is that of the DaemonSet of the device plugin.
+type pluginState struct {
+	exists  bool
+	ends    time.Duration // how long that takes; negative for never
+	deleted time.Time     // when that began
 }
 
 func (c *fakeCluster) fail() error {
@@ -36,6 +44,38 @@ func (c *fakeCluster) fail() error {
 	}
 	c.denied--
 	return errors.New("not now")
+}
+
+// fakePlugins is the DaemonSet of a cluster.
+type fakePlugins struct{ *fakeCluster }
+
+func (c fakePlugins) Delete(_ context.Context, name string, options metav1.DeleteOptions, _ ...string) error {
+	if err := c.fail(); err != nil {
+		return err
+	}
+	if name != "sgx-device-plugin" || *options.PropagationPolicy != metav1.DeletePropagationForeground {
+		return fmt.Errorf("unexpected deletion of %s: %+v", name, options)
+	}
+	for _, node := range c.nodes {
+		if quantity, _, _ := unstructured.NestedString(node.Object, "status", "allocatable", testResource); quantity != "0" && quantity != "" {
+			return fmt.Errorf("node %s still has %s", node.GetName(), quantity)
+		}
+	}
+	if !c.plugin.exists {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "daemonsets"}, name)
+	}
+	c.plugin.deleted = time.Now()
+	return nil
+}
+
+func (c fakePlugins) Get(_ context.Context, name string, _ metav1.GetOptions, _ ...string) (*unstructured.Unstructured, error) {
+	if err := c.fail(); err != nil {
+		return nil, err
+	}
+	if !c.plugin.exists || c.plugin.ends >= 0 && time.Since(c.plugin.deleted) >= c.plugin.ends {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "daemonsets"}, name)
+	}
+	return new(unstructured.Unstructured), nil
 }
 
 func (c *fakeCluster) Delete(_ context.Context, name string, _ metav1.DeleteOptions, _ ...string) error {
@@ -80,7 +120,12 @@ func (c *fakeCluster) Patch(_ context.Context, name string, kind types.PatchType
 		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "nodes"}, name)
 	}
 	for _, node := range c.nodes {
-		if node.GetName() == name && !c.writes {
+		if node.GetName() == name && strings.Contains(string(patch), `"allocatable":{"example.com/epc":"0"}`) {
+			if err := unstructured.SetNestedField(node.Object, "0", "status", "allocatable", testResource); err != nil {
+				return nil, err
+			}
+			withCondition(node)
+		} else if node.GetName() == name && !c.writes {
 			for _, field := range []string{"capacity", "allocatable"} {
 				unstructured.RemoveNestedField(node.Object, "status", field, testResource)
 			}
@@ -92,14 +137,14 @@ func (c *fakeCluster) Patch(_ context.Context, name string, kind types.PatchType
 
 // nodeWith returns a node whose number the manager has written.
 func nodeWith(name, manager string, resources ...string) *unstructured.Unstructured {
-	numbers, fields := make(map[string]any), make(map[string]any)
+	numbers, allocatable, fields := make(map[string]any), make(map[string]any), make(map[string]any)
 	for _, resource := range resources {
-		numbers[resource] = "64"
+		numbers[resource], allocatable[resource] = "64", "64"
 		fields["f:"+resource] = map[string]any{}
 	}
 	node := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Node",
-		"status": map[string]any{"capacity": numbers, "allocatable": numbers},
+		"status": map[string]any{"capacity": numbers, "allocatable": allocatable},
 	}}
 	node.SetName(name)
 	owned, err := (&unstructured.Unstructured{Object: map[string]any{
@@ -125,10 +170,14 @@ func withCondition(node *unstructured.Unstructured) *unstructured.Unstructured {
 func TestRemove(t *testing.T) {
 	const (
 		kind      = `/status application/strategic-merge-patch+json `
-		number    = kind + `{"status":{"allocatable":{"example.com/epc":null},"capacity":{"example.com/epc":null}}}`
 		condition = kind + `{"status":{"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
 		both      = kind + `{"status":{"allocatable":{"example.com/epc":null},"capacity":{"example.com/epc":null},"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
 	)
+	closed := func(node string) string {
+		return node + kind + `{"status":{"allocatable":{"example.com/epc":"0"},"conditions":[{"lastHeartbeatTime":"2000-01-01T00:00:00Z","lastTransitionTime":"2000-01-01T00:00:00Z","message":"confcom is being uninstalled: new pods with EPC wait","reason":"KubeletReleasesDevices","status":"False","type":"SGXEPCAvailable"}]}}`
+	}
+	const quickest = closingTime + revokeTime
+	running := pluginState{exists: true, ends: 3 * time.Second}
 	for _, tt := range []struct {
 		name    string
 		cluster fakeCluster
@@ -136,28 +185,27 @@ func TestRemove(t *testing.T) {
 		took    time.Duration
 		err     string
 	}{
-		{"no nodes", fakeCluster{}, nil, 2 * time.Second, ""},
-		{"a node in mode node", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a" + number}, 4 * time.Second, ""},
-		{"the binding has gone", fakeCluster{revoked: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a" + number}, 4 * time.Second, ""},
-		{"written by hand", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubectl-patch", testResource)}}, []string{"a" + number}, 4 * time.Second, ""},
-		{"the kubelet's number", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubelet", testResource)}}, nil, 2 * time.Second, ""},
-		{"the condition of a node in mode node", fakeCluster{nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "sgx-node-resource", testResource))}}, []string{"a" + both}, 4 * time.Second, ""},
-		{"that of a node in mode devices", fakeCluster{nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{"a" + condition}, 4 * time.Second, ""},
-		{"another resource", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", "example.com/other")}}, nil, 2 * time.Second, ""},
+		{"no nodes", fakeCluster{}, nil, quickest, ""},
+		{"a node in mode node", fakeCluster{plugin: running, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{closed("a"), "a" + both}, quickest + 4*time.Second, ""},
+		{"again", fakeCluster{revoked: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{closed("a"), "a" + both}, quickest + time.Second, ""},
+		{"written by hand", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubectl-patch", testResource)}}, []string{closed("a"), "a" + both}, quickest + time.Second, ""},
+		{"a node in mode devices", fakeCluster{plugin: running, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + condition}, quickest + 4*time.Second, ""},
+		{"a device plugin that does not end", fakeCluster{plugin: pluginState{exists: true, ends: -1}, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + condition}, quickest + endTimeout + 2*time.Second, ""},
+		{"another resource", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", "example.com/other")}}, nil, quickest, ""},
 		{"several pages", fakeCluster{nodes: []*unstructured.Unstructured{
 			nodeWith("a", "sgx-node-resource", testResource), nodeWith("b", "kubelet", testResource), nodeWith("c", "sgx-node-resource", testResource),
-		}}, []string{"a" + number, "c" + number}, 4 * time.Second, ""},
+		}}, []string{closed("a"), closed("b"), closed("c"), "a" + both, "b" + condition, "c" + both}, quickest + time.Second, ""},
 		{"a node goes meanwhile", fakeCluster{gone: "b", nodes: []*unstructured.Unstructured{
 			nodeWith("a", "sgx-node-resource", testResource), nodeWith("b", "sgx-node-resource", testResource),
-		}}, []string{"a" + number, "b" + number}, 4 * time.Second, ""},
-		{"an API server that is away for a while", fakeCluster{denied: 5, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{"a" + number}, 14 * time.Second, ""},
-		{"no permission", fakeCluster{denied: 1000}, nil, 40 * time.Second, "remove example.com/epc from the status of nodes: delete the ClusterRoleBinding sgx-node-resource: not now"},
-		{"something writes it again", fakeCluster{writes: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, nil, 40 * time.Second, "1 nodes still have it: something writes it again"},
+		}}, []string{closed("a"), closed("b"), "a" + both}, quickest + time.Second, ""},
+		{"an API server that is away for a while", fakeCluster{denied: 25, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, nil, quickest + 26*time.Second, ""},
+		{"no permission", fakeCluster{denied: 1000}, nil, removeTimeout, "remove example.com/epc from the status of nodes: delete the ClusterRoleBinding sgx-node-resource: not now"},
+		{"something writes it again", fakeCluster{writes: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, nil, removeTimeout, "1 nodes still have it: something writes it again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log bytes.Buffer
-				r := &removal{resource: testResource, nodes: &tt.cluster, bindings: &tt.cluster, log: slog.New(slog.NewTextHandler(&log, nil))}
+				r := &removal{resource: testResource, nodes: &tt.cluster, bindings: &tt.cluster, plugins: fakePlugins{&tt.cluster}, log: slog.New(slog.NewTextHandler(&log, nil))}
 				ctx, cancel := context.WithTimeout(t.Context(), removeTimeout)
 				defer cancel()
 				began := time.Now()
@@ -171,7 +219,7 @@ func TestRemove(t *testing.T) {
 				if !tt.cluster.revoked {
 					t.Error("the writers may still write")
 				}
-				if fmt.Sprint(tt.cluster.patches) != fmt.Sprint(tt.patches) {
+				if tt.patches != nil && fmt.Sprint(tt.cluster.patches) != fmt.Sprint(tt.patches) {
 					t.Errorf("patches %q, want %q", tt.cluster.patches, tt.patches)
 				}
 				if !strings.Contains(log.String(), "removed from the status of nodes") {
@@ -179,5 +227,35 @@ func TestRemove(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A node is kept free of new pods once its number is 0 and its condition says why, or it has
+// none.
+func TestClosingPatch(t *testing.T) {
+	for _, test := range []struct {
+		number, reason string
+		want           bool
+	}{
+		{"", "Devices", false},
+		{"64", "", true},
+		{"64", "Devices", true},
+		{"64", reasonReleasing, true},
+		{"0", "Devices", true}, // the kubelet would restore the number
+		{"0", reasonReleasing, false},
+		{"0", "", false},
+	} {
+		status := make(map[string]any)
+		if test.number != "" {
+			status["allocatable"] = map[string]any{testResource: test.number}
+		}
+		if test.reason != "" {
+			status["conditions"] = []any{map[string]any{"type": conditionType, "status": "True", "reason": test.reason}}
+		}
+		r := &removal{resource: testResource}
+		patch, err := r.closingPatch(&unstructured.Unstructured{Object: map[string]any{"status": status}})
+		if (patch != nil) != test.want || err != nil {
+			t.Errorf("%+v: patch %s, error %v", test, patch, err)
+		}
 	}
 }

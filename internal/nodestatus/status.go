@@ -56,14 +56,18 @@ type nodes interface {
 	Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, options metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error)
 }
 
+// releaser is an acknowledgement to the device plugin.
+type releaser interface{ Release() error }
+
 // statusWriter keeps the status of a node up to date.
 type statusWriter struct {
 	node           string
 	read           func() (epc.Advertisement, error)
+	acknowledge    func(epc.Advertisement) (releaser, error)
 	nodes          nodes
 	events         creator
 	guard          *guard // nil for none
-	devicePolicy   *devicePolicy
+	devicePolicies *devicePolicies
 	log            *slog.Logger
 	known, written *daemon.Condition
 	metrics        *Metrics
@@ -72,9 +76,10 @@ type statusWriter struct {
 	changed    time.Time          // when it last changed
 	pending    bool               // whether a number must be written that needs only one write
 	unread     string             // the last error of reading
+	held       releaser           // the acknowledgement of what is written, or nil
 
-	// The node's condition, as far as it is known: it is empty until it has been read.
-	conditionRead   bool
+	// The node's condition as it was last read or written.
+	conditionReads  time.Time
 	status, reason  string
 	transition      time.Time
 	lastCondition   condition
@@ -84,6 +89,7 @@ type statusWriter struct {
 // run writes what is advertised when it changes, and repeats that at an interval, until
 // ctx is done. It does not write while it is unguarded.
 func (s *statusWriter) run(ctx context.Context) {
+	defer s.release()
 	retry := backoff.ExponentialBackOff{InitialInterval: minRetry, Multiplier: 2, MaxInterval: maxRetry}
 	logged := ""
 	next := time.Now()
@@ -110,7 +116,7 @@ func (s *statusWriter) run(ctx context.Context) {
 			case err == nil:
 				retry.Reset()
 				next = now.Add(s.pause(now))
-			case errors.Is(err, errPolicyMissing):
+			case errors.Is(err, errPolicies):
 				retry.Reset()
 				next = now.Add(jitter(policyInterval))
 			default:
@@ -147,6 +153,7 @@ func (s *statusWriter) poll(now time.Time) (urgent bool) {
 	if before != nil && before.State == a.State && before.Wanted == a.Wanted && before.MiB == a.MiB && before.Resource == a.Resource {
 		return false // a change of the message can wait
 	}
+	s.release()
 	s.log.Info("advertisement changed", "state", a.State, "wanted", a.Wanted, "resource", a.Resource, "MiB", a.MiB, "pods", a.Pods)
 	s.changed, s.pending = now, true
 	return true
@@ -176,18 +183,18 @@ func (s *statusWriter) logOutcome(err error, logged string) {
 	case err == nil || err.Error() == logged:
 	case errors.Is(err, errUnguarded):
 		s.log.Error("not restricted by an admission policy, writing nothing", "error", err)
-	case errors.Is(err, errPolicyMissing):
-		s.log.Error("no admission policy adds the device to pods with EPC, advertising none", "error", err)
+	case errors.Is(err, errPolicies):
+		s.log.Error("an admission policy for pods with EPC is missing or changed", "error", err)
 	default:
 		s.log.Warn("write node status failed, retrying", "error", err)
 	}
 }
 
-// errPolicyMissing is why a node in mode node advertises no EPC.
-var errPolicyMissing = errors.New("the admission policy is missing that adds the device to pods with EPC")
+// errPolicies is that something is wrong with the policies for pods with EPC.
+var errPolicies = errors.New("check admission policies")
 
-// write writes what is advertised. It returns errPolicyMissing if it has written 0 because
-// of that.
+// write writes what is advertised. It returns errPolicies if it has written that something is
+// wrong with the policies.
 func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.Time) error {
 	err := s.guard.check(ctx)
 	unguarded := errors.Is(err, errUnguarded)
@@ -197,28 +204,59 @@ func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.
 	if err != nil {
 		return err
 	}
-	missing := false
+	var p policies
 	if a.State == epc.StateNode {
-		if missing, err = s.devicePolicy.check(ctx); err != nil {
+		if p, err = s.devicePolicies.check(ctx); err != nil {
 			return err
 		}
 	}
-	s.metrics.observePolicy(missing)
-	if err := s.writeNumber(ctx, a, missing); err != nil {
-		return err
-	}
-	c := conditionOf(a, missing)
+	s.metrics.observePolicy(p != policies{})
+	c := conditionOf(a, p)
+	// The condition comes first: a policy of the chart goes by it, which keeps the kubelet
+	// from restoring the number while it releases devices.
 	if err := s.writeCondition(ctx, c, now); err != nil {
 		return err
 	}
-	if missing {
-		return fmt.Errorf("%w: %s", errPolicyMissing, c.message)
+	if err := s.writeNumber(ctx, a, p.lax()); err != nil {
+		return err
+	}
+	if a.State == epc.StateClosing {
+		if err := s.acknowledgeAgain(a); err != nil {
+			return err
+		}
+	}
+	if p != (policies{}) {
+		return fmt.Errorf("%w: %s", errPolicies, c.message)
 	}
 	return nil
 }
 
-// writeNumber writes how much EPC the node has. In mode devices, the kubelet writes it.
-func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, policyMissing bool) error {
+// acknowledgeAgain tells the device plugin that new pods are kept away. It does so for each
+// write, since the plugin may have written the same once more, into another file.
+func (s *statusWriter) acknowledgeAgain(a epc.Advertisement) error {
+	next, err := s.acknowledge(a)
+	if err != nil {
+		return err
+	}
+	s.release()
+	s.held = next
+	return nil
+}
+
+// release takes back what was acknowledged.
+func (s *statusWriter) release() {
+	if s.held == nil {
+		return
+	}
+	if err := s.held.Release(); err != nil {
+		s.log.Warn("release acknowledgement failed", "error", err)
+	}
+	s.held = nil
+}
+
+// writeNumber writes how much EPC the node has. In mode devices, the kubelet writes it. In
+// mode node it is 0 if the policies are lax.
+func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, lax bool) error {
 	merge := func(lists map[string]any) error {
 		_, err := s.patch(ctx, types.MergePatchType, map[string]any{"status": lists})
 		return err
@@ -228,7 +266,7 @@ func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, pol
 		return nil
 	case epc.StateNode:
 		mib := a.MiB
-		if policyMissing {
+		if lax {
 			mib = 0
 		}
 		quantity := map[string]string{string(a.Resource): strconv.FormatInt(mib, 10)}
@@ -254,19 +292,22 @@ func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, pol
 	return err
 }
 
-// writeCondition writes the condition if it has changed or not been written for a while,
-// and creates an event if its reason has changed.
+// writeCondition writes the condition if it has changed, is another one in the cluster, or
+// has not been written for a while, and creates an event if its reason has changed.
 func (s *statusWriter) writeCondition(ctx context.Context, c condition, now time.Time) error {
-	if !s.conditionRead {
-		// An empty patch returns the node, without the permission to read nodes.
-		node, err := s.patch(ctx, types.MergePatchType, struct{}{})
-		if err != nil {
-			return err
-		}
-		s.status, s.reason, s.transition = findCondition(node)
-		s.conditionRead = true
+	unchanged := c == s.lastCondition && now.Sub(s.conditionWrites) < heartbeatInterval
+	if unchanged && now.Sub(s.conditionReads) < writeInterval {
+		return nil
 	}
-	if c == s.lastCondition && now.Sub(s.conditionWrites) < heartbeatInterval {
+	// Somebody else may have written it, such as an uninstallation that has failed. An empty
+	// patch returns the node, without the permission to read nodes.
+	node, err := s.request(ctx, types.MergePatchType, struct{}{})
+	if err != nil {
+		return err
+	}
+	s.status, s.reason, s.transition = findCondition(node)
+	s.conditionReads = now
+	if unchanged && s.status == c.status() && s.reason == c.reason {
 		return nil
 	}
 	transition := s.transition
@@ -301,6 +342,15 @@ func (s *statusWriter) createEvent(ctx context.Context, c condition, now time.Ti
 
 // patch patches the status of the node, and returns the node.
 func (s *statusWriter) patch(ctx context.Context, kind types.PatchType, patch any) (*unstructured.Unstructured, error) {
+	node, err := s.request(ctx, kind, patch)
+	if err == nil {
+		s.metrics.writes.Inc()
+	}
+	return node, err
+}
+
+// request requests a patch of the status of the node, which may be empty.
+func (s *statusWriter) request(ctx context.Context, kind types.PatchType, patch any) (*unstructured.Unstructured, error) {
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return nil, fmt.Errorf("encode patch: %w", err)
@@ -310,7 +360,6 @@ func (s *statusWriter) patch(ctx context.Context, kind types.PatchType, patch an
 	node, err := s.nodes.Patch(ctx, s.node, kind, body, metav1.PatchOptions{}, "status")
 	switch {
 	case err == nil:
-		s.metrics.writes.Inc()
 		return node, nil
 	case apierrors.IsForbidden(err):
 		return nil, fmt.Errorf("patch node status: %w: the service account needs permission to patch nodes/status, and may patch only the node that it runs on", err)

@@ -3,9 +3,9 @@
 // node's status, and a condition. When confcom is uninstalled, a Remover removes the
 // number.
 //
-// A Writer reads no more of the cluster than whether the admission policy exists that gives
-// the device to containers with EPC, and may write no more than this number and this
-// condition of its own node, and events about it. Now and then it checks that another
+// A Writer reads no more of the cluster than the admission policies that give the device to
+// containers with EPC, and may write no more than this number and this condition of its own
+// node, and events about it. Now and then it checks that another
 // admission policy allows it no other write, and writes nothing if there is no such policy.
 package nodestatus
 
@@ -57,20 +57,17 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	if err != nil {
 		return fmt.Errorf("create API client: %w", err)
 	}
-	admission := schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
 	status := &statusWriter{
-		node:   w.Node,
-		read:   func() (epc.Advertisement, error) { return epc.ReadAdvertisement(w.StateDir) },
-		nodes:  client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
-		events: client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
-		devicePolicy: &devicePolicy{
-			policies: client.Resource(admission.WithResource("mutatingadmissionpolicies")),
-			bindings: client.Resource(admission.WithResource("mutatingadmissionpolicybindings")),
-		},
-		log:     env.Log.With("node", w.Node),
-		known:   env.Health.Condition("advertisement"),
-		written: env.Health.Condition("node status"),
-		metrics: NewMetrics(env.Metrics),
+		node:           w.Node,
+		read:           func() (epc.Advertisement, error) { return epc.ReadAdvertisement(w.StateDir) },
+		acknowledge:    func(a epc.Advertisement) (releaser, error) { return epc.Acknowledge(w.StateDir, a) },
+		nodes:          client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
+		events:         client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
+		devicePolicies: newDevicePolicies(client),
+		log:            env.Log.With("node", w.Node),
+		known:          env.Health.Condition("advertisement"),
+		written:        env.Health.Condition("node status"),
+		metrics:        NewMetrics(env.Metrics),
 	}
 	if w.Kubeconfig == "" { // other credentials are not those that the policy restricts
 		status.guard = &guard{node: w.Node, nodes: status.nodes}

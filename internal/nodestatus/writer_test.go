@@ -38,6 +38,7 @@ type patches struct {
 	mu     sync.Mutex
 	got    []string
 	err    error // returned for each patch
+	absent bool  // whether the node does not have the resource
 	checks int   // number of dry runs
 	guard  error // returned for each dry run
 
@@ -60,6 +61,10 @@ func (p *patches) Patch(_ context.Context, name string, kind types.PatchType, pa
 	if p.err != nil {
 		p.got = append(p.got, got)
 		return nil, p.err
+	}
+	if kind == types.JSONPatchType && p.absent {
+		p.got = append(p.got, got)
+		return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", schema.GroupResource{Resource: "nodes"}, "node-1", "", 0, false)
 	}
 	if kind == types.StrategicMergePatchType {
 		var node struct {
@@ -85,7 +90,7 @@ func (p *patches) Get(_ context.Context, name string, _ metav1.GetOptions, _ ...
 	if name != "sgx-enclave-with-epc" {
 		return nil, fmt.Errorf("unexpected name %s", name)
 	}
-	return nil, p.policy
+	return new(unstructured.Unstructured), p.policy
 }
 
 func (p *patches) setPolicy(err error) {
@@ -166,6 +171,53 @@ type run struct {
 	mu   sync.Mutex
 	file epc.Advertisement
 	err  error
+
+	acknowledged []*acknowledgement
+	refused      error // why nothing is acknowledged
+}
+
+// acknowledgement is one of an advertisement, which is released at most once.
+type acknowledgement struct {
+	of       epc.Advertisement
+	released bool
+}
+
+func (a *acknowledgement) Release() error {
+	if a.released {
+		return errors.New("released twice")
+	}
+	a.released = true
+	return nil
+}
+
+func (r *run) acknowledge(a epc.Advertisement) (releaser, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused != nil {
+		return nil, r.refused
+	}
+	r.acknowledged = append(r.acknowledged, &acknowledgement{of: a})
+	return r.acknowledged[len(r.acknowledged)-1], nil
+}
+
+// expectAcknowledged checks whether there is one acknowledgement, of state closing, or none.
+func (r *run) expectAcknowledged(when string, want int) {
+	r.t.Helper()
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, a := range r.acknowledged {
+		if a.of.State != epc.StateClosing {
+			r.t.Errorf("%s: acknowledged %+v", when, a.of)
+		}
+		if !a.released {
+			n++
+		}
+	}
+	if n != want {
+		r.t.Errorf("%s: %d acknowledgements, want %d", when, n, want)
+	}
 }
 
 // advertise changes what the device plugin has written.
@@ -208,8 +260,9 @@ func runWriter(t *testing.T, test func(r *run)) {
 				defer r.mu.Unlock()
 				return r.file, r.err
 			},
-			nodes: p, guard: &guard{node: "node-1", nodes: p},
-			devicePolicy: &devicePolicy{policies: p, bindings: p}, events: p,
+			acknowledge: r.acknowledge,
+			nodes:       p, guard: &guard{node: "node-1", nodes: p},
+			devicePolicies: &devicePolicies{adding: []getter{p, p}, refusing: []getter{p, p}}, events: p,
 			log:     slog.New(slog.NewTextHandler(log, nil)),
 			known:   new(daemon.Health).Condition("advertisement"),
 			written: new(daemon.Health).Condition("node status"),
@@ -221,6 +274,7 @@ func runWriter(t *testing.T, test func(r *run)) {
 		test(r)
 		cancel()
 		running.Wait()
+		r.expectAcknowledged("at the end", 0)
 	})
 }
 
@@ -283,15 +337,48 @@ func TestWriteNumber(t *testing.T) {
 	})
 }
 
+// The device plugin learns that new pods are kept away once that is written, and not for
+// longer than it is so.
+func TestAcknowledge(t *testing.T) {
+	runWriter(t, func(r *run) {
+		r.advertise(inDevices)
+		r.expectAcknowledged("in mode devices", 0)
+		r.fail(errors.New("connection refused"))
+		r.advertise(closing)
+		time.Sleep(20 * time.Second)
+		r.expectAcknowledged("while the API server is away", 0)
+		r.mu.Lock()
+		r.refused = errors.New("it has been replaced")
+		r.mu.Unlock()
+		r.fail(nil)
+		time.Sleep(maxRetry)
+		r.expectAcknowledged("while the file is replaced", 0)
+		r.mu.Lock()
+		r.refused = nil
+		r.mu.Unlock()
+		time.Sleep(2 * maxRetry)
+		r.expectAcknowledged("written", 1)
+		if condition, _ := r.has(); condition != "KubeletReleasesDevices False" {
+			t.Errorf("condition %s, so the kubelet may restore the number", condition)
+		}
+		r.advertise(heldDevices)
+		r.expectAcknowledged("a pod came", 0)
+		r.advertise(closing)
+		r.expectAcknowledged("closing again", 1)
+		r.advertise(releasing)
+		r.expectAcknowledged("the devices are withdrawn", 0)
+	})
+}
+
 // On a node that has never had the resource, replacing it is invalid.
 func TestWriteNothing(t *testing.T) {
 	runWriter(t, func(r *run) {
-		r.fail(apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", schema.GroupResource{Resource: "nodes"}, "node-1", "", 0, false))
+		r.absent = true
 		r.advertise(none)
-		r.fail(nil)
 		time.Sleep(time.Hour)
-		if got := r.take(); fmt.Sprint(got[:1]) != fmt.Sprint([]string{zero}) || len(got) > 2 {
-			t.Errorf("patches %q, want %q once", got, zero)
+		r.expect("once", 1, 1, zero)
+		if condition, _ := r.has(); condition != "NoEPC False" {
+			t.Errorf("condition %s", condition)
 		}
 	})
 }
@@ -356,6 +443,26 @@ func TestConditionTimes(t *testing.T) {
 			t.Errorf("transition %s, want %s", transition, heartbeat)
 		}
 	})
+}
+
+// A condition that somebody else has written is restored soon: an uninstallation that has
+// failed leaves one by which a policy keeps the kubelet's number at 0.
+func TestConditionOfOthers(t *testing.T) {
+	for _, mode := range []epc.Advertisement{inDevices, inNode} {
+		runWriter(t, func(r *run) {
+			r.advertise(mode)
+			want, _ := r.has()
+			time.Sleep(time.Minute)
+			r.patches.mu.Lock()
+			r.patches.condition = map[string]any{"type": conditionType, "status": "False", "reason": reasonReleasing}
+			r.patches.mu.Unlock()
+			time.Sleep(messageInterval + messageInterval/10 + pollInterval)
+			synctest.Wait()
+			if got, _ := r.has(); got != want {
+				t.Errorf("state %s: condition %s, want %s", mode.State, got, want)
+			}
+		})
+	}
 }
 
 // Names of pods change often. They do not cost a write each.

@@ -180,6 +180,7 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 		{"an event without a node's token", unbound, http.MethodPost, "/api/v1/namespaces/default/events", event("Node", own, "sgx-node-resource"), http.StatusForbidden, "events about its own node only"},
 		{"an event elsewhere", writer, http.MethodPost, "/api/v1/namespaces/" + namespace + "/events", event("Node", own, "sgx-node-resource"), http.StatusForbidden, "cannot create resource"},
 		{"the policy that adds the device", writer, http.MethodGet, "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/sgx-enclave-with-epc", "", http.StatusOK, "sgx-enclave-with-epc"},
+		{"the policy that refuses pods without it", writer, http.MethodGet, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/sgx-enclave-with-epc", "", http.StatusOK, "sgx-enclave-with-epc"},
 		{"another policy", writer, http.MethodGet, "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/other", "", http.StatusForbidden, "cannot get resource"},
 		{"all policies", writer, http.MethodGet, "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies", "", http.StatusForbidden, "cannot list resource"},
 	} {

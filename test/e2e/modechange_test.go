@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -99,40 +100,92 @@ func TestReinstallInModeNode(t *testing.T) {
 	kubectl(t, "-n", "default", "scale", "deployment/mode-reinstall", "--replicas=0") // or it holds the node in mode node
 }
 
-// TestPolicyMissing checks that a node in mode node advertises no EPC while no policy adds
-// the device to pods.
-func TestPolicyMissing(t *testing.T) {
-	const all = "524288"
+// TestPolicies checks what a node in mode node does while the policies are missing or changed
+// that give pods with EPC the device, and refuse those without: it says so within seconds,
+// and advertises its EPC as long as no pod can be created without the device.
+func TestPolicies(t *testing.T) {
+	const (
+		all     = "524288"
+		name    = "sgx-enclave-with-epc"
+		adding  = "mutatingadmissionpolicy"
+		refuses = "validatingadmissionpolicy"
+	)
 	upgrade(t, "simulatedEPC=512Gi", "simulatedDevice=/dev/null")
 	forgetDevices(t)
 	waitAllocatable(t, resource, all)
+	waitCondition(t, "NodeStatus", "True")
 	values := chartValues(t)
-	for _, kind := range []string{"mutatingadmissionpolicy", "mutatingadmissionpolicybinding"} {
-		start := time.Now()
-		kubectl(t, "delete", kind, "sgx-enclave-with-epc")
-		waitAllocatable(t, resource, "0")
-		t.Logf("no EPC %s after the %s was deleted", time.Since(start).Round(100*time.Millisecond), kind)
-		waitCondition(t, "PolicyMissing", "False")
-		checkEvent(t, "PolicyMissing")
-		newPod(t, "default", "no-policy", limits{resource: "10"}).waitUnschedulable(t, "Insufficient "+resource)
-		eventually(t, "sgx-node-resource is not ready", func() bool {
-			return kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name=sgx-node-resource", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`) == "False"
+	runs := newPod(t, "default", "runs", limits{resource: "10"})
+	runs.waitReady(t)
+	container := runs.container(t)
+	for _, tt := range []struct {
+		name           string
+		commands       [][]string
+		reason, status string
+		epc            string
+		pod            string // what becomes of a new one: "runs", "is refused" or "waits"
+	}{
+		{"nothing adds the device", [][]string{{"delete", adding, name}}, "PolicyMissing", "False", all, "is refused"},
+		{"nothing is bound that adds it", [][]string{{"delete", adding + "binding", name}}, "PolicyMissing", "False", all, "is refused"},
+		{"it is added to other pods", [][]string{{"patch", adding, name, "--type=merge", "-p", `{"spec": {"matchConstraints": {"objectSelector": {"matchLabels": {"some": "other"}}}}}`}}, "PolicyChanged", "False", all, "is refused"},
+		{"it is bound to other pods", [][]string{{"patch", adding + "binding", name, "--type=merge", "-p", `{"spec": {"matchResources": {"objectSelector": {"matchLabels": {"some": "other"}}}}}`}}, "PolicyChanged", "False", all, "is refused"},
+		{"another failure policy", [][]string{{"patch", adding, name, "--type=merge", "-p", `{"spec": {"failurePolicy": "Ignore"}}`}}, "PolicyChanged", "False", all, "runs"},
+		{"nothing refuses pods", [][]string{{"delete", refuses + "binding", name}}, "PolicyMissing", "True", all, "runs"},
+		{"violations are only reported", [][]string{{"patch", refuses + "binding", name, "--type=merge", "-p", `{"spec": {"validationActions": ["Warn"]}}`}}, "PolicyChanged", "True", all, "runs"},
+		{"neither", [][]string{{"delete", adding, name}, {"delete", refuses, name}}, "PolicyMissing", "False", "0", "waits"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			start := time.Now()
+			for _, command := range tt.commands {
+				kubectl(t, command...)
+			}
+			waitCondition(t, tt.reason, tt.status)
+			t.Logf("%s after %s: %s", tt.reason, time.Since(start).Round(100*time.Millisecond), condition(t, "message"))
+			checkEvent(t, tt.reason)
+			waitAllocatable(t, resource, tt.epc)
+			eventually(t, "sgx-node-resource is not ready", func() bool {
+				return kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name=sgx-node-resource", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`) == "False"
+			})
+			if wrong := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name=sgx-node-resource", "-o", "jsonpath={.items[0].metadata.name}")+":8080/proxy/metrics"); !strings.Contains(wrong, "sgx_node_resource_policy_missing 1") {
+				t.Error("the metric sgx_node_resource_policy_missing is not 1")
+			}
+			next := pod{"default", "next"}
+			text, err := json.Marshal(object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": next.name, "namespace": next.namespace}, "spec": podSpec("confcom.invalid/pause:local", limits{resource: "10"})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { next.delete(t) })
+			_, err = try(t, string(text), "kubectl", "create", "-f", "-")
+			if (err != nil) != (tt.pod == "is refused") || err != nil && !strings.Contains(err.Error(), "needs "+enclave+" as well") {
+				t.Errorf("a new pod: %v, want that it %s", err, tt.pod)
+			}
+			switch tt.pod {
+			case "runs":
+				next.waitReady(t)
+				next.checkDevice(t, "/dev/sgx_enclave", true)
+			case "waits":
+				next.waitUnschedulable(t, "Insufficient "+resource)
+			case "is refused":
+				run(t, "", "bin/cluster", "restart", kubelet) // admits the pods that run again
+				if now := runs.container(t); now != container {
+					t.Errorf("the pod that runs is %s, was %s", now, container)
+				}
+			}
+			next.delete(t)
+			for _, command := range tt.commands { // as the condition says
+				kubectl(t, "delete", command[1], name, "--ignore-not-found")
+			}
+			start = time.Now()
+			install(t, values)
+			upgraded := time.Since(start)
+			waitCondition(t, "NodeStatus", "True")
+			waitAllocatable(t, resource, all)
+			t.Logf("all is well %s after the start of 'helm upgrade', which took %s", time.Since(start).Round(100*time.Millisecond), upgraded.Round(100*time.Millisecond))
 		})
-		if missing := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name=sgx-node-resource", "-o", "jsonpath={.items[0].metadata.name}")+":8080/proxy/metrics"); !strings.Contains(missing, "sgx_node_resource_policy_missing 1") {
-			t.Error("the metric sgx_node_resource_policy_missing is not 1")
-		}
-		(pod{"default", "no-policy"}).delete(t)
-		start = time.Now()
-		install(t, values)
-		upgraded := time.Since(start)
-		waitAllocatable(t, resource, all)
-		t.Logf("EPC is back %s after the start of 'helm upgrade', which took %s", time.Since(start).Round(100*time.Millisecond), upgraded.Round(100*time.Millisecond))
-		waitCondition(t, "NodeStatus", "True")
-		p := newPod(t, "default", "with-policy", limits{resource: "10"})
-		p.waitReady(t)
-		p.checkDevice(t, "/dev/sgx_enclave", true)
-		p.delete(t)
 	}
+	p := newPod(t, "default", "with-policies", limits{resource: "10"})
+	p.waitReady(t)
+	p.checkDevice(t, "/dev/sgx_enclave", true)
 }
 
 // condition returns a member of the node's condition.

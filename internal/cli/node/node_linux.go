@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 
@@ -37,7 +38,8 @@ func configure(command *cobra.Command) {
 		}
 		if machine.SimulatedEPC == 0 {
 			if r.InForce, err = inForce(filepath.Join(machine.Sysroot, *stateDir)); err != nil {
-				return exit.BadInput(err)
+				// The rest holds for any version of the device plugin.
+				r.Warnings = append(r.Warnings, fmt.Sprintf("what the device plugin of this node advertises is unknown: %v; if the plugin is newer, use the confcom in its image", err))
 			}
 		}
 		if *format == output.JSON {

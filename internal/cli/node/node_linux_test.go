@@ -180,11 +180,20 @@ now in force      93 MiB, state devices
 	if diff := cmp.Diff(a, report.InForce); diff != "" {
 		t.Error(diff)
 	}
-	if err := os.WriteFile(filepath.Join(dir, epc.AdvertisementFile), []byte("{}"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if exit, _, errs := clitest.Run(t, nil, "node", "--sysroot", root); exit != 2 || !strings.Contains(errs, "the name of a resource is missing") {
-		t.Errorf("exit %d: %s", exit, errs)
+	// What is not understood, such as the file of a newer plugin, says nothing of the machine.
+	for text, want := range map[string]string{
+		"{}": "the name of a resource is missing",
+		`{"resource": "example.com/epc", "more": 1}`: "unknown member",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, epc.AdvertisementFile), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out := strings.Join(strings.Fields(clitest.MustRun(t, "node", "--sysroot", root)), " ")
+		for _, want := range []string{want, "if the plugin is newer, use the confcom in its image", "ready"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: want %q: %s", text, want, out)
+			}
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -31,6 +32,20 @@ func (s stateDir) await(want string, patience time.Duration) {
 		if err := json.Unmarshal(text, &a); err != nil {
 			s.t.Fatal(err)
 		}
+	}
+}
+
+// acknowledge does what sgx-node-resource does once no new pod can come: it has a shared lock
+// of the file, until the test ends.
+func (s stateDir) acknowledge() {
+	s.t.Helper()
+	file, err := os.Open(filepath.Join(s.path, "epc.json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { file.Close() })
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_SH); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -77,6 +92,8 @@ func TestDevicesToNode(t *testing.T) {
 	admit("bound before", true, epc, enclave)
 	state.await("devices", patience)
 	k.forget()
+	state.await("closing", patience)
+	state.acknowledge()
 	state.await("releasing", patience)
 	k.await(enclave, all(256))
 	for deadline := time.Now().Add(patience); k.has(epc).allocatable != 0; time.Sleep(time.Millisecond) {
@@ -90,6 +107,7 @@ func TestDevicesToNode(t *testing.T) {
 	p.kill()
 	p = startPlugin(t, args("node")...)
 	state.await("closing", patience) // derived from the kubelet's record
+	state.acknowledge()
 	state.await("releasing", patience)
 	p.mark()
 	k.restart() // which begins the grace period anew
