@@ -124,17 +124,21 @@ func TestPolicies(t *testing.T) {
 		reason, status string
 		epc            string
 		pod            string // what becomes of a new one: "runs", "is refused" or "waits"
+		long           bool   // not in the short form
 	}{
-		{"nothing adds the device", [][]string{{"delete", adding, name}}, "PolicyMissing", "False", all, "is refused"},
-		{"nothing is bound that adds it", [][]string{{"delete", adding + "binding", name}}, "PolicyMissing", "False", all, "is refused"},
-		{"it is added to other pods", [][]string{{"patch", adding, name, "--type=merge", "-p", `{"spec": {"matchConstraints": {"objectSelector": {"matchLabels": {"some": "other"}}}}}`}}, "PolicyChanged", "False", all, "is refused"},
-		{"it is bound to other pods", [][]string{{"patch", adding + "binding", name, "--type=merge", "-p", `{"spec": {"matchResources": {"objectSelector": {"matchLabels": {"some": "other"}}}}}`}}, "PolicyChanged", "False", all, "is refused"},
-		{"another failure policy", [][]string{{"patch", adding, name, "--type=merge", "-p", `{"spec": {"failurePolicy": "Ignore"}}`}}, "PolicyChanged", "False", all, "runs"},
-		{"nothing refuses pods", [][]string{{"delete", refuses + "binding", name}}, "PolicyMissing", "True", all, "runs"},
-		{"violations are only reported", [][]string{{"patch", refuses + "binding", name, "--type=merge", "-p", `{"spec": {"validationActions": ["Warn"]}}`}}, "PolicyChanged", "True", all, "runs"},
-		{"neither", [][]string{{"delete", adding, name}, {"delete", refuses, name}}, "PolicyMissing", "False", "0", "waits"},
+		{"nothing adds the device", [][]string{{"delete", adding, name}}, "PolicyMissing", "False", all, "is refused", false},
+		{"nothing is bound that adds it", [][]string{{"delete", adding + "binding", name}}, "PolicyMissing", "False", all, "is refused", true},
+		{"it is added to other pods", [][]string{{"patch", adding, name, "--type=merge", "-p", `{"spec": {"matchConstraints": {"objectSelector": {"matchLabels": {"some": "other"}}}}}`}}, "PolicyChanged", "False", all, "is refused", false},
+		{"it is bound to other pods", [][]string{{"patch", adding + "binding", name, "--type=merge", "-p", `{"spec": {"matchResources": {"objectSelector": {"matchLabels": {"some": "other"}}}}}`}}, "PolicyChanged", "False", all, "is refused", true},
+		{"another failure policy", [][]string{{"patch", adding, name, "--type=merge", "-p", `{"spec": {"failurePolicy": "Ignore"}}`}}, "PolicyChanged", "False", all, "runs", true},
+		{"nothing refuses pods", [][]string{{"delete", refuses + "binding", name}}, "PolicyMissing", "True", all, "runs", true},
+		{"violations are only reported", [][]string{{"patch", refuses + "binding", name, "--type=merge", "-p", `{"spec": {"validationActions": ["Warn"]}}`}}, "PolicyChanged", "True", all, "runs", true},
+		{"neither", [][]string{{"delete", adding, name}, {"delete", refuses, name}}, "PolicyMissing", "False", "0", "waits", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.long {
+				long(t)
+			}
 			start := time.Now()
 			for _, command := range tt.commands {
 				kubectl(t, command...)
