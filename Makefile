@@ -111,7 +111,7 @@ e2e: root images trial worker ## Run the end-to-end tests on a real cluster and 
 changes: root images ## Make every change of an installation in every situation, and every outage of a node (needs root; two hours)
 	@trap test/uninstall.sh EXIT; test/install.sh && eval "$$(bin/cluster env)" && \
 		CONFCOM_E2E=1 CONFCOM_E2E_LONG=1 CONFCOM_E2E_REINSTALLS=20 go test -count=1 -v -timeout 3h \
-			-run 'TestChanges|TestReinstall$$|TestReinstallInModeNode|TestOutages|TestFullDisk' ./test/e2e
+			-run 'TestChanges|TestReinstall$$|TestReinstallInModeNode|TestDevicesToNode|TestPolicies|TestOutages|TestFullDisk' ./test/e2e
 
 # The flags are those of the test cluster's kubelet, so that Go's build cache has
 # most of it already.
