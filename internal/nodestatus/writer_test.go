@@ -254,19 +254,20 @@ func runWriter(t *testing.T, test func(r *run)) {
 		p, log := &patches{guard: refused}, new(bytes.Buffer)
 		r := &run{patches: p, t: t, log: log, err: fs.ErrNotExist}
 		r.s = &statusWriter{
-			node: "node-1",
+			nodeClient: nodeClient{
+				node: "node-1", nodes: p, events: p, guard: &guard{node: "node-1", nodes: p},
+				log:     slog.New(slog.NewTextHandler(log, nil)),
+				metrics: NewMetrics(prometheus.NewRegistry()),
+			},
 			read: func() (epc.Advertisement, error) {
 				r.mu.Lock()
 				defer r.mu.Unlock()
 				return r.file, r.err
 			},
-			acknowledge: r.acknowledge,
-			nodes:       p, guard: &guard{node: "node-1", nodes: p},
-			devicePolicies: &devicePolicies{adding: []getter{p, p}, refusing: []getter{p, p}}, events: p,
-			log:     slog.New(slog.NewTextHandler(log, nil)),
-			known:   new(daemon.Health).Condition("advertisement"),
-			written: new(daemon.Health).Condition("node status"),
-			metrics: NewMetrics(prometheus.NewRegistry()),
+			acknowledge:    r.acknowledge,
+			devicePolicies: &devicePolicies{adding: []getter{p, p}, refusing: []getter{p, p}},
+			known:          new(daemon.Health).Condition("advertisement"),
+			written:        new(daemon.Health).Condition("node status"),
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -419,7 +420,7 @@ func TestConditionTimes(t *testing.T) {
 	runWriter(t, func(r *run) {
 		const earlier = "1999-12-31T23:00:00Z" // before the fake clock
 		r.mu.Lock()
-		r.condition = map[string]any{"type": conditionType, "status": "True", "reason": "Devices", "lastTransitionTime": earlier}
+		r.condition = map[string]any{"type": epcCondition, "status": "True", "reason": "Devices", "lastTransitionTime": earlier}
 		r.mu.Unlock()
 		times := func() (transition, heartbeat string) {
 			r.patches.mu.Lock()
