@@ -20,6 +20,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/quote"
 	"github.com/confcom/confcom/internal/cli/simulated"
 	"github.com/confcom/confcom/internal/cli/supportbundle"
+	"github.com/confcom/confcom/internal/cli/top"
 	"github.com/confcom/confcom/internal/cli/verifier"
 	"github.com/confcom/confcom/internal/cli/version"
 )
@@ -45,6 +46,7 @@ end, on any Linux machine.`,
 		quote.New(),
 		simulated.New(),
 		supportbundle.New(),
+		top.New(),
 		verifier.New(),
 		version.New(),
 	)
@@ -52,6 +54,11 @@ end, on any Linux machine.`,
 	command.SetVersionTemplate("confcom {{.Version}}\n")
 	command.SetUsageTemplate(usage)
 	return command
+}
+
+// NameAs has help and errors call the command by another name, such as that of a plugin.
+func NameAs(command *cobra.Command, name string) {
+	command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: name}
 }
 
 // Run runs command, which New has returned, with these arguments. It prints the error,
