@@ -66,6 +66,9 @@ func assemble(ctx context.Context, from source, registry string, built programs,
 			return err
 		}
 	}
+	if err := r.addPlugin(built); err != nil {
+		return fmt.Errorf("plugin of kubectl: %w", err)
+	}
 	digests := make(map[string]v1.Hash)
 	for _, spec := range images {
 		if digests[spec.name], err = r.addImage(built, spec); err != nil {
