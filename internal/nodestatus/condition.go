@@ -21,6 +21,9 @@ const (
 // the kubelet has not forgotten them. A policy of the chart goes by it.
 const reasonReleasing = "KubeletReleasesDevices"
 
+// reasonNoEPC is the reason of the condition of a node without EPC.
+const reasonNoEPC = "NoEPC"
+
 // component is the source of events.
 const component = "sgx-node-resource"
 
@@ -40,7 +43,7 @@ func conditionOf(a epc.Advertisement, p policies) condition {
 	c := condition{kind: epcCondition, message: a.Message}
 	switch a.State {
 	case epc.StateNone:
-		c.reason = "NoEPC"
+		c.reason = reasonNoEPC
 	case epc.StateDevices:
 		c.available, c.reason = true, "Devices"
 		if a.Held() {

@@ -112,7 +112,12 @@ func (w *conditionWriter) write(ctx context.Context, n *nodeClient, c condition,
 		return err
 	}
 	if c.reason != w.reason {
-		n.createEvent(ctx, c, now)
+		reported := c
+		// A node that never had EPC is as it should be, and one that has lost it is not.
+		if c.reason == reasonNoEPC && w.status == string(corev1.ConditionTrue) {
+			reported.warning = true
+		}
+		n.createEvent(ctx, reported, now)
 	}
 	w.status, w.reason, w.transition = c.status(), c.reason, transition
 	w.last, w.written = c, now

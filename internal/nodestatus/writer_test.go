@@ -401,6 +401,7 @@ func TestCondition(t *testing.T) {
 			{"releasing", releasing, "KubeletReleasesDevices False", ""},
 			{"node", inNode, "NodeStatus True", "Normal NodeStatus"},
 			{"held in node", heldNode, "PodsUseNodeStatus True", "Normal PodsUseNodeStatus"},
+			{"the device has vanished", none, "NoEPC False", "Warning NoEPC"},
 		} {
 			r.advertise(step.file)
 			if step.event != "" {
