@@ -59,6 +59,7 @@ sgx_quote_helper_platform_slots 4
 # TYPE sgx_quote_helper_pod_quotes_total counter
 sgx_quote_helper_pod_quotes_total{uid="u1"} %d
 sgx_quote_helper_pod_quotes_total{uid="u2"} 9
+sgx_quote_helper_pod_quotes_total{uid="h"} 0
 # TYPE sgx_quote_helper_pod_errors_total counter
 sgx_quote_helper_pod_errors_total{uid="u1"} 0
 sgx_quote_helper_pod_errors_total{uid="u2"} %d

@@ -127,8 +127,13 @@ func newNodeView(n node, requested int64, helpers []poll) nodeView {
 	return v
 }
 
-// addPods adds the pods that have EPC or got quotes, the busiest first.
+// addPods adds the pods that have EPC or got quotes, the busiest first. Confcom's own are left
+// out, which connect to the socket to check it.
 func (v *view) addPods(s *state, helpers map[string][]poll) {
+	own := make(map[string]bool) // by UID
+	for _, of := range s.daemons {
+		own[of.uid] = true
+	}
 	for _, p := range s.pods {
 		of := podView{Namespace: p.namespace, Name: p.name, Node: p.node, Phase: p.phase, RequestedMiB: p.epc}
 		seen := false // whether the helper knows the pod
@@ -143,7 +148,7 @@ func (v *view) addPods(s *state, helpers map[string][]poll) {
 				of.ErrorsPerSecond = plus(of.ErrorsPerSecond, errors[p.uid])
 			}
 		}
-		if p.epc > 0 || seen {
+		if p.epc > 0 || seen && !own[p.uid] {
 			v.Pods = append(v.Pods, of)
 		}
 	}
