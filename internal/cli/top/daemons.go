@@ -110,7 +110,7 @@ func (d *daemons) ask(ctx context.Context, of daemon) (*page, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	f, forwardErr := d.kubectl.forward(d.namespace, of.name)
+	f, forwardErr := d.kubectl.forward(ctx, d.namespace, of.name)
 	if forwardErr == nil {
 		text, forwardErr = f.get(ctx)
 		if forwardErr == nil {

@@ -84,10 +84,11 @@ type forward struct {
 
 var forwarding = regexp.MustCompile(`^Forwarding from (127\.0\.0\.1:[0-9]+) `)
 
-// forward starts a port-forward, which lasts until it is closed or kubectl ends.
-func (k kubectl) forward(namespace, pod string) (*forward, error) {
-	ctx, stop := context.WithCancel(context.Background()) // close ends it
-	command, err := k.command(ctx, "--namespace="+namespace, "port-forward", "--address=127.0.0.1", "pod/"+pod, ":8080")
+// forward starts a port-forward, which lasts until it is closed or kubectl ends. ctx is that of
+// the start.
+func (k kubectl) forward(ctx context.Context, namespace, pod string) (*forward, error) {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // close ends it
+	command, err := k.command(running, "--namespace="+namespace, "port-forward", "--address=127.0.0.1", "pod/"+pod, ":8080")
 	if err != nil {
 		stop()
 		return nil, err
@@ -106,8 +107,10 @@ func (k kubectl) forward(namespace, pod string) (*forward, error) {
 	address := make(chan string, 1)
 	go func() {
 		defer close(f.ended)
-		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			if m := forwarding.FindStringSubmatch(lines.Text()); m != nil && len(address) == 0 && f.url == "" {
+		found := false
+		for lines := bufio.NewScanner(stdout); lines.Scan(); { // a line for each connection follows
+			if m := forwarding.FindStringSubmatch(lines.Text()); m != nil && !found {
+				found = true
 				address <- m[1]
 			}
 		}
@@ -120,6 +123,9 @@ func (k kubectl) forward(namespace, pod string) (*forward, error) {
 	case <-f.ended:
 		stop()
 		return nil, fmt.Errorf("kubectl port-forward: %s", firstLine(stderr.String()))
+	case <-ctx.Done():
+		f.close()
+		return nil, ctx.Err()
 	case <-time.After(forwardTimeout):
 		f.close()
 		return nil, errors.New("kubectl port-forward: no answer")

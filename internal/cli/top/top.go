@@ -38,7 +38,7 @@ func New() *cobra.Command {
 		Short: "Show the EPC and the quotes of a cluster's nodes and pods",
 		Long: `Show how much EPC (Enclave Page Cache) the nodes of a cluster have and their pods request,
 how many quotes they get per second, and which errors there are. The screen is updated until
-you press Ctrl-C.
+you press Ctrl-C. In JSON, each update is a line.
 
 Nodes and pods come from the API server, by kubectl. Quotes and errors come from the
 metrics of confcom's daemons, through the API server or, where a network policy prevents
