@@ -27,6 +27,9 @@ const (
 	maxProbeFailures = 2
 )
 
+// reasonNoSGX is the reason of the condition of a node that is not expected to have quotes.
+const reasonNoSGX = "NoSGX"
+
 // prober makes the requests that precede a quote.
 type prober interface {
 	InitQuote(ctx context.Context, key aesm.KeyID) (aesm.Initialized, error)
@@ -83,6 +86,7 @@ func (q *quotesWriter) step(ctx context.Context) error {
 	if ctx.Err() != nil || !known {
 		return nil
 	}
+	q.metrics.observeQuotes(c)
 	if err := q.checkGuard(ctx); err != nil {
 		return err
 	}
@@ -135,7 +139,7 @@ func (q *quotesWriter) failed(err error) condition {
 	c.message = "nothing serves the AESM socket: check the pod of sgx-quote-helper on this node"
 	// The helper idles on a node without SGX.
 	if a, err := q.read(); err == nil && a.State == epc.StateNone {
-		c.reason, c.warning = "NoSGX", false
+		c.reason, c.warning = reasonNoSGX, false
 		c.message = "this node has no EPC, and nothing serves the AESM socket"
 	}
 	return c

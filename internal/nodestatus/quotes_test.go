@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/epc"
@@ -54,14 +55,14 @@ func (a *aesmSocket) answer(err error, enclave byte, probes int) {
 }
 
 // runQuotes runs a quotesWriter in fake time during a test.
-func runQuotes(t *testing.T, socket prober, state epc.State, p *patches, test func(log *bytes.Buffer)) {
+func runQuotes(t *testing.T, socket prober, state epc.State, p *patches, test func(log *bytes.Buffer, registry *prometheus.Registry)) {
 	synctest.Test(t, func(t *testing.T) {
-		log := new(bytes.Buffer)
+		log, registry := new(bytes.Buffer), prometheus.NewRegistry()
 		q := &quotesWriter{
 			nodeClient: nodeClient{
 				node: "node-1", nodes: p, events: p, guard: &guard{node: "node-1", nodes: p},
 				log:     slog.New(slog.NewTextHandler(log, nil)),
-				metrics: NewMetrics(prometheus.NewRegistry()),
+				metrics: NewMetrics(registry),
 			},
 			socket: socket,
 			read:   func() (epc.Advertisement, error) { return epc.Advertisement{State: state}, nil },
@@ -70,7 +71,7 @@ func runQuotes(t *testing.T, socket prober, state epc.State, p *patches, test fu
 		var running sync.WaitGroup
 		running.Go(func() { q.run(ctx) })
 		synctest.Wait()
-		test(log)
+		test(log, registry)
 		cancel()
 		running.Wait()
 	})
@@ -80,6 +81,7 @@ func runQuotes(t *testing.T, socket prober, state epc.State, p *patches, test fu
 var absent error = &aesm.TransportError{Op: aesm.KindInitQuoteEx, Socket: "/s", Err: fs.ErrNotExist}
 
 func TestQuotesCondition(t *testing.T) {
+	const metric = "sgx_node_resource_quotes_available"
 	for _, tt := range []struct {
 		name  string
 		err   error
@@ -99,7 +101,7 @@ func TestQuotesCondition(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, socket := &patches{guard: refused}, &aesmSocket{err: tt.err}
-			runQuotes(t, socket, tt.state, p, func(*bytes.Buffer) {
+			runQuotes(t, socket, tt.state, p, func(_ *bytes.Buffer, registry *prometheus.Registry) {
 				if _, events := p.has(); tt.err != nil && events != "" {
 					t.Errorf("after one failure: %s", events)
 				}
@@ -107,6 +109,13 @@ func TestQuotesCondition(t *testing.T) {
 				condition, events := p.has()
 				if got := condition + ": " + events; got != tt.want {
 					t.Errorf("%s, want %s", got, tt.want)
+				}
+				series := "\n# HELP " + metric + " 1 while clients of the node's AESM socket can get quotes, else 0. It does not exist on a node without SGX, and before it is known.\n# TYPE " + metric + " gauge\n" + metric + map[bool]string{true: " 1\n", false: " 0\n"}[tt.err == nil]
+				if strings.HasPrefix(tt.want, "NoSGX ") {
+					series = ""
+				}
+				if err := testutil.GatherAndCompare(registry, strings.NewReader(series), metric); err != nil {
+					t.Error(err)
 				}
 				if text := fmt.Sprint(p.condition["message"]); !strings.Contains(text, tt.text) || p.condition["type"] != "SGXQuotesAvailable" {
 					t.Errorf("condition %v, want a message with %q", p.condition, tt.text)
@@ -119,7 +128,7 @@ func TestQuotesCondition(t *testing.T) {
 // TestQuotesChange follows a node over time.
 func TestQuotesChange(t *testing.T) {
 	p, socket := &patches{guard: refused}, &aesmSocket{enclave: 1}
-	runQuotes(t, socket, epc.StateDevices, p, func(log *bytes.Buffer) {
+	runQuotes(t, socket, epc.StateDevices, p, func(log *bytes.Buffer, _ *prometheus.Registry) {
 		expect := func(when, want, wantEvents string) {
 			t.Helper()
 			condition, events := p.has()
@@ -187,7 +196,7 @@ func TestNoSocket(t *testing.T) {
 		if tt.had == "SGXQuotesAvailable" {
 			p.condition["status"] = "True"
 		}
-		runQuotes(t, nil, epc.StateDevices, p, func(*bytes.Buffer) {
+		runQuotes(t, nil, epc.StateDevices, p, func(*bytes.Buffer, *prometheus.Registry) {
 			if got := fmt.Sprint(p.condition); got != tt.want {
 				t.Errorf("%s: condition %s, want %s", tt.had, got, tt.want)
 			}
