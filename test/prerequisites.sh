@@ -10,6 +10,7 @@ command -v g++ >/dev/null || missing+=(g++)           # for the stand-in for Int
 command -v node >/dev/null || missing+=(nodejs)       # for verifiers written in JavaScript
 command -v npm >/dev/null || missing+=(npm)
 command -v protoc >/dev/null || missing+=(protobuf-compiler)
+command -v promtool >/dev/null || missing+=(prometheus) # for tests of the alerts
 [ ${#missing[@]} -eq 0 ] && exit
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -5,10 +5,17 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/confcom/confcom/internal/cli"
 )
 
 func main() {
-	os.Exit(cli.Run(context.Background(), cli.New(), os.Args[1:]))
+	command := cli.New()
+	// Under this name, kubectl runs it as "kubectl confcom".
+	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "kubectl-confcom" {
+		cli.NameAs(command, "kubectl confcom")
+	}
+	os.Exit(cli.Run(context.Background(), command, os.Args[1:]))
 }

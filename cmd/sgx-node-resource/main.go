@@ -68,5 +68,6 @@ func inCluster(err error) error {
 func addFlags(flags *pflag.FlagSet, w *nodestatus.Writer) {
 	flags.StringVar(&w.Node, "node-name", os.Getenv("NODE_NAME"), "the `name` of this node; by default $NODE_NAME")
 	flags.StringVar(&w.Kubeconfig, "kubeconfig", "", "the kubeconfig `file` for the API server; empty for the pod's service account")
+	flags.StringVar(&w.AESMSocket, "aesm-socket", "", "write the condition SGXQuotesAvailable, by asking the daemon at the unix socket of this `path` as clients do; empty for no such condition")
 	flags.StringVar(&w.StateDir, "state-dir", epc.DefaultStateDir, "the `directory` in which the device plugin writes how EPC is advertised")
 }

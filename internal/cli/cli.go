@@ -22,6 +22,7 @@ import (
 	"github.com/confcom/confcom/internal/cli/quote"
 	"github.com/confcom/confcom/internal/cli/simulated"
 	"github.com/confcom/confcom/internal/cli/supportbundle"
+	"github.com/confcom/confcom/internal/cli/top"
 	"github.com/confcom/confcom/internal/cli/verifier"
 	"github.com/confcom/confcom/internal/cli/version"
 )
@@ -49,6 +50,7 @@ end, on any Linux machine.`,
 		quote.New(),
 		simulated.New(),
 		supportbundle.New(),
+		top.New(),
 		verifier.New(),
 		version.New(),
 	)
@@ -56,6 +58,11 @@ end, on any Linux machine.`,
 	command.SetVersionTemplate("confcom {{.Version}}\n")
 	command.SetUsageTemplate(usage)
 	return command
+}
+
+// NameAs has help and errors call the command by another name, such as that of a plugin.
+func NameAs(command *cobra.Command, name string) {
+	command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: name}
 }
 
 // Run runs command, which New has returned, with these arguments. It prints the error,

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func TestHints(t *testing.T) {
 		want string
 	}{
 		{[]string{"nonsense"}, "confcom: unknown command \"nonsense\" for \"confcom\"\nTry 'confcom --help'.\n"},
-		{[]string{"nod"}, "confcom: unknown command \"nod\" for \"confcom\"\n\nDid you mean this?\n\tnode\n\nTry 'confcom --help'.\n"},
+		{[]string{"nodes"}, "confcom: unknown command \"nodes\" for \"confcom\"\n\nDid you mean this?\n\tnode\n\nTry 'confcom --help'.\n"},
 		{[]string{"--nonsense"}, "confcom: unknown flag: --nonsense\nTry 'confcom --help'.\n"},
 		{[]string{"quote"}, "confcom quote: missing subcommand: one of get, inspect, report, verify\nTry 'confcom quote --help'.\n"},
 		{[]string{"quote", "verfy", "x"}, "confcom quote: unknown command \"verfy\" for \"confcom quote\"\n\nDid you mean this?\n\tverify\n\nTry 'confcom quote --help'.\n"},
@@ -68,5 +69,20 @@ func TestHelp(t *testing.T) {
 	visit(cli.New())
 	if exit, out, _ := clitest.Run(t, nil); exit != 0 || !strings.Contains(out, "\nCommands:\n  bench ") {
 		t.Errorf("without a command: exit %d\n%s", exit, out)
+	}
+}
+
+// As a plugin of kubectl, help and errors have the name that users type.
+func TestNameAs(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"top", "--help"}, {"top", "--nonsense"}} {
+		var out bytes.Buffer
+		command := cli.New()
+		cli.NameAs(command, "kubectl confcom")
+		command.SetOut(&out)
+		command.SetErr(&out)
+		cli.Run(t.Context(), command, args)
+		if !strings.Contains(out.String(), "kubectl confcom ") {
+			t.Errorf("%q: %s", args, out.String())
+		}
 	}
 }

@@ -404,6 +404,9 @@ func (s *modeSwitch) advertisement(u usage) epc.Advertisement {
 		a.Message = "EPC stays devices of the kubelet because " + pods.hold() + " such devices. It moves to the node's status once no pod does. New pods get such devices as well: " + drain
 	case a.State == epc.StateDevices:
 		a.Message = "EPC is advertised as devices of the kubelet"
+		if c := s.capacity(); c.WithheldMiB > 0 {
+			a.Message += fmt.Sprintf(", all but %d MiB: %s", c.WithheldMiB, c.Why)
+		}
 	case a.State == epc.StateClosing:
 		a.Message = "no pod holds EPC as devices, which are withdrawn once no new pod can come: new pods with EPC wait"
 	case a.State == epc.StateReleasing:

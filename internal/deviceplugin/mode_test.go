@@ -192,6 +192,21 @@ func (s *switching) expect(when string, state epc.State, mib int64, devices int,
 	}
 }
 
+// A node that does not advertise all of its EPC says so.
+func TestWithheld(t *testing.T) {
+	switchModes(t, usage{}, nil, func(s *switching) {
+		s.modeSwitch.mu.Lock()
+		s.plugin.Policy.MaxDevices = 60
+		s.modeSwitch.mu.Unlock()
+		s.want(epc.Devices)
+		s.expect("capped", epc.StateDevices, 60, 60, true)
+		a, err := epc.ReadAdvertisement(s.plugin.StateDir)
+		if err != nil || !strings.Contains(a.Message, "as devices of the kubelet, all but 4 MiB: ") {
+			t.Errorf("advertisement %+v, error %v", a, err)
+		}
+	})
+}
+
 // A node goes from devices to node when its last pod with devices has ended and the
 // kubelet has forgotten them.
 func TestDevicesToNode(t *testing.T) {

@@ -1,32 +1,35 @@
 package nodestatus
 
 import (
-	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/confcom/confcom/internal/epc"
 )
 
-// conditionType is the type of the node's condition: whether pods can get its EPC.
-const conditionType = "SGXEPCAvailable"
+// epcCondition and quotesCondition are the types of the node's conditions: whether pods can
+// get its EPC, and whether they can get quotes.
+const (
+	epcCondition    = "SGXEPCAvailable"
+	quotesCondition = "SGXQuotesAvailable"
+)
 
 // reasonReleasing is the reason of the condition while devices are about to be withdrawn, or
 // the kubelet has not forgotten them. A policy of the chart goes by it.
 const reasonReleasing = "KubeletReleasesDevices"
 
+// reasonNoEPC is the reason of the condition of a node without EPC.
+const reasonNoEPC = "NoEPC"
+
 // component is the source of events.
 const component = "sgx-node-resource"
 
-// condition is what the node's condition says.
+// condition is what a condition of the node says.
 type condition struct {
+	kind      string // its type
 	available bool
 	reason    string // in camel case
 	message   string
@@ -37,10 +40,10 @@ type condition struct {
 // conditionOf returns the condition of a node. The policies for pods with EPC matter in mode
 // node only.
 func conditionOf(a epc.Advertisement, p policies) condition {
-	c := condition{message: a.Message}
+	c := condition{kind: epcCondition, message: a.Message}
 	switch a.State {
 	case epc.StateNone:
-		c.reason = "NoEPC"
+		c.reason = reasonNoEPC
 	case epc.StateDevices:
 		c.available, c.reason = true, "Devices"
 		if a.Held() {
@@ -54,7 +57,7 @@ func conditionOf(a epc.Advertisement, p policies) condition {
 			c.reason = "PodsUseNodeStatus"
 		}
 		if p != (policies{}) {
-			c = condition{available: p.adding == inForce, reason: "PolicyChanged", warning: true, message: policyMessage(a, p)}
+			c = condition{kind: epcCondition, available: p.adding == inForce, reason: "PolicyChanged", warning: true, message: policyMessage(a, p)}
 			if p.adding == missing || p.refusing == missing {
 				c.reason = "PolicyMissing"
 			}
@@ -95,7 +98,7 @@ func (c condition) status() string {
 // patch returns the strategic merge patch of the node that sets the condition.
 func (c condition) patch(transition, now time.Time) map[string]any {
 	return map[string]any{"status": map[string]any{"conditions": []map[string]string{{
-		"type":               conditionType,
+		"type":               c.kind,
 		"status":             c.status(),
 		"reason":             c.reason,
 		"message":            c.message,
@@ -104,16 +107,16 @@ func (c condition) patch(transition, now time.Time) map[string]any {
 	}}}}
 }
 
-// findCondition returns the status and the reason of a node's condition, and when that
-// status began. They are empty if the node does not have the condition.
-func findCondition(node *unstructured.Unstructured) (status, reason string, transition time.Time) {
+// findCondition returns the status and the reason of a node's condition of a type, and when
+// that status began. They are empty if the node does not have the condition.
+func findCondition(node *unstructured.Unstructured, kind string) (status, reason string, transition time.Time) {
 	if node == nil {
 		return "", "", time.Time{}
 	}
 	conditions, _, _ := unstructured.NestedSlice(node.Object, "status", "conditions") // none if it is something else
 	for _, entry := range conditions {
 		c, _ := entry.(map[string]any)
-		if c["type"] != conditionType {
+		if c["type"] != kind {
 			continue
 		}
 		status, _ = c["status"].(string)
@@ -122,39 +125,4 @@ func findCondition(node *unstructured.Unstructured) (status, reason string, tran
 		transition, _ = time.Parse(time.RFC3339, text) // zero if it has none
 	}
 	return status, reason, transition
-}
-
-// creator creates objects.
-type creator interface {
-	Create(ctx context.Context, object *unstructured.Unstructured, options metav1.CreateOptions, subresources ...string) (*unstructured.Unstructured, error)
-}
-
-// event returns the event about a node whose condition has this reason since now.
-func (c condition) event(node string, now time.Time) (*unstructured.Unstructured, error) {
-	kind := corev1.EventTypeNormal
-	if c.warning {
-		kind = corev1.EventTypeWarning
-	}
-	const maxMessage = 1024 // of an event
-	message := c.message
-	if len(message) > maxMessage {
-		message = message[:maxMessage-len("…")] + "…"
-	}
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&corev1.Event{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
-		ObjectMeta: metav1.ObjectMeta{Name: node + ".sgx-epc." + strconv.FormatInt(now.UnixNano(), 16), Namespace: metav1.NamespaceDefault},
-		// Like a kubelet's events of its node, whose UID is the name: kubectl finds it by that.
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: types.UID(node)},
-		Reason:         c.reason,
-		Message:        message,
-		Source:         corev1.EventSource{Component: component, Host: node},
-		FirstTimestamp: metav1.NewTime(now),
-		LastTimestamp:  metav1.NewTime(now),
-		Count:          1,
-		Type:           kind,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encode event: %w", err)
-	}
-	return &unstructured.Unstructured{Object: object}, nil
 }

@@ -46,7 +46,7 @@ const (
 )
 
 // Remover removes EPC from the status of all nodes, when confcom is uninstalled: the number
-// and the condition. Without confcom nothing gives the device to pods, so they must not be
+// and the conditions. Without confcom nothing gives the device to pods, so they must not be
 // scheduled by a number that remains.
 //
 // It keeps new pods with EPC away first, and then ends the device plugins: a pod that a
@@ -221,7 +221,7 @@ func (r *removal) end() func(context.Context) error {
 	}
 }
 
-// remove returns what removes the number and the condition, until no node has them.
+// remove returns what removes the number and the conditions, until no node has them.
 func (r *removal) remove() func(context.Context) error {
 	removed := make(map[string]bool) // the names of nodes
 	return func(ctx context.Context) error {
@@ -274,13 +274,13 @@ func (r *removal) patchAll(ctx context.Context, patchOf func(*unstructured.Unstr
 // if it has no EPC.
 func (r *removal) closingPatch(node *unstructured.Unstructured) ([]byte, error) {
 	quantity, found, _ := unstructured.NestedString(node.Object, "status", "allocatable", r.resource)
-	_, reason, _ := findCondition(node)
+	_, reason, _ := findCondition(node, epcCondition)
 	closed := quantity == "0" && (reason == "" || reason == reasonReleasing) // a writer may have restored either
 	if !found || closed {
 		return nil, nil
 	}
 	now := time.Now()
-	c := condition{reason: reasonReleasing, message: "confcom is being uninstalled: new pods with EPC wait"}
+	c := condition{kind: epcCondition, reason: reasonReleasing, message: "confcom is being uninstalled: new pods with EPC wait"}
 	patch := c.patch(now, now)
 	patch["status"].(map[string]any)["allocatable"] = map[string]string{r.resource: "0"}
 	text, err := json.Marshal(patch)
@@ -298,8 +298,14 @@ func (r *removal) patch(node *unstructured.Unstructured) ([]byte, error) {
 		status["capacity"] = map[string]any{r.resource: nil}
 		status["allocatable"] = map[string]any{r.resource: nil}
 	}
-	if found, _, _ := findCondition(node); found != "" {
-		status["conditions"] = []map[string]string{{"type": conditionType, "$patch": "delete"}}
+	var conditions []map[string]string
+	for _, kind := range []string{epcCondition, quotesCondition} {
+		if found, _, _ := findCondition(node, kind); found != "" {
+			conditions = append(conditions, map[string]string{"type": kind, "$patch": "delete"})
+		}
+	}
+	if len(conditions) > 0 {
+		status["conditions"] = conditions
 	}
 	if len(status) == 0 {
 		return nil, nil

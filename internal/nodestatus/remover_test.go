@@ -124,7 +124,11 @@ func (c *fakeCluster) Patch(_ context.Context, name string, kind types.PatchType
 			if err := unstructured.SetNestedField(node.Object, "0", "status", "allocatable", testResource); err != nil {
 				return nil, err
 			}
-			withCondition(node)
+			if found, _, _ := findCondition(node, quotesCondition); found != "" {
+				withQuotes(node)
+			} else {
+				withCondition(node)
+			}
 		} else if node.GetName() == name && !c.writes {
 			for _, field := range []string{"capacity", "allocatable"} {
 				unstructured.RemoveNestedField(node.Object, "status", field, testResource)
@@ -162,16 +166,24 @@ func nodeWith(name, manager string, resources ...string) *unstructured.Unstructu
 // withCondition adds the condition of a node to one.
 func withCondition(node *unstructured.Unstructured) *unstructured.Unstructured {
 	node.Object["status"].(map[string]any)["conditions"] = []any{
-		map[string]any{"type": "Ready", "status": "True"}, map[string]any{"type": conditionType, "status": "True"},
+		map[string]any{"type": "Ready", "status": "True"}, map[string]any{"type": epcCondition, "status": "True"},
 	}
+	return node
+}
+
+// withQuotes adds both conditions of a node to one.
+func withQuotes(node *unstructured.Unstructured) *unstructured.Unstructured {
+	status := withCondition(node).Object["status"].(map[string]any)
+	status["conditions"] = append(status["conditions"].([]any), map[string]any{"type": quotesCondition, "status": "True"})
 	return node
 }
 
 func TestRemove(t *testing.T) {
 	const (
-		kind      = `/status application/strategic-merge-patch+json `
-		condition = kind + `{"status":{"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
-		both      = kind + `{"status":{"allocatable":{"example.com/epc":null},"capacity":{"example.com/epc":null},"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
+		kind       = `/status application/strategic-merge-patch+json `
+		condition  = kind + `{"status":{"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
+		conditions = kind + `{"status":{"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"},{"$patch":"delete","type":"SGXQuotesAvailable"}]}}`
+		both       = kind + `{"status":{"allocatable":{"example.com/epc":null},"capacity":{"example.com/epc":null},"conditions":[{"$patch":"delete","type":"SGXEPCAvailable"}]}}`
 	)
 	closed := func(node string) string {
 		return node + kind + `{"status":{"allocatable":{"example.com/epc":"0"},"conditions":[{"lastHeartbeatTime":"2000-01-01T00:00:00Z","lastTransitionTime":"2000-01-01T00:00:00Z","message":"confcom is being uninstalled: new pods with EPC wait","reason":"KubeletReleasesDevices","status":"False","type":"SGXEPCAvailable"}]}}`
@@ -190,6 +202,7 @@ func TestRemove(t *testing.T) {
 		{"again", fakeCluster{revoked: true, nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", testResource)}}, []string{closed("a"), "a" + both}, quickest + time.Second, ""},
 		{"written by hand", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "kubectl-patch", testResource)}}, []string{closed("a"), "a" + both}, quickest + time.Second, ""},
 		{"a node in mode devices", fakeCluster{plugin: running, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + condition}, quickest + 4*time.Second, ""},
+		{"the condition of quotes", fakeCluster{nodes: []*unstructured.Unstructured{withQuotes(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + conditions}, quickest + time.Second, ""},
 		{"a device plugin that does not end", fakeCluster{plugin: pluginState{exists: true, ends: -1}, nodes: []*unstructured.Unstructured{withCondition(nodeWith("a", "kubelet", testResource))}}, []string{closed("a"), "a" + condition}, quickest + endTimeout + 2*time.Second, ""},
 		{"another resource", fakeCluster{nodes: []*unstructured.Unstructured{nodeWith("a", "sgx-node-resource", "example.com/other")}}, nil, quickest, ""},
 		{"several pages", fakeCluster{nodes: []*unstructured.Unstructured{
@@ -250,7 +263,7 @@ func TestClosingPatch(t *testing.T) {
 			status["allocatable"] = map[string]any{testResource: test.number}
 		}
 		if test.reason != "" {
-			status["conditions"] = []any{map[string]any{"type": conditionType, "status": "True", "reason": test.reason}}
+			status["conditions"] = []any{map[string]any{"type": epcCondition, "status": "True", "reason": test.reason}}
 		}
 		r := &removal{resource: testResource}
 		patch, err := r.closingPatch(&unstructured.Unstructured{Object: map[string]any{"status": status}})

@@ -2,11 +2,9 @@ package nodestatus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -14,8 +12,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/confcom/confcom/internal/daemon"
@@ -51,39 +47,23 @@ const (
 // errNoAdvertisement is why nothing is written at first.
 var errNoAdvertisement = errors.New("the device plugin has not yet written how EPC is advertised: check that it runs on this node")
 
-// nodes patches nodes.
-type nodes interface {
-	Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, options metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error)
-}
-
 // releaser is an acknowledgement to the device plugin.
 type releaser interface{ Release() error }
 
 // statusWriter keeps the status of a node up to date.
 type statusWriter struct {
-	node           string
+	nodeClient
 	read           func() (epc.Advertisement, error)
 	acknowledge    func(epc.Advertisement) (releaser, error)
-	nodes          nodes
-	events         creator
-	guard          *guard // nil for none
 	devicePolicies *devicePolicies
-	log            *slog.Logger
 	known, written *daemon.Condition
-	metrics        *Metrics
 
 	advertised *epc.Advertisement // nil before the first
 	changed    time.Time          // when it last changed
 	pending    bool               // whether a number must be written that needs only one write
 	unread     string             // the last error of reading
 	held       releaser           // the acknowledgement of what is written, or nil
-
-	// The node's condition as it was last read or written.
-	conditionReads  time.Time
-	status, reason  string
-	transition      time.Time
-	lastCondition   condition
-	conditionWrites time.Time
+	condition  conditionWriter
 }
 
 // run writes what is advertised when it changes, and repeats that at an interval, until
@@ -196,11 +176,7 @@ var errPolicies = errors.New("check admission policies")
 // write writes what is advertised. It returns errPolicies if it has written that something is
 // wrong with the policies.
 func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.Time) error {
-	err := s.guard.check(ctx)
-	unguarded := errors.Is(err, errUnguarded)
-	if err == nil || unguarded {
-		s.metrics.observe(unguarded)
-	}
+	err := s.checkGuard(ctx)
 	if err != nil {
 		return err
 	}
@@ -214,7 +190,7 @@ func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.
 	c := conditionOf(a, p)
 	// The condition comes first: a policy of the chart goes by it, which keeps the kubelet
 	// from restoring the number while it releases devices.
-	if err := s.writeCondition(ctx, c, now); err != nil {
+	if err := s.condition.write(ctx, &s.nodeClient, c, now); err != nil {
 		return err
 	}
 	if err := s.writeNumber(ctx, a, p.lax()); err != nil {
@@ -290,81 +266,4 @@ func (s *statusWriter) writeNumber(ctx context.Context, a epc.Advertisement, lax
 		return nil
 	}
 	return err
-}
-
-// writeCondition writes the condition if it has changed, is another one in the cluster, or
-// has not been written for a while, and creates an event if its reason has changed.
-func (s *statusWriter) writeCondition(ctx context.Context, c condition, now time.Time) error {
-	unchanged := c == s.lastCondition && now.Sub(s.conditionWrites) < heartbeatInterval
-	if unchanged && now.Sub(s.conditionReads) < writeInterval {
-		return nil
-	}
-	// Somebody else may have written it, such as an uninstallation that has failed. An empty
-	// patch returns the node, without the permission to read nodes.
-	node, err := s.request(ctx, types.MergePatchType, struct{}{})
-	if err != nil {
-		return err
-	}
-	s.status, s.reason, s.transition = findCondition(node)
-	s.conditionReads = now
-	if unchanged && s.status == c.status() && s.reason == c.reason {
-		return nil
-	}
-	transition := s.transition
-	if c.status() != s.status || transition.IsZero() {
-		transition = now
-	}
-	if _, err := s.patch(ctx, types.StrategicMergePatchType, c.patch(transition, now)); err != nil {
-		return err
-	}
-	if c.reason != s.reason {
-		s.createEvent(ctx, c, now)
-	}
-	s.status, s.reason, s.transition = c.status(), c.reason, transition
-	s.lastCondition, s.conditionWrites = c, now
-	return nil
-}
-
-// createEvent creates an event about the node. An event that cannot be created is lost:
-// the condition says the same.
-func (s *statusWriter) createEvent(ctx context.Context, c condition, now time.Time) {
-	s.log.Info("condition changed", "available", c.available, "reason", c.reason, "message", c.message)
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	event, err := c.event(s.node, now)
-	if err == nil {
-		_, err = s.events.Create(ctx, event, metav1.CreateOptions{})
-	}
-	if err != nil {
-		s.log.Warn("create event failed", "reason", c.reason, "error", err)
-	}
-}
-
-// patch patches the status of the node, and returns the node.
-func (s *statusWriter) patch(ctx context.Context, kind types.PatchType, patch any) (*unstructured.Unstructured, error) {
-	node, err := s.request(ctx, kind, patch)
-	if err == nil {
-		s.metrics.writes.Inc()
-	}
-	return node, err
-}
-
-// request requests a patch of the status of the node, which may be empty.
-func (s *statusWriter) request(ctx context.Context, kind types.PatchType, patch any) (*unstructured.Unstructured, error) {
-	body, err := json.Marshal(patch)
-	if err != nil {
-		return nil, fmt.Errorf("encode patch: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	node, err := s.nodes.Patch(ctx, s.node, kind, body, metav1.PatchOptions{}, "status")
-	switch {
-	case err == nil:
-		return node, nil
-	case apierrors.IsForbidden(err):
-		return nil, fmt.Errorf("patch node status: %w: the service account needs permission to patch nodes/status, and may patch only the node that it runs on", err)
-	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("patch node status: %w: check the name of this node", err)
-	}
-	return nil, fmt.Errorf("patch node status: %w", err)
 }

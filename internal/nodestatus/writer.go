@@ -1,10 +1,10 @@
 // Package nodestatus writes into the status of a node how the node advertises its EPC,
 // which the device plugin decides: the number, if EPC is an extended resource of the
-// node's status, and a condition. When confcom is uninstalled, a Remover removes the
-// number.
+// node's status, and a condition; and a second condition, whether clients of the AESM socket
+// can get quotes. When confcom is uninstalled, a Remover removes all of that.
 //
 // A Writer reads no more of the cluster than the admission policies that give the device to
-// containers with EPC, and may write no more than this number and this condition of its own
+// containers with EPC, and may write no more than this number and these conditions of its own
 // node, and events about it. Now and then it checks that another
 // admission policy allows it no other write, and writes nothing if there is no such policy.
 package nodestatus
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
 )
@@ -36,6 +38,9 @@ type Writer struct {
 	// Kubeconfig is the file that describes how to connect to the API server; empty
 	// for the service account of the pod.
 	Kubeconfig string
+	// AESMSocket is the path of the AESM socket, for the condition that says whether the node
+	// can make quotes; empty for no such condition.
+	AESMSocket string
 }
 
 // Run writes until ctx is done, and then returns nil. It retries while the API server
@@ -57,22 +62,37 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	if err != nil {
 		return fmt.Errorf("create API client: %w", err)
 	}
+	metrics := NewMetrics(env.Metrics)
+	newClient := func() nodeClient {
+		c := nodeClient{
+			node:    w.Node,
+			nodes:   client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
+			events:  client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
+			log:     env.Log.With("node", w.Node),
+			metrics: metrics,
+		}
+		if w.Kubeconfig == "" { // other credentials are not those that the policy restricts
+			c.guard = &guard{node: w.Node, nodes: c.nodes}
+		}
+		return c
+	}
+	read := func() (epc.Advertisement, error) { return epc.ReadAdvertisement(w.StateDir) }
 	status := &statusWriter{
-		node:           w.Node,
-		read:           func() (epc.Advertisement, error) { return epc.ReadAdvertisement(w.StateDir) },
+		nodeClient:     newClient(),
+		read:           read,
 		acknowledge:    func(a epc.Advertisement) (releaser, error) { return epc.Acknowledge(w.StateDir, a) },
-		nodes:          client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
-		events:         client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
 		devicePolicies: newDevicePolicies(client),
-		log:            env.Log.With("node", w.Node),
 		known:          env.Health.Condition("advertisement"),
 		written:        env.Health.Condition("node status"),
-		metrics:        NewMetrics(env.Metrics),
 	}
-	if w.Kubeconfig == "" { // other credentials are not those that the policy restricts
-		status.guard = &guard{node: w.Node, nodes: status.nodes}
+	quotes := &quotesWriter{nodeClient: newClient(), read: read}
+	if w.AESMSocket != "" {
+		quotes.socket = &aesm.Client{Socket: w.AESMSocket, Timeout: probeTimeout}
 	}
+	var writers sync.WaitGroup
+	writers.Go(func() { quotes.run(ctx) })
 	status.run(ctx)
+	writers.Wait()
 	return nil
 }
 

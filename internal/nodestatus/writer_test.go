@@ -254,19 +254,20 @@ func runWriter(t *testing.T, test func(r *run)) {
 		p, log := &patches{guard: refused}, new(bytes.Buffer)
 		r := &run{patches: p, t: t, log: log, err: fs.ErrNotExist}
 		r.s = &statusWriter{
-			node: "node-1",
+			nodeClient: nodeClient{
+				node: "node-1", nodes: p, events: p, guard: &guard{node: "node-1", nodes: p},
+				log:     slog.New(slog.NewTextHandler(log, nil)),
+				metrics: NewMetrics(prometheus.NewRegistry()),
+			},
 			read: func() (epc.Advertisement, error) {
 				r.mu.Lock()
 				defer r.mu.Unlock()
 				return r.file, r.err
 			},
-			acknowledge: r.acknowledge,
-			nodes:       p, guard: &guard{node: "node-1", nodes: p},
-			devicePolicies: &devicePolicies{adding: []getter{p, p}, refusing: []getter{p, p}}, events: p,
-			log:     slog.New(slog.NewTextHandler(log, nil)),
-			known:   new(daemon.Health).Condition("advertisement"),
-			written: new(daemon.Health).Condition("node status"),
-			metrics: NewMetrics(prometheus.NewRegistry()),
+			acknowledge:    r.acknowledge,
+			devicePolicies: &devicePolicies{adding: []getter{p, p}, refusing: []getter{p, p}},
+			known:          new(daemon.Health).Condition("advertisement"),
+			written:        new(daemon.Health).Condition("node status"),
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -400,6 +401,7 @@ func TestCondition(t *testing.T) {
 			{"releasing", releasing, "KubeletReleasesDevices False", ""},
 			{"node", inNode, "NodeStatus True", "Normal NodeStatus"},
 			{"held in node", heldNode, "PodsUseNodeStatus True", "Normal PodsUseNodeStatus"},
+			{"the device has vanished", none, "NoEPC False", "Warning NoEPC"},
 		} {
 			r.advertise(step.file)
 			if step.event != "" {
@@ -419,7 +421,7 @@ func TestConditionTimes(t *testing.T) {
 	runWriter(t, func(r *run) {
 		const earlier = "1999-12-31T23:00:00Z" // before the fake clock
 		r.mu.Lock()
-		r.condition = map[string]any{"type": conditionType, "status": "True", "reason": "Devices", "lastTransitionTime": earlier}
+		r.condition = map[string]any{"type": epcCondition, "status": "True", "reason": "Devices", "lastTransitionTime": earlier}
 		r.mu.Unlock()
 		times := func() (transition, heartbeat string) {
 			r.patches.mu.Lock()
@@ -454,7 +456,7 @@ func TestConditionOfOthers(t *testing.T) {
 			want, _ := r.has()
 			time.Sleep(time.Minute)
 			r.patches.mu.Lock()
-			r.patches.condition = map[string]any{"type": conditionType, "status": "False", "reason": reasonReleasing}
+			r.patches.condition = map[string]any{"type": epcCondition, "status": "False", "reason": reasonReleasing}
 			r.patches.mu.Unlock()
 			time.Sleep(messageInterval + messageInterval/10 + pollInterval)
 			synctest.Wait()

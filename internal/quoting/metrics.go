@@ -10,7 +10,7 @@ import (
 )
 
 // Metrics are the Prometheus metrics of the quote service. No label value comes from
-// a client, so the number of series is bounded. A nil *Metrics counts nothing.
+// a client, and the number of pods with series is limited. A nil *Metrics counts nothing.
 type Metrics struct {
 	requests    *prometheus.CounterVec
 	failures    *prometheus.CounterVec
@@ -19,6 +19,7 @@ type Metrics struct {
 	connections prometheus.Gauge
 	wait        prometheus.Histogram
 	service     prometheus.Histogram
+	pods        *podCounts
 	queue       atomic.Pointer[queue] // nil until there is a Service
 }
 
@@ -39,6 +40,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Help: "Panics while serving a request or checking the quote backend. Each is a bug; its stack is in the log."}),
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sgx_quote_helper_connections", Help: "Open connections."}),
 		wait:        seconds("sgx_quote_helper_queue_wait_seconds", "Time that requests waited in the queue before the quote backend served them."),
+		pods:        newPodCounts(),
 		service:     seconds("sgx_quote_helper_service_seconds", "Time that the quote backend took to serve a request."),
 	}
 	gauge := func(name, help string, value func(*queue) int) prometheus.GaugeFunc {
@@ -49,7 +51,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			return 0
 		})
 	}
-	registry.MustRegister(m.requests, m.failures, m.drops, m.panics, m.connections, m.wait, m.service,
+	registry.MustRegister(m.requests, m.failures, m.pods, m.drops, m.panics, m.connections, m.wait, m.service,
 		gauge("sgx_quote_helper_platform_slots", "Requests that the quote backend can serve at a time.",
 			func(q *queue) int { return q.concurrency }),
 		gauge("sgx_quote_helper_requests_in_flight", "Requests that the quote backend is serving.",
@@ -113,6 +115,7 @@ func (m *Metrics) ended(e aesm.Exchange) {
 			code = e.Code.String()
 		}
 		m.requests.WithLabelValues(e.Kind.String(), code).Inc()
+		m.pods.count(e, time.Now())
 	default:
 		m.drops.WithLabelValues(e.Drop.String()).Inc()
 	}

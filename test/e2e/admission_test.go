@@ -136,6 +136,7 @@ func TestNodeStatusIsGuarded(t *testing.T) {
 		{"removal of another resource", writer, http.MethodPatch, own + "/status", `{"status": {"allocatable": {"memory": null}}}`, http.StatusForbidden, onlyEPC},
 		{"no change of its node", writer, http.MethodPatch, own + "/status", `{}`, http.StatusOK, `"name":"` + own + `"`},
 		{"the condition of its node", writer, strategic, own + "/status", condition("SGXEPCAvailable"), http.StatusOK, `"reason":"Tried"`},
+		{"the condition of quotes of its node", writer, strategic, own + "/status", condition("SGXQuotesAvailable"), http.StatusOK, `"reason":"Tried"`},
 		{"the condition of another node", writer, strategic, other + "/status", condition("SGXEPCAvailable"), http.StatusForbidden, "the status of its own node only"},
 		{"another condition", writer, strategic, own + "/status", condition("Ready"), http.StatusForbidden, onlyEPC},
 		{"a new condition", writer, strategic, own + "/status", condition("SGXEPCAvailableToo"), http.StatusForbidden, onlyEPC},

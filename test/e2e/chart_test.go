@@ -44,12 +44,12 @@ func TestChart(t *testing.T) {
 		{"default", "1.37.2", []string{plain},
 			[]string{nodeWriter, mutating, validating, surge, "--advertise=auto", "--resources=epc,enclave\n", "--kubelet-version=v1.37.2",
 				"--epc-resource=" + resource, "--enclave-resource=" + enclave, "--slots=256", "helm.sh/hook: pre-delete", "--remove=" + resource + "\n", "preferredDuringSchedulingIgnoredDuringExecution", "feature.node.kubernetes.io/cpu-security.sgx.enabled"},
-			[]string{rule, helper, "--simulate", "--reserve-epc", "--cdi", "--legacy", "--nfd", "CharDevice"}},
+			[]string{rule, helper, "--aesm-socket", "monitoring.coreos.com", "grafana", "--simulate", "--reserve-epc", "--cdi", "--legacy", "--nfd", "CharDevice"}},
 		{"images", "1.37", []string{simulated}, []string{"image: localhost/confcom/sgx-device-plugin:0.1.0\n"}, []string{"@sha256"}},
 		{"images of another registry, by tag and by digest", "1.37", []string{simulated, "global.imageRegistry=registry.example:5000/mirror", "devicePlugin.image.digest=" + digest, "nodeResource.image.repository=example.org/a/b", "quoteHelper.image.repository=a/b"},
 			[]string{"image: registry.example:5000/mirror/confcom/sgx-device-plugin@" + digest + "\n", "image: registry.example:5000/mirror/a/b:0.1.0\n"}, []string{"localhost/", "example.org", "/sgx-device-plugin:"}},
 		{"simulated", "1.37", []string{simulated, "simulatedEPC=512Gi", "simulatedDevice=/dev/null"},
-			[]string{helper, "--platform=simulated", "--simulate-epc=512Gi", "--simulate-device=/dev/null"},
+			[]string{helper, "--platform=simulated", "--aesm-socket=/var/run/aesmd/aesm.socket\n", "--simulate-epc=512Gi", "--simulate-device=/dev/null"},
 			[]string{"feature.node.kubernetes.io", "upstream", "--reserve-epc", "quote-helper: 1", "--idle-without-sgx"}},
 		{"quote helper", "1.36", []string{simulated},
 			[]string{surge, "hostPID: true", "--slots=0\n", "--takeover\n", "--stand-by\n", "terminationGracePeriodSeconds: 30"}, []string{resource + ": ", "confcom.github.io/quote-helper"}},
@@ -143,6 +143,8 @@ func TestChart(t *testing.T) {
 		{"devices of the quote helper", "1.30", []string{"platform=dcap"}, []string{"name: sgx-devices", "request.namespace == 'confcom-system'"}, []string{"request.namespace in "}},
 		{"other kubelet directories", "1.37", []string{plain, "kubeletDir=/var/lib/k0s/kubelet", "devicePluginDir=/opt/kubelet/device-plugins", "runAsUser=1000"},
 			[]string{"{path: /var/lib/k0s/kubelet/pod-resources,", "{path: /opt/kubelet/device-plugins,", "runAsUser: 1000"}, nil},
+		{"monitoring", "1.30", []string{plain, "monitoring.podMonitor.enabled=true", "monitoring.podMonitor.interval=30s", "monitoring.rules.enabled=true", "monitoring.rules.labels.release=prometheus", "monitoring.dashboard.enabled=true", "monitoring.dashboard.namespace=kube-system"},
+			[]string{"kind: PodMonitor\n", "interval: 30s\n", "targetLabel: node}", "kind: PrometheusRule\n", "release: prometheus\n", "- alert: SGXNoQuotes\n", "grafana_dashboard: \"1\"\n", "namespace: kube-system\n", "\"title\": \"confcom\""}, nil},
 		{"all nodes", "1.37", []string{plain, "nodes=all"},
 			[]string{"key: kubernetes.io/arch"}, []string{"feature.node.kubernetes.io", "instance-type"}},
 		{"some nodes", "1.37", []string{plain, "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key=pool",
@@ -165,12 +167,13 @@ func TestChart(t *testing.T) {
 					t.Errorf("the manifests contain: %s", not)
 				}
 			}
-			// The API server does not know Node Feature Discovery's resources, and refuses pods
-			// whose service account exists only during 'helm test'.
-			objects := slices.DeleteFunc(strings.Split(manifests, "\n---\n"), func(object string) bool {
-				return strings.Contains(object, "/node-feature-rule.yaml\n") || strings.Contains(object, "/tests/")
+			// The API server does not know the resources of Prometheus's operator and of Node
+			// Feature Discovery, and refuses pods whose service account exists only during
+			// 'helm test'.
+			documents := slices.DeleteFunc(strings.Split(manifests, "\n---\n"), func(document string) bool {
+				return strings.Contains(document, "\napiVersion: monitoring.coreos.com/") || strings.Contains(document, "\napiVersion: nfd.k8s-sigs.io/") || strings.Contains(document, "/templates/tests/")
 			})
-			manifests = strings.Join(objects, "\n---\n")
+			manifests = strings.Join(documents, "\n---\n")
 			run(t, manifests, "kubectl", "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-")
 		})
 	}
@@ -223,6 +226,9 @@ func TestChartRejects(t *testing.T) {
 		{"a misspelt value", "1.37", []string{plain, "epc.advertize=node"}, "advertize"},
 		{"a misspelt value of the plugin", "1.37", []string{plain, "devicePlugin.CDI=true"}, "CDI"},
 		{"a misspelt top-level value", "1.37", []string{plain, "node=all"}, "node"},
+		{"a misspelt value of monitoring", "1.37", []string{plain, "monitoring.podmonitor.enabled=true"}, "podmonitor"},
+		{"an interval without a unit", "1.37", []string{plain, "monitoring.podMonitor.interval=30"}, "/monitoring/podMonitor/interval"},
+		{"the alerts as null", "1.37", []string{plain, "monitoring.rules.enabled=null"}, "'enabled'"},
 		{"a misspelt limit", "1.37", []string{plain, "devicePlugin.resources.limit.memory=1Gi"}, "limit"},
 		{"a verifier of any enclave", "1.37", []string{plain, "verifier.enabled=true"}, "verifier.policy does not state which enclaves are accepted"},
 		{"a verifier of any enclave of a product", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.isvProdId=1"}, "verifier.policy does not state which enclaves are accepted"},

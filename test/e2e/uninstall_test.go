@@ -70,6 +70,9 @@ func TestReinstall(t *testing.T) {
 				if left := kubectl(t, "-n", namespace, "get", "daemonsets,jobs,serviceaccounts", "-l", "app.kubernetes.io/part-of=confcom", "-o", "name"); left != "" {
 					t.Errorf("left: %s", left)
 				}
+				if left := kubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].status.conditions[*].type}"); strings.Contains(left, "SGX") {
+					t.Errorf("conditions of the node: %s", left)
+				}
 				began := time.Now()
 				installAgain(t, base, mode.values...)
 				waitAllocatable(t, resource, mode.epc)

@@ -70,6 +70,9 @@ func assemble(ctx context.Context, from source, registry string, built programs,
 			return err
 		}
 	}
+	if err := r.addPlugin(built); err != nil {
+		return fmt.Errorf("plugin of kubectl: %w", err)
+	}
 	digests := make(map[string]v1.Hash)
 	for _, spec := range images {
 		digest, err := r.addImage(built, spec)

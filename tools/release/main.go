@@ -9,6 +9,7 @@
 //
 //	bin/                   the command confcom, for each platform
 //	confcom-VERSION.tgz    the Helm chart, which names images by digest
+//	krew/                  the same command as a plugin of kubectl, with a manifest of krew
 //	oci/                   images, chart and SBOMs as one OCI image layout
 //	sbom/                  what each image and each program contains (SPDX)
 //	provenance.json        an in-toto statement of what was built from what

@@ -240,7 +240,7 @@ func TestPush(t *testing.T) {
 	if err := json.Unmarshal(text, &about); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := len(about.Subject), len(platforms)+len(images)+2; got != want {
+	if got, want := len(about.Subject), 2*len(platforms)+len(images)+2; got != want {
 		t.Errorf("the provenance has %d subjects, want %d", got, want)
 	}
 	for _, subject := range about.Subject {
