@@ -32,6 +32,9 @@ type Result struct {
 	// the collateral, which also expires when the policy no longer accepts its age. It is
 	// not before the time of verification if the quote is trusted.
 	Expires time.Time `json:"expires,omitzero"`
+	// CollateralIssued is when the oldest of TCB info, QE identity and PCK CRL was issued, which
+	// Policy.MaxCollateralAge bounds.
+	CollateralIssued time.Time `json:"collateralIssued,omitzero"`
 	// Platform is the content of the PCK certificate; nil if it could not be read.
 	Platform *Platform `json:"platform,omitempty"`
 

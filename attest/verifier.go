@@ -239,6 +239,11 @@ func (r *Result) addCollateralPeriods(k *checkedCollateral, policy Policy, at ti
 	if first := earliest(policy.accepted(periods)); first.Before(r.Expires) {
 		r.Expires = first
 	}
+	for _, part := range periods {
+		if part.aging && (r.CollateralIssued.IsZero() || part.from.Before(r.CollateralIssued)) {
+			r.CollateralIssued = part.from
+		}
+	}
 	r.add(checkCollateralValid(periods, policy, at))
 	if policy.MaxCollateralAge != 0 {
 		r.add(policy.appraiseAge(k, at))

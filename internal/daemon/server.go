@@ -31,7 +31,8 @@ const (
 // NewServer returns a server for a port that anyone may reach. It bounds the size of
 // headers, and the time in which a client sends a header, a request and the next
 // request. The caller sets WriteTimeout. The server speaks HTTP/1 only: a connection
-// carries one request at a time, so that Listen bounds requests as well.
+// carries one request at a time, so that Listen bounds requests as well. A caller that adds
+// HTTP/2 bounds requests itself.
 func NewServer(handler http.Handler) *http.Server {
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/confcom/confcom/attest/challenge"
 	"github.com/confcom/confcom/internal/strictjson"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -21,6 +22,8 @@ const (
 	maxBody                = 64 << 10
 	maxLargeBody           = 512 << 10
 	maxLarge, maxLargeEach = 32, 8
+	// maxStreams and maxStreamsEach bound the requests that share a connection with others.
+	maxStreams, maxStreamsEach = 256, 64
 )
 
 // request is the body of a request in JSON. The other form is a quote alone, in any of the
@@ -31,6 +34,10 @@ type request struct {
 	// ReportData is what the report data must begin with, in hex; zeros must follow. The
 	// requirement of the policy, if it has one, holds as well.
 	ReportData quote.HexBytes `json:"reportData"`
+	// Nonce is one that the service has handed out, and Data is what the enclave or trust domain
+	// has bound to it. Together they are another form of ReportData.
+	Nonce challenge.Nonce `json:"nonce"`
+	Data  []byte          `json:"data"`
 }
 
 // received is a request as it was received.
@@ -73,6 +80,10 @@ func (r received) decode() (request, error) {
 		return request{}, fmt.Errorf("decode request: %w", err)
 	}
 	switch n := len(asked.ReportData); {
+	case asked.ReportData != nil && asked.Nonce != nil:
+		return request{}, errors.New("reportData and nonce: send one of them: the nonce and data say what the report data must be")
+	case asked.Data != nil && asked.Nonce == nil:
+		return request{}, errors.New("data: there is no nonce to which it is bound: send the nonce, or reportData")
 	case len(asked.Quote) == 0:
 		return request{}, errors.New("quote: missing or empty")
 	case asked.ReportData != nil && n == 0:

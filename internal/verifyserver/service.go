@@ -10,6 +10,9 @@
 // A request waits for three things, one after the other, and holds nothing of the next one
 // meanwhile: for its body, which the HTTP server bounds, and the service if it is large; for
 // the processor; and for collateral that is not at hand, which Fetcher bounds.
+//
+// The service hands out nonces, with which quotes are fresh (package challenge), and signs
+// results for clients that ask for an EAR (package ear).
 package verifyserver
 
 import (
@@ -22,11 +25,14 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"time"
 
 	"golang.org/x/time/rate"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/challenge"
+	"github.com/confcom/confcom/attest/ear"
 	"github.com/confcom/confcom/evidence"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/quote"
@@ -58,13 +64,21 @@ type Service struct {
 	Verifier   *attest.Verifier
 	Collateral Source
 	// Policy returns the current appraisal policy.
-	Policy  func() attest.Policy
+	Policy func() Policy
+	// Challenges returns the current issuer of nonces.
+	Challenges func() *challenge.Issuer
+	// Signer returns what signs EARs now. Nil makes none.
+	Signer func() *ear.Signer
+	// EARLifetime is for how long an EAR is valid.
+	EARLifetime time.Duration
+
 	Cluster daemon.Networks // in which each address is a client
 	Log     *slog.Logger
 	Metrics *Metrics // nil counts nothing
 
 	working chan struct{} // has an element for each request that the processor works on
 	large   share         // of requests with a large body
+	streams share         // of requests that share a connection with others
 	warn    rate.Sometimes
 }
 
@@ -73,14 +87,43 @@ type Service struct {
 func (s *Service) Handler() http.Handler {
 	s.working = make(chan struct{}, maxPerCPU*runtime.GOMAXPROCS(0))
 	s.large = share{all: maxLarge, each: maxLargeEach}
+	s.streams = share{all: maxStreams, each: maxStreamsEach}
 	s.warn.Interval = warnInterval
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/verify", s.serve)
-	mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(openAPI) // the client may be gone
+	for pattern, handler := range s.routes() {
+		mux.HandleFunc(pattern, handler)
+	}
+	return s.bound(mux)
+}
+
+// bound bounds the requests that share a connection with others, over HTTP/2. The server bounds
+// connections, which have one request at a time otherwise.
+func (s *Service) bound(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor >= 2 {
+			leave, ok := s.streams.take(daemon.Client(r.RemoteAddr, s.Cluster))
+			if !ok {
+				// Without a body: a client that reads none would hold the handler.
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				s.Metrics.count(unavailable)
+				return
+			}
+			defer leave()
+		}
+		handler.ServeHTTP(w, r)
 	})
-	return mux
+}
+
+func (s *Service) routes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"POST /v1/verify":   s.serve,
+		"GET /v1/challenge": s.challenge,
+		"GET " + JWKSPath:   s.jwks,
+		"GET /v1/openapi.json": func(w http.ResponseWriter, _ *http.Request) {
+			send(w, http.StatusOK, mediaTypeJSON, openAPI)
+		},
+	}
 }
 
 // Response is the answer to a request whose quote was verified.
@@ -96,6 +139,14 @@ type Response struct {
 	Evidence evidence.Summary `json:"evidence"`
 }
 
+// verified is the outcome of a request.
+type verified struct {
+	Response
+	quote    *quote.Quote
+	policyID string
+	nonce    challenge.Nonce // nil if the request has none
+}
+
 // problem is the error of a request that is answered with another status than 400.
 type problem struct {
 	status int
@@ -106,11 +157,15 @@ func (p *problem) Error() string { return p.err.Error() }
 
 func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	client := daemon.Client(r.RemoteAddr, s.Cluster)
-	body, err := s.read(w, r, client)
-	start := time.Now()
-	var response *Response
+	asToken, err := s.asToken(r.Header)
+	var body received
 	if err == nil {
-		response, err = s.verify(r.Context(), client, body)
+		body, err = s.read(w, r, client)
+	}
+	start := time.Now()
+	var result *verified
+	if err == nil {
+		result, err = s.verify(r.Context(), client, body)
 		s.Metrics.took(time.Since(start))
 	}
 	if err != nil {
@@ -127,7 +182,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := notTrusted
-	switch err := response.Err(); {
+	switch err := result.Err(); {
 	case err == nil:
 		v = trusted
 	case errors.Is(err, attest.ErrIncomplete):
@@ -137,8 +192,20 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 		s.warn.Do(func() { s.Log.Warn("verify quote failed", "error", err) })
 	}
 	s.Metrics.count(v)
-	s.Log.Debug("quote verified", "verdict", string(v), "reason", response.Reason)
-	s.answer(w, http.StatusOK, response)
+	s.Metrics.verified(result.Result, start)
+	s.Log.Debug("quote verified", "verdict", string(v), "reason", result.Reason)
+	if !asToken {
+		s.answer(w, http.StatusOK, &result.Response)
+		return
+	}
+	token, err := s.token(result, start)
+	if err != nil {
+		s.Log.Error("sign EAR failed", "error", err)
+		s.answer(w, http.StatusInternalServerError, map[string]string{"error": "cannot sign the EAR: please report this bug"})
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	send(w, http.StatusOK, mediaTypeEAR, []byte(token))
 }
 
 func (s *Service) answer(w http.ResponseWriter, status int, value any) {
@@ -147,44 +214,54 @@ func (s *Service) answer(w http.ResponseWriter, status int, value any) {
 		s.Log.Error("encode answer failed", "error", err)
 		status, text = http.StatusInternalServerError, []byte(`{"error": "cannot encode the answer: please report this bug"}`)
 	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	send(w, status, mediaTypeJSON, append(text, '\n'))
+}
+
+func send(w http.ResponseWriter, status int, mediaType string, body []byte) {
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // the client may be gone
+	_, _ = w.Write(body) // the client may be gone
 }
 
 // verify verifies the quote of a request. If it lacks collateral only, or the collateral at
 // hand cannot be used, verify fetches collateral and verifies it again. It gives the body
 // back once it has read the quote in it: collateral may take long.
-func (s *Service) verify(ctx context.Context, client netip.Addr, body received) (*Response, error) {
+func (s *Service) verify(ctx context.Context, client netip.Addr, body received) (*verified, error) {
 	defer body.giveBack()
 	var q *quote.Quote
+	var asked request
 	var reportData quote.HexBytes
 	var summary evidence.Summary
 	var kept *attest.Collateral
 	var result *attest.Result
+	var policyID string
 	var fetch bool
 	err := s.work(ctx, func() error {
-		asked, err := body.decode()
-		if err != nil {
+		var err error
+		if asked, err = body.decode(); err != nil {
+			return err
+		}
+		if reportData, err = s.required(asked); err != nil {
 			return err
 		}
 		e, err := evidence.Parse(asked.Quote)
 		if err != nil {
 			return err
 		}
-		q, summary, reportData = e.Parsed, e.Summary(), asked.ReportData
-		body.body = nil
+		q, summary = e.Parsed, e.Summary()
+		body.body, asked.Quote, asked.Data = nil, nil, nil
 		body.giveBack()
 		kept = s.Collateral.Kept(q)
-		result, err = s.appraise(q, kept, reportData)
+		result, policyID, err = s.appraise(q, kept, reportData)
 		switch {
 		case result == nil:
 			return err // the quote carries no certificates, or unreadable ones
 		case kept == nil:
 			fetch = errors.Is(result.Err(), attest.ErrIncomplete)
 		case errors.Is(result.Err(), attest.ErrCollateral):
-			alone, _ := s.appraise(q, nil, reportData)
+			alone, _, _ := s.appraise(q, nil, reportData)
 			fetch = alone != nil && errors.Is(alone.Err(), attest.ErrIncomplete)
 		}
 		return nil
@@ -199,7 +276,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 			err = nil // the result is that with the collateral at hand
 		case err == nil:
 			err = s.work(ctx, func() (err error) {
-				if result, err = s.appraise(q, collateral, reportData); result == nil {
+				if result, policyID, err = s.appraise(q, collateral, reportData); result == nil {
 					return err
 				}
 				return nil
@@ -209,7 +286,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 			return nil, err
 		}
 	}
-	response := &Response{Result: result, Evidence: summary}
+	response := Response{Result: result, Evidence: summary}
 	for _, what := range summary.NotChecked() {
 		result.NotChecked = append(result.NotChecked, attest.Unchecked(what))
 	}
@@ -218,7 +295,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 	} else {
 		response.Enclave, response.TrustDomain = q.Enclave, q.TD
 	}
-	return response, nil
+	return &verified{response, q, policyID, asked.Nonce}, nil
 }
 
 // work does what takes the processor when it is the request's turn.
@@ -248,16 +325,17 @@ func (s *Service) fetch(ctx context.Context, client netip.Addr, q *quote.Quote, 
 }
 
 // appraise verifies a quote by the policy, and by the report data that the request requires,
-// if it is not nil. The result is nil if the quote cannot be verified.
-func (s *Service) appraise(q *quote.Quote, collateral *attest.Collateral, reportData quote.HexBytes) (*attest.Result, error) {
+// if it is not nil. It returns the ID of that policy. The result is nil if the quote cannot be
+// verified.
+func (s *Service) appraise(q *quote.Quote, collateral *attest.Collateral, reportData quote.HexBytes) (*attest.Result, string, error) {
 	policy := s.Policy()
 	required := policy.ReportData != nil
 	if !required {
 		policy.ReportData = reportData
 	}
-	result, err := s.Verifier.Verify(q, collateral, policy, time.Now())
+	result, err := s.Verifier.Verify(q, collateral, policy.Policy, time.Now())
 	if result == nil || !required || reportData == nil {
-		return result, err
+		return result, policy.ID, err
 	}
 	var want sgx.ReportData
 	copy(want[:], reportData)
@@ -267,5 +345,5 @@ func (s *Service) appraise(q *quote.Quote, collateral *attest.Collateral, report
 	}
 	result.Checks = append(result.Checks, check)
 	result.Trusted = result.Trusted && check.Passed
-	return result, nil
+	return result, policy.ID, nil
 }

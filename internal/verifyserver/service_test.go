@@ -22,6 +22,7 @@ import (
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/attesttest"
+	"github.com/confcom/confcom/attest/challenge"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -62,13 +63,18 @@ func newService(t testing.TB, policy attest.Policy) (s *Service, handler http.Ha
 	if q, err = issuance.Quote(sgx.ReportBody{MREnclave: sgx.Measurement{1}, ReportData: sgx.ReportData{0xc0}}); err != nil {
 		t.Fatal(err)
 	}
+	issuer, err := challenge.NewIssuer(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
 	from = new(source)
 	if from.collateral, err = issuance.Collateral(); err != nil {
 		t.Fatal(err)
 	}
 	s = &Service{
-		Verifier: attest.NewVerifier(root), Policy: func() attest.Policy { return policy }, Log: slog.New(slog.DiscardHandler),
+		Verifier: attest.NewVerifier(root), Policy: func() Policy { return Policy{policy, "sha256:0123"} }, Log: slog.New(slog.DiscardHandler),
 		Collateral: from,
+		Challenges: func() *challenge.Issuer { return issuer },
 		Metrics:    NewMetrics(prometheus.NewRegistry()),
 	}
 	return s, s.Handler(), q, from
@@ -181,23 +187,32 @@ func TestStrictRequests(t *testing.T) {
 	from.keeps = true
 	encoded := `"quote": "` + base64.StdEncoding.EncodeToString(marshal(t, q)) + `"`
 	for text, want := range map[string]string{
-		`{` + encoded + `, "report_data": "00ff"}`:                    `unknown member "report_data": did you mean "reportData"?`,
-		`{` + encoded + `, "nonce": "00ff"}`:                          `unknown member "nonce": send evidence that is a JSON object itself as application/octet-stream`,
-		`{` + encoded + `, "reportdata": "00ff"}`:                     `unknown member "reportdata"`,
-		`{` + encoded + `, "reportData": null}`:                       "reportData: null",
-		`{` + encoded + `, "reportData": ""}`:                         "reportData: empty",
-		`{` + encoded + `, "reportData": "0"}`:                        "reportData: ",
-		`{` + encoded + `, "reportData": "00ff", "reportData": "c0"}`: `duplicate member "reportData"`,
-		`{` + encoded + `, "reportData": "00ff", "ReportData": "c0"}`: `unknown member "ReportData"`,
-		`{` + encoded + `, ` + encoded + `}`:                          `duplicate member "quote"`,
-		`{"quote": null}`:                                             "quote: null",
-		`{"quote": ""}`:                                               "quote: missing",
-		`{"quote": 1}`:                                                "quote: ",
-		`{"quote": [3, 0, 2, 0]}`:                                     "quote: want a string in base64",
-		`{` + encoded + `, "reportData": [0, 255]}`:                   "reportData: ",
-		`{` + encoded + `} {}`:                                        "after top-level value",
-		`null`:                                                        "want a JSON object",
-		`[]`:                                                          "want a JSON object",
+		`{` + encoded + `, "report_data": "00ff"}`:                     `unknown member "report_data": did you mean "reportData"?`,
+		`{` + encoded + `, "verifier_nonce": "00ff"}`:                  `unknown member "verifier_nonce": send evidence that is a JSON object itself as application/octet-stream`,
+		`{` + encoded + `, "nonce": "00ff"}`:                           "nonce: the nonce has 3 bytes",
+		`{` + encoded + `, "nonce": ""}`:                               "nonce: the nonce has 0 bytes",
+		`{` + encoded + `, "nonce": "AAAAAAAAAAA="}`:                   "nonce: the nonce is not base64url without padding",
+		`{` + encoded + `, "nonce": "AAAAAAAAAA\nA"}`:                  "nonce: the nonce is not base64url without padding",
+		`{` + encoded + `, "nonce": "AAAAAAAAAAB"}`:                    "nonce: the nonce is not base64url without padding", // bits that are lost
+		`{` + encoded + `, "nonce": "AAAAAAAAAAA"}`:                    "the nonce was not issued here",
+		`{` + encoded + `, "data": "AAAA"}`:                            "data: there is no nonce",
+		`{` + encoded + `, "data": ""}`:                                "data: there is no nonce",
+		`{` + encoded + `, "nonce": "AAAAAAAAAAA", "reportData":"c0"}`: "reportData and nonce: send one of them",
+		`{` + encoded + `, "reportdata": "00ff"}`:                      `unknown member "reportdata"`,
+		`{` + encoded + `, "reportData": null}`:                        "reportData: null",
+		`{` + encoded + `, "reportData": ""}`:                          "reportData: empty",
+		`{` + encoded + `, "reportData": "0"}`:                         "reportData: ",
+		`{` + encoded + `, "reportData": "00ff", "reportData": "c0"}`:  `duplicate member "reportData"`,
+		`{` + encoded + `, "reportData": "00ff", "ReportData": "c0"}`:  `unknown member "ReportData"`,
+		`{` + encoded + `, ` + encoded + `}`:                           `duplicate member "quote"`,
+		`{"quote": null}`:                                              "quote: null",
+		`{"quote": ""}`:                                                "quote: missing",
+		`{"quote": 1}`:                                                 "quote: ",
+		`{"quote": [3, 0, 2, 0]}`:                                      "quote: want a string in base64",
+		`{` + encoded + `, "reportData": [0, 255]}`:                    "reportData: ",
+		`{` + encoded + `} {}`:                                         "after top-level value",
+		`null`:                                                         "want a JSON object",
+		`[]`:                                                           "want a JSON object",
 	} {
 		status, answer := post(h, mediaTypeJSON, []byte(text))
 		if got, _ := answer["error"].(string); status != 400 || !strings.Contains(got, want) {
@@ -289,7 +304,7 @@ func TestKeptCollateral(t *testing.T) {
 		t.Errorf("and a quote that is not genuine: %d, %v, fetched %d times", status, answer, from.fetched)
 	}
 	q.Enclave.ISVSVN--
-	s.Policy = func() attest.Policy { return attest.Policy{AnyEnclave: true} }
+	s.Policy = func() Policy { return Policy{Policy: attest.Policy{AnyEnclave: true}} }
 	if status, answer := post(h, mediaTypeBytes, marshal(t, q)); status != 200 || answer["trusted"] != true || from.fetched != 0 {
 		t.Errorf("good collateral: %d, %v, fetched %d times", status, answer, from.fetched)
 	}
@@ -321,7 +336,7 @@ func TestRenewedCollateral(t *testing.T) {
 		}
 		s.Collateral = kept
 		appraisals, policy := 0, s.Policy
-		s.Policy = func() attest.Policy { appraisals++; return policy() }
+		s.Policy = func() Policy { appraisals++; return policy() }
 		status, answer := post(h, mediaTypeBytes, marshal(t, q))
 		reason, _ := answer["reason"].(string)
 		if status != 200 || answer["trusted"] != c.trusted || !c.trusted && !strings.Contains(reason, "collateral age") || appraisals != c.appraisals {
@@ -347,33 +362,6 @@ func (r *renewing) Fetch(_ context.Context, _ netip.Addr, q *quote.Quote, _ *att
 		return r.renewed, r.err
 	}
 	return r.Kept(q), r.err
-}
-
-// The OpenAPI document is valid JSON and describes all members of an answer.
-func TestOpenAPI(t *testing.T) {
-	_, h, q, _ := newService(t, attest.Policy{AnyEnclave: true})
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/openapi.json", nil))
-	var document struct {
-		Components struct {
-			Schemas struct {
-				Result struct{ Properties map[string]any }
-			}
-		}
-	}
-	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil {
-		t.Fatal(err)
-	}
-	data, err := q.MarshalBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, answer := post(h, "application/octet-stream", data)
-	for name := range answer {
-		if document.Components.Schemas.Result.Properties[name] == nil {
-			t.Errorf("%s is missing in the document", name)
-		}
-	}
 }
 
 func TestReadPolicy(t *testing.T) {

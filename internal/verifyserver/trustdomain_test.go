@@ -45,7 +45,7 @@ func TestTrustDomain(t *testing.T) {
 	if status, _ := post(handler, "application/octet-stream", append(data[:len(data):len(data)], 1)); status != http.StatusBadRequest {
 		t.Errorf("followed by a byte: status %d", status)
 	}
-	s.Policy = func() attest.Policy { return attest.Policy{MRSigners: []sgx.Measurement{{}}} }
+	s.Policy = func() Policy { return Policy{Policy: attest.Policy{MRSigners: []sgx.Measurement{{}}}} }
 	if status, answer := post(handler, "application/octet-stream", data); status != http.StatusOK || answer["trusted"] != false || answer["trustDomain"] != nil {
 		t.Errorf("with a policy for enclaves: status %d, %v", status, answer)
 	}
@@ -103,7 +103,7 @@ func TestGenuineTrustDomains(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Until(c.at))
-				s, handler, _, from := newService(t, policy)
+				s, handler, _, from := newService(t, policy.Policy)
 				s.Verifier, from.collateral = attest.NewVerifier(attest.IntelRoot()), collateral
 				status, answer := post(handler, mediaTypeBytes, data)
 				td, _ := answer["trustDomain"].(map[string]any)

@@ -105,6 +105,8 @@ func TestChart(t *testing.T) {
 		{"no AESM directory", "1.37", []string{plain, "aesmDir="}, []string{"--aesm-dir=\n"}, nil},
 		{"older images, newer runtimes", "1.37", []string{plain, "devicePlugin.legacyDevicePaths=true", "devicePlugin.cdi=true"},
 			[]string{"--legacy-device-paths", "--cdi\n", "{path: /var/run/cdi, type: DirectoryOrCreate}"}, nil},
+		{"a verifier that signs results", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.anyEnclave=true", "verifier.earSecret=ear", "verifier.challengeSecret=nonces"},
+			[]string{"--ear-key=/ear/ear.pem", "secret: {secretName: ear}", "--challenge-key=/challenge/challenge.key", "secret: {secretName: nonces}", "GOMEMLIMIT"}, nil},
 		{"who connects", "1.30", []string{simulated, "verifier.enabled=true", "verifier.policy.anyEnclave=true"},
 			[]string{"kind: NetworkPolicy\nmetadata:\n  name: confcom\n", "kind: NetworkPolicy\nmetadata:\n  name: confcom-verifier\n", "kubernetes.io/metadata.name: monitoring", "- {port: 8087}"}, nil},
 		{"nobody connects", "1.30", []string{simulated, "networkPolicy.from=null"},

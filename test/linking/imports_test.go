@@ -45,6 +45,8 @@ var public = map[string][]string{
 	"attest":            nil,
 	"attest/pcs":        {"github.com/cenkalti/backoff/v5", "golang.org/x/sync"},
 	"attest/verify":     {"github.com/fxamacker/cbor/v2", "github.com/x448/float16"},
+	"attest/challenge":  nil,
+	"attest/ear":        {"github.com/go-jose/go-jose/v4"},
 	"attest/attesttest": {"github.com/tink-crypto/tink-go/v2", "golang.org/x/crypto"},
 }
 

@@ -5,19 +5,24 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/internal/cli/trust"
 	"github.com/confcom/confcom/internal/reload"
+	"github.com/confcom/confcom/internal/verifyserver"
 	"github.com/confcom/confcom/quote"
 )
 
 // client returns a client of the service at the URL.
-func (s *server) client(root attest.Root, log *slog.Logger) (*pcs.Client, error) {
+func (s *server) client(root attest.Root, log *slog.Logger, metrics *verifyserver.Metrics) (*pcs.Client, error) {
 	f := trust.Fetcher{URL: s.collateral, Cache: s.cache, Timeout: trust.DefaultTimeout, SkipTLSCheck: s.skipTLSCheck}
 	return f.Client(root, func(step pcs.Step) {
+		if step.Err != nil || !step.Cached { // otherwise the service was not asked
+			metrics.Fetched(strings.TrimPrefix(step.Part, "the "), step.Err)
+		}
 		switch {
 		case step.Err != nil:
 			log.Warn("fetch collateral part failed", "part", step.Part, "url", step.URL, "cached", step.Cached, "error", step.Err)

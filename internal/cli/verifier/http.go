@@ -23,6 +23,12 @@ const (
 	// limit of the chart, each with a body of 64 KiB and full buffers in the kernel; the
 	// service bounds the number of larger bodies.
 	maxConnections = 900
+	// maxStreams bounds the requests at a time on a connection with HTTP/2; the service bounds
+	// those of all connections. The other two are what a connection's buffers may grow to: the
+	// smallest that HTTP/2 allows.
+	maxStreams       = 8
+	maxFrame         = 16 << 10
+	connectionBuffer = 64 << 10
 	// writeTimeout bounds a request from the end of its header: the time in which it is
 	// received and waits for the processor and for collateral.
 	writeTimeout = time.Minute
@@ -70,19 +76,35 @@ func (s *server) listen(cluster daemon.Networks, certificate *reload.Value[tls.C
 		return nil, fmt.Errorf("--address=%s: %w", s.address, err)
 	}
 	if certificate != nil {
-		listener = tls.NewListener(listener, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			current := certificate.Get()
-			return &current, nil
-		}})
+		listener = tls.NewListener(listener, &tls.Config{
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				current := certificate.Get()
+				return &current, nil
+			},
+			NextProtos: []string{"h2", "http/1.1"},
+		})
 	}
 	return listener, nil
 }
 
-// serveHTTP serves requests until ctx is done, and then finishes those it has read.
-func serveHTTP(ctx context.Context, log *slog.Logger, listener net.Listener, handler http.Handler) error {
+// newServer returns the server of the service. With TLS, clients can choose HTTP/2.
+func newServer(log *slog.Logger, handler http.Handler) *http.Server {
 	server := daemon.NewServer(handler)
 	server.WriteTimeout = writeTimeout
 	server.ErrorLog = newErrorLog(log)
+	server.Protocols.SetHTTP2(true)
+	server.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams:          maxStreams,
+		MaxReadFrameSize:              maxFrame,
+		MaxReceiveBufferPerConnection: connectionBuffer,
+		MaxReceiveBufferPerStream:     connectionBuffer,
+	}
+	return server
+}
+
+// serveHTTP serves requests until ctx is done, and then finishes those it has read.
+func serveHTTP(ctx context.Context, log *slog.Logger, listener net.Listener, handler http.Handler) error {
+	server := newServer(log, handler)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/attest"
+	"github.com/confcom/confcom/attest/challenge"
+	"github.com/confcom/confcom/attest/ear"
 	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/internal/cli/exit"
 	"github.com/confcom/confcom/internal/cli/trust"
@@ -21,8 +24,9 @@ import (
 
 const about = `Verify quotes over HTTP. POST a quote to /v1/verify, in any form that 'confcom quote verify'
 reads, or as JSON with the report data that you require; the answer is the attestation
-result, as 'confcom quote verify -o json' prints it. /v1/openapi.json describes the API.
-Callers are not authenticated.`
+result, as 'confcom quote verify -o json' prints it, or, with --ear-key, a signed token. GET
+/v1/challenge returns a nonce for a fresh quote. /v1/openapi.json describes the API. Callers
+are not authenticated.`
 
 // newServe returns a command that is a daemon: it parses its arguments itself, as it has
 // its own flags and those that all daemons have.
@@ -51,6 +55,8 @@ type server struct {
 	address, tlsCert, tlsKey        string
 	root, policy, collateral, cache string
 	skipTLSCheck                    bool
+	earKey, challengeKey            string
+	earLifetime, challengeLifetime  time.Duration
 }
 
 // declare declares the flags of the service and returns what runs it.
@@ -64,6 +70,10 @@ func declare(flags *pflag.FlagSet) daemon.Run {
 	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`, which only this user and root may be able to write to")
 	flags.BoolVar(&s.skipTLSCheck, "skip-tls-check", false, trust.SkipTLSCheckUsage)
 	flags.StringVar(&s.root, "root", "", "trust only the root certificate in this `file` (PEM) instead of Intel's")
+	flags.StringVar(&s.earKey, "ear-key", "", "sign results as EARs (EAT attestation results) for clients that accept "+ear.MediaType+", with the first key in this `file` (PEM: P-256, P-384 or Ed25519), reloaded when it changes. All its keys are published at "+verifyserver.JWKSPath)
+	flags.DurationVar(&s.earLifetime, "ear-lifetime", 5*time.Minute, "how long an EAR is valid, at most 24h")
+	flags.StringVar(&s.challengeKey, "challenge-key", "", "authenticate nonces with the first key in this `file` (a line of 64 hexadecimal digits for each key), and accept those of all of them, so that several services accept each other's; reloaded when it changes. Without it, the service makes a key when it starts")
+	flags.DurationVar(&s.challengeLifetime, "challenge-lifetime", 5*time.Minute, "how long a nonce is valid, at most 24h")
 	return s.run
 }
 
@@ -82,8 +92,13 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 	if s.policy == "" {
 		return errors.New("--policy: missing: it states which enclaves or trust domains are accepted")
 	}
+	for name, lifetime := range map[string]time.Duration{"ear-lifetime": s.earLifetime, "challenge-lifetime": s.challengeLifetime} {
+		if lifetime < time.Second || lifetime > maxLifetime {
+			return fmt.Errorf("--%s=%s: want 1s to %s", name, lifetime, maxLifetime)
+		}
+	}
 	metrics := verifyserver.NewMetrics(env.Metrics)
-	policy, err := reload.Read(func() (attest.Policy, error) { return verifyserver.ReadPolicy(s.policy) }, s.policy)
+	policy, err := reload.Read(func() (verifyserver.Policy, error) { return verifyserver.ReadPolicy(s.policy) }, s.policy)
 	if err != nil {
 		return fmt.Errorf("--policy: %w", err)
 	}
@@ -92,11 +107,12 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		return err
 	}
 	service := verifyserver.Service{
-		Verifier: attest.NewVerifier(root),
-		Policy:   policy.Get,
-		Cluster:  env.Cluster,
-		Log:      env.Log,
-		Metrics:  metrics,
+		Verifier:    attest.NewVerifier(root),
+		Policy:      policy.Get,
+		EARLifetime: s.earLifetime,
+		Cluster:     env.Cluster,
+		Log:         env.Log,
+		Metrics:     metrics,
 	}
 	watching, cancel := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
@@ -120,7 +136,7 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		})
 	}
 	if trust.IsURL(s.collateral) {
-		client, err := s.client(root, env.Log)
+		client, err := s.client(root, env.Log, metrics)
 		if err != nil {
 			return fmt.Errorf("--collateral: %w", err)
 		}
@@ -135,6 +151,28 @@ func (s *server) run(ctx context.Context, env *daemon.Environment) error {
 		}
 		watch("collateral", s.collateral, bundle.Watch)
 		service.Collateral = bundle
+	}
+	signer, err := s.signer()
+	if err != nil {
+		return err
+	}
+	if signer != nil {
+		watch("EAR key", s.earKey, signer.Watch)
+		service.Signer = signer.Get
+	}
+	if s.challengeKey != "" {
+		challenges, err := s.challenges()
+		if err != nil {
+			return err
+		}
+		watch("challenge key", s.challengeKey, challenges.Watch)
+		service.Challenges = challenges.Get
+	} else {
+		issuer, err := challenge.NewIssuer(s.challengeLifetime)
+		if err != nil {
+			return fmt.Errorf("--challenge-lifetime: %w", err)
+		}
+		service.Challenges = func() *challenge.Issuer { return issuer }
 	}
 	listener, err := s.listen(env.Cluster, certificate)
 	if err != nil {

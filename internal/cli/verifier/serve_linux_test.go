@@ -58,6 +58,7 @@ type service struct {
 	health  string // of health and metrics
 	stop    func()
 	ended   chan int // the exit code
+	log     chan string
 }
 
 // start runs the service until the test ends.
@@ -68,7 +69,7 @@ func start(t *testing.T, client *http.Client, args ...string) *service {
 	command := cli.New()
 	command.SetOut(io.Discard)
 	command.SetErr(stderr)
-	s := &service{client: client, stop: stop, ended: make(chan int, 1)}
+	s := &service{client: client, stop: stop, ended: make(chan int, 1), log: make(chan string, 100)}
 	go func() {
 		exit := cli.Run(ctx, command, append([]string{"verifier", "serve", "--address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--log-format=json"}, args...))
 		stderr.Close()
@@ -76,7 +77,8 @@ func start(t *testing.T, client *http.Client, args ...string) *service {
 	}()
 	address := regexp.MustCompile(`"msg":"(serving[^"]*)","address":"([^"]+)"`)
 	var lines []string
-	for scanner := bufio.NewScanner(log); s.address == "" && scanner.Scan(); lines = append(lines, scanner.Text()) {
+	scanner := bufio.NewScanner(log)
+	for ; s.address == "" && scanner.Scan(); lines = append(lines, scanner.Text()) {
 		switch found := address.FindStringSubmatch(scanner.Text()); {
 		case found == nil:
 		case found[1] == "serving":
@@ -91,7 +93,12 @@ func start(t *testing.T, client *http.Client, args ...string) *service {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		_, _ = io.Copy(io.Discard, log) // until the command ends
+		for scanner.Scan() { // until the command ends
+			select {
+			case s.log <- scanner.Text():
+			default: // no test reads so many
+			}
+		}
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -113,6 +120,21 @@ func (s *service) get(t *testing.T, path string) (status int, body string) {
 		t.Fatal(err)
 	}
 	return response.StatusCode, string(text)
+}
+
+// awaitLog waits for a line of the log with a text, and returns it.
+func (s *service) awaitLog(t *testing.T, text string) string {
+	t.Helper()
+	for {
+		select {
+		case line := <-s.log:
+			if strings.Contains(line, text) {
+				return line
+			}
+		case <-t.Context().Done():
+			t.Fatalf("%q is not in the log", text)
+		}
+	}
 }
 
 // awaitMetric waits until a line is in the metrics.
@@ -207,6 +229,7 @@ func TestServe(t *testing.T) {
 		}
 	}
 	trusted("at start")
+	s.awaitMetric(t, `confcom_verifier_collateral_fetches_total{outcome="ok",part="TCB info"} 1`)
 
 	certificate := f.read("tls.crt")
 	f.write("tls.crt", "broken")
@@ -433,6 +456,11 @@ func TestServeBadInput(t *testing.T) {
 		{[]string{anyEnclave, "--collateral", "https://"}, 1, "not the URL of a service"},
 		{[]string{anyEnclave, "--tls-cert", "/none"}, 1, "pass both"},
 		{[]string{anyEnclave, "--tls-cert", "/none", "--tls-key", "/none"}, 1, "no such file"},
+		{[]string{anyEnclave, "--ear-key", "/none"}, 1, "--ear-key: "},
+		{[]string{anyEnclave, "--challenge-key", "/none"}, 1, "--challenge-key: "},
+		{[]string{anyEnclave, "--ear-key", "/dev/zero"}, 1, "not a file of keys"},
+		{[]string{anyEnclave, "--ear-lifetime", "25h"}, 1, "--ear-lifetime=25h0m0s: want 1s to 24h0m0s"},
+		{[]string{anyEnclave, "--challenge-lifetime", "0s"}, 1, "--challenge-lifetime=0s: want"},
 		{[]string{anyEnclave, "--address", "nowhere"}, 1, "--address=nowhere"},
 		{[]string{"--adress", "nowhere"}, 2, "unknown flag"},
 	} {
