@@ -79,12 +79,21 @@ func TestAttestedService(t *testing.T) {
 	})
 }
 
-// TestAttestedServiceOnHardware checks that the API server accepts the manifests for
-// hardware, and that nothing in them trusts simulated platforms.
-func TestAttestedServiceOnHardware(t *testing.T) {
-	manifest := kubectl(t, "kustomize", "examples/attested-service/hardware")
-	if strings.Contains(manifest, "--trust-simulated") || strings.Contains(manifest, "localhost/") {
-		t.Errorf("the manifests for hardware:\n%s", manifest)
+// TestSamplesForHardware checks that the API server accepts the manifests of the samples that
+// cannot run here, and that none of them trusts simulated platforms.
+func TestSamplesForHardware(t *testing.T) {
+	manifests := map[string]string{"attested-service": kubectl(t, "kustomize", "examples/attested-service/hardware")}
+	for _, name := range []string{"open-enclave", "aks-helloworld"} {
+		text, err := os.ReadFile(filepath.Join(root, "examples", name, "job.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		manifests[name] = string(text)
 	}
-	run(t, manifest, "kubectl", "apply", "--dry-run=server", "-f", "-")
+	for name, manifest := range manifests {
+		if strings.Contains(manifest, "--trust-simulated") || strings.Contains(manifest, "localhost/") {
+			t.Errorf("the manifests of %s:\n%s", name, manifest)
+		}
+		run(t, manifest, "kubectl", "apply", "--dry-run=server", "-f", "-")
+	}
 }

@@ -25,6 +25,7 @@ import (
 func main() {
 	service := pflag.String("service", "http://attested-service:8080", "the `URL` of the service")
 	signer := pflag.String("mrsigner", "", "the MRSIGNER of the service's enclave: 64 `hex` digits")
+	statuses := pflag.StringSlice("accept-status", nil, "also accept platforms with this TCB `status`, such as SWHardeningNeeded")
 	simulated := pflag.Bool("trust-simulated", false, "trust simulated platforms and no others; only for demonstrations")
 	secret := pflag.String("secret-file", "", "give the service the content of this `file`")
 	timeout := pflag.Duration("timeout", time.Minute, "give up after this `time`")
@@ -34,16 +35,24 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
-	if err := run(ctx, *service, *signer, *secret, *simulated); err != nil {
+	if err := run(ctx, *service, *signer, *statuses, *secret, *simulated); err != nil {
 		fmt.Fprintln(os.Stderr, "relying-party:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, service, signer, file string, simulated bool) error {
+func run(ctx context.Context, service, signer string, statuses []string, file string, simulated bool) error {
 	var wanted sgx.Measurement
 	if err := wanted.UnmarshalText([]byte(signer)); err != nil {
 		return fmt.Errorf("--mrsigner: %w", err)
+	}
+	policy := attest.Policy{MRSigners: []sgx.Measurement{wanted}}
+	for _, text := range statuses {
+		var status attest.TCBStatus
+		if err := status.UnmarshalText([]byte(text)); err != nil {
+			return fmt.Errorf("--accept-status: %w", err)
+		}
+		policy.Statuses = append(policy.Statuses, status)
 	}
 	secret, err := os.ReadFile(file)
 	if err != nil {
@@ -55,7 +64,7 @@ func run(ctx context.Context, service, signer, file string, simulated bool) erro
 	}
 	defer closeVerifier()
 
-	party := &relyingParty{service, http.DefaultClient, verifier, attest.Policy{MRSigners: []sgx.Measurement{wanted}}}
+	party := &relyingParty{service, http.DefaultClient, verifier, policy}
 	result, err := party.give(ctx, secret)
 	if result != nil {
 		fmt.Printf("the enclave: MRENCLAVE %s, MRSIGNER %s\nits platform: %s, under the root %q\n",
