@@ -48,9 +48,9 @@ func TestAttestedService(t *testing.T) {
 	t.Run("genuine platforms only", func(t *testing.T) {
 		job := all[strings.Index(all, "apiVersion: batch/v1"):]
 		for was, is := range map[string]string{
-			"- --trust-simulated\n": "",
-			"name: relying-party\n": "name: strict\n",
-			"backoffLimit: 4":       "backoffLimit: 0",
+			"\n        - --trust-simulated": "",
+			"name: relying-party\n":         "name: strict\n",
+			"backoffLimit: 4":               "backoffLimit: 0",
 		} {
 			if !strings.Contains(job, was) {
 				t.Fatalf("%q is not in the job:\n%s", was, job)
