@@ -1,14 +1,21 @@
 package e2e
 
 import (
+	"encoding/json"
 	"regexp"
 	"testing"
 )
 
-// TestPodNames checks that the audit log has the namespace and the name of a pod, if that is
-// wanted.
+// TestPodNames checks that the audit log has the namespace and the name of a pod, if the
+// helper gets the directory with the logs of pods.
 func TestPodNames(t *testing.T) {
-	upgrade(t, "quoteHelper.podNames=true")
+	var kubelet struct {
+		KubeletConfig struct{ PodLogsDir string }
+	}
+	if err := json.Unmarshal([]byte(kubectl(t, "get", "--raw", "/api/v1/nodes/"+nodeName(t)+"/proxy/configz")), &kubelet); err != nil {
+		t.Fatal(err)
+	}
+	upgrade(t, "quoteHelper.podLogsDir="+kubelet.KubeletConfig.PodLogsDir)
 	waitRollout(t, "sgx-quote-helper")
 	runJob(t, "default", "examples/attested-job/job.yaml")
 	pod := kubectl(t, "get", "pods", "-l", "app=attested-job", "-o", "jsonpath={.items[0].metadata.uid} {.items[0].metadata.name}")

@@ -67,8 +67,10 @@ func run(ctx context.Context, service, signer string, statuses []string, file st
 	party := &relyingParty{service, http.DefaultClient, verifier, policy}
 	result, err := party.give(ctx, secret)
 	if result != nil {
-		fmt.Printf("the enclave: MRENCLAVE %s, MRSIGNER %s\nits platform: %s, under the root %q\n",
-			result.Quote.Enclave.MREnclave, result.Quote.Enclave.MRSigner, result.Status, result.Root)
+		fmt.Printf("the enclave: MRENCLAVE %s, MRSIGNER %s\n", result.Quote.Enclave.MREnclave, result.Quote.Enclave.MRSigner)
+		if result.Status != "" {
+			fmt.Printf("its platform: %s, under the root %q\n", result.Status, result.Root)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("the service did not get the secret: %w", err)
