@@ -87,8 +87,7 @@ func (p Peer) makeKey() string {
 const shortID = 12
 
 // LogValue returns the known attributes of the peer: pod, namespace, name, container, cgroup,
-// pid and uid,
-// and that it is unidentified, if it is.
+// pid and uid, and that it is unidentified, if it is.
 func (p Peer) LogValue() slog.Value {
 	attrs := make([]slog.Attr, 0, 8)
 	if p.key == unidentifiedKey {

@@ -4,7 +4,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 )
 
 // podNames knows the namespaces and names of this node's pods by their UIDs, from the names
@@ -15,14 +14,9 @@ type podNames struct {
 
 	mu    sync.Mutex
 	known map[string]podName
-	read  time.Time
 }
 
 type podName struct{ namespace, name string }
-
-// rereadInterval is how long an unknown UID does not cause the directory to be read again:
-// it may have no directory at all.
-const rereadInterval = time.Second
 
 func newPodNames(dir string) *podNames {
 	if dir == "" {
@@ -31,7 +25,9 @@ func newPodNames(dir string) *podNames {
 	return &podNames{dir: dir}
 }
 
-// of returns the name of the pod with a UID, or the zero podName if it is unknown.
+// of returns the name of the pod with a UID, or the zero podName if it is unknown. For a UID
+// that it does not know it reads the directory again: the kubelet makes that of a pod before
+// it starts a container.
 func (n *podNames) of(uid string) podName {
 	if n == nil || uid == "" {
 		return podName{}
@@ -39,8 +35,7 @@ func (n *podNames) of(uid string) podName {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	found, ok := n.known[uid]
-	if now := time.Now(); !ok && now.Sub(n.read) >= rereadInterval {
-		n.read = now
+	if !ok {
 		n.known = readPodNames(n.dir)
 		found = n.known[uid]
 	}
