@@ -51,7 +51,8 @@ func run(ctx context.Context, address, name string) error {
 		WriteTimeout: 30 * time.Second, // a quote may take 15 seconds
 		IdleTimeout:  time.Minute,
 	}
-	stopped := make(chan error, 1)
+	ctx, stop := context.WithCancel(ctx)
+	stopped := make(chan error)
 	go func() {
 		<-ctx.Done()
 		within, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -59,8 +60,10 @@ func run(ctx context.Context, address, name string) error {
 		stopped <- server.Shutdown(within)
 	}()
 	log.Info("serving", "address", address, "enclave", name)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err = server.ListenAndServe()
+	stop()
+	if stopErr := <-stopped; errors.Is(err, http.ErrServerClosed) {
+		return stopErr
 	}
-	return <-stopped
+	return err
 }
