@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(PATH):/usr/sbin:/sbin
 
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/confcom/Chart.yaml)
-PROGRAMS := confcom sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job
+PROGRAMS := confcom sgx-device-plugin sgx-node-resource sgx-quote-helper attested-job attested-service relying-party
 # Modules of this repository. ./... in one of them leaves the others out.
 MODULES := . tools test/cluster examples/programs
 # Packages that must build for every platform on which people verify quotes.

@@ -32,6 +32,7 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 	flags.BoolVar(&helper.StandBy, "stand-by", false, "when another daemon has taken over the socket, wait and take it back if that daemon dies, instead of exiting")
 	flags.BoolVar(&helper.RefuseUnidentified, "refuse-unidentified", false, "refuse quotes to callers that cannot be identified, such as processes that have ended; otherwise all of them share a small part of the limits")
 	flags.StringVar(&helper.KubeletCgroup, "kubelet-cgroup", "", "the cgroup below which the kubelet creates those of pods, such as /kubepods.slice; empty to learn it from the helper's own cgroup")
+	flags.StringVar(&helper.PodLogs, "pod-logs", "", "the `directory` where the kubelet keeps the logs of pods, /var/log/pods: the names of its directories give the audit log the names of pods; no log is read")
 	idleWithoutSGX := flags.Bool("idle-without-sgx", false, "on a machine whose processor has no SGX, or has it switched off, wait and be ready, without a socket")
 
 	return func(ctx context.Context, env *daemon.Environment) error {

@@ -33,6 +33,7 @@ type Identifier struct {
 	freshness time.Duration                             // how long a process seen alive is not checked again
 
 	layout   layout
+	names    *podNames
 	index    *index
 	seesNode bool // this process sees the processes of the node
 
@@ -62,6 +63,9 @@ type Options struct {
 	// empty, it is learnt from the cgroup of this process; outside any pod, it is
 	// /kubepods or /kubepods.slice.
 	KubeletCgroup string
+	// PodLogs is the directory with the logs of the node's pods, whose directories have
+	// the names of the pods. If it is empty, only their UIDs are known.
+	PodLogs string
 	// MaxProcesses is how many processes are remembered, each with a file descriptor; 0
 	// means 1024.
 	MaxProcesses int
@@ -81,6 +85,7 @@ func NewIdentifier(log *slog.Logger, o Options) *Identifier {
 		log:       log,
 		procfs:    procfs,
 		layout:    l,
+		names:     newPodNames(o.PodLogs),
 		index:     newIndex(procfs, l),
 		seesNode:  l.seesNode(string(own), string(first)),
 		openPidfd: openPidfd,
@@ -183,7 +188,7 @@ func (i *Identifier) examine(raw syscall.RawConn, p Peer) Peer {
 			return p.unidentified()
 		}
 		p.Pod, p.Container = place.pod, place.container
-		return p.keyed()
+		return i.named(p).keyed()
 	}
 	if err != nil {
 		unix.Close(pidfd)
@@ -241,7 +246,14 @@ func (i *Identifier) locate(p Peer, text string) Peer {
 	if p.Pod, p.Container = i.layout.parse(text); p.Pod == "" && p.Container == "" {
 		p.Cgroup = upperLevels(text)
 	}
-	return p.keyed()
+	return i.named(p).keyed()
+}
+
+// named returns p with the name of its pod.
+func (i *Identifier) named(p Peer) Peer {
+	of := i.names.of(p.Pod)
+	p.Namespace, p.Name = of.namespace, of.name
+	return p
 }
 
 func (i *Identifier) procFile(pid int32, name string) string {

@@ -680,3 +680,17 @@ func BenchmarkIdentify(b *testing.B) {
 		}
 	}
 }
+
+// TestNamed checks that a peer has the name of its pod, which does not change its key.
+func TestNamed(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "team-a_job-x2x4z_"+uid), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	i := NewIdentifier(slog.New(slog.DiscardHandler), Options{KubeletCgroup: "/kubepods", PodLogs: dir})
+	defer i.Close()
+	p := i.locate(Peer{Process: 7}, "0::/kubepods/burstable/pod"+uid+"/"+id+"\n")
+	if p.Namespace != "team-a" || p.Name != "job-x2x4z" || p.Key() != "pod/"+uid {
+		t.Errorf("%#v", p)
+	}
+}

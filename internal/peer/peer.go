@@ -20,6 +20,8 @@ type Peer struct {
 	User      uint32 // its user ID when it connected, in this process's user namespace
 	Process   int32  // its process ID in this process's PID namespace; 0 if it is not visible there
 	Pod       string // the UID of its pod as in the API; for static pods the 32 hex digits of their config hash; "" if unknown or in no pod
+	Namespace string // the namespace of the pod; "" if unknown
+	Name      string // the name of the pod; "" if unknown
 	Container string // the ID of its container, 64 hex digits; "" if unknown
 	Cgroup    string // outside any pod and container, the upper two levels of its cgroup; "" if unknown
 
@@ -84,15 +86,18 @@ func (p Peer) makeKey() string {
 // shortID is how many digits of a container ID logs show, as crictl and docker do.
 const shortID = 12
 
-// LogValue returns the known attributes of the peer: pod, container, cgroup, pid and uid,
-// and that it is unidentified, if it is.
+// LogValue returns the known attributes of the peer: pod, namespace, name, container, cgroup,
+// pid and uid, and that it is unidentified, if it is.
 func (p Peer) LogValue() slog.Value {
-	attrs := make([]slog.Attr, 0, 6)
+	attrs := make([]slog.Attr, 0, 8)
 	if p.key == unidentifiedKey {
 		attrs = append(attrs, slog.Bool("unidentified", true))
 	}
 	if p.Pod != "" {
 		attrs = append(attrs, slog.String("pod", p.Pod))
+	}
+	if p.Name != "" {
+		attrs = append(attrs, slog.String("namespace", p.Namespace), slog.String("name", p.Name))
 	}
 	if p.Container != "" {
 		attrs = append(attrs, slog.String("container", p.Container[:min(shortID, len(p.Container))]))

@@ -49,6 +49,7 @@ func TestLogValue(t *testing.T) {
 		{Peer{Process: 7, Cgroup: "/init.scope"}, "msg=m peer.cgroup=/init.scope peer.pid=7 peer.uid=0\n"},
 		{Peer{Process: 7, Container: id}, "msg=m peer.container=9bca8d63d5fa peer.pid=7 peer.uid=0\n"},
 		{Peer{Process: 7, Pod: uid, Container: id}, "msg=m peer.pod=" + uid + " peer.container=9bca8d63d5fa peer.pid=7 peer.uid=0\n"},
+		{Peer{Pod: uid, Namespace: "team-a", Name: "job"}, "msg=m peer.pod=" + uid + " peer.namespace=team-a peer.name=job peer.uid=0\n"},
 		{Peer{Pod: uid, Container: "short"}, "msg=m peer.pod=" + uid + " peer.container=short peer.uid=0\n"},
 	}
 	for _, test := range tests {

@@ -43,6 +43,9 @@ type Helper struct {
 	// KubeletCgroup is the cgroup below which the kubelet creates those of pods. If it is
 	// empty, it is learnt from the cgroup of this process.
 	KubeletCgroup string
+	// PodLogs is the directory with the logs of pods, for their names in logs. If it is
+	// empty, logs have only their UIDs.
+	PodLogs string
 }
 
 // Run serves until ctx is done or, without StandBy, another daemon has taken over the
@@ -60,7 +63,7 @@ func (h *Helper) Run(ctx context.Context, env *daemon.Environment) error {
 	env.Log.Info("limits", "files", files, "connections", limits.connections, "processes", limits.processes)
 	metrics := quoting.NewMetrics(env.Metrics)
 	observer := quoting.NewObserver(env.Log, metrics)
-	identifier := peer.NewIdentifier(env.Log, peer.Options{KubeletCgroup: h.KubeletCgroup, MaxProcesses: limits.processes})
+	identifier := peer.NewIdentifier(env.Log, peer.Options{KubeletCgroup: h.KubeletCgroup, PodLogs: h.PodLogs, MaxProcesses: limits.processes})
 	defer identifier.Close()
 	service := quoting.NewService(h.Backend, h.Concurrency, metrics)
 	// Beside the socket, the file outlives the pod of the helper: a new quoting enclave

@@ -38,6 +38,8 @@ var images = []imageSpec{
 	{"sgx-node-resource", "Writes the EPC of a Kubernetes node into its status", "./cmd/sgx-node-resource", true, []platform{linuxAMD64}},
 	{"sgx-quote-helper", "Serves attestation quotes to the SGX enclaves of a Kubernetes node", "./cmd/sgx-quote-helper", true, []platform{linuxAMD64}},
 	{"attested-job", "A sample: a confidential job that gets a quote of itself", "./examples/attested-job", false, []platform{linuxAMD64}},
+	{"attested-service", "A sample: a service that gets a secret only in the right enclave", "./examples/attested-service", false, []platform{linuxAMD64}},
+	{"relying-party", "A sample: verifies the quote of attested-service and gives it a secret", "./examples/attested-service/relying-party", false, []platform{linuxAMD64, linuxARM64}},
 }
 
 func (s imageSpec) runsOn(p platform) bool { return slices.Contains(s.platforms, p) }
