@@ -21,7 +21,7 @@ func (b Bits) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 // UnmarshalText reads an integer in Go's syntax, such as 0x90. One with leading zeros is an error: it
 // may be meant as hexadecimal.
 func (b *Bits) UnmarshalText(text []byte) error {
-	if len(text) > 1 && text[0] == '0' && text[1] <= '9' {
+	if len(text) > 1 && text[0] == '0' && (text[1] <= '9' || text[1] == '_') {
 		return fmt.Errorf("attest: unmarshal bits: %q starts with 0: want 0x before hexadecimal digits", text)
 	}
 	n, err := strconv.ParseUint(string(text), 0, 64)

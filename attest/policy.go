@@ -280,7 +280,7 @@ func (p Policy) check() error {
 // would be refused in vain.
 func isAdvisory(text string) bool {
 	issuer, number, found := strings.Cut(text, "-SA-") // INTEL, or SIMULATED in tests
-	return found && len(number) == 5 && strings.Trim(number, "0123456789") == "" && strings.Trim(issuer, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+	return found && issuer != "" && len(number) == 5 && strings.Trim(number, "0123456789") == "" && strings.Trim(issuer, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 // ParseDate reads a date such as 2025-01-31, which means the start of that day in UTC, or a time
