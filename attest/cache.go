@@ -76,8 +76,8 @@ func (c *cache[K, T]) put(key K, value *T) {
 	c.values[key] = value
 }
 
-// maxChain bounds the certificate chains that are kept, in bytes. Genuine ones have 4 KB, but
-// whoever sends one may put white space between its certificates.
+// maxChain bounds the certificate chains that are kept, of quotes and of collateral, in bytes. Genuine
+// ones have up to 4 KB, but whoever sends one may put white space between its certificates.
 const maxChain = 8 << 10
 
 // chain returns the certificate chain of a quote with its checks.
@@ -187,7 +187,9 @@ func (m *memory) signer(chain string, root *x509.Certificate) (*x509.Certificate
 	if err != nil {
 		return nil, err
 	}
-	m.signers.put(issuedKey{string(root.Raw), chain}, signer)
+	if len(chain) <= maxChain {
+		m.signers.put(issuedKey{string(root.Raw), chain}, signer)
+	}
 	return signer, nil
 }
 

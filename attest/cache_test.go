@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -89,6 +90,18 @@ func TestMemoryOfPaddedChains(t *testing.T) {
 			if r == nil || r.Root == "" || !errors.Is(err, attest.ErrIncomplete) {
 				t.Fatalf("%v", err)
 			}
+		}
+	}
+	collateral, err := issuer.Collateral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Signature.CertificationData.Data = chain
+	for i := range 20 {
+		padded := *collateral
+		padded.TCBInfoIssuerChain += strings.Repeat(" ", 100<<10+i)
+		if _, err := verifier.Verify(q, &padded, attest.Policy{AnyEnclave: true}, attesttest.Today()); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if grown := heap() - before; grown > 1<<20 {
