@@ -76,8 +76,13 @@ func (c *cache[K, T]) put(key K, value *T) {
 	c.values[key] = value
 }
 
+// maxChain bounds the certificate chains that are kept, of quotes and of collateral, in bytes. Genuine
+// ones have up to 4 KB, but whoever sends one may put white space between its certificates.
+const maxChain = 8 << 10
+
 // chain returns the certificate chain of a quote with its checks.
 func (m *memory) chain(data quote.CertificationData, roots []Root) (*pckChain, error) {
+	data.Data = bytes.TrimRight(data.Data, "\x00 \t\r\n") // what may follow: one chain has one key
 	m.chains.mu.RLock()
 	known := m.chains.values[string(data.Data)] // a conversion here copies nothing
 	m.chains.mu.RUnlock()
@@ -88,7 +93,7 @@ func (m *memory) chain(data quote.CertificationData, roots []Root) (*pckChain, e
 	if err != nil {
 		return nil, err
 	}
-	if chain.passed() {
+	if chain.passed() && len(data.Data) <= maxChain {
 		m.chains.put(string(data.Data), chain)
 	}
 	return chain, nil
@@ -110,7 +115,7 @@ func (m *memory) parseChain(data quote.CertificationData, roots []Root) (*pckCha
 	a := &authorities{intermediate: certificates[1], root: certificates[2]}
 	a.check(roots)
 	chain := newPCKChain(certificates[0], a)
-	if a.passed() && chain.passed() && isPEM(others, a.intermediate, a.root) {
+	if a.passed() && chain.passed() && len(data.Data) <= maxChain && isPEM(others, a.intermediate, a.root) {
 		m.authorities.put(string(others), a)
 	}
 	return chain, nil
@@ -182,7 +187,9 @@ func (m *memory) signer(chain string, root *x509.Certificate) (*x509.Certificate
 	if err != nil {
 		return nil, err
 	}
-	m.signers.put(issuedKey{string(root.Raw), chain}, signer)
+	if len(chain) <= maxChain {
+		m.signers.put(issuedKey{string(root.Raw), chain}, signer)
+	}
 	return signer, nil
 }
 

@@ -1,7 +1,11 @@
 package attest_test
 
 import (
+	"bytes"
+	"errors"
 	"math/rand/v2"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -10,6 +14,7 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/quote"
+	"github.com/confcom/confcom/sgx"
 )
 
 // What a verifier remembers changes no verdict: it finds the same as one that remembers nothing,
@@ -56,4 +61,59 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// Certificates are public, and no signature covers what is around them: whoever sends them in many
+// ways does not fill the memory.
+func TestMemoryOfPaddedChains(t *testing.T) {
+	issuer, err := attesttest.NewIssuer("node-1", attesttest.Today())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := issuer.Quote(sgx.ReportBody{MREnclave: sgx.Measurement{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier := attest.NewVerifier(simulatedRoot(t))
+	chain := q.Signature.CertificationData.Data
+	before := heap()
+	for i := range 300 {
+		end := []byte("-----END CERTIFICATE-----\n")
+		spaces := bytes.Repeat([]byte(" "), 40<<10+i)
+		for _, padded := range [][]byte{
+			bytes.Replace(chain, end, append(end, spaces...), 1),
+			append(bytes.TrimRight(chain, "\x00"), spaces...),
+			append(bytes.Clone(chain), make([]byte, i)...),
+		} {
+			q.Signature.CertificationData.Data = padded
+			r, err := verifier.Verify(q, nil, attest.Policy{AnyEnclave: true}, attesttest.Today())
+			if r == nil || r.Root == "" || !errors.Is(err, attest.ErrIncomplete) {
+				t.Fatalf("%v", err)
+			}
+		}
+	}
+	collateral, err := issuer.Collateral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Signature.CertificationData.Data = chain
+	for i := range 20 {
+		padded := *collateral
+		padded.TCBInfoIssuerChain += strings.Repeat(" ", 100<<10+i)
+		if _, err := verifier.Verify(q, &padded, attest.Policy{AnyEnclave: true}, attesttest.Today()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := heap() - before; grown > 1<<20 {
+		t.Errorf("it keeps %d KiB for one chain", grown>>10)
+	}
+	runtime.KeepAlive(verifier)
+}
+
+// heap returns how much memory is in use, in bytes.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

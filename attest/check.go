@@ -184,6 +184,17 @@ func (n CheckName) ofCollateral() bool {
 	return false
 }
 
+// NeedsCollateral reports whether the outcome of a check depends on collateral: if it failed,
+// it may pass with other collateral.
+func (n CheckName) NeedsCollateral() bool {
+	switch n {
+	case CheckPCKCA, CheckRevocation, CheckQuotingEnclave, CheckTDXModule,
+		CheckTCBStatus, CheckAdvisories, CheckRefusedAdvisories, CheckTCBDate:
+		return true
+	}
+	return n.ofCollateral()
+}
+
 // CheckError is the error of a verification in which a check failed. It wraps
 // ErrNotTrusted, the cause, and ErrCollateral if the check is about the collateral.
 type CheckError struct {

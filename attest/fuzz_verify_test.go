@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/quote"
@@ -72,6 +75,46 @@ func FuzzVerifyQuote(f *testing.F) {
 			signed, err := q.SignedBytes()
 			if err != nil || !genuine[string(signed)] || !r.Trusted || c != collateral[q.Header.TEE] {
 				t.Errorf("accepted: %+v, %v", r, err)
+			}
+		}
+	})
+}
+
+// A verifier that has seen a chain reads its text, changed in any way, as one that has not: what it
+// remembers is found by parts of the text.
+func FuzzKnownChain(f *testing.F) {
+	issuer, err := attesttest.NewIssuer("node-1", today)
+	if err != nil {
+		f.Fatal(err)
+	}
+	q, err := issuer.Quote(sgx.ReportBody{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	policy, remembering := attest.Policy{AnyEnclave: true}, attest.NewVerifier(simulatedRoot(f))
+	chain := q.Signature.CertificationData.Data
+	begin, end := []byte("-----BEGIN CERTIFICATE-----"), []byte("-----END CERTIFICATE-----\n")
+	for _, text := range [][]byte{
+		chain,
+		append(bytes.Clone(chain), "\n\x00 \x00"...),
+		bytes.ReplaceAll(chain, end, append(end, " \t\r\n"...)),
+		bytes.Replace(chain, end, append(end, 0), 1),
+		append([]byte("\n"), chain...),
+		bytes.Replace(chain, begin, append(begin, "\nName: value\n"...), 1),
+		bytes.Replace(chain, begin, append([]byte("-----BEGIN\n"), begin...), 2),
+		bytes.ReplaceAll(chain, []byte("\n"), []byte("\r\n")),
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, changed []byte) {
+		q := *q
+		for _, data := range [][]byte{chain, changed} {
+			q.Signature.CertificationData.Data = data
+			known, knownErr := remembering.Verify(&q, nil, policy, today)
+			first, firstErr := attest.NewVerifier(simulatedRoot(t)).Verify(&q, nil, policy, today)
+			diff := cmp.Diff(first, known, cmpopts.IgnoreUnexported(attest.Check{}, attest.Result{}))
+			if diff != "" || text(knownErr) != text(firstErr) {
+				t.Errorf("%q: %v, want %v\n%s", data, knownErr, firstErr, diff)
 			}
 		}
 	})

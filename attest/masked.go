@@ -3,6 +3,7 @@ package attest
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 
 	"github.com/confcom/confcom/internal/strictjson"
@@ -17,8 +18,12 @@ func (b Bits) String() string { return fmt.Sprintf("%#x", uint64(b)) }
 // MarshalText returns the text that String returns.
 func (b Bits) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
-// UnmarshalText reads an integer in any base of Go's syntax.
+// UnmarshalText reads an integer in Go's syntax, such as 0x90. One with leading zeros is an error: it
+// may be meant as hexadecimal.
 func (b *Bits) UnmarshalText(text []byte) error {
+	if len(text) > 1 && text[0] == '0' && (text[1] <= '9' || text[1] == '_') {
+		return fmt.Errorf("attest: unmarshal bits: %q starts with 0: want 0x before hexadecimal digits", text)
+	}
 	n, err := strconv.ParseUint(string(text), 0, 64)
 	if err != nil {
 		return fmt.Errorf("attest: unmarshal bits: %w", err)
@@ -49,13 +54,16 @@ func (m *Masked) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// check checks that the requirement can be met, and requires something.
-func (m *Masked) check() error {
+// check checks that the requirement, on a field of so many bits, can be met, and requires
+// something.
+func (m *Masked) check(size int) error {
 	switch {
 	case m == nil:
 		return nil
 	case m.Mask == 0:
 		return errors.New("the mask is 0, which requires nothing: leave it out")
+	case bits.Len64(uint64(m.Mask)) > size:
+		return fmt.Errorf("the mask is %s, but the field has %d bits", m.Mask, size)
 	case m.Value&^m.Mask != 0:
 		return fmt.Errorf("the value has bits outside the mask (%s), so nothing meets it", m.Value&^m.Mask)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/confcom/confcom/internal/strictjson"
@@ -30,7 +31,8 @@ type Policy struct {
 	// if the status is accepted and not UpToDate. Nil accepts all; an empty list accepts
 	// none.
 	Advisories []string `json:"advisories,omitzero"`
-	// RefusedAdvisories are the security advisories that are never accepted, whatever the status.
+	// RefusedAdvisories are the security advisories that are never accepted, whatever the status,
+	// as Intel writes them: INTEL-SA and five digits.
 	RefusedAdvisories []string `json:"refusedAdvisories,omitzero"`
 	// MinTCBDate is the lowest Result.TCBDate that is accepted: a platform must have all updates
 	// up to this date. Zero requires nothing.
@@ -121,10 +123,10 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON sets the fields that the JSON object has, with MaxCollateralAge as a Go
-// duration ("720h") and MinTCBDate as ParseDate reads it. A member that is unknown, is given twice, is null, or is empty where
-// that would require nothing is an error, and leaves the policy as it was. UnmarshalJSON
-// does not check that the policy is consistent: a caller may complete it, and
-// verification checks it.
+// duration ("720h") and MinTCBDate as ParseDate reads it. A member that is unknown, is given
+// twice, is null, or is empty where that would require nothing is an error, and leaves the policy
+// as it was. UnmarshalJSON does not check that the policy is consistent: a caller may complete it,
+// and verification checks it.
 func (p *Policy) UnmarshalJSON(text []byte) error {
 	type fields Policy // without this method
 	read := struct {
@@ -214,8 +216,9 @@ func (p Policy) checkLists() error {
 	for _, bits := range []struct {
 		name string
 		want *Masked
-	}{{"attributes", p.Attributes}, {"xfrm", p.XFRM}, {"miscSelect", p.MiscSelect}} {
-		if err := bits.want.check(); err != nil {
+		size int
+	}{{"attributes", p.Attributes, 64}, {"xfrm", p.XFRM, 64}, {"miscSelect", p.MiscSelect, 32}} {
+		if err := bits.want.check(bits.size); err != nil {
 			return fmt.Errorf("%s: %w", bits.name, err)
 		}
 	}
@@ -253,6 +256,9 @@ func (p Policy) check() error {
 		return errors.New("attest: policy: ISVExtProdIDs, ISVFamilyIDs, ConfigIDs and MinConfigSVN need MRSigners: other enclaves can have any of them")
 	}
 	for _, advisory := range p.RefusedAdvisories {
+		if !isAdvisory(advisory) {
+			return fmt.Errorf("attest: policy: RefusedAdvisories: %q applies to no platform: want one such as INTEL-SA-00615", advisory)
+		}
 		if slices.Contains(p.Advisories, advisory) {
 			return fmt.Errorf("attest: policy: %s is in Advisories and in RefusedAdvisories", advisory)
 		}
@@ -268,6 +274,13 @@ func (p Policy) check() error {
 		}
 	}
 	return nil
+}
+
+// isAdvisory reports whether text is written like the advisories of TCB infos. One that is misspelt
+// would be refused in vain.
+func isAdvisory(text string) bool {
+	issuer, number, found := strings.Cut(text, "-SA-") // INTEL, or SIMULATED in tests
+	return found && issuer != "" && len(number) == 5 && strings.Trim(number, "0123456789") == "" && strings.Trim(issuer, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 // ParseDate reads a date such as 2025-01-31, which means the start of that day in UTC, or a time

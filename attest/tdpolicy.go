@@ -59,17 +59,27 @@ type TDPolicy struct {
 }
 
 // UnmarshalJSON sets the fields that the JSON object has. A member that is unknown, is
-// given twice or is null is an error, and leaves the policy as it was.
+// given twice, is null, or is empty where that would require nothing is an error, and leaves the
+// policy as it was.
 func (p *TDPolicy) UnmarshalJSON(text []byte) error {
 	type fields TDPolicy // without this method
-	read := fields(*p.clone())
+	read := struct {
+		fields
+		AllowedXFAM *tdx.XFAM `json:"allowedXfam"` // 0 differs from none
+	}{fields: fields(*p.clone())}
 	if err := strictjson.Unmarshal(text, &read); err != nil {
 		return err
 	}
-	if err := (*TDPolicy)(&read).checkLists(); err != nil {
+	if read.AllowedXFAM != nil {
+		if *read.AllowedXFAM == 0 {
+			return fmt.Errorf("allowedXfam: 0, which no trust domain meets: all have x87 and SSE (%s)", tdx.XFAMFixed)
+		}
+		read.fields.AllowedXFAM = *read.AllowedXFAM
+	}
+	if err := (*TDPolicy)(&read.fields).checkLists(); err != nil {
 		return err
 	}
-	*p = TDPolicy(read)
+	*p = TDPolicy(read.fields)
 	return nil
 }
 

@@ -103,7 +103,7 @@ type proof struct {
 
 // prove makes the checks of the proof of a quote.
 func (v *Verifier) prove(q *quote.Quote, at time.Time) (*proof, error) {
-	if (q.Enclave == nil) == (q.TD == nil) {
+	if q == nil || (q.Enclave == nil) == (q.TD == nil) {
 		return nil, errors.New("attest: the quote must have a report body of an enclave or of a trust domain")
 	}
 	chain, err := v.memory.chain(q.Signature.CertificationData, v.roots)

@@ -77,8 +77,12 @@ func (x XFAM) String() string { return Bits(x).String() }
 // MarshalText returns the text that String returns.
 func (x XFAM) MarshalText() ([]byte, error) { return []byte(x.String()), nil }
 
-// UnmarshalText reads an integer in any base of Go's syntax.
+// UnmarshalText reads an integer in Go's syntax, such as 0xe7. One with leading zeros is an error: it
+// may be meant as hexadecimal.
 func (x *XFAM) UnmarshalText(text []byte) error {
+	if len(text) > 1 && text[0] == '0' && (text[1] <= '9' || text[1] == '_') {
+		return fmt.Errorf("tdx: unmarshal XFAM: %q starts with 0: want 0x before hexadecimal digits", text)
+	}
 	n, err := strconv.ParseUint(string(text), 0, 64)
 	if err != nil {
 		return fmt.Errorf("tdx: unmarshal XFAM: %w", err)

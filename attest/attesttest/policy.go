@@ -12,6 +12,10 @@ func (i *Issuer) Verify(q *quote.Quote, policy attest.Policy) (*attest.Result, e
 	if err != nil {
 		return nil, err
 	}
-	root := attest.Root{Name: i.Root.Template.Subject.CommonName, Key: &i.Root.Key.PublicKey}
-	return attest.NewVerifier(root).Verify(q, collateral, policy, i.day)
+	return attest.NewVerifier(i.TrustedRoot()).Verify(q, collateral, policy, i.day)
+}
+
+// TrustedRoot returns the root of the issuer, for verifiers that trust it.
+func (i *Issuer) TrustedRoot() attest.Root {
+	return attest.Root{Name: i.Root.Template.Subject.CommonName, Key: &i.Root.Key.PublicKey}
 }

@@ -114,39 +114,35 @@ const (
 	binding              // what the quote binds: no aspect of trustworthiness
 )
 
-// aspectOf returns what a check is about, and whether it needs collateral: if that cannot be
-// used, its outcome says nothing.
-func aspectOf(check attest.CheckName) (about aspect, needsCollateral bool) {
+// aspectOf returns what a check is about.
+func aspectOf(check attest.CheckName) aspect {
 	switch check {
 	case attest.CheckRootCRL, attest.CheckPCKCRL, attest.CheckTCBInfo, attest.CheckQEIdentity, attest.CheckCollateralValid,
 		attest.CheckCollateralAge, attest.CheckCollateralTEE, attest.CheckCollateralPlatform, attest.CheckEvaluationDataNumber, attest.CheckPCKCA:
-		return collateral, true
+		return collateral
 	case attest.CheckPCKChain, attest.CheckPlatform, attest.CheckQEReport, attest.CheckKeyBinding, attest.CheckQuoteSignature:
-		return evidence, false
-	case attest.CheckTrustedRoot, attest.CheckQEVendor:
-		return genuineness, false
-	case attest.CheckQuotingEnclave, attest.CheckTDXModule:
-		return genuineness, true
-	case attest.CheckRevocation, attest.CheckTCBStatus, attest.CheckAdvisories, attest.CheckRefusedAdvisories, attest.CheckTCBDate:
-		return hardware, true
-	case attest.CheckCertificatesValid, attest.CheckTEETCBSVN, attest.CheckMRSEAM, attest.CheckFMSPC:
-		return hardware, false
+		return evidence
+	case attest.CheckTrustedRoot, attest.CheckQEVendor, attest.CheckQuotingEnclave, attest.CheckTDXModule:
+		return genuineness
+	case attest.CheckRevocation, attest.CheckTCBStatus, attest.CheckAdvisories, attest.CheckRefusedAdvisories, attest.CheckTCBDate,
+		attest.CheckCertificatesValid, attest.CheckTEETCBSVN, attest.CheckMRSEAM, attest.CheckFMSPC:
+		return hardware
 	case attest.CheckPlatformInstance, attest.CheckPPID:
-		return instance, false
+		return instance
 	case attest.CheckDebugMode:
-		return debugMode, false
+		return debugMode
 	case attest.CheckDynamicPlatform, attest.CheckCachedKeys, attest.CheckSMT, attest.CheckTDAttributes, attest.CheckSEPTVEDisable,
 		attest.CheckMigratable, attest.CheckPKS, attest.CheckKL, attest.CheckPerfmon, attest.CheckXFAM,
 		attest.CheckMRConfigID, attest.CheckMROwner, attest.CheckMROwnerConfig, attest.CheckMRServiceTD,
 		attest.CheckConfigID, attest.CheckConfigSVN, attest.CheckAttributes, attest.CheckXFRM, attest.CheckMiscSelect:
-		return configuration, false
+		return configuration
 	case attest.CheckTEE, attest.CheckMREnclave, attest.CheckMRSigner, attest.CheckProduct, attest.CheckSecurityVersion, attest.CheckExtendedProduct, attest.CheckEnclaveFamily,
 		attest.CheckMRTD, attest.CheckRTMR0, attest.CheckRTMR1, attest.CheckRTMR2, attest.CheckRTMR3:
-		return executables, false
+		return executables
 	case attest.CheckReportData:
-		return binding, false
+		return binding
 	}
-	return unknown, false
+	return unknown
 }
 
 // findings are the checks of a result, by aspect and by name.
@@ -158,17 +154,16 @@ type findings struct {
 func find(r *attest.Result) findings {
 	f := findings{make(map[aspect]bool), make(map[attest.CheckName]bool)}
 	for _, c := range r.Checks {
-		if about, _ := aspectOf(c.Name); about == collateral && !c.Passed {
+		if !c.Passed && aspectOf(c.Name) == collateral {
 			f.failed[collateral] = true
 		}
 	}
 	for _, c := range r.Checks {
-		about, needsCollateral := aspectOf(c.Name)
 		switch {
 		case c.Passed:
 			f.passed[c.Name] = true
-		case !needsCollateral || !f.failed[collateral]:
-			f.failed[about] = true
+		case !c.Name.NeedsCollateral() || !f.failed[collateral]: // otherwise its outcome says nothing
+			f.failed[aspectOf(c.Name)] = true
 		}
 	}
 	return f

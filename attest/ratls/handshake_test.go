@@ -123,6 +123,9 @@ func TestNoOtherPeers(t *testing.T) {
 	if err := newPlatform(t, quote.SGX).verifier(t).VerifyConnection(tls.ConnectionState{}); !errors.Is(err, ratls.ErrNoCertificate) {
 		t.Error(err)
 	}
+	if _, err := newPlatform(t, quote.SGX).verifier(t).Verify(t.Context(), nil); !errors.Is(err, ratls.ErrNoCertificate) {
+		t.Error(err)
+	}
 	old := newPlatform(t, quote.SGX).verifier(t).ClientConfig()
 	old.MaxVersion = tls.VersionTLS12
 	if e := connect(t, old, &tls.Config{GetCertificate: attester(t, newPlatform(t, quote.SGX)).GetCertificate}); e.client == nil {

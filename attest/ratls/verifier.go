@@ -125,6 +125,8 @@ func (v *Verifier) VerifyConnection(state tls.ConnectionState) error {
 // verified; otherwise its Result has all checks.
 func (v *Verifier) Verify(ctx context.Context, certificate *x509.Certificate) (*Peer, error) {
 	switch {
+	case certificate == nil:
+		return nil, fmt.Errorf("ratls: %w", ErrNoCertificate)
 	case v.Evidence == nil:
 		return nil, errors.New("ratls: Verifier.Evidence is not set")
 	case v.Policy.ReportData != nil:

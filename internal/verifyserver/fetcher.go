@@ -11,17 +11,15 @@ import (
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
-	"github.com/confcom/confcom/quote"
 )
 
 // Source is where a service has collateral from.
 type Source interface {
-	// Kept returns collateral for the platform of a quote that is at hand, or nil. It does
-	// not wait for anything. Nothing of the quote has been verified.
-	Kept(*quote.Quote) *attest.Collateral
-	// Fetch returns collateral for the platform of a quote, for which a client asks: other
-	// collateral than kept, which Kept has returned, if there is newer one.
-	Fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error)
+	// Kept returns collateral of a family that is at hand, or nil. It does not wait for anything.
+	Kept(attest.Family) *attest.Collateral
+	// Fetch returns collateral of a family, for which a client asks: other collateral than kept,
+	// which Kept has returned, if there is newer one.
+	Fetch(ctx context.Context, client netip.Addr, family attest.Family, kept *attest.Collateral) (*attest.Collateral, error)
 }
 
 // A fetch may take long while the collateral service hangs. These bound how many there are
@@ -35,27 +33,26 @@ const (
 // Client gets collateral from a service: a *pcs.Client.
 type Client interface {
 	// InMemory returns valid collateral that is in memory, or nil.
-	InMemory(pcs.Family) *pcs.Bundle
+	InMemory(attest.Family) *pcs.Bundle
 	// Cached returns valid collateral that is at hand, or nil. It does not wait for the
 	// service.
-	Cached(pcs.Family) *pcs.Bundle
+	Cached(attest.Family) *pcs.Bundle
 	// Refresh waits for the service if there is none, or it is older than the service allows.
-	Refresh(context.Context, pcs.Family) (*pcs.Bundle, error)
+	Refresh(context.Context, attest.Family) (*pcs.Bundle, error)
 }
 
 // Fetcher has a client fetch collateral that is not at hand. A collateral service that
 // hangs or fails delays no quote of a platform whose collateral is.
 type Fetcher struct {
-	client   Client
-	families families
-	ctx      context.Context // of all fetches
-	cancel   context.CancelFunc
-	waiting  share
-	running  sync.WaitGroup
+	client  Client
+	ctx     context.Context // of all fetches
+	cancel  context.CancelFunc
+	waiting share
+	running sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
-	flights map[pcs.Family]*flight
+	flights map[attest.Family]*flight
 	queue   []*flight // those that have not started, the first one first
 	fetches share
 	starts  uint64
@@ -68,7 +65,7 @@ type flight struct {
 	started bool
 	waiting map[netip.Addr]int // requests by client; without zeros
 
-	family pcs.Family
+	family attest.Family
 	done   chan struct{}
 	// These are set when done is closed.
 	bundle *pcs.Bundle
@@ -82,7 +79,7 @@ func NewFetcher(client Client) *Fetcher {
 		client: client, ctx: ctx, cancel: cancel,
 		fetches: share{all: maxFetches, each: maxFetchesEach},
 		waiting: share{all: maxWaiting, each: maxWaitingEach},
-		flights: make(map[pcs.Family]*flight), started: make(map[netip.Addr]uint64),
+		flights: make(map[attest.Family]*flight), started: make(map[netip.Addr]uint64),
 	}
 }
 
@@ -104,11 +101,7 @@ func (f *Fetcher) Close() {
 var errStopping = errors.New("the service is stopping")
 
 // Kept returns what the client has in memory.
-func (f *Fetcher) Kept(q *quote.Quote) *attest.Collateral {
-	family, err := f.families.of(q)
-	if err != nil {
-		return nil
-	}
+func (f *Fetcher) Kept(family attest.Family) *attest.Collateral {
 	if bundle := f.client.InMemory(family); bundle != nil {
 		return &bundle.Collateral
 	}
@@ -116,11 +109,7 @@ func (f *Fetcher) Kept(q *quote.Quote) *attest.Collateral {
 }
 
 // Fetch returns what the client has at hand, or waits for a fetch.
-func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error) {
-	family, err := f.families.of(q)
-	if err != nil {
-		return nil, err
-	}
+func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, family attest.Family, kept *attest.Collateral) (*attest.Collateral, error) {
 	if bundle := f.client.Cached(family); bundle != nil && !same(&bundle.Collateral, kept) {
 		return &bundle.Collateral, nil
 	}
@@ -149,7 +138,7 @@ func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, q *quote.Quote, 
 func same(a, b *attest.Collateral) bool { return reflect.DeepEqual(a, b) }
 
 // join returns the flight of a family, which one more request of a client waits for.
-func (f *Fetcher) join(client netip.Addr, family pcs.Family) (*flight, error) {
+func (f *Fetcher) join(client netip.Addr, family attest.Family) (*flight, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {

@@ -26,9 +26,9 @@ type collateralService struct {
 	collateral *attest.Collateral
 
 	mu     sync.Mutex
-	cached map[pcs.Family]bool // in memory
-	filed  map[pcs.Family]bool // in the directory only
-	takes  time.Duration       // for each call
+	cached map[attest.Family]bool // in memory
+	filed  map[attest.Family]bool // in the directory only
+	takes  time.Duration          // for each call
 	hangs  bool
 	calls  int
 }
@@ -45,7 +45,7 @@ func (s *collateralService) called() int {
 	return s.calls
 }
 
-func (s *collateralService) InMemory(f pcs.Family) *pcs.Bundle {
+func (s *collateralService) InMemory(f attest.Family) *pcs.Bundle {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.cached[f] {
@@ -54,14 +54,14 @@ func (s *collateralService) InMemory(f pcs.Family) *pcs.Bundle {
 	return &pcs.Bundle{Collateral: *s.collateral}
 }
 
-func (s *collateralService) Cached(f pcs.Family) *pcs.Bundle {
+func (s *collateralService) Cached(f attest.Family) *pcs.Bundle {
 	s.mu.Lock()
 	s.cached[f] = s.cached[f] || s.filed[f]
 	s.mu.Unlock()
 	return s.InMemory(f)
 }
 
-func (s *collateralService) Refresh(ctx context.Context, f pcs.Family) (*pcs.Bundle, error) {
+func (s *collateralService) Refresh(ctx context.Context, f attest.Family) (*pcs.Bundle, error) {
 	s.mu.Lock()
 	s.calls++
 	hangs, takes := s.hangs, s.takes
@@ -79,14 +79,22 @@ func (s *collateralService) Refresh(ctx context.Context, f pcs.Family) (*pcs.Bun
 
 // newFetcher returns a fetcher from a service that answers.
 func newFetcher(t *testing.T, collateral *attest.Collateral) (*Fetcher, *collateralService) {
-	s := &collateralService{collateral: collateral, cached: make(map[pcs.Family]bool), filed: make(map[pcs.Family]bool)}
+	s := &collateralService{collateral: collateral, cached: make(map[attest.Family]bool), filed: make(map[attest.Family]bool)}
 	f := NewFetcher(s)
 	t.Cleanup(f.Close)
 	return f, s
 }
 
-// otherFamilies returns quotes of platforms that each are of another family.
-func otherFamilies(t *testing.T, n int) []*quote.Quote {
+// otherFamilies returns families of platforms.
+func otherFamilies(n int) (families []attest.Family) {
+	for i := range n {
+		families = append(families, attest.Family{FMSPC: fmt.Sprintf("0102030405%02X", i), CA: attest.ProcessorCA})
+	}
+	return families
+}
+
+// otherPlatforms returns quotes of platforms that each are of another family.
+func otherPlatforms(t *testing.T, n int) []*quote.Quote {
 	t.Helper()
 	var quotes []*quote.Quote
 	for i := range n {
@@ -125,7 +133,7 @@ func testHangingService(t *testing.T) {
 	}
 	service.hang()
 
-	unknown := otherFamilies(t, 8)
+	unknown := otherPlatforms(t, 8)
 	start := time.Now()
 	var attackers sync.WaitGroup
 	for i := range 200 {
@@ -157,17 +165,17 @@ func testHangingService(t *testing.T) {
 func TestFetcherBounds(t *testing.T) { inBubble(t, testFetcherBounds) }
 
 func testFetcherBounds(t *testing.T) {
-	quotes := otherFamilies(t, maxFetches+1)
+	families := otherFamilies(maxFetches + 1)
 	f, service := newFetcher(t, nil)
 	service.hang()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var mu sync.Mutex
 	ended := make(map[string]int) // requests by their error
 	var requests sync.WaitGroup
-	ask := func(n, from int, q *quote.Quote) {
+	ask := func(n, from int, family attest.Family) {
 		for range n {
 			requests.Go(func() {
-				_, err := f.Fetch(ctx, client(from), q, nil)
+				_, err := f.Fetch(ctx, client(from), family, nil)
 				mu.Lock()
 				defer mu.Unlock()
 				ended[fmt.Sprint(err)]++
@@ -185,19 +193,19 @@ func testFetcherBounds(t *testing.T) {
 		clear(ended)
 	}
 	const tooMany, queued = "too many requests wait for collateral: try again", "too many fetches of collateral are in progress: try again: given up"
-	ask(maxWaitingEach+5, 0, quotes[0])
+	ask(maxWaitingEach+5, 0, families[0])
 	check("one client, one family", tooMany, 5, 1)
-	ask(3, 1, quotes[1])
-	ask(1, 1, quotes[2]) // waits for its share
+	ask(3, 1, families[1])
+	ask(1, 1, families[2]) // waits for its share
 	check("one client, another family", tooMany, 0, 2)
-	ask(1, 2, quotes[2])
-	ask(1, 3, quotes[3])
-	ask(1, 4, quotes[4]) // waits for one of the others
+	ask(1, 2, families[2])
+	ask(1, 3, families[3])
+	ask(1, 4, families[4]) // waits for one of the others
 	check("many families", tooMany, 0, maxFetches)
 	waiting := maxWaitingEach + 7
 	for i := range 5 {
 		left := maxWaiting - waiting
-		ask(maxWaitingEach, 100+i, quotes[0])
+		ask(maxWaitingEach, 100+i, families[0])
 		takes := min(maxWaitingEach, left/2+1)
 		for takes > 1 && takes-1 >= (left-takes+1)/2+1 {
 			takes-- // half of what is left shrinks as it is taken
@@ -218,7 +226,7 @@ func testFetcherBounds(t *testing.T) {
 	if len(f.fetches.taken) > 0 || f.fetches.total != 0 || len(f.flights) > 0 || service.called() != maxFetches {
 		t.Errorf("closed: fetches %v, flights %v", f.fetches.taken, f.flights)
 	}
-	if _, err := f.Fetch(t.Context(), client(1), quotes[0], nil); err == nil || !strings.Contains(err.Error(), "stopping") {
+	if _, err := f.Fetch(t.Context(), client(1), families[0], nil); err == nil || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("closed: %v", err)
 	}
 }
@@ -229,12 +237,12 @@ func TestFetchesOfOneClient(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, service := newFetcher(t, new(attest.Collateral))
 		service.takes = time.Second
-		quotes := otherFamilies(t, 5)
+		families := otherFamilies(5)
 		start := time.Now()
 		var requests sync.WaitGroup
-		for _, q := range quotes[:3] {
+		for _, family := range families[:3] {
 			requests.Go(func() {
-				if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil {
+				if _, err := f.Fetch(t.Context(), client(1), family, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -249,14 +257,14 @@ func TestFetchesOfOneClient(t *testing.T) {
 			requests.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), fetchTimeout)
 				defer cancel()
-				if _, err := f.Fetch(ctx, client(1), quotes[3+i], nil); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := f.Fetch(ctx, client(1), families[3+i], nil); err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%v; want %q", err, want)
 				}
 			})
 			synctest.Wait()
 		}
-		for _, q := range quotes[:3] {
-			if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil || time.Since(start) > 0 {
+		for _, family := range families[:3] {
+			if _, err := f.Fetch(t.Context(), client(1), family, nil); err != nil || time.Since(start) > 0 {
 				t.Errorf("collateral at hand: %v after %s", err, time.Since(start))
 			}
 		}
@@ -273,14 +281,14 @@ func TestFetchesAreFair(t *testing.T) {
 		f, service := newFetcher(t, new(attest.Collateral))
 		service.takes = time.Second
 		const each = 5
-		quotes := otherFamilies(t, maxFetches*each+1)
+		families := otherFamilies(maxFetches*each + 1)
 		var requests sync.WaitGroup
-		for i, q := range quotes[:maxFetches*each] {
-			requests.Go(func() { _, _ = f.Fetch(t.Context(), client(i%maxFetches), q, nil) })
+		for i, family := range families[:maxFetches*each] {
+			requests.Go(func() { _, _ = f.Fetch(t.Context(), client(i%maxFetches), family, nil) })
 			synctest.Wait()
 		}
 		start := time.Now()
-		if _, err := f.Fetch(t.Context(), client(99), quotes[maxFetches*each], nil); err != nil {
+		if _, err := f.Fetch(t.Context(), client(99), families[maxFetches*each], nil); err != nil {
 			t.Error(err)
 		}
 		if took := time.Since(start); took != 2*time.Second {
@@ -296,25 +304,25 @@ func TestFlightsAreShared(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, service := newFetcher(t, new(attest.Collateral))
 		service.hang()
-		quotes := otherFamilies(t, 2)
+		families := otherFamilies(2)
 		ctx, cancel := context.WithCancel(t.Context())
 		var requests sync.WaitGroup
-		fetch := func(ctx context.Context, from int, q *quote.Quote) {
-			requests.Go(func() { _, _ = f.Fetch(ctx, client(from), q, nil) })
+		fetch := func(ctx context.Context, from int, family attest.Family) {
+			requests.Go(func() { _, _ = f.Fetch(ctx, client(from), family, nil) })
 			synctest.Wait()
 		}
-		fetch(t.Context(), 1, quotes[0])
-		fetch(ctx, 1, quotes[1])
+		fetch(t.Context(), 1, families[0])
+		fetch(ctx, 1, families[1])
 		cancel()
 		synctest.Wait()
 		if len(f.queue) > 0 || len(f.flights) != 1 {
 			t.Errorf("flights %v, queue %v: nobody waits", f.flights, f.queue)
 		}
-		fetch(t.Context(), 1, quotes[1])
+		fetch(t.Context(), 1, families[1])
 		if n := service.called(); n != 1 {
 			t.Errorf("%d fetches for a client", n)
 		}
-		fetch(t.Context(), 2, quotes[1])
+		fetch(t.Context(), 2, families[1])
 		if n := service.called(); n != 2 {
 			t.Errorf("%d fetches for two clients", n)
 		}
@@ -327,16 +335,16 @@ func TestFlightsAreShared(t *testing.T) {
 func TestFetchOther(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, service := newFetcher(t, &attest.Collateral{TCBInfo: "old"})
-		q := otherFamilies(t, 1)[0]
-		if _, err := f.Fetch(t.Context(), client(1), q, nil); err != nil {
+		family := otherFamilies(1)[0]
+		if _, err := f.Fetch(t.Context(), client(1), family, nil); err != nil {
 			t.Fatal(err)
 		}
-		kept := f.Kept(q)
-		if c, err := f.Fetch(t.Context(), client(1), q, kept); err != nil || c == kept || !same(c, kept) || service.called() != 2 {
+		kept := f.Kept(family)
+		if c, err := f.Fetch(t.Context(), client(1), family, kept); err != nil || c == kept || !same(c, kept) || service.called() != 2 {
 			t.Errorf("%+v, %v, %d fetches", c, err, service.called())
 		}
 		service.collateral = &attest.Collateral{TCBInfo: "new"}
-		if c, err := f.Fetch(t.Context(), client(1), q, kept); err != nil || c.TCBInfo != "new" || service.called() != 2 {
+		if c, err := f.Fetch(t.Context(), client(1), family, kept); err != nil || c.TCBInfo != "new" || service.called() != 2 {
 			t.Errorf("%+v, %v, %d fetches", c, err, service.called())
 		}
 	})
@@ -347,22 +355,18 @@ func TestCollateralInDirectory(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f, service := newFetcher(t, new(attest.Collateral))
 		service.hang()
-		quotes := otherFamilies(t, 2)
-		family, err := pcs.FamilyOf(quotes[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		service.filed[family] = true
+		families := otherFamilies(2)
+		service.filed[families[1]] = true
 		var requests sync.WaitGroup
-		requests.Go(func() { _, _ = f.Fetch(t.Context(), client(1), quotes[0], nil) })
+		requests.Go(func() { _, _ = f.Fetch(t.Context(), client(1), families[0], nil) })
 		synctest.Wait()
-		if f.Kept(quotes[1]) != nil {
-			t.Error("the directory was read for a quote that nobody has verified")
+		if f.Kept(families[1]) != nil {
+			t.Error("the directory was read for collateral at hand")
 		}
-		if c, err := f.Fetch(t.Context(), client(1), quotes[1], nil); c == nil || err != nil {
+		if c, err := f.Fetch(t.Context(), client(1), families[1], nil); c == nil || err != nil {
 			t.Error(err)
 		}
-		if f.Kept(quotes[1]) == nil || service.called() != 1 {
+		if f.Kept(families[1]) == nil || service.called() != 1 {
 			t.Errorf("%d fetches", service.called())
 		}
 		f.Close()

@@ -25,6 +25,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -225,8 +226,8 @@ func send(w http.ResponseWriter, status int, mediaType string, body []byte) {
 	_, _ = w.Write(body) // the client may be gone
 }
 
-// verify verifies the quote of a request. If it lacks collateral only, or the collateral at
-// hand cannot be used, verify fetches collateral and verifies it again. It gives the body
+// verify verifies the quote of a request, with collateral at hand. If it lacks collateral only, or
+// that at hand cannot be used, verify fetches collateral and verifies it again. It gives the body
 // back once it has read the quote in it: collateral may take long.
 func (s *Service) verify(ctx context.Context, client netip.Addr, body received) (*verified, error) {
 	defer body.giveBack()
@@ -234,10 +235,9 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 	var asked request
 	var reportData quote.HexBytes
 	var summary evidence.Summary
-	var kept *attest.Collateral
 	var result *attest.Result
 	var policyID string
-	var fetch bool
+	atHand := &collateralAtHand{source: s.Collateral}
 	err := s.work(ctx, func() error {
 		var err error
 		if asked, err = body.decode(); err != nil {
@@ -253,33 +253,22 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 		q, summary = e.Parsed, e.Summary()
 		body.body, asked.Quote, asked.Data = nil, nil, nil
 		body.giveBack()
-		kept = s.Collateral.Kept(q)
-		result, policyID, err = s.appraise(q, kept, reportData)
-		switch {
-		case result == nil:
-			return err // the quote carries no certificates, or unreadable ones
-		case kept == nil:
-			fetch = errors.Is(result.Err(), attest.ErrIncomplete)
-		case errors.Is(result.Err(), attest.ErrCollateral):
-			alone, _, _ := s.appraise(q, nil, reportData)
-			fetch = alone != nil && errors.Is(alone.Err(), attest.ErrIncomplete)
-		}
-		return nil
+		result, policyID, err = s.appraise(ctx, q, atHand, reportData)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if fetch {
-		collateral, err := s.fetch(ctx, client, q, kept)
+	if atHand.asked && needsCollateral(result) {
+		kept := atHand.collateral
+		collateral, err := s.fetch(ctx, client, atHand.family, kept)
 		switch {
 		case err != nil && kept != nil, err == nil && same(collateral, kept):
 			err = nil // the result is that with the collateral at hand
 		case err == nil:
 			err = s.work(ctx, func() (err error) {
-				if result, policyID, err = s.appraise(q, collateral, reportData); result == nil {
-					return err
-				}
-				return nil
+				result, policyID, err = s.appraise(ctx, q, collateral, reportData)
+				return err
 			})
 		}
 		if err != nil {
@@ -298,6 +287,32 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 	return &verified{response, q, policyID, asked.Nonce}, nil
 }
 
+// collateralAtHand is the collateral that a source has at hand. It remembers for which family it was
+// asked, which happens only if the quote is proven.
+type collateralAtHand struct {
+	source     Source
+	asked      bool
+	family     attest.Family
+	collateral *attest.Collateral // nil if there is none
+}
+
+// CollateralFor returns what the source keeps.
+func (c *collateralAtHand) CollateralFor(_ context.Context, family attest.Family) (*attest.Collateral, error) {
+	c.asked, c.family, c.collateral = true, family, c.source.Kept(family)
+	if c.collateral == nil {
+		return nil, errors.New("none is at hand")
+	}
+	return c.collateral, nil
+}
+
+// needsCollateral reports whether other collateral may change a result, or some if there was none:
+// it fails for the collateral, and for nothing else.
+func needsCollateral(r *attest.Result) bool {
+	err := r.Err()
+	return errors.Is(err, attest.ErrIncomplete) || errors.Is(err, attest.ErrCollateral) &&
+		!slices.ContainsFunc(r.Checks, func(c attest.Check) bool { return !c.Passed && !c.Name.NeedsCollateral() })
+}
+
 // work does what takes the processor when it is the request's turn.
 func (s *Service) work(ctx context.Context, do func() error) error {
 	turn := time.NewTimer(turnTimeout)
@@ -313,11 +328,11 @@ func (s *Service) work(ctx context.Context, do func() error) error {
 	}
 }
 
-// fetch fetches collateral for a quote, other than kept if possible.
-func (s *Service) fetch(ctx context.Context, client netip.Addr, q *quote.Quote, kept *attest.Collateral) (*attest.Collateral, error) {
+// fetch fetches collateral of a family, other than kept if possible.
+func (s *Service) fetch(ctx context.Context, client netip.Addr, family attest.Family, kept *attest.Collateral) (*attest.Collateral, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, fetchTimeout, fmt.Errorf("waited for %s", fetchTimeout))
 	defer cancel()
-	collateral, err := s.Collateral.Fetch(ctx, client, q, kept)
+	collateral, err := s.Collateral.Fetch(ctx, client, family, kept)
 	if err != nil {
 		return nil, &problem{http.StatusServiceUnavailable, fmt.Errorf("fetch collateral: %w", err)}
 	}
@@ -325,17 +340,19 @@ func (s *Service) fetch(ctx context.Context, client netip.Addr, q *quote.Quote, 
 }
 
 // appraise verifies a quote by the policy, and by the report data that the request requires,
-// if it is not nil. It returns the ID of that policy. The result is nil if the quote cannot be
-// verified.
-func (s *Service) appraise(q *quote.Quote, collateral *attest.Collateral, reportData quote.HexBytes) (*attest.Result, string, error) {
+// if it is not nil. It returns the ID of that policy, and an error if the quote cannot be verified.
+func (s *Service) appraise(ctx context.Context, q *quote.Quote, source attest.Source, reportData quote.HexBytes) (*attest.Result, string, error) {
 	policy := s.Policy()
 	required := policy.ReportData != nil
 	if !required {
 		policy.ReportData = reportData
 	}
-	result, err := s.Verifier.Verify(q, collateral, policy.Policy, time.Now())
-	if result == nil || !required || reportData == nil {
-		return result, policy.ID, err
+	result, err := s.Verifier.FetchAndVerify(ctx, q, source, policy.Policy, time.Now())
+	switch {
+	case result == nil:
+		return nil, "", err // the quote carries no certificates, or unreadable ones
+	case !required || reportData == nil:
+		return result, policy.ID, nil
 	}
 	var want sgx.ReportData
 	copy(want[:], reportData)

@@ -36,14 +36,14 @@ type source struct {
 	fetched    int
 }
 
-func (s *source) Kept(*quote.Quote) *attest.Collateral {
+func (s *source) Kept(attest.Family) *attest.Collateral {
 	if s.keeps {
 		return s.collateral
 	}
 	return nil
 }
 
-func (s *source) Fetch(context.Context, netip.Addr, *quote.Quote, *attest.Collateral) (*attest.Collateral, error) {
+func (s *source) Fetch(context.Context, netip.Addr, attest.Family, *attest.Collateral) (*attest.Collateral, error) {
 	s.fetched++
 	return s.collateral, s.err
 }
@@ -304,6 +304,12 @@ func TestKeptCollateral(t *testing.T) {
 		t.Errorf("and a quote that is not genuine: %d, %v, fetched %d times", status, answer, from.fetched)
 	}
 	q.Enclave.ISVSVN--
+	s.Policy = func() Policy {
+		return Policy{Policy: attest.Policy{MREnclaves: []sgx.Measurement{{2}}, MaxCollateralAge: 1}}
+	}
+	if status, answer := post(h, mediaTypeBytes, marshal(t, q)); status != 200 || answer["trusted"] != false || from.fetched != 0 {
+		t.Errorf("and an enclave that is not accepted: %d, %v, fetched %d times", status, answer, from.fetched)
+	}
 	s.Policy = func() Policy { return Policy{Policy: attest.Policy{AnyEnclave: true}} }
 	if status, answer := post(h, mediaTypeBytes, marshal(t, q)); status != 200 || answer["trusted"] != true || from.fetched != 0 {
 		t.Errorf("good collateral: %d, %v, fetched %d times", status, answer, from.fetched)
@@ -325,9 +331,9 @@ func TestRenewedCollateral(t *testing.T) {
 		trusted    bool
 		appraisals int
 	}{
-		{"a copy", false, nil, false, 2}, // one of them without collateral
-		{"newer", true, nil, true, 3},
-		{"no answer", false, errors.New("no network"), false, 2},
+		{"a copy", false, nil, false, 1},
+		{"newer", true, nil, true, 2},
+		{"no answer", false, errors.New("no network"), false, 1},
 	} {
 		s, h, q, from := newService(t, attest.Policy{AnyEnclave: true, MaxCollateralAge: 10 * 24 * time.Hour})
 		kept := &renewing{old: oldCollateral, err: c.err}
@@ -352,16 +358,16 @@ type renewing struct {
 	err          error
 }
 
-func (r *renewing) Kept(*quote.Quote) *attest.Collateral {
+func (r *renewing) Kept(attest.Family) *attest.Collateral {
 	c := *r.old
 	return &c
 }
 
-func (r *renewing) Fetch(_ context.Context, _ netip.Addr, q *quote.Quote, _ *attest.Collateral) (*attest.Collateral, error) {
+func (r *renewing) Fetch(_ context.Context, _ netip.Addr, family attest.Family, _ *attest.Collateral) (*attest.Collateral, error) {
 	if r.renewed != nil {
 		return r.renewed, r.err
 	}
-	return r.Kept(q), r.err
+	return r.Kept(family), r.err
 }
 
 func TestReadPolicy(t *testing.T) {

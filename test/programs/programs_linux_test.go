@@ -19,18 +19,27 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
+// runGo runs the go command in the module of the programs.
+func runGo(t *testing.T, args ...string) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", args...)
+	command.Dir = "../../examples/programs"
+	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "CGO_ENABLED=0")
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, output)
+	}
+}
+
 // build builds the programs and returns their directory.
 func build(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	command := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", "./...")
-	command.Dir = "../../examples/programs"
-	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "CGO_ENABLED=0")
-	if output, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, output)
-	}
+	runGo(t, "build", "-o", dir+"/", "./...")
 	return dir
 }
+
+// The tests of the programs pass.
+func TestPrograms(t *testing.T) { runGo(t, "test", "-count=1", "./...") }
 
 func TestRATLS(t *testing.T) {
 	programs := build(t)

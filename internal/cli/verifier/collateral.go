@@ -13,7 +13,6 @@ import (
 	"github.com/confcom/confcom/internal/cli/trust"
 	"github.com/confcom/confcom/internal/reload"
 	"github.com/confcom/confcom/internal/verifyserver"
-	"github.com/confcom/confcom/quote"
 )
 
 // client returns a client of the service at the URL.
@@ -79,10 +78,11 @@ func checkCollateral(verifier *attest.Verifier, collateral, former *pcs.Bundle) 
 	return err
 }
 
-// Kept returns the collateral in the file.
-func (f file) Kept(*quote.Quote) *attest.Collateral { return &f.Get().Collateral }
+// Kept returns the collateral in the file, whatever the family: a verification notices collateral of
+// another one.
+func (f file) Kept(attest.Family) *attest.Collateral { return &f.Get().Collateral }
 
 // Fetch returns the same: there is no other.
-func (f file) Fetch(context.Context, netip.Addr, *quote.Quote, *attest.Collateral) (*attest.Collateral, error) {
-	return f.Kept(nil), nil
+func (f file) Fetch(context.Context, netip.Addr, attest.Family, *attest.Collateral) (*attest.Collateral, error) {
+	return f.Kept(attest.Family{}), nil
 }

@@ -335,5 +335,6 @@ func TestServeFetchFailures(t *testing.T) {
 	if answer, status := s.verify(t, f.read("quote")); status != http.StatusServiceUnavailable {
 		t.Errorf("%d, %+v", status, answer)
 	}
-	s.awaitMetric(t, `confcom_verifier_collateral_fetches_total{outcome="failed",part="root CRL"} 1`)
+	// Which part fails first, and ends the requests for the others, is not known.
+	s.await(t, "/metrics", `confcom_verifier_collateral_fetches_total{outcome="failed",part="`)
 }
