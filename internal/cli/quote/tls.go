@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func handshakeError(err error) error {
 		}
 		return fmt.Errorf("the answer is not TLS, it starts with %q: pass the port on which the server speaks TLS", notTLS.RecordHeader[:])
 	}
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		return errors.New("the server has closed the connection: does this port speak TLS?")
 	}
 	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
