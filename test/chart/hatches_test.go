@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -543,5 +544,49 @@ func TestSchemaKnowsHatches(t *testing.T) {
 				t.Errorf("%s cannot have %s", c.key, key[1])
 			}
 		}
+	}
+}
+
+// TestNull checks that no value can be removed, as null does, whose default means something,
+// except where its absence is a choice that is documented or that fails safe.
+func TestNull(t *testing.T) {
+	mayLack := []string{"global", "compat.plugins", "networkPolicy.from", "priorityClassName"}
+	values, err := os.ReadFile(chart + "/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(chart + "/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := parse(t, string(text))
+	count := 0
+	var check func(path string, values, schema map[string]any)
+	check = func(path string, values, schema map[string]any) {
+		if name, ok := schema["$ref"].(string); ok {
+			schema = root["$defs"].(map[string]any)[strings.TrimPrefix(name, "#/$defs/")].(map[string]any)
+		}
+		required, _ := schema["required"].([]any)
+		properties, _ := schema["properties"].(map[string]any)
+		for key, value := range values {
+			at := strings.TrimPrefix(path+"."+key, ".")
+			switch v := reflect.ValueOf(value); {
+			case value == nil || v.IsZero() || (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0:
+				continue // its absence is the same
+			case key == "resources": // no limits, or no requests
+				continue
+			}
+			count++
+			if !slices.Contains(required, any(key)) && !slices.Contains(mayLack, at) {
+				t.Errorf("%s may be null: require it in the schema", at)
+			}
+			if below, ok := value.(map[string]any); ok {
+				check(at, below, properties[key].(map[string]any))
+			}
+		}
+	}
+	check("", parse(t, string(values)), root)
+	if count < 60 {
+		t.Errorf("only %d values", count)
 	}
 }
