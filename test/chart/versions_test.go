@@ -181,3 +181,49 @@ func TestSubchart(t *testing.T) {
 		t.Errorf("with enabled=false: %v\n%s", err, text)
 	}
 }
+
+// TestProfiles checks each profile, alone and with what it needs, and that a page says what it
+// is for.
+func TestProfiles(t *testing.T) {
+	page, err := os.ReadFile("../../docs/getting-started/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile := func(name string) string { return filepath.Join(chart, "profiles", name+".yaml") }
+	// What the manifests have with each profile.
+	want := map[string][]string{
+		"aks":              {"--platform=dcap\n", "metadata/THIM", "instance-type"},
+		"dcap":             {"--platform=dcap\n", "name: sgx-node-labeller\n"},
+		"simulated":        {"--platform=simulated\n", "--simulate-epc=64Mi\n"},
+		"intel-compatible": {"--resources=epc,enclave,provision", `request.namespace in ["confcom-system"]`, "sgx.intel.com/epc"},
+	}
+	files, err := os.ReadDir(filepath.Join(chart, "profiles"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(file.Name(), ".yaml")
+		if !strings.Contains(string(page), "`"+file.Name()+"`") || want[name] == nil {
+			t.Errorf("install.md or this test lacks the profile %s", file.Name())
+		}
+		args := []string{"template", "confcom", chart, "--namespace", "confcom-system", "--kube-version", "1.37.2", "--values", profile(name)}
+		text, err := helm(t, "", args...)
+		if name == "intel-compatible" {
+			if err == nil || !strings.Contains(err.Error(), "platform is not set") {
+				t.Errorf("%s alone: %v", name, err)
+			}
+			text, err = helm(t, "", append(args, "--values", profile("dcap"))...)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, part := range want[name] {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: the manifests lack %q", name, part)
+			}
+		}
+	}
+	if len(files) != len(want) {
+		t.Errorf("%d profiles, want %d", len(files), len(want))
+	}
+}
