@@ -20,6 +20,7 @@ import (
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 const (
@@ -66,7 +67,7 @@ type statusWriter struct {
 	acknowledge    func(epc.Advertisement) (releaser, error)
 	nodes          nodes
 	events         creator
-	guard          *guard // nil for none
+	guard          *nodeguard.Guard // nil for none
 	devicePolicies *devicePolicies
 	log            *slog.Logger
 	known, written *daemon.Condition
@@ -181,7 +182,7 @@ func (s *statusWriter) logOutcome(err error, logged string) {
 	case err == nil && logged != "":
 		s.log.Info("write node status succeeded again")
 	case err == nil || err.Error() == logged:
-	case errors.Is(err, errUnguarded):
+	case errors.Is(err, nodeguard.ErrUnguarded):
 		s.log.Error("not restricted by an admission policy, writing nothing", "error", err)
 	case errors.Is(err, errPolicies):
 		s.log.Error("an admission policy for pods with EPC is missing or changed", "error", err)
@@ -196,8 +197,8 @@ var errPolicies = errors.New("check admission policies")
 // write writes what is advertised. It returns errPolicies if it has written that something is
 // wrong with the policies.
 func (s *statusWriter) write(ctx context.Context, a epc.Advertisement, now time.Time) error {
-	err := s.guard.check(ctx)
-	unguarded := errors.Is(err, errUnguarded)
+	err := s.guard.Check(ctx)
+	unguarded := errors.Is(err, nodeguard.ErrUnguarded)
 	if err == nil || unguarded {
 		s.metrics.observe(unguarded)
 	}

@@ -17,13 +17,10 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 // Writer writes how a node advertises its EPC into the node's status. It must not change
@@ -48,20 +45,15 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	if !filepath.IsAbs(w.StateDir) {
 		return fmt.Errorf("state directory %q: not an absolute path", w.StateDir)
 	}
-	klog.SetSlogLogger(env.Log) // the client logs through klog
-	config, err := w.config()
+	client, err := nodeguard.Connect(w.Kubeconfig, env.Log)
 	if err != nil {
-		return fmt.Errorf("find the API server: %w", err)
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("create API client: %w", err)
+		return err
 	}
 	status := &statusWriter{
 		node:           w.Node,
 		read:           func() (epc.Advertisement, error) { return epc.ReadAdvertisement(w.StateDir) },
 		acknowledge:    func(a epc.Advertisement) (releaser, error) { return epc.Acknowledge(w.StateDir, a) },
-		nodes:          client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
+		nodes:          nodeguard.Nodes(client),
 		events:         client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
 		devicePolicies: newDevicePolicies(client),
 		log:            env.Log.With("node", w.Node),
@@ -70,16 +62,8 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 		metrics:        NewMetrics(env.Metrics),
 	}
 	if w.Kubeconfig == "" { // other credentials are not those that the policy restricts
-		status.guard = &guard{node: w.Node, nodes: status.nodes}
+		status.guard = newGuard(w.Node, status.nodes)
 	}
 	status.run(ctx)
 	return nil
-}
-
-// config returns how to connect to the API server.
-func (w *Writer) config() (*rest.Config, error) {
-	if w.Kubeconfig == "" {
-		return rest.InClusterConfig()
-	}
-	return clientcmd.BuildConfigFromFlags("", w.Kubeconfig)
 }
