@@ -172,7 +172,7 @@ seLinuxOptions: {type: all, level: s0}
 quoteHelper:
   nodeSelector: {b: own}
   tolerations: [{key: own, operator: Exists}]
-  affinity: {podAntiAffinity: {}}
+  affinity: {podAntiAffinity: {}, nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: []}}
   priorityClassName: own
   podLabels: {b: own}
   podAnnotations: {b: own}
@@ -182,6 +182,9 @@ quoteHelper:
   seLinuxOptions: {type: own}
 `)
 	p := pods(t, render(t, "1.37.2", values))["sgx-quote-helper"]
+	// An affinity that requires nothing of nodes leaves "nodes" as it is.
+	nodes := pods(t, render(t, "1.37.2", all))["sgx-quote-helper"].Spec.Affinity.NodeAffinity.DeepCopy()
+	nodes.PreferredDuringSchedulingIgnoredDuringExecution = []corev1.PreferredSchedulingTerm{}
 	got := map[string]any{
 		"nodeSelector": p.Spec.NodeSelector, "affinity": p.Spec.Affinity, "priority": p.Spec.PriorityClassName,
 		"label": p.Labels["a"] + p.Labels["b"], "annotation": p.Annotations["a"] + p.Annotations["b"],
@@ -189,7 +192,7 @@ quoteHelper:
 		"tolerations": p.Spec.Tolerations[1:], "env": p.Spec.Containers[0].Env[1:],
 	}
 	want := map[string]any{
-		"nodeSelector": map[string]string{"a": "all", "b": "own"}, "affinity": &corev1.Affinity{PodAntiAffinity: new(corev1.PodAntiAffinity)}, "priority": "own",
+		"nodeSelector": map[string]string{"a": "all", "b": "own"}, "affinity": &corev1.Affinity{NodeAffinity: nodes, PodAntiAffinity: new(corev1.PodAntiAffinity)}, "priority": "own",
 		"label": "allown", "annotation": "allown",
 		"dns": []any{corev1.DNSPolicy("ClusterFirst"), &corev1.PodDNSConfig{Nameservers: []string{"192.0.2.2"}}}, "selinux": &corev1.SELinuxOptions{Type: "own"},
 		"tolerations": []corev1.Toleration{{Key: "all", Operator: "Exists"}, {Key: "own", Operator: "Exists"}},
