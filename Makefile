@@ -105,7 +105,7 @@ oracles: go ## Verify our quotes with other projects' verifiers
 e2e: root images trial worker ## Run the end-to-end tests on a real cluster and stop it (needs root)
 	@trap test/uninstall.sh EXIT; \
 		CONFCOM_ORACLES="$$(test/oracles/install.sh)"; export CONFCOM_ORACLES; \
-		test/install.sh && eval "$$(bin/cluster env)" && CONFCOM_E2E=1 go test -count=1 -v -timeout 1h ./test/e2e && go test -count=1 ./test/chart
+		test/install.sh && eval "$$(bin/cluster env)" && go test -count=1 ./test/chart && CONFCOM_E2E=1 go test -count=1 -v -timeout 1h ./test/e2e
 
 .PHONY: changes
 changes: root images ## Make every change of an installation in every situation, and every outage of a node (needs root; two hours)

@@ -15,22 +15,17 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 const (
@@ -41,8 +36,8 @@ const (
 
 	// forbiddenLabel is a label that a Labeller may not write.
 	forbiddenLabel = "confcom.github.io/forbidden"
-	// refusal is in the API server's answer if the policy has refused a patch.
-	refusal = "ValidatingAdmissionPolicy 'sgx-node-labeller' "
+	// component is the name of the daemon, and of its policy and roles.
+	component = "sgx-node-labeller"
 )
 
 const (
@@ -55,19 +50,12 @@ const (
 	// idleInterval is the time between two writes that change nothing on a node without SGX.
 	// Nothing depends on them.
 	idleInterval = 5 * time.Minute
-	// checkInterval is the time between two checks of the policy.
-	checkInterval = 5 * time.Minute
 	// minRetry and maxRetry bound the time after a write that failed.
 	minRetry = time.Second
 	maxRetry = time.Minute
 	// writeTimeout bounds one write.
 	writeTimeout = 10 * time.Second
 )
-
-// errUnguarded is why a Labeller does not write while nothing stops it from writing more
-// than it may.
-var errUnguarded = errors.New("check admission policy: the API server accepts a patch that it must refuse, of the label " + forbiddenLabel +
-	": restore the ValidatingAdmissionPolicy sgx-node-labeller and its binding with 'helm upgrade'")
 
 // Labeller labels a node. It must not change while it runs.
 type Labeller struct {
@@ -87,44 +75,24 @@ func (l *Labeller) Run(ctx context.Context, env *daemon.Environment) error {
 	if l.Node == "" {
 		return errors.New("the node has no name")
 	}
-	client, err := connect(l.Kubeconfig, env.Log)
+	client, err := nodeguard.Connect(l.Kubeconfig, env.Log)
 	if err != nil {
 		return err
 	}
 	w := &labelWriter{
-		node:      l.Node,
-		discover:  l.Machine.Discover,
-		nodes:     nodesOf(client),
-		unchecked: l.Kubeconfig != "", // other credentials are not those that the policy restricts
-		log:       env.Log.With("node", l.Node),
-		known:     env.Health.Condition("machine"),
-		written:   env.Health.Condition("node label"),
-		metrics:   NewMetrics(env.Metrics),
+		node:     l.Node,
+		discover: l.Machine.Discover,
+		nodes:    nodeguard.Nodes(client),
+		log:      env.Log.With("node", l.Node),
+		known:    env.Health.Condition("machine"),
+		written:  env.Health.Condition("node label"),
+		metrics:  NewMetrics(env.Metrics),
+	}
+	if l.Kubeconfig == "" { // other credentials are not those that the policy restricts
+		w.guard = w.newGuard()
 	}
 	w.run(ctx)
 	return nil
-}
-
-// nodesOf returns the client of nodes.
-func nodesOf(client dynamic.Interface) dynamic.ResourceInterface {
-	return client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"})
-}
-
-// connect returns a client of the API server.
-func connect(kubeconfig string, log *slog.Logger) (dynamic.Interface, error) {
-	klog.SetSlogLogger(log) // the client logs through klog
-	config, err := rest.InClusterConfig()
-	if kubeconfig != "" {
-		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find the API server: %w", err)
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("create API client: %w", err)
-	}
-	return client, nil
 }
 
 // nodes patches nodes.
@@ -170,13 +138,12 @@ type labelWriter struct {
 	node           string
 	discover       func() (node.Inventory, error)
 	nodes          nodes
-	unchecked      bool // whether the policy need not exist
+	guard          *nodeguard.Guard // nil for none
 	log            *slog.Logger
 	known, written *daemon.Condition
 	metrics        *Metrics
 
-	checked time.Time // when the policy has last refused the patch that it must refuse
-	logged  string    // the last failure
+	logged string // the last failure
 }
 
 // run discovers the machine and writes, at an interval, until ctx is done. A discovery that
@@ -233,8 +200,8 @@ func jitter(d time.Duration) time.Duration { return d + rand.N(d/10) }
 
 // write writes the finding, unless nothing stops this daemon from writing more.
 func (w *labelWriter) write(ctx context.Context, f finding) error {
-	err := w.check(ctx)
-	w.metrics.observe(errors.Is(err, errUnguarded))
+	err := w.guard.Check(ctx)
+	w.metrics.observe(errors.Is(err, nodeguard.ErrUnguarded))
 	if err != nil {
 		return err
 	}
@@ -251,28 +218,11 @@ func (w *labelWriter) write(ctx context.Context, f finding) error {
 	return nil
 }
 
-// check checks that an admission policy restricts this daemon, if it has not done so for a
-// while. Its permission, to patch nodes, is one to all nodes, so without the policy its
-// token is one to disturb the cluster. The check needs no other permission: it is a dry run
-// of a patch that the policy must refuse, of another label of this node. It returns
-// errUnguarded if there is no policy, and another error if the answer does not show that.
-func (w *labelWriter) check(ctx context.Context) error {
-	if w.unchecked || !w.checked.IsZero() && time.Since(w.checked) < checkInterval {
-		return nil
-	}
-	w.checked = time.Time{}
-	err := w.patch(ctx, map[string]any{"metadata": map[string]any{"labels": map[string]any{forbiddenLabel: "true"}}}, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
-	switch {
-	case err == nil:
-		return errUnguarded
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), refusal):
-		w.checked = time.Now()
-		return nil
-	case apierrors.IsForbidden(err):
-		return fmt.Errorf("check admission policy: forbidden, but not by the policy: "+
-			"restore the ClusterRole sgx-node-labeller and its binding with 'helm upgrade': %w", err)
-	}
-	return fmt.Errorf("check admission policy: %w", err)
+// newGuard returns what checks that an admission policy restricts this daemon.
+func (w *labelWriter) newGuard() *nodeguard.Guard {
+	return &nodeguard.Guard{Daemon: component, Forbidden: "the label " + forbiddenLabel, Patch: func(ctx context.Context, options metav1.PatchOptions) error {
+		return w.patch(ctx, map[string]any{"metadata": map[string]any{"labels": map[string]any{forbiddenLabel: "true"}}}, options)
+	}}
 }
 
 // patch patches the node.

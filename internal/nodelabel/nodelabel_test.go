@@ -23,6 +23,7 @@ import (
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -131,6 +132,7 @@ func labelling(t *testing.T, f *fakeNode, test func(t *testing.T, w *labelWriter
 			node: "node-1", discover: f.discover, nodes: f, log: slog.New(slog.NewTextHandler(&log, nil)),
 			known: health.Condition("machine"), written: health.Condition("node label"), metrics: NewMetrics(prometheus.NewRegistry()),
 		}
+		w.guard = w.newGuard()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); w.run(ctx) }()
@@ -256,9 +258,9 @@ func TestPolicyVanishes(t *testing.T) {
 	f := &fakeNode{inv: withSGX(), guard: refused()}
 	labelling(t, f, func(t *testing.T, w *labelWriter, _ *bytes.Buffer) {
 		f.set(func() { f.guard = nil })
-		wait(checkInterval + 2*maxRetry)
-		if !errors.Is(w.written.Unmet(), errUnguarded) {
-			t.Errorf("got %v, want %v", w.written.Unmet(), errUnguarded)
+		wait(nodeguard.CheckInterval + 2*maxRetry)
+		if !errors.Is(w.written.Unmet(), nodeguard.ErrUnguarded) {
+			t.Errorf("got %v, want %v", w.written.Unmet(), nodeguard.ErrUnguarded)
 		}
 		f.take()
 		wait(10 * time.Minute)
@@ -283,7 +285,7 @@ func TestForbidden(t *testing.T) {
 // Other credentials than the pod's are not restricted.
 func TestUnchecked(t *testing.T) {
 	f := new(fakeNode)
-	w := &labelWriter{node: "node-1", nodes: f, unchecked: true, metrics: NewMetrics(prometheus.NewRegistry())}
+	w := &labelWriter{node: "node-1", nodes: f, metrics: NewMetrics(prometheus.NewRegistry())}
 	if err := w.write(t.Context(), find(withSGX())); err != nil {
 		t.Fatal(err)
 	}

@@ -3,18 +3,16 @@ package nodelabel
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 const (
@@ -23,10 +21,6 @@ const (
 	// revokeTime is how long the API server may take to apply a change of permissions,
 	// and how long a write may take that it had allowed before.
 	revokeTime = 2 * time.Second
-	// listLimit is the number of nodes that are read at a time.
-	listLimit = 500
-	// labellerBinding is the ClusterRoleBinding that lets the labellers write.
-	labellerBinding = "sgx-node-labeller"
 )
 
 // Remover removes label and annotation from all nodes, when nothing will keep them up to
@@ -40,15 +34,15 @@ type Remover struct {
 // Run takes the permission to write from all labellers, which would label the nodes again,
 // and then removes the label. It retries for a while what fails.
 func (r *Remover) Run(ctx context.Context, env *daemon.Environment) error {
-	client, err := connect(r.Kubeconfig, env.Log)
+	client, err := nodeguard.Connect(r.Kubeconfig, env.Log)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	return (&removal{
-		nodes:    nodesOf(client),
-		bindings: client.Resource(schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}),
+		nodes:    nodeguard.Nodes(client),
+		bindings: nodeguard.Bindings(client),
 		log:      env.Log,
 	}).run(ctx)
 }
@@ -56,18 +50,13 @@ func (r *Remover) Run(ctx context.Context, env *daemon.Environment) error {
 // nodeList lists and patches nodes.
 type nodeList interface {
 	nodes
-	List(ctx context.Context, options metav1.ListOptions) (*unstructured.UnstructuredList, error)
-}
-
-// bindings deletes bindings of roles.
-type bindings interface {
-	Delete(ctx context.Context, name string, options metav1.DeleteOptions, subresources ...string) error
+	nodeguard.Lister
 }
 
 // removal is one removal of the label.
 type removal struct {
 	nodes    nodeList
-	bindings bindings
+	bindings nodeguard.Deleter
 	log      *slog.Logger
 }
 
@@ -78,7 +67,7 @@ func (r *removal) run(ctx context.Context) error {
 	for {
 		found, err := 0, error(nil)
 		if !revoked {
-			err = r.revoke(ctx)
+			err = nodeguard.Revoke(ctx, r.bindings, component)
 			revoked = err == nil
 		} else if found, err = r.sweep(ctx, removed); err == nil && found == 0 {
 			r.log.Info("removed the label from nodes", "nodes", len(removed))
@@ -98,15 +87,6 @@ func (r *removal) run(ctx context.Context) error {
 	}
 }
 
-// revoke takes the permission to write from the labellers.
-func (r *removal) revoke(ctx context.Context) error {
-	err := r.bindings.Delete(ctx, labellerBinding, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete the ClusterRoleBinding %s: %w", labellerBinding, err)
-	}
-	return nil
-}
-
 // sweep removes label and annotation from each node that has one of them, and returns how
 // many have.
 func (r *removal) sweep(ctx context.Context, removed map[string]bool) (found int, err error) {
@@ -114,30 +94,17 @@ func (r *removal) sweep(ctx context.Context, removed map[string]bool) (found int
 	if err != nil {
 		return 0, fmt.Errorf("encode patch: %w", err)
 	}
-	options := metav1.ListOptions{Limit: listLimit}
-	var failed error // the first failure; the others are alike
-	for {
-		list, err := r.nodes.List(ctx, options)
-		if err != nil {
-			return found, errors.Join(failed, fmt.Errorf("list nodes: %w", err))
+	patched, err := nodeguard.PatchAll(ctx, r.nodes, func(node *unstructured.Unstructured) (sent bool, err error) {
+		_, labelled := node.GetLabels()[Label]
+		_, annotated := node.GetAnnotations()[ReasonAnnotation]
+		if !labelled && !annotated {
+			return false, nil
 		}
-		for _, node := range list.Items {
-			_, labelled := node.GetLabels()[Label]
-			_, annotated := node.GetAnnotations()[ReasonAnnotation]
-			if !labelled && !annotated {
-				continue
-			}
-			found++
-			_, err = r.nodes.Patch(ctx, node.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
-			switch {
-			case err == nil:
-				removed[node.GetName()] = true
-			case !apierrors.IsNotFound(err) && failed == nil: // a node may have gone meanwhile
-				failed = fmt.Errorf("patch node %s: %w", node.GetName(), err)
-			}
+		_, err = r.nodes.Patch(ctx, node.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
+		if err == nil {
+			removed[node.GetName()] = true
 		}
-		if options.Continue = list.GetContinue(); options.Continue == "" {
-			return found, failed
-		}
-	}
+		return true, err
+	})
+	return len(patched), err
 }

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 // nodes patches nodes.
@@ -28,15 +30,15 @@ type nodeClient struct {
 	node    string
 	nodes   nodes
 	events  creator
-	guard   *guard // nil for none
+	guard   *nodeguard.Guard // nil for none
 	log     *slog.Logger
 	metrics *Metrics
 }
 
-// checkGuard returns an error if nothing is to be written, as guard.check does.
+// checkGuard returns an error if nothing is to be written, as its guard does.
 func (n *nodeClient) checkGuard(ctx context.Context) error {
-	err := n.guard.check(ctx)
-	if unguarded := errors.Is(err, errUnguarded); err == nil || unguarded {
+	err := n.guard.Check(ctx)
+	if unguarded := errors.Is(err, nodeguard.ErrUnguarded); err == nil || unguarded {
 		n.metrics.observe(unguarded)
 	}
 	return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/nodeguard"
 	"github.com/confcom/confcom/sgx"
 )
 
@@ -60,7 +61,7 @@ func (q *quotesWriter) run(ctx context.Context) {
 			return
 		}
 		// The other writer logs the same if the node is unguarded.
-		if err != nil && err.Error() != q.logged && !errors.Is(err, errUnguarded) {
+		if err != nil && err.Error() != q.logged && !errors.Is(err, nodeguard.ErrUnguarded) {
 			q.log.Warn("write node condition failed, retrying", "condition", quotesCondition, "error", err)
 		}
 		q.logged = ""

@@ -20,6 +20,7 @@ import (
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 // aesmSocket answers probes.
@@ -60,7 +61,7 @@ func runQuotes(t *testing.T, socket prober, state epc.State, p *patches, test fu
 		log, registry := new(bytes.Buffer), prometheus.NewRegistry()
 		q := &quotesWriter{
 			nodeClient: nodeClient{
-				node: "node-1", nodes: p, events: p, guard: &guard{node: "node-1", nodes: p},
+				node: "node-1", nodes: p, events: p, guard: newGuard("node-1", p),
 				log:     slog.New(slog.NewTextHandler(log, nil)),
 				metrics: NewMetrics(registry),
 			},
@@ -164,7 +165,7 @@ func TestQuotesChange(t *testing.T) {
 		expect("quotes again", "SocketAnswers True", "Normal SocketAnswers")
 
 		p.answerCheck(nil) // the policy is gone
-		time.Sleep(checkInterval)
+		time.Sleep(nodeguard.CheckInterval)
 		p.take()
 		socket.answer(absent, 2, 30)
 		expect("unguarded", "SocketAnswers True", "")

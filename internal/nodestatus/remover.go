@@ -13,11 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/klog/v2"
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 const (
@@ -35,10 +34,6 @@ const (
 	endTimeout = 30 * time.Second
 	// retryTime is the time between two attempts.
 	retryTime = time.Second
-	// listLimit is the number of nodes that are read at a time.
-	listLimit = 500
-	// writerBinding is the ClusterRoleBinding that lets the writers write.
-	writerBinding = "sgx-node-resource"
 	// pluginDaemonSet is the DaemonSet of the device plugin.
 	pluginDaemonSet = "sgx-device-plugin"
 	// kubeletManager is the name under which kubelets change the status of nodes.
@@ -67,19 +62,14 @@ type Remover struct {
 // Run takes the permission to write from all writers, which would write the number again,
 // and then removes it. It retries for a while what fails, and may be run again.
 func (r *Remover) Run(ctx context.Context, env *daemon.Environment) error {
-	klog.SetSlogLogger(env.Log) // the client logs through klog
-	config, err := (&Writer{Kubeconfig: r.Kubeconfig}).config()
+	client, err := nodeguard.Connect(r.Kubeconfig, env.Log)
 	if err != nil {
-		return fmt.Errorf("find the API server: %w", err)
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("create API client: %w", err)
+		return err
 	}
 	removal := &removal{
 		resource: string(r.Resource),
-		nodes:    client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
-		bindings: client.Resource(schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"}),
+		nodes:    nodeguard.Nodes(client),
+		bindings: nodeguard.Bindings(client),
 		log:      env.Log.With("resource", r.Resource),
 	}
 	if r.Namespace != "" {
@@ -93,25 +83,20 @@ func (r *Remover) Run(ctx context.Context, env *daemon.Environment) error {
 // nodeList lists and patches nodes.
 type nodeList interface {
 	nodes
-	List(ctx context.Context, options metav1.ListOptions) (*unstructured.UnstructuredList, error)
-}
-
-// bindings deletes bindings of roles.
-type bindings interface {
-	Delete(ctx context.Context, name string, options metav1.DeleteOptions, subresources ...string) error
+	nodeguard.Lister
 }
 
 // plugins deletes the DaemonSet of the device plugins, and sees whether it has gone.
 type plugins interface {
 	getter
-	Delete(ctx context.Context, name string, options metav1.DeleteOptions, subresources ...string) error
+	nodeguard.Deleter
 }
 
 // removal is one removal of the number.
 type removal struct {
 	resource string
 	nodes    nodeList
-	bindings bindings
+	bindings nodeguard.Deleter
 	plugins  plugins // nil if they are not to be ended
 	log      *slog.Logger
 }
@@ -175,11 +160,7 @@ func pause(ctx context.Context, duration time.Duration) error {
 
 // revoke takes the permission to write from the writers.
 func (r *removal) revoke(ctx context.Context) error {
-	err := r.bindings.Delete(ctx, writerBinding, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete the ClusterRoleBinding %s: %w", writerBinding, err)
-	}
-	return nil
+	return nodeguard.Revoke(ctx, r.bindings, component)
 }
 
 // close keeps new pods away from all nodes with EPC. Its condition has a policy of the chart
@@ -243,31 +224,14 @@ func (r *removal) remove() func(context.Context) error {
 // patchAll patches the status of each node for which there is a patch, and returns the names
 // of these nodes.
 func (r *removal) patchAll(ctx context.Context, patchOf func(*unstructured.Unstructured) ([]byte, error)) (found []string, err error) {
-	options := metav1.ListOptions{Limit: listLimit}
-	var failed error // the first failure; the others are alike
-	for {
-		list, err := r.nodes.List(ctx, options)
-		if err != nil {
-			return found, errors.Join(failed, fmt.Errorf("list nodes: %w", err))
+	return nodeguard.PatchAll(ctx, r.nodes, func(node *unstructured.Unstructured) (sent bool, err error) {
+		patch, err := patchOf(node)
+		if err != nil || patch == nil {
+			return false, err
 		}
-		for _, node := range list.Items {
-			patch, err := patchOf(&node)
-			if err != nil {
-				return found, err
-			}
-			if patch == nil {
-				continue
-			}
-			found = append(found, node.GetName())
-			_, err = r.nodes.Patch(ctx, node.GetName(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
-			if err != nil && !apierrors.IsNotFound(err) && failed == nil { // a node may have gone meanwhile
-				failed = fmt.Errorf("patch status of node %s: %w", node.GetName(), err)
-			}
-		}
-		if options.Continue = list.GetContinue(); options.Continue == "" {
-			return found, failed
-		}
-	}
+		_, err = r.nodes.Patch(ctx, node.GetName(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+		return true, err
+	})
 }
 
 // closingPatch returns the strategic merge patch that keeps new pods away from a node, or nil

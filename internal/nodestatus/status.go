@@ -16,6 +16,7 @@ import (
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 const (
@@ -161,7 +162,7 @@ func (s *statusWriter) logOutcome(err error, logged string) {
 	case err == nil && logged != "":
 		s.log.Info("write node status succeeded again")
 	case err == nil || err.Error() == logged:
-	case errors.Is(err, errUnguarded):
+	case errors.Is(err, nodeguard.ErrUnguarded):
 		s.log.Error("not restricted by an admission policy, writing nothing", "error", err)
 	case errors.Is(err, errPolicies):
 		s.log.Error("an admission policy for pods with EPC is missing or changed", "error", err)

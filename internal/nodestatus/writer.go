@@ -18,14 +18,11 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 // Writer writes how a node advertises its EPC into the node's status. It must not change
@@ -53,26 +50,21 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	if !filepath.IsAbs(w.StateDir) {
 		return fmt.Errorf("state directory %q: not an absolute path", w.StateDir)
 	}
-	klog.SetSlogLogger(env.Log) // the client logs through klog
-	config, err := w.config()
+	client, err := nodeguard.Connect(w.Kubeconfig, env.Log)
 	if err != nil {
-		return fmt.Errorf("find the API server: %w", err)
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("create API client: %w", err)
+		return err
 	}
 	metrics := NewMetrics(env.Metrics)
 	newClient := func() nodeClient {
 		c := nodeClient{
 			node:    w.Node,
-			nodes:   client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "nodes"}),
+			nodes:   nodeguard.Nodes(client),
 			events:  client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
 			log:     env.Log.With("node", w.Node),
 			metrics: metrics,
 		}
 		if w.Kubeconfig == "" { // other credentials are not those that the policy restricts
-			c.guard = &guard{node: w.Node, nodes: c.nodes}
+			c.guard = newGuard(w.Node, c.nodes)
 		}
 		return c
 	}
@@ -94,12 +86,4 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	status.run(ctx)
 	writers.Wait()
 	return nil
-}
-
-// config returns how to connect to the API server.
-func (w *Writer) config() (*rest.Config, error) {
-	if w.Kubeconfig == "" {
-		return rest.InClusterConfig()
-	}
-	return clientcmd.BuildConfigFromFlags("", w.Kubeconfig)
 }

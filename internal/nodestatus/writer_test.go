@@ -27,6 +27,7 @@ import (
 
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
+	"github.com/confcom/confcom/internal/nodeguard"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -255,7 +256,7 @@ func runWriter(t *testing.T, test func(r *run)) {
 		r := &run{patches: p, t: t, log: log, err: fs.ErrNotExist}
 		r.s = &statusWriter{
 			nodeClient: nodeClient{
-				node: "node-1", nodes: p, events: p, guard: &guard{node: "node-1", nodes: p},
+				node: "node-1", nodes: p, events: p, guard: newGuard("node-1", p),
 				log:     slog.New(slog.NewTextHandler(log, nil)),
 				metrics: NewMetrics(prometheus.NewRegistry()),
 			},
@@ -579,14 +580,14 @@ func TestUnguarded(t *testing.T) {
 			{"guarded", refused, func() { r.advertise(inNode) }, "some", [2]int{1, 1}, "level=INFO", 0},
 			{"soon after", refused, func() { time.Sleep(time.Minute) }, "some", [2]int{0, 0}, "level=INFO", 0},
 			{"at intervals", refused, func() { time.Sleep(time.Hour) }, "some", [2]int{11, 12}, "level=INFO", 0},
-			{"until the next check", nil, func() { time.Sleep(2 * checkInterval) }, "", [2]int{1, 40}, "level=ERROR msg=\"not restricted by an admission policy, writing nothing\"", 1},
+			{"until the next check", nil, func() { time.Sleep(2 * nodeguard.CheckInterval) }, "", [2]int{1, 40}, "level=ERROR msg=\"not restricted by an admission policy, writing nothing\"", 1},
 			{"the policy is gone", nil, func() { time.Sleep(time.Hour) }, "none", [2]int{55, 70}, "level=ERROR", 1},
 			{"the advertisement changes", nil, func() { r.advertise(none) }, "none", [2]int{1, 1}, "msg=\"advertisement changed\"", 1},
 			{"the API server does not answer", errors.New("connection refused"), func() { time.Sleep(5 * time.Minute) }, "none", [2]int{2, 20}, "check admission policy: connection refused", 1},
 			{"somebody else forbids it", forbidden, func() { time.Sleep(5 * time.Minute) }, "none", [2]int{2, 20}, "restore the ClusterRole", 1},
 			{"the policy is back", refused, func() { time.Sleep(2 * maxRetry) }, "some", [2]int{1, 1}, "", 0},
 			{"another mode", refused, func() { r.advertise(inDevices); time.Sleep(time.Hour) }, "none", [2]int{10, 12}, "", 0},
-			{"the policy is gone in another mode", nil, func() { time.Sleep(2 * checkInterval) }, "none", [2]int{1, 20}, "level=ERROR", 1},
+			{"the policy is gone in another mode", nil, func() { time.Sleep(2 * nodeguard.CheckInterval) }, "none", [2]int{1, 20}, "level=ERROR", 1},
 		} {
 			r.answerCheck(step.answer)
 			step.then()

@@ -1,14 +1,17 @@
 // Package chart tests what the Helm chart renders, without a cluster. It needs helm on the
 // PATH: 'eval "$(bin/cluster env)"' puts it there. What an API server says to it is for
-// test/e2e.
+// test/e2e. Each rendering costs a process, so tests check as much of one as they can.
 package chart
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -22,17 +25,23 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// versions are the versions of Kubernetes for which the chart renders something else.
-func versions() []string { return []string{"1.30.0", "1.35.4", "1.36.0-gke.100", "1.37.2"} }
-
-// template renders the chart with values in YAML.
-func template(t *testing.T, version, values string) (string, error) {
-	t.Helper()
+// TestMain runs nothing without helm.
+func TestMain(m *testing.M) {
 	if _, err := exec.LookPath("helm"); err != nil {
-		t.Skip(`helm is not on the PATH: what the chart renders is not tested (eval "$(bin/cluster env)" puts it there)`)
+		fmt.Println(`NOT RUN: what the chart renders is tested with helm, which is not on the PATH: eval "$(bin/cluster env)" puts it there`)
+		return
 	}
-	command := exec.CommandContext(t.Context(), "helm", "template", "confcom", "../../charts/confcom", "--namespace", "confcom-system", "--kube-version", version, "--values", "-")
-	command.Stdin = strings.NewReader(values)
+	os.Exit(m.Run())
+}
+
+const chart = "../../charts/confcom"
+
+// helm runs a command of helm, without a cluster.
+func helm(t *testing.T, stdin string, args ...string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "helm", args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+filepath.Join(t.TempDir(), "none"))
+	command.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	output, err := command.Output()
@@ -42,16 +51,33 @@ func template(t *testing.T, version, values string) (string, error) {
 	return string(output), nil
 }
 
-// render renders the chart and decodes each object as the API server does with strict
-// validation: it knows all fields, and no field is there twice.
-func render(t *testing.T, version, values string) []runtime.Object {
+// template renders the chart for a version of Kubernetes with values in YAML, and others as
+// arguments of --set.
+func template(t *testing.T, version, values string, set ...string) (string, error) {
 	t.Helper()
-	text, err := template(t, version, values)
+	args := []string{"template", "confcom", chart, "--namespace", "confcom-system", "--kube-version", version, "--values", "-"}
+	for _, value := range set {
+		args = append(args, "--set", value)
+	}
+	return helm(t, values, args...)
+}
+
+// manifest is an object that the chart renders, and its text.
+type manifest struct {
+	runtime.Object
+	text string
+}
+
+// manifests renders the chart and decodes each object as the API server does with strict
+// validation: it knows all fields, and no field is there twice.
+func manifests(t *testing.T, version, values string, set ...string) []manifest {
+	t.Helper()
+	text, err := template(t, version, values, set...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	decoder := serializer.NewSerializerWithOptions(serializer.DefaultMetaFactory, scheme.Scheme, scheme.Scheme, serializer.SerializerOptions{Yaml: true, Strict: true})
-	var objects []runtime.Object
+	var objects []manifest
 	for reader := yaml.NewDocumentDecoder(io.NopCloser(strings.NewReader(text))); ; {
 		document := make([]byte, len(text)+1)
 		n, err := reader.Read(document)
@@ -70,8 +96,18 @@ func render(t *testing.T, version, values string) []runtime.Object {
 			t.Errorf("Kubernetes %s: %v\n%s", version, err, document)
 			continue
 		}
-		objects = append(objects, object)
+		objects = append(objects, manifest{object, string(document)})
 	}
+}
+
+// render returns the objects that the chart renders.
+func render(t *testing.T, version, values string, set ...string) []runtime.Object {
+	t.Helper()
+	var objects []runtime.Object
+	for _, m := range manifests(t, version, values, set...) {
+		objects = append(objects, m.Object)
+	}
+	return objects
 }
 
 // pods returns the templates of the pods of all workloads, by the names of the workloads.

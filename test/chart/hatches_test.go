@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,9 +52,6 @@ func hatches() []hatch {
 		{"priorityClassName", `{priorityClassName: high}`, "daemons", false, func(p *corev1.PodTemplateSpec) {
 			p.Spec.PriorityClassName = "high"
 		}},
-		{"no priorityClassName", `{priorityClassName: ""}`, "daemons", false, func(p *corev1.PodTemplateSpec) {
-			p.Spec.PriorityClassName = ""
-		}},
 		{"podLabels", `{podLabels: {team: "1", example.com/a: "true"}}`, "all", true, func(p *corev1.PodTemplateSpec) {
 			p.Labels["team"], p.Labels["example.com/a"] = "1", "true"
 		}},
@@ -84,46 +82,57 @@ func hatches() []hatch {
 		{"serviceAccount", `{serviceAccount: {create: false, name: mine}}`, "", false, func(p *corev1.PodTemplateSpec) {
 			p.Spec.ServiceAccountName = "mine"
 		}},
+		{"no priorityClassName", `{priorityClassName: ""}`, "daemons", false, func(p *corev1.PodTemplateSpec) {
+			p.Spec.PriorityClassName = ""
+		}},
 	}
 }
 
 // TestHatches checks that each value changes what it should in the pods that it is for, and
-// nothing else in any pod.
+// nothing else in any pod. One rendering has all values for one component.
 func TestHatches(t *testing.T) {
 	const version = "1.37.2"
 	rendered := pods(t, render(t, version, all))
-	base := func() map[string]*corev1.PodTemplateSpec {
-		copies := make(map[string]*corev1.PodTemplateSpec)
+	check := func(t *testing.T, values map[string]any, changed func(name string, h hatch) bool, hatches ...hatch) {
+		t.Helper()
+		want := make(map[string]*corev1.PodTemplateSpec)
 		for name, pod := range rendered {
-			copies[name] = pod.DeepCopy()
-		}
-		return copies
-	}
-	isDaemon := func(name string) bool { return strings.HasPrefix(name, "sgx-") }
-	for _, h := range hatches() {
-		for _, c := range components() {
-			t.Run(h.name+" of "+c.key, func(t *testing.T) {
-				want := base()
-				for name, pod := range want {
-					if name == c.name || h.jobs && slices.Contains(c.jobs, name) {
-						h.apply(pod)
-					}
-				}
-				comparePods(t, pods(t, render(t, version, merged(t, fmt.Sprintf("{%s: %s}", c.key, h.values)))), want)
-			})
-		}
-		if h.everywhere == "" {
-			continue
-		}
-		t.Run(h.name+" of "+h.everywhere, func(t *testing.T) {
-			want := base()
-			for name, pod := range want {
-				isJob := slices.ContainsFunc(components(), func(c component) bool { return slices.Contains(c.jobs, name) })
-				if isDaemon(name) || h.everywhere == "all" && (!isJob || h.jobs) {
-					h.apply(pod)
+			want[name] = pod.DeepCopy()
+			for _, h := range hatches {
+				if changed(name, h) {
+					h.apply(want[name])
 				}
 			}
-			comparePods(t, pods(t, render(t, version, merged(t, h.values))), want)
+		}
+		comparePods(t, pods(t, render(t, version, merged(t, encode(t, values)))), want)
+	}
+	// The last one undoes another one.
+	sets := [][]hatch{hatches()[:len(hatches())-1], hatches()[len(hatches())-1:]}
+	for _, set := range sets {
+		for _, c := range components() {
+			t.Run(fmt.Sprintf("%s of %s", set[0].name, c.key), func(t *testing.T) {
+				t.Parallel()
+				values := make(map[string]any)
+				for _, h := range set {
+					merge(values, map[string]any{c.key: parse(t, h.values)})
+				}
+				check(t, values, func(name string, h hatch) bool {
+					return name == c.name || h.jobs && slices.Contains(c.jobs, name)
+				}, set...)
+			})
+		}
+		t.Run(set[0].name+" of all", func(t *testing.T) {
+			t.Parallel()
+			values := make(map[string]any)
+			for _, h := range set {
+				if h.everywhere != "" {
+					merge(values, parse(t, h.values))
+				}
+			}
+			check(t, values, func(name string, h hatch) bool {
+				isJob := slices.ContainsFunc(components(), func(c component) bool { return slices.Contains(c.jobs, name) })
+				return h.everywhere != "" && strings.HasPrefix(name, "sgx-") || h.everywhere == "all" && (!isJob || h.jobs)
+			}, set...)
 		})
 	}
 }
@@ -163,7 +172,7 @@ seLinuxOptions: {type: all, level: s0}
 quoteHelper:
   nodeSelector: {b: own}
   tolerations: [{key: own, operator: Exists}]
-  affinity: {podAntiAffinity: {}}
+  affinity: {podAntiAffinity: {}, nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: []}}
   priorityClassName: own
   podLabels: {b: own}
   podAnnotations: {b: own}
@@ -173,6 +182,9 @@ quoteHelper:
   seLinuxOptions: {type: own}
 `)
 	p := pods(t, render(t, "1.37.2", values))["sgx-quote-helper"]
+	// An affinity that requires nothing of nodes leaves "nodes" as it is.
+	nodes := pods(t, render(t, "1.37.2", all))["sgx-quote-helper"].Spec.Affinity.NodeAffinity.DeepCopy()
+	nodes.PreferredDuringSchedulingIgnoredDuringExecution = []corev1.PreferredSchedulingTerm{}
 	got := map[string]any{
 		"nodeSelector": p.Spec.NodeSelector, "affinity": p.Spec.Affinity, "priority": p.Spec.PriorityClassName,
 		"label": p.Labels["a"] + p.Labels["b"], "annotation": p.Annotations["a"] + p.Annotations["b"],
@@ -180,7 +192,7 @@ quoteHelper:
 		"tolerations": p.Spec.Tolerations[1:], "env": p.Spec.Containers[0].Env[1:],
 	}
 	want := map[string]any{
-		"nodeSelector": map[string]string{"a": "all", "b": "own"}, "affinity": &corev1.Affinity{PodAntiAffinity: new(corev1.PodAntiAffinity)}, "priority": "own",
+		"nodeSelector": map[string]string{"a": "all", "b": "own"}, "affinity": &corev1.Affinity{NodeAffinity: nodes, PodAntiAffinity: new(corev1.PodAntiAffinity)}, "priority": "own",
 		"label": "allown", "annotation": "allown",
 		"dns": []any{corev1.DNSPolicy("ClusterFirst"), &corev1.PodDNSConfig{Nameservers: []string{"192.0.2.2"}}}, "selinux": &corev1.SELinuxOptions{Type: "own"},
 		"tolerations": []corev1.Toleration{{Key: "all", Operator: "Exists"}, {Key: "own", Operator: "Exists"}},
@@ -407,19 +419,6 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// TestStrict renders the chart for several versions of Kubernetes, with everything in it and
-// with little.
-func TestStrict(t *testing.T) {
-	for _, version := range versions() {
-		for _, values := range []string{all, `{platform: simulated}`, `{quoteHelper: {enabled: false}, nodes: all}`,
-			merged(t, `{epc: {writer: nfd}, provision: {enabled: true}, enclave: {requireEPC: true}, nodeLabeller: {hostNetwork: true}, verifier: {podDisruptionBudget: {maxUnavailable: 1}}}`)} {
-			if objects := render(t, version, values); len(objects) < 3 {
-				t.Errorf("Kubernetes %s: only %d objects", version, len(objects))
-			}
-		}
-	}
-}
-
 // TestCollisions checks that nothing of an administrator's can take the place of what the
 // chart has in a pod, whatever that is: it is read from what is rendered.
 func TestCollisions(t *testing.T) {
@@ -431,31 +430,39 @@ func TestCollisions(t *testing.T) {
 			t.Errorf("%s: got %v, want an error about %q", values, err, want)
 		}
 	}
-	for _, c := range components() {
+	for i, c := range components() {
 		t.Run(c.key, func(t *testing.T) {
+			t.Parallel()
 			pod := pods(t, objects)[c.name]
 			for _, v := range pod.Spec.Volumes {
 				refused(t, fmt.Sprintf("{%s: {extraVolumes: [{name: %s, emptyDir: {}}]}}", c.key, v.Name), "the pod has another one of this name")
-				refused(t, fmt.Sprintf("{%s: {extraVolumeMounts: [{name: %s, mountPath: /mine}]}}", c.key, v.Name), c.key+".extraVolumes lacks")
 			}
-			for _, m := range pod.Spec.Containers[0].VolumeMounts {
-				for _, at := range []string{"/mine/.." + m.MountPath, m.MountPath + "/below/", path.Dir(m.MountPath)} {
-					refused(t, fmt.Sprintf("{%s: {%s, extraVolumeMounts: [{name: mine, mountPath: %s}]}}", c.key, volume, at), "Choose a path that is neither above nor below it")
+			var beside []string
+			for j, m := range pod.Spec.Containers[0].VolumeMounts {
+				paths := []string{m.MountPath}
+				if i == 0 && j == 0 { // the forms of a path are compared in one place for all
+					refused(t, fmt.Sprintf("{%s: {extraVolumeMounts: [{name: %s, mountPath: /mine}]}}", c.key, m.Name), c.key+".extraVolumes lacks")
+					paths = []string{"/mine/.." + m.MountPath, m.MountPath + "/below/", path.Dir(m.MountPath)}
 				}
 				if below, found := strings.CutPrefix(m.MountPath, "/var/run/"); found {
-					refused(t, fmt.Sprintf("{%s: {%s, extraVolumeMounts: [{name: mine, mountPath: /run/%s}]}}", c.key, volume, below), "Choose a path that is neither above nor below it")
+					paths = []string{"/run/" + below}
 				}
-				// A longer name is another path.
-				if _, err := template(t, "1.37.2", merged(t, fmt.Sprintf("{%s: {%s, extraVolumeMounts: [{name: mine, mountPath: %s-x}]}}", c.key, volume, m.MountPath))); err != nil {
-					t.Errorf("beside %s: %v", m.MountPath, err)
+				for _, at := range paths {
+					refused(t, fmt.Sprintf("{%s: {%s, extraVolumeMounts: [{name: mine, mountPath: %s}]}}", c.key, volume, at), "Choose a path that is neither above nor below it")
 				}
+				beside = append(beside, fmt.Sprintf("{name: mine, mountPath: %s-x}", m.MountPath)) // a longer name is another path
+			}
+			if _, err := template(t, "1.37.2", merged(t, fmt.Sprintf("{%s: {%s, extraVolumeMounts: [%s]}}", c.key, volume, strings.Join(beside, ", ")))); err != nil {
+				t.Errorf("beside: %v", err)
 			}
 			for _, e := range pod.Spec.Containers[0].Env {
 				refused(t, fmt.Sprintf("{%s: {extraEnv: [{name: %s, value: x}]}}", c.key, e.Name), "extraEnv sets "+e.Name)
 			}
 			for label := range pod.Labels {
 				refused(t, fmt.Sprintf("{%s: {podLabels: {%s: x}}}", c.key, label), "podLabels has "+label)
-				refused(t, fmt.Sprintf("{podLabels: {%s: x}}", label), "podLabels has "+label)
+				if i == 0 {
+					refused(t, fmt.Sprintf("{podLabels: {%s: x}}", label), "podLabels has "+label)
+				}
 			}
 			for annotation := range pod.Annotations {
 				refused(t, fmt.Sprintf("{%s: {podAnnotations: {%s: x}}}", c.key, annotation), "podAnnotations has "+annotation)
@@ -464,8 +471,8 @@ func TestCollisions(t *testing.T) {
 	}
 }
 
-// TestRefused checks the texts about other values that cannot work.
-func TestRefused(t *testing.T) {
+// TestHatchesRefused checks the texts about other values for pods that cannot work.
+func TestHatchesRefused(t *testing.T) {
 	for _, c := range []struct{ name, values, want string }{
 		{"an unknown value of each component", `{quoteHelper: {nodeselector: {}}}`, "additional properties 'nodeselector' not allowed"},
 		{"a label that is no text", `{podLabels: {a: true}}`, "/podLabels/a"},
@@ -499,6 +506,7 @@ func TestRefused(t *testing.T) {
 		{"unknown nodes", `{nodes: labels}`, "/nodes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := template(t, "1.37.2", merged(t, c.values)); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error about %q", err, c.want)
 			}
@@ -539,5 +547,49 @@ func TestSchemaKnowsHatches(t *testing.T) {
 				t.Errorf("%s cannot have %s", c.key, key[1])
 			}
 		}
+	}
+}
+
+// TestNull checks that no value can be removed, as null does, whose default means something,
+// except where its absence is a choice that is documented or that fails safe.
+func TestNull(t *testing.T) {
+	mayLack := []string{"global", "compat.plugins", "networkPolicy.from", "priorityClassName", "monitoring.dashboard.labels.grafana_dashboard"}
+	values, err := os.ReadFile(chart + "/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(chart + "/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := parse(t, string(text))
+	count := 0
+	var check func(path string, values, schema map[string]any)
+	check = func(path string, values, schema map[string]any) {
+		if name, ok := schema["$ref"].(string); ok {
+			schema = root["$defs"].(map[string]any)[strings.TrimPrefix(name, "#/$defs/")].(map[string]any)
+		}
+		required, _ := schema["required"].([]any)
+		properties, _ := schema["properties"].(map[string]any)
+		for key, value := range values {
+			at := strings.TrimPrefix(path+"."+key, ".")
+			switch v := reflect.ValueOf(value); {
+			case value == nil || v.IsZero() || (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0:
+				continue // its absence is the same
+			case key == "resources": // no limits, or no requests
+				continue
+			}
+			count++
+			if !slices.Contains(required, any(key)) && !slices.Contains(mayLack, at) {
+				t.Errorf("%s may be null: require it in the schema", at)
+			}
+			if below, ok := value.(map[string]any); ok {
+				check(at, below, properties[key].(map[string]any))
+			}
+		}
+	}
+	check("", parse(t, string(values)), root)
+	if count < 60 {
+		t.Errorf("only %d values", count)
 	}
 }

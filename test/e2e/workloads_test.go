@@ -121,6 +121,30 @@ spec:
 	}
 }
 
+// TestDeviceOfZero checks that a limit on the device that is no device counts as none: a
+// container with EPC has the device, however it writes the amount.
+func TestDeviceOfZero(t *testing.T) {
+	for _, name := range []string{resource, "sgx.intel.com/sgx_epc_mem_in_MiB"} {
+		for _, zero := range []string{"0", "-0", "0k", "0e3", "0.000"} {
+			pod := `apiVersion: v1
+kind: Pod
+metadata:
+  name: e2e-zero
+spec:
+  initContainers:
+  - {name: init, image: x, resources: {limits: {` + name + `: 1, ` + enclave + `: "` + zero + `"}}}
+  containers:
+  - {name: epc, image: x, resources: {limits: {` + name + `: 1e0, ` + enclave + `: "` + zero + `"}, requests: {` + enclave + `: 0}}}
+  - {name: none, image: x, resources: {limits: {` + enclave + `: "` + zero + `"}}}
+`
+			want := "init: 1 MiB, device; epc: 1 MiB, device; none: 0 " + enclave
+			if got := describeSGX(t, run(t, pod, "kubectl", "create", "--dry-run=server", "-o", "json", "-f", "-")); got != want {
+				t.Errorf("%s and %s %s:\n%s, want\n%s", name, zero, enclave, got, want)
+			}
+		}
+	}
+}
+
 // checkWorkloads checks all manifests for other plugins.
 func checkWorkloads(t *testing.T, want map[string]string, converted bool) {
 	t.Helper()

@@ -56,6 +56,28 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// Commands install the chart of a release. That of the checkout names images that only
+// developers have: an upgrade to it breaks an installation.
+func TestCommandsUseTheRegistry(t *testing.T) {
+	commands := regexp.MustCompile(`helm (?:install|upgrade) [^\n]*charts/confcom`)
+	count := 0
+	for name := range readPages(t) {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, command := range commands.FindAllString(string(content), -1) {
+			count++
+			if !strings.Contains(command, "oci://") {
+				t.Errorf("%s: %s: use oci://REGISTRY/confcom/charts/confcom", name, command)
+			}
+		}
+	}
+	if count < 10 {
+		t.Errorf("only %d commands", count)
+	}
+}
+
 // Lines of prose have at most 120 characters. Tables, code and links may be longer.
 func TestLineLength(t *testing.T) {
 	const most = 120

@@ -87,6 +87,32 @@ aks: {"kubernetes.azure.com/sgx_epc_mem_in_MiB": "MiB", "sgx.intel.com/sgx_epc_m
 {{- omit $others .Values.epc.resource | toYaml }}
 {{- end }}
 
+{{/* CEL: whether container c has more than 0 of the resource. */}}
+{{- define "confcom.celHas" -}}
+quantity(c.?resources.?limits[?'{{ . }}'].orValue('0')).isGreaterThan(quantity('0'))
+{{- end }}
+
+{{/* CEL: whether container c has EPC, but not the device. A limit of 0 is none. */}}
+{{- define "confcom.celWithoutDevice" -}}
+{{ include "confcom.celHas" .Values.epc.resource }} && !{{ include "confcom.celHas" .Values.enclave.resource }}
+{{- end }}
+
+{{/* CEL: the patches that give the device to the containers with EPC that lack it. A request is
+there only if a limit is, and must be equal. */}}
+{{- define "confcom.celAddDevice" -}}
+{{- range $i, $list := list "containers" "initContainers" }}
+{{- if $i }} + {{ end -}}
+(has(object.spec.{{ $list }}) && object.spec.{{ $list }} != null ? object.spec.{{ $list }} : []).transformList(i, c,
+  {{ include "confcom.celWithoutDevice" $ }},
+  ['limits', 'requests'].filter(l, l == 'limits' || c.resources[?l][?'{{ $.Values.enclave.resource }}'].hasValue()).map(l, JSONPatch{
+    op: 'add',
+    path: '/spec/{{ $list }}/' + string(i) + '/resources/' + l + '/' + jsonpatch.escapeKey('{{ $.Values.enclave.resource }}'),
+    value: '1'
+  })
+).flatten()
+{{- end }}
+{{- end }}
+
 {{/* The flags that decide how EPC is advertised. */}}
 {{- define "confcom.epcFlags" -}}
 - --advertise={{ .Values.epc.advertise }}

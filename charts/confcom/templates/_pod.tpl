@@ -74,7 +74,9 @@ tolerations:
 {{- $nodes = dict "nodeAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms)) }}
 {{- end }}
 affinity:
-  {{- $own.affinity | default $all.affinity | default $nodes | toYaml | nindent 2 }}
+  {{- $affinity := deepCopy ($own.affinity | default $all.affinity | default dict) }}
+  {{- if not (dig "nodeAffinity" "requiredDuringSchedulingIgnoredDuringExecution" "" $affinity) }}{{ $affinity = merge $nodes $affinity }}{{ end }}
+  {{- toYaml $affinity | nindent 2 }}
 {{- else }}
 {{- with $own.tolerations }}
 tolerations:

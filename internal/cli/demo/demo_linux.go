@@ -1,9 +1,11 @@
 package demo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -33,8 +35,21 @@ func configure(command *cobra.Command) {
 	}
 }
 
-func run(command *cobra.Command) (err error) {
-	printf := func(format string, args ...any) { fmt.Fprintf(command.OutOrStdout(), format+"\n", args...) }
+func run(command *cobra.Command) error {
+	ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// Printing to a pipe that nobody reads ends the process, as with head, so that comes last.
+	var out bytes.Buffer
+	err := demonstrate(ctx, &out)
+	if _, e := out.WriteTo(command.OutOrStdout()); err == nil {
+		err = e
+	}
+	return err
+}
+
+// demonstrate writes what it does to out. It has removed its directory when it returns.
+func demonstrate(ctx context.Context, out io.Writer) (err error) {
+	printf := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 
 	dir, err := os.MkdirTemp("", "confcom-demo-")
 	if err != nil {
@@ -44,10 +59,10 @@ func run(command *cobra.Command) (err error) {
 	socket := filepath.Join(dir, "aesm.socket")
 
 	printf("1. Start a quote helper with a SIMULATED platform on %s", socket)
-	ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	stopped, err := startHelper(ctx, socket)
 	if err != nil {
-		stop()
 		return err
 	}
 	defer func() {
@@ -72,7 +87,7 @@ func run(command *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := output.Quote(command.OutOrStdout(), q, len(data)); err != nil {
+	if err := output.Quote(out, q, len(data)); err != nil {
 		return err
 	}
 	if q.ReportData() != app.ReportData {
@@ -80,7 +95,7 @@ func run(command *cobra.Command) (err error) {
 	}
 
 	printf("\n3. Verify it, trusting Intel's root: a simulated platform must be rejected\n")
-	if err := verify(command, q, attest.IntelRoot(), false); err != nil {
+	if err := verify(out, q, attest.IntelRoot(), false); err != nil {
 		return err
 	}
 	printf("\n4. Verify it, trusting the simulated root, as only tests and demos should\n")
@@ -88,7 +103,7 @@ func run(command *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	return verify(command, q, root, true)
+	return verify(out, q, root, true)
 }
 
 // startHelper serves quotes of a simulated platform until ctx is done. The channel
@@ -110,8 +125,8 @@ func startHelper(ctx context.Context, socket string) (<-chan error, error) {
 	return stopped, nil
 }
 
-// verify prints the attestation result of q, whose verdict must be the expected one.
-func verify(command *cobra.Command, q *quote.Quote, root attest.Root, want bool) error {
+// verify writes the attestation result of q, whose verdict must be the expected one.
+func verify(out io.Writer, q *quote.Quote, root attest.Root, want bool) error {
 	now := time.Now()
 	collateral, err := attesttest.NewCollateral(now)
 	if err != nil {
@@ -122,7 +137,7 @@ func verify(command *cobra.Command, q *quote.Quote, root attest.Root, want bool)
 	if result == nil {
 		return err
 	}
-	if err := output.Result(command.OutOrStdout(), result, now); err != nil {
+	if err := output.Result(out, result, now); err != nil {
 		return err
 	}
 	if result.Trusted != want {

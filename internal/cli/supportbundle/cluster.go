@@ -49,7 +49,7 @@ func (s settings) cluster(ctx context.Context) []part {
 		return append(parts, part{"cluster/pods", "what the pods report", "", func(context.Context) ([]byte, error) { return nil, err }})
 	}
 	for name := range strings.FieldsSeq(string(names)) {
-		proxy := "/api/v1/namespaces/" + s.namespace + "/pods/" + name + ":8080/proxy/"
+		proxy := "/api/v1/namespaces/" + s.namespace + "/pods/" + name + "/proxy/" // its first port, whatever httpPort is
 		parts = append(parts,
 			part{"cluster/" + name + ".log", "its log", "names of pods, enclaves and addresses", own("logs", name, "--all-containers", "--timestamps", "--tail=20000")},
 			part{"cluster/" + name + ".previous.log", "its log before it restarted", "names of pods, enclaves and addresses", ifAny(own("logs", name, "--all-containers", "--timestamps", "--tail=20000", "--previous"))},
