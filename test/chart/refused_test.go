@@ -20,6 +20,13 @@ func TestRefused(t *testing.T) {
 	}{
 		{"no platform", "1.37", nil, "platform is not set: choose what makes the quotes."},
 		{"a tag and a digest", "1.37", []string{plain, "devicePlugin.image.tag=0.2.0", "devicePlugin.image.digest=sha256:" + strings.Repeat("00", 32)}, "remove the digest"},
+		{"a tag of several lines", "1.37", []string{plain, "devicePlugin.image.tag=a\n        command: [sh]"}, "/devicePlugin/image/tag"},
+		{"a repository of several words", "1.37", []string{plain, "devicePlugin.image.repository=a b"}, "/devicePlugin/image/repository"},
+		{"a secret of several lines", "1.37", []string{plain, "verifier.tlsSecret=a\nb"}, "/verifier/tlsSecret"},
+		{"a pull secret without a name", "1.37", []string{plain, "imagePullSecrets[0].names=a"}, "/imagePullSecrets/0"},
+		{"less than no memory", "1.37", []string{plain, "devicePlugin.resources.limits.memory=-1Gi"}, "/devicePlugin/resources/limits/memory"},
+		{"an amount of words", "1.37", []string{plain, "devicePlugin.resources.limits.memory=1 GB"}, "/devicePlugin/resources/limits/memory"},
+		{"a service that is no URL", "1.37", []string{plain, "verifier.collateral=https://a b"}, "/verifier/collateral"},
 		{"half a digest", "1.37", []string{plain, "devicePlugin.image.digest=sha256:00"}, "/devicePlugin/image/digest"},
 		{"a registry with a scheme", "1.37", []string{plain, "global.imageRegistry=https://registry.example"}, "/global/imageRegistry"},
 		{"helper without a directory", "1.37", []string{"platform=simulated", "aesmDir="}, "aesmDir is empty: the quote helper needs a directory for its socket."},
