@@ -77,7 +77,7 @@ func (c *cache[K, T]) put(key K, value *T) {
 }
 
 // maxChain bounds the certificate chains that are kept, of quotes and of collateral, in bytes. Genuine
-// ones have up to 4 KB, but whoever sends one may put white space between its certificates.
+// ones have up to 4 KB, but a sender may put white space between its certificates.
 const maxChain = 8 << 10
 
 // chain returns the certificate chain of a quote with its checks.

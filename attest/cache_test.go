@@ -63,7 +63,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// Certificates are public, and no signature covers what is around them: whoever sends them in many
+// Certificates are public, and no signature covers what is around them: a client that sends them in many
 // ways does not fill the memory.
 func TestMemoryOfPaddedChains(t *testing.T) {
 	issuer, err := attesttest.NewIssuer("node-1", attesttest.Today())

@@ -54,7 +54,7 @@ type Policy struct {
 
 	// The fields of enclaves with KSS (key separation and sharing): the extended product ID and
 	// the family ID, which the signer chooses, and the configuration ID and its security version,
-	// which whoever starts the enclave does. Without KSS they are zero. A nil or zero field
+	// which are chosen when the enclave is started. Without KSS they are zero. A nil or zero field
 	// requires nothing; all need MRSigners or MREnclaves.
 	ISVExtProdIDs []sgx.ID16     `json:"isvExtProdIds,omitzero"`
 	ISVFamilyIDs  []sgx.ID16     `json:"isvFamilyIds,omitzero"`

@@ -23,7 +23,7 @@
 // message authentication code. So issuers with the same key accept each other's nonces, a
 // restart with the same key loses none, and clients that ask for many cost no memory.
 //
-// The price is that a nonce is accepted any number of times until it expires. Whoever has
+// The price is that a nonce is accepted any number of times until it expires. Anybody who has
 // seen a quote can present it again in that time; what the quote binds stays the same. If
 // that matters, bind the public key of the connection as data, or remember the nonces that
 // have been used until they expire.

@@ -22,7 +22,7 @@ const maxCertificates = 1000
 // (platform provisioning ID) or the QE ID in the quote, and the certificates of the CA and the
 // root. It returns them in this order. They are not verified.
 //
-// Nothing of such a quote can be verified before, so whoever made it chooses for which platform the
+// Nothing of such a quote can be verified before, so its maker chooses for which platform the
 // request is. A Client is a verify.CertificateSource for programs that accept this.
 //
 // Intel's service has certificates for quotes of type quote.PPIDRSA3072, and requires

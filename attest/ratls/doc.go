@@ -14,7 +14,7 @@
 //   - the quote is trusted, and meets the policy (package attest)
 //
 // TLS itself proves that the peer has the key. No certificate authority and no name is involved:
-// whoever can run an enclave that the policy accepts is accepted, under any address.
+// anybody who can run an enclave that the policy accepts is accepted, under any address.
 //
 // All of it is verified in each handshake, also if a session is resumed: evidence that was trusted
 // when the session began may be trusted no more.

@@ -339,7 +339,7 @@ func TestWebhookAddsEPC(t *testing.T) {
 	}
 }
 
-// TestWarnings creates workloads that cannot work, and checks what is said to whoever does.
+// TestWarnings creates workloads that cannot work, and checks what their creators are told.
 func TestWarnings(t *testing.T) {
 	deployment := func(kind, pod string) string {
 		return `{"apiVersion": "apps/v1", "kind": "` + kind + `", "metadata": {"name": "e2e-warnings"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": ` + pod + `}}}`

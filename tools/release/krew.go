@@ -47,7 +47,7 @@ type krewPlatform struct {
 	Bin    string `yaml:"bin"`
 }
 
-// addPlugin adds the command as a plugin of kubectl: an archive for each platform, and the
+// addPlugin adds the command as a plugin of kubectl: an archive for each platform of the release, and the
 // manifest by which krew installs them.
 func (r *release) addPlugin(built programs) error {
 	plugin := krewPlugin{APIVersion: "krew.googlecontainertools.github.com/v1alpha2", Kind: "Plugin"}
@@ -62,7 +62,7 @@ func (r *release) addPlugin(built programs) error {
 	if err != nil {
 		return err
 	}
-	for _, on := range platforms {
+	for _, on := range built.platforms {
 		file := built.path("confcom", on)
 		content, err := os.ReadFile(file)
 		if err != nil {
