@@ -69,7 +69,7 @@ portable: go # cross-compile the portable packages
 		output=$$(CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build $(BUILD_FLAGS) $(PORTABLE) 2>&1) || { failed+=" $$platform"; echo "$$platform:"; echo "$$output"; }; \
 	done; [ -z "$$failed" ] || { echo "these platforms do not build:$$failed"; exit 1; }
 
-FUZZTIME := 10s
+FUZZTIME := 5s
 
 # Go sometimes reports the end of the time as a failure: without a failing input it is none.
 .PHONY: fuzz
