@@ -132,12 +132,10 @@ func readable(t *testing.T) string {
 	return path
 }
 
-// letIn lets every user into a temporary directory.
+// letIn lets every user into a temporary directory of the test, which is in one of its own.
 func letIn(t *testing.T, dir string) {
 	t.Helper()
-	for ; dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
 	}
 }
