@@ -28,8 +28,10 @@ const (
 )
 
 const (
-	helperCheck = "helper" // reports what the daemon here reports
-	quoteCheck  = "quote"  // the last check: it requests a quote
+	limitCheck   = "limit"
+	devicesCheck = "devices"
+	helperCheck  = "helper" // reports what the daemon here reports
+	quoteCheck   = "quote"  // the last check: it requests a quote
 )
 
 // Check is the result of a check.
@@ -72,10 +74,10 @@ type namedCheck struct {
 // checks returns all checks in their order.
 func (d *Doctor) checks() []namedCheck {
 	return []namedCheck{
-		{"limit", d.limit},
+		{limitCheck, d.limit},
 		{"processor", d.processor},
 		{"driver", d.driver},
-		{"devices", d.devices},
+		{devicesCheck, d.devices},
 		{"group", d.group},
 		{"noexec", d.noexec},
 		{"libraries", d.libraries},
@@ -109,11 +111,12 @@ func Names() []string {
 
 // Examine runs the checks with the given names or, if there are none, those that matter in
 // this place; the others are skipped. If a quote can be obtained, every other problem is
-// reported as a warning: the quote helper's pod may have what this machine lacks.
+// reported as a warning: the quote helper's pod may have what this machine lacks. An
+// application that cannot run enclaves gets no genuine quote, so that its problems remain.
 func (d *Doctor) Examine(ctx context.Context, names ...string) []Check {
 	d.answers, d.showsHelper = nil, false
 	var done []Check
-	quotes := false
+	quotes, genuine := false, false
 	for _, c := range d.checks() {
 		if len(names) > 0 && !slices.Contains(names, c.name) {
 			continue
@@ -131,13 +134,16 @@ func (d *Doctor) Examine(ctx context.Context, names ...string) []Check {
 			d.showsHelper = check.Verdict == Problem
 		}
 		done = append(done, check)
-		quotes = quotes || c.name == quoteCheck && (check.Verdict == OK || check.Verdict == Warning)
+		if c.name == quoteCheck {
+			quotes, genuine = check.Verdict == OK || check.Verdict == Warning, check.Verdict == OK
+		}
 	}
 	if len(names) > 0 && !slices.Contains(names, helperCheck) {
 		done = d.passOn(done)
 	}
 	for i := range done {
-		if quotes && done[i].Verdict == Problem {
+		noEnclave := genuine && d.Place == Application && (done[i].Name == limitCheck || done[i].Name == devicesCheck)
+		if quotes && done[i].Verdict == Problem && !noEnclave {
 			done[i].Verdict = Warning
 		}
 	}

@@ -68,7 +68,7 @@ func deviceNames() [][]string {
 }
 
 // device returns the first of the paths at which there is a file, and the file, which is
-// nil if the path is a link that leads nowhere.
+// nil if the path is a link that leads nowhere, or this user may not look there.
 func (d *Doctor) device(names []string) (string, fs.FileInfo) {
 	for _, name := range names {
 		if info, err := os.Stat(d.path(name)); err == nil {
@@ -76,11 +76,17 @@ func (d *Doctor) device(names []string) (string, fs.FileInfo) {
 		}
 	}
 	for _, name := range names {
-		if _, err := os.Lstat(d.path(name)); err == nil {
+		if _, err := os.Lstat(d.path(name)); err == nil || errors.Is(err, fs.ErrPermission) {
 			return name, nil
 		}
 	}
 	return "", nil
+}
+
+// hasDevice reports whether there is a device at one of the paths.
+func (d *Doctor) hasDevice(names []string) bool {
+	_, info := d.device(names)
+	return info != nil && info.Mode()&fs.ModeCharDevice != 0
 }
 
 // devices checks that this process may open both devices or, in an application's pod,
@@ -101,7 +107,9 @@ func (d *Doctor) devices(context.Context) Check {
 		case name == "":
 			return problem(paths[0]+" does not exist", d.missingDevice())
 		case info == nil:
-			return problem(dangling(d.path(name)), "remove the link; if a driver is loaded, check the udev rules that have made it")
+			return problem(d.unseen(name))
+		case info.IsDir() && d.Place == Application:
+			return problem(name+" is a directory, not a device", "remove the volume that is mounted there from the pod's manifest: the device comes with an EPC limit (see the check limit)")
 		case info.IsDir():
 			return problem(name+" is a directory, not a device", "remove it: container runtimes create a directory where they are to mount a file that does not exist; then load the driver, and request the device as a resource instead of mounting it")
 		case info.Mode()&fs.ModeCharDevice == 0:
@@ -115,7 +123,15 @@ func (d *Doctor) devices(context.Context) Check {
 		// Only opening it shows whether the container's device rules allow it.
 		file, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
 		if err != nil {
-			return problem(fmt.Sprintf("open %s as user %d in groups %v: %v", text, os.Getuid(), groups(), unwrapped(err)), d.deviceRemedy(err, access))
+			why := fmt.Sprintf("open %s as user %d in groups %v: %v", text, os.Getuid(), groups(), unwrapped(err))
+			if isProvision := i == 1; isProvision && d.Place == Application {
+				remedy := "only applications that make quotes themselves need this device: use the node's quote helper instead (SGX_AESM_ADDR=1 for Intel's quoting library), which needs no such privilege"
+				if d.makesQuotes() {
+					remedy += "; if this one does, " + d.deviceRemedy(err, access)
+				}
+				return warning(strings.Join(append(seen, why), ", "), remedy)
+			}
+			return problem(why, d.deviceRemedy(err, access))
 		}
 		file.Close()
 		seen = append(seen, text)
@@ -155,6 +171,8 @@ func (d *Doctor) deviceRemedy(err error, access node.Access) string {
 		return fmt.Sprintf("add the helper to the device's group: with the chart, set dcap.groups={%d}", access.Group)
 	case errors.Is(err, fs.ErrPermission) && d.Place == Helper:
 		return "run the helper as root (runAsUser=0 in the chart), or set " + node.ContainerOwnership + ", or let a udev rule give the device a group and mode 0660; no group helps while the mode is like this"
+	case errors.Is(err, fs.ErrPermission) && d.Place == Application && access.ByGroup():
+		return fmt.Sprintf("add %d to supplementalGroups in this pod's securityContext, or on the node set %s", access.Group, node.ContainerOwnership)
 	case errors.Is(err, fs.ErrPermission) && d.Place == Application:
 		_, advice := access.ForPods()
 		return "on the node: " + advice
@@ -171,6 +189,15 @@ func unwrapped(err error) error {
 		return e.Err
 	}
 	return err
+}
+
+// unseen returns why device finds no file at a path at which there is something, and what
+// to do.
+func (d *Doctor) unseen(name string) (seen, remedy string) {
+	if _, err := os.Lstat(d.path(name)); err != nil {
+		return fmt.Sprintf("%v, as user %d in groups %v", err, os.Getuid(), groups()), "run this as root, or as a user that may read the directory"
+	}
+	return dangling(d.path(name)), "remove the link; if a driver is loaded, check the udev rules that have made it"
 }
 
 // dangling describes a link that leads nowhere.

@@ -104,13 +104,13 @@ func (d *Doctor) irrelevant(check string) string {
 	inProcess := slices.Contains([]string{"group", "libraries", "enclaves", "providers", "configuration", "network", "clock"}, check)
 	own := inProcess || slices.Contains([]string{"processor", "driver", "devices", "noexec", "environment"}, check)
 	switch {
-	case check == "limit" && d.Place != Application:
+	case check == limitCheck && d.Place != Application:
 		return "only the containers of applications need an EPC limit"
 	case check == helperCheck && d.Told == nil:
 		return "no daemon of confcom reports its state here"
 	case d.Place == OtherDaemon && (inProcess || slices.Contains([]string{"noexec", "environment", "socket", quoteCheck}, check)):
 		return "this daemon makes no quotes: run it in the pod of sgx-quote-helper"
-	case d.Place == Application && (check == "driver" || inProcess && !d.hasProvision()):
+	case d.Place == Application && (check == "driver" || check == "group" || inProcess && !d.makesQuotes()):
 		return "this is an application's pod: the node's quote helper has it"
 	case d.Place == Helper && own && d.platform() == "simulated":
 		return "the quote helper's platform is simulated: it needs neither SGX nor Intel's libraries"
@@ -122,9 +122,13 @@ func (d *Doctor) irrelevant(check string) string {
 
 // hasProvision reports whether there is a provision device, with which applications make
 // quotes themselves.
-func (d *Doctor) hasProvision() bool {
-	name, _ := d.device(deviceNames()[1])
-	return name != ""
+func (d *Doctor) hasProvision() bool { return d.hasDevice(deviceNames()[1]) }
+
+// makesQuotes reports whether an application here can make quotes itself: with the
+// provision device and Intel's quoting library.
+func (d *Doctor) makesQuotes() bool {
+	_, installed := d.find(d.Library)
+	return installed && d.hasProvision()
 }
 
 // limit checks that the container has an EPC (Enclave Page Cache) limit, with which it gets
@@ -138,7 +142,10 @@ func (d *Doctor) limit(context.Context) Check {
 	found := mounts(d.path("/proc/self/mountinfo"))
 	_, byName := found[dir]
 	_, byRealName := found[real]
-	device, _ := d.device(deviceNames()[0])
+	device := ""
+	if d.hasDevice(deviceNames()[0]) {
+		device, _ = d.device(deviceNames()[0])
+	}
 	remedy := fmt.Sprintf("add the limit %s: 10 (a number of MiB) to resources of this container in the pod's manifest; each container that uses SGX needs one of its own", epc.DefaultResource)
 	inv, _ := d.Machine.Discover() // the check processor has the error
 	switch mounted := byName || byRealName; {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/node/nodetest"
 )
@@ -156,7 +158,8 @@ func TestTold(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	const all = "limit processor driver devices group noexec libraries enclaves providers configuration network clock environment helper socket quote"
 	machine := nodetest.Tree{"dev/sgx_enclave": nodetest.Device}
-	inProcess := nodetest.Tree{"dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": nodetest.Device}
+	inProcess := nodetest.Tree{"dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": nodetest.Device, "usr/lib/libsgx_dcap_ql.so.1": ""}
+	noLibrary := nodetest.Tree{"dev/sgx_enclave": nodetest.Device, "dev/sgx_provision": nodetest.Device}
 	for _, c := range []struct {
 		name  string
 		place Place
@@ -170,7 +173,8 @@ func TestPlaces(t *testing.T) {
 		{"that of an upstream daemon", Helper, report(helperName, map[string]string{"platform": "upstream"}), machine, "helper socket quote"},
 		{"the plugin's pod", OtherDaemon, report("sgx-device-plugin", nil), machine, "processor driver devices helper"},
 		{"an application's pod", Application, nil, machine, "limit processor devices noexec environment socket quote"},
-		{"one with the provision device", Application, nil, inProcess, strings.Replace(strings.Replace(all, "driver ", "", 1), "helper ", "", 1)},
+		{"one with the provision device", Application, nil, noLibrary, "limit processor devices noexec environment socket quote"},
+		{"one that can make quotes itself", Application, nil, inProcess, strings.NewReplacer("driver ", "", "group ", "", "helper ", "").Replace(all)},
 	} {
 		d := patient(t, c.tree)
 		d.Place, d.Told = c.place, c.told
@@ -227,6 +231,55 @@ func TestApplication(t *testing.T) {
 	d.examine(t, "limit").expect(t, Warning, "is not mounted")
 	if !slices.ContainsFunc(d.Examine(t.Context()), func(c Check) bool { return c.Name == "driver" && c.Verdict == Skipped }) {
 		t.Error("the driver is the node's")
+	}
+}
+
+// On hardware only an enclave gets a quote, so that an application without a device gets
+// none, although the quote helper answers.
+func TestApplicationWithoutEnclave(t *testing.T) {
+	const mountinfo = "1 1 0:1 / / rw - overlay o rw\n2 1 0:2 /run/aesmd /run/aesmd ro - tmpfs t rw\n"
+	byHand := nodetest.Tree{"proc/self/mountinfo": mountinfo, "run/aesmd/x": "", "sys/devices/system/node/node0/x86/sgx_total_bytes": "1073741824\n"}
+	directory := maps.Clone(byHand)
+	directory["dev/sgx_enclave/x"], directory["dev/sgx_provision/x"] = "", ""
+	dangling := maps.Clone(byHand)
+	dangling["dev/sgx_enclave"] = "-> gone"
+	for _, c := range []struct {
+		name  string
+		tree  nodetest.Tree
+		place Place
+		want  Verdict
+		text  string
+	}{
+		{"no device", byHand, Application, Problem, "does not exist add an EPC limit"},
+		{"a directory", directory, Application, Problem, "is a directory, not a device remove the volume"},
+		{"a link that leads nowhere", dangling, Application, Problem, "is a link to gone"},
+		{"a machine", byHand, Node, Warning, "does not exist"},
+	} {
+		d := patient(t, c.tree)
+		d.Place = c.place
+		d.serve(t, func(h aesm.Handler) aesm.Handler { return genuine{h, aesm.CodeInvalidReport} })
+		checks := d.Examine(t.Context())
+		d.Socket = "/run/aesmd/aesm.socket"
+		for _, check := range checks {
+			switch check.Name {
+			case devicesCheck:
+				check.expect(t, c.want, c.text)
+			case limitCheck:
+				if c.place == Application {
+					check.expect(t, Problem, "has no EPC limit")
+				}
+			default:
+				if check.Verdict == Problem {
+					t.Errorf("%s: %+v", c.name, check)
+				}
+			}
+			if c.place == Application && strings.Contains(check.Remedy, "provision") {
+				t.Errorf("%s: %+v steers to the provision device", c.name, check)
+			}
+		}
+		if c.place == Application {
+			d.examine(t, limitCheck).expect(t, Problem, "but not by an EPC limit")
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -81,7 +82,12 @@ func (d *Doctor) askProvider(ctx context.Context, added ...string) (asking, erro
 		Env:     append(d.providerEnvironment(dir), added...),
 		Log:     io.Discard, // the errors have its essence
 	}
-	_, requests, err := fetcher.Ask(ctx, query)
+	answer, requests, err := fetcher.Ask(ctx, query)
+	if kept, isKept := certificates.LastKept(d.Certificates); err == nil && isKept && d.Platform == nil {
+		if other := answer.Data.CheckKept(kept); other != nil {
+			err = &certificates.UselessError{Err: fmt.Errorf("the answer of %s is of no use: %w", fetcher.Service, other)}
+		}
+	}
 	return asking{invented: !known, requests: requests, err: err}, nil
 }
 

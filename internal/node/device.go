@@ -114,6 +114,11 @@ func (inv *Inventory) findDevice(root, path string) (*Device, error) {
 	notDevice, isOther := errors.AsType[*notDeviceError](err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // older drivers have a device /dev/sgx
+		if target, err := os.Readlink(shown); err == nil {
+			inv.found("%s is a link to %s, which does not exist", shown, target)
+			inv.warn("%s is a link to %s, which does not exist: remove it, or load the driver of that device", shown, target)
+			return nil, nil
+		}
 		inv.found("%s does not exist", shown)
 		return nil, nil
 	case isOther:

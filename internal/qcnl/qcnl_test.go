@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -200,6 +201,17 @@ func urls() []struct{ url, problem string } {
 		{"https://pccs.example/sgx/certification/v3/", "discontinued"},
 		{"https://api.trustedservices.intel.com/sgx/certification/v3/", "discontinued"},
 		{"https://localhost:9443/scs/sgx/certification/v1/", "version 1"},
+		{"https://PCCS_1.example:8081/sgx/certification/v4/", ""},
+		{"https://pccs.example/a:b+c/sgx/certification/v4/", ""},
+		{"https://pccs.example/a%20b/sgx/certification/v4/", ""},
+		{"https://[::1]/sgx/certification/v4/", ""},
+		{"https://[1:2:3:4:5:6:7:8]/sgx/certification/v4/", ""},
+		{"https://pccs.example/%zz/sgx/certification/v4/", "escape"},
+		{"https://pccs.example/PATH_TO/sgx/certification/v4/", "placeholder PATH_TO"},
+		{"https://[1]/sgx/certification/v4/", "invalid host"},
+		{"https://[:::]/sgx/certification/v4/", "invalid host"},
+		{"https://[1::2::3]/sgx/certification/v4/", "invalid host"},
+		{"https://[1:2:3:4:5:6:7:8:9]/sgx/certification/v4/", "invalid host"},
 		{"https://169.254.169.254/metadata/THIM/sgx/certification/v4/", "TLS"},
 		{"http://169.254.169.254/sgx/certification/v4/", "another path"},
 	}
@@ -209,11 +221,8 @@ func TestURL(t *testing.T) {
 	for _, c := range urls() {
 		l := &linter{lines: map[string]int{}}
 		l.checkURL("collateral_service", c.url)
-		got := ""
+		got := errorsIn(c.url)
 		for _, f := range l.findings {
-			if f.Severity == Error {
-				got += f.String()
-			}
 			if f.Remedy == "" {
 				t.Errorf("%q: %v has no remedy", c.url, f)
 			}
@@ -251,31 +260,95 @@ func TestURL(t *testing.T) {
 	}
 }
 
-// The chart accepts the URLs in which there is no error.
-func TestChart(t *testing.T) {
+// schema is the part of JSON Schema that the chart uses for the quote provider.
+type schema struct {
+	Properties map[string]*schema `json:"properties"`
+	AnyOf      []*schema          `json:"anyOf"`
+	AllOf      []*schema          `json:"allOf"`
+	Not        *schema            `json:"not"`
+	Pattern    string             `json:"pattern"`
+	Minimum    float64            `json:"minimum"`
+	Maximum    float64            `json:"maximum"`
+}
+
+// accepts reports whether a text is valid.
+func (s *schema) accepts(text string) bool {
+	refuses := func(s *schema) bool { return !s.accepts(text) }
+	switch {
+	case s.Pattern != "" && !regexp.MustCompile(s.Pattern).MatchString(text),
+		s.Not != nil && s.Not.accepts(text),
+		len(s.AnyOf) > 0 && !slices.ContainsFunc(s.AnyOf, func(s *schema) bool { return s.accepts(text) }):
+		return false
+	}
+	return !slices.ContainsFunc(s.AllOf, refuses)
+}
+
+// chartProvider returns the chart's schema of the values for the quote provider.
+func chartProvider(t testing.TB) map[string]*schema {
+	t.Helper()
 	text, err := os.ReadFile("../../charts/confcom/values.schema.json")
 	if err != nil {
 		t.Fatal(err)
-	}
-	type schema struct {
-		Properties map[string]*schema `json:"properties"`
-		AnyOf      []*schema          `json:"anyOf"`
-		AllOf      []*schema          `json:"allOf"`
-		Pattern    string             `json:"pattern"`
-		Not        *schema            `json:"not"`
 	}
 	var root schema
 	if err := json.Unmarshal(text, &root); err != nil {
 		t.Fatal(err)
 	}
-	url := root.Properties["dcap"].Properties["provider"].Properties["pccsURL"].AnyOf[1] // the first is empty
-	pattern, strict, not := regexp.MustCompile(url.Pattern), regexp.MustCompile(url.AllOf[0].Pattern), regexp.MustCompile(url.AllOf[1].Not.Pattern)
-	for _, c := range urls() {
-		accepted := pattern.MatchString(c.url) && strict.MatchString(c.url) && !not.MatchString(c.url)
-		if accepted != (c.problem == "") {
-			t.Errorf("the chart accepts %q: %t, the lint finds %q", c.url, accepted, c.problem)
+	return root.Properties["dcap"].Properties["provider"].Properties
+}
+
+// chartURL returns the chart's schema of a URL that is not empty.
+func chartURL(t testing.TB) *schema { return chartProvider(t)["pccsURL"].AnyOf[1] }
+
+// errorsIn returns the errors that the lint finds in a URL.
+func errorsIn(url string) (all string) {
+	l := &linter{lines: map[string]int{}}
+	l.checkURL("pccs_url", url)
+	for _, f := range l.findings {
+		if f.Severity == Error {
+			all += f.String()
 		}
 	}
+	return all
+}
+
+// The chart accepts the URLs in which there is no error.
+func TestChart(t *testing.T) {
+	chart := chartURL(t)
+	for _, c := range urls() {
+		if accepted := chart.accepts(c.url); accepted != (errorsIn(c.url) == "") {
+			t.Errorf("the chart accepts %q: %t, the lint finds %q", c.url, accepted, errorsIn(c.url))
+		}
+	}
+	// The chart does not take every URL that works: not a password, which would be in a
+	// ConfigMap, and not Azure's metadata service, which azureTHIM sets with its headers.
+	for _, url := range []string{"https://me:secret@pccs.example/sgx/certification/v4/", "http://169.254.169.254/metadata/THIM/sgx/certification/v4/"} {
+		if chart.accepts(url) {
+			t.Errorf("the chart accepts %q", url)
+		}
+	}
+	hours := chartProvider(t)["cacheHours"]
+	for _, c := range []struct{ hours, outside float64 }{{hours.Minimum, hours.Minimum - 1}, {hours.Maximum, hours.Maximum + 1}} {
+		inside, outside := &linter{lines: map[string]int{}}, &linter{lines: map[string]int{}}
+		inside.checkHours("pck_cache_expire_hours", c.hours)
+		outside.checkHours("pck_cache_expire_hours", c.outside)
+		if len(inside.findings) > 0 || len(outside.findings) == 0 {
+			t.Errorf("%v hours: %v; %v hours: %v", c.hours, inside.findings, c.outside, outside.findings)
+		}
+	}
+}
+
+// The chart accepts no URL in which there is an error.
+func FuzzChart(f *testing.F) {
+	chart := chartURL(f)
+	for _, c := range urls() {
+		f.Add(c.url)
+	}
+	f.Fuzz(func(t *testing.T, url string) {
+		if found := errorsIn(url); found != "" && chart.accepts(url) {
+			t.Errorf("the chart accepts %q, the lint finds %q", url, found)
+		}
+	})
 }
 
 func ExampleParse() {

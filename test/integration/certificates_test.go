@@ -95,9 +95,12 @@ func TestUselessAnswerAtStart(t *testing.T) {
 			if c.mode == "hang" || c.mode == "retry-503" {
 				patience = fetchTimeout
 			}
-			diagnosis := n.examineNetwork(t, patience)
-			if refused := strings.Contains(c.want, "were refused"); (diagnosis.Verdict == doctor.OK) != refused || (diagnosis.Remedy == "") != refused {
-				t.Errorf("doctor: %+v", diagnosis) // what the library refuses looks right
+			network, asked := n.examine(t, patience)
+			if refused := strings.Contains(c.want, "were refused"); (network.Verdict == doctor.OK) != refused || (network.Remedy == "") != refused {
+				t.Errorf("doctor: %+v", network) // what the library refuses looks right
+			}
+			if asked.Verdict != doctor.Problem || !strings.Contains(asked.Seen, c.code.String()) || asked.Remedy == "" {
+				t.Errorf("doctor: %+v", asked)
 			}
 			if err := fault.Cancel(); err != nil {
 				t.Fatal(err)
@@ -108,24 +111,27 @@ func TestUselessAnswerAtStart(t *testing.T) {
 			if took > recovery {
 				t.Errorf("quotes are back after %s", took)
 			}
-			t.Logf("| %s | %v | %s | %s: %s -> %s |", c.name, c.code, took.Round(10*time.Millisecond), diagnosis.Verdict, diagnosis.Seen, diagnosis.Remedy)
-			if diagnosis := n.examineNetwork(t, testTimeout); diagnosis.Verdict != doctor.OK {
-				t.Errorf("doctor: %+v", diagnosis)
+			t.Logf("| start | %s | %v | %s | %s: %s -> %s | quote %s: %s -> %s | %s |", c.name, c.code, c.want,
+				network.Verdict, network.Seen, network.Remedy, asked.Verdict, asked.Seen, asked.Remedy, took.Round(10*time.Millisecond))
+			if network, asked := n.examine(t, testTimeout); network.Verdict != doctor.OK || asked.Verdict == doctor.Problem {
+				t.Errorf("doctor: %+v, %+v", network, asked)
 			}
 		})
 	}
 }
 
-// examineNetwork runs the check network beside the helper, with a limit for the provider.
-func (n *node) examineNetwork(t *testing.T, limit time.Duration) doctor.Check {
+// examine runs the checks network and quote beside the helper, with a limit for the
+// provider.
+func (n *node) examine(t *testing.T, limit time.Duration) (network, quote doctor.Check) {
 	t.Helper()
 	d := doctor.Doctor{
-		Place: doctor.Node, Timeout: time.Second, Worker: n.config.Program, Provider: n.config.Provider,
+		Place: doctor.Node, Socket: n.socket, Timeout: 15 * time.Second, Worker: n.config.Program, Provider: n.config.Provider,
 		Configuration: n.config.QCNL, Certificates: n.config.Certificates, FetchTimeout: limit,
 		Environ: n.config.Env,
 	}
 	d.Machine.Sysroot = "/"
-	return d.Examine(t.Context(), "network")[0]
+	checks := d.Examine(t.Context(), "network", "quote")
+	return checks[0], checks[1]
 }
 
 // A useless answer at a refresh changes nothing: no worker ends, and quotes go on with
@@ -148,15 +154,36 @@ func TestUselessAnswerAtRefresh(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			patience := testTimeout
+			if c.mode == "hang" || c.mode == "retry-503" {
+				patience = fetchTimeout
+			}
+			var network, asked doctor.Check
 			n.load(t, 2, func() {
 				n.await(t, "a refresh", func() bool { return n.log.count("refresh platform certificates failed", c.want) >= 2 })
+				network, asked = n.examine(t, patience)
 			})
+			// The doctor warns of the service as long as there are quotes.
+			if network.Verdict != doctor.Warning || !strings.Contains(network.Seen, service) || network.Remedy == "" {
+				t.Errorf("doctor: %+v", network)
+			}
+			if asked.Verdict == doctor.Problem {
+				t.Errorf("doctor: %+v", asked)
+			}
 			if err := fault.Cancel(); err != nil {
 				t.Fatal(err)
 			}
 			back, fetched := time.Now(), n.log.count("fetched platform certificates")
 			n.await(t, "a refresh that succeeds", func() bool { return n.log.count("fetched platform certificates", "source=network") > fetched })
-			t.Logf("| %s | none | %s |", c.name, time.Since(back).Round(10*time.Millisecond))
+			took := time.Since(back)
+			if took > recovery {
+				t.Errorf("the refresh succeeds after %s", took)
+			}
+			t.Logf("| refresh | %s | none | %s | %s: %s -> %s | quote %s: %s | %s |", c.name, c.want,
+				network.Verdict, network.Seen, network.Remedy, asked.Verdict, asked.Seen, took.Round(10*time.Millisecond))
+			if network, asked := n.examine(t, testTimeout); network.Verdict != doctor.OK || asked.Verdict == doctor.Problem {
+				t.Errorf("doctor: %+v, %+v", network, asked)
+			}
 			for _, why := range []string{"crash", "timeout", "errors", "start"} {
 				if ends := n.value("sgx_quote_helper_worker_ends_total", why); ends != 0 {
 					t.Errorf("%v workers ended: %s", ends, why)

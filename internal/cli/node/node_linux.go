@@ -29,6 +29,9 @@ func configure(command *cobra.Command) {
 			return errors.New("--sysroot: missing directory")
 		}
 		inv, err := machine.Discover()
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w: run this as root", err)
+		}
 		if err != nil {
 			return exit.BadInput(err)
 		}

@@ -5,8 +5,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -307,6 +309,27 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%q: exit %d, want the error %q\n%s%s", c.args, exit, c.want, out, errs)
 		}
 	}
+}
+
+// A machine that this user may not examine is not said to lack anything.
+func TestClosed(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT RUN: needs root, to become another user")
+	}
+	root := machine(t, "two-sockets")
+	if err := os.Chmod(root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("as another user", func(t *testing.T) {
+		runtime.LockOSThread() // the thread ends with this goroutine
+		if err := syscall.Setfsuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		exit, out, errs := clitest.Run(t, nil, "node", "--sysroot", root)
+		if exit != 2 || out != "" || !strings.Contains(errs, ": permission denied: run this as root\n") {
+			t.Errorf("exit %d\n%s%s", exit, out, errs)
+		}
+	})
 }
 
 // What pods may not open is reported where the device is.

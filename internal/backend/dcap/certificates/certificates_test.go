@@ -54,6 +54,28 @@ func TestLastQuery(t *testing.T) {
 	}
 }
 
+// What is kept for the platform is known to others, until the library refuses it.
+func TestLastKept(t *testing.T) {
+	p, dir := new(provider), newDir(t)
+	c := newCache(dir, p, new(bytes.Buffer))
+	p.set(chain(t, "first"), nil)
+	if d, kept := LastKept(dir); kept {
+		t.Errorf("kept before: %+v", d)
+	}
+	if _, err := c.get(ID{}, "ppid", 0); err != nil {
+		t.Fatal(err)
+	}
+	if d, kept := LastKept(dir); !kept || !d.equal(chain(t, "first")) {
+		t.Errorf("got %+v, %v", d, kept)
+	}
+	if _, err := c.get(ID{}, "ppid", quote3.AttKeyCertDataInvalid); err == nil {
+		t.Error("no error")
+	}
+	if d, kept := LastKept(dir); kept {
+		t.Errorf("refused, but kept: %+v", d)
+	}
+}
+
 func glob(t *testing.T, dir, pattern string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, pattern))

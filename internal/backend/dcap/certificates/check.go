@@ -55,6 +55,26 @@ func (d Data) Check() error {
 	return nil
 }
 
+// CheckKept checks that the PCK certificate has the key of the one that is kept, where both
+// are for one TCB: a platform has one key for each.
+func (d Data) CheckKept(kept Data) error {
+	if d.CPUSVN != kept.CPUSVN || d.PCESVN != kept.PCESVN {
+		return nil
+	}
+	chain, err := parseChain(d.Chain)
+	if err != nil {
+		return err
+	}
+	last, err := parseChain(kept.Chain)
+	if err != nil {
+		return fmt.Errorf("read the certificates that are kept: %w", err)
+	}
+	if !bytes.Equal(chain[0].RawSubjectPublicKeyInfo, last[0].RawSubjectPublicKeyInfo) {
+		return errors.New("the PCK certificate has another key than the one that is kept: it is of another platform, or from before a factory reset of SGX")
+	}
+	return nil
+}
+
 // parseChain reads a chain, which may end with white space and NULs.
 func parseChain(text []byte) (chain []*x509.Certificate, err error) {
 	rest := bytes.TrimRight(text, "\x00\r\n\t ")

@@ -120,3 +120,18 @@ func TestCheckGenuine(t *testing.T) {
 		t.Skip("NOT RUN: no genuine quotes in ../shared/vectors, beside the checkout")
 	}
 }
+
+// A platform has one key for each TCB.
+func TestCheckKept(t *testing.T) {
+	kept, other := chain(t, "first"), chain(t, "second")
+	if err := kept.CheckKept(kept); err != nil {
+		t.Error(err)
+	}
+	if err := other.CheckKept(kept); err == nil || !strings.Contains(err.Error(), "another key than the one that is kept") {
+		t.Errorf("another platform: %v", err)
+	}
+	kept.PCESVN++ // after a recovery of the TCB
+	if err := other.CheckKept(kept); err != nil {
+		t.Errorf("another TCB: %v", err)
+	}
+}

@@ -192,6 +192,26 @@ func readQuery(path, name string) (q Query, err error) {
 // LastQuery returns what a Cache in a directory has asked its provider last, if it is
 // known: it identifies the platform of this machine.
 func LastQuery(dir string) (q Query, known bool) {
+	q, _, known = lastQuery(dir)
+	return q, known
+}
+
+// LastKept returns the data that a Cache in a directory keeps for the platform of
+// LastQuery, if there is any, and the library has not refused it since.
+func LastKept(dir string) (d Data, kept bool) {
+	_, name, known := lastQuery(dir)
+	if !known {
+		return Data{}, false
+	}
+	read, err := readFile(dir, dataPrefix+strings.TrimPrefix(name, queryPrefix))
+	if err != nil || read.entry.Refused {
+		return Data{}, false
+	}
+	return read.entry.Data, true
+}
+
+// lastQuery is LastQuery with the name of the file.
+func lastQuery(dir string) (q Query, file string, known bool) {
 	names, _ := filepath.Glob(filepath.Join(dir, queryPrefix+"*.json"))
 	var newest time.Time
 	for _, name := range names {
@@ -200,10 +220,10 @@ func LastQuery(dir string) (q Query, known bool) {
 			continue
 		}
 		if read, err := readQuery(dir, filepath.Base(name)); err == nil {
-			q, known, newest = read, true, info.ModTime()
+			q, file, known, newest = read, filepath.Base(name), true, info.ModTime()
 		}
 	}
-	return q, known
+	return q, file, known
 }
 
 // file returns the name of the file for a platform.
