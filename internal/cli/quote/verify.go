@@ -96,7 +96,7 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 		return nil
 	}
 	format := output.FormatFlag(command)
-	v.root = trust.RootFlag(command)
+	v.root = trust.RootFlag(command.Flags(), input.Reader(command))
 	at := trust.TimeFlag(command)
 	command.Flags().StringVar(&v.collateral, "collateral", "", "verify with the collateral in this `file` or directory, or from the service at this URL")
 	command.Flags().StringVar(&v.certificates, "pck-certificate", "", "take the certificates that the quote lacks from this `file` (PEM): the PCK certificate, the CA's and the root's, in any order")
