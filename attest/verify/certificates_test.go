@@ -137,4 +137,10 @@ func TestCertificatesWith(t *testing.T) {
 			t.Errorf("%s: %s", c.name, completed.Signature.CertificationData.Type)
 		}
 	}
+	if completed, err := verify.Complete(t.Context(), q, nil); err != nil || completed != q {
+		t.Errorf("no source: %v", err)
+	}
+	if completed, err := verify.Complete(t.Context(), q, chain.With(nil)); err != nil || completed == q {
+		t.Errorf("no other source: %v", err)
+	}
 }

@@ -79,12 +79,9 @@ func (v *Verifier) VerifyParsed(ctx context.Context, e *evidence.Evidence, polic
 	if v.Now != nil {
 		now = v.Now
 	}
-	q := e.Parsed
-	if v.Certificates != nil {
-		var err error
-		if q, err = Complete(ctx, q, v.Certificates); err != nil {
-			return nil, err
-		}
+	q, err := Complete(ctx, e.Parsed, v.Certificates)
+	if err != nil {
+		return nil, err
 	}
 	r, err := v.verifier.FetchAndVerify(ctx, q, v.Source, policy, now())
 	if r == nil {
