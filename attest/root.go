@@ -4,10 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
-	"errors"
 	"fmt"
 
 	"github.com/confcom/confcom/quote"
@@ -83,20 +80,17 @@ func mustHex(text string) []byte {
 	return b
 }
 
-// ParseRoot reads a root from exactly one certificate in PEM. The result has no
-// QuotingEnclaves.
+// ParseRoot reads a root from exactly one certificate in PEM, as quote.ParseCertificates reads
+// it: text around the certificate is an error. The result has no QuotingEnclaves.
 func ParseRoot(text []byte) (Root, error) {
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return Root{}, errors.New("attest: parse root: no PEM certificate")
+	certificates, err := quote.ParseCertificates(text)
+	if err == nil && len(certificates) != 1 {
+		err = fmt.Errorf("%d certificates, want that of the root alone", len(certificates))
 	}
-	if next, _ := pem.Decode(rest); next != nil {
-		return Root{}, errors.New("attest: parse root: more than one PEM block: pass the root certificate alone")
-	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return Root{}, fmt.Errorf("attest: parse root: %w", err)
 	}
+	certificate := certificates[0]
 	key, err := p256Key(certificate)
 	if err != nil {
 		return Root{}, fmt.Errorf("attest: parse root: %w", err)

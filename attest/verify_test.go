@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -438,9 +439,12 @@ func TestParseRootErrors(t *testing.T) {
 		text []byte
 		want string
 	}{
-		{nil, "no PEM certificate"},
-		{[]byte("not PEM"), "no PEM certificate"},
-		{append(append([]byte{}, root...), root...), "more than one"},
+		{nil, "0 certificates, want that of the root alone"},
+		{[]byte("not PEM"), "certificate 1: not complete PEM"},
+		{slices.Concat(root, root), "2 certificates, want"},
+		{slices.Concat([]byte("a comment\n"), root), "certificate 1: not a PEM certificate"},
+		{slices.Concat(root, []byte("a comment")), "certificate 2: not complete PEM"},
+		{pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}}), "certificate 1: not a PEM certificate"},
 		{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{1}}), "x509"},
 	} {
 		if _, err := attest.ParseRoot(c.text); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -28,6 +28,7 @@ type Claims struct {
 	Status     Status // of the only appraisal
 	IssuedAt   time.Time
 	Expires    time.Time
+	NotBefore  time.Time // when the token becomes valid; zero if it does not say
 	VerifierID VerifierID
 	// Nonce is the nonce of the request; nil if it had none.
 	Nonce challenge.Nonce
@@ -101,15 +102,20 @@ func (a *Appraisal) Binds(data []byte) error {
 
 // MarshalJSON returns the claims-set.
 func (c Claims) MarshalJSON() ([]byte, error) {
+	var notBefore int64
+	if !c.NotBefore.IsZero() {
+		notBefore = c.NotBefore.Unix()
+	}
 	return json.Marshal(struct {
 		Profile    string               `json:"eat_profile"`
 		Status     Status               `json:"ear_status"`
 		IssuedAt   int64                `json:"iat"`
 		Expires    int64                `json:"exp"`
+		NotBefore  int64                `json:"nbf,omitempty"`
 		VerifierID VerifierID           `json:"ear_verifier_id"`
 		Nonce      challenge.Nonce      `json:"eat_nonce,omitempty"`
 		Submodules map[string]Appraisal `json:"submods"`
-	}{Profile, c.Status, c.IssuedAt.Unix(), c.Expires.Unix(), c.VerifierID, c.Nonce, map[string]Appraisal{c.Submodule: c.Appraisal}})
+	}{Profile, c.Status, c.IssuedAt.Unix(), c.Expires.Unix(), notBefore, c.VerifierID, c.Nonce, map[string]Appraisal{c.Submodule: c.Appraisal}})
 }
 
 // UnmarshalJSON reads a claims-set with one submodule. It ignores claims that it does not know,
@@ -120,7 +126,7 @@ func (c *Claims) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	var profile string
-	var issued, expires date
+	var issued, expires, notBefore date
 	var submodules map[string]json.RawMessage
 	read := Claims{}
 	for _, claim := range []struct {
@@ -132,6 +138,7 @@ func (c *Claims) UnmarshalJSON(text []byte) error {
 		{"ear_status", &read.Status, false},
 		{"iat", &issued, false},
 		{"exp", &expires, false},
+		{"nbf", &notBefore, true},
 		{"ear_verifier_id", &read.VerifierID, false},
 		{"eat_nonce", &read.Nonce, true},
 		{"submods", &submodules, false},
@@ -158,7 +165,7 @@ func (c *Claims) UnmarshalJSON(text []byte) error {
 	if read.Status != read.Appraisal.Status {
 		return fmt.Errorf("ear_status: %q, but the only appraisal has %q", read.Status, read.Appraisal.Status)
 	}
-	read.IssuedAt, read.Expires = time.Time(issued), time.Time(expires)
+	read.IssuedAt, read.Expires, read.NotBefore = time.Time(issued), time.Time(expires), time.Time(notBefore)
 	*c = read
 	return nil
 }

@@ -211,6 +211,8 @@ func TestAttacks(t *testing.T) {
 		"an expiry that is not an integer":      {`"exp":1`, `"exp":1.0e0,"x":1`},
 		"an expiry that is a string":            {`"exp":`, `"exp":"9","x":`},
 		"an expiry that is huge":                {`"exp":`, `"exp":1e300,"x":`},
+		"a start that is not an integer":        {`"exp":`, `"nbf":"1","exp":`},
+		"a start that is null":                  {`"exp":`, `"nbf":null,"exp":`},
 		"a nonce that is too short":             {`"eat_nonce":"bm9uY2Vub24"`, `"eat_nonce":"AAAA"`},
 		"an expiry that is null":                {`"exp":`, `"exp":null,"x":`},
 		"something after the claims":            {`{"eat_profile"`, `{},{"eat_profile"`},
@@ -249,6 +251,31 @@ func TestVerifyTimes(t *testing.T) {
 	}
 	if _, err := keys.Verify(token, time.Time{}); err == nil {
 		t.Error("no error at the zero time")
+	}
+}
+
+// A token may say when it becomes valid. Those that confcom signs do not.
+func TestVerifyNotBefore(t *testing.T) {
+	signer := newSigner(t, newKey(t, nil))
+	keys := keysOf(t, signer)
+	for after, want := range map[time.Duration]string{
+		-time.Hour:                "",
+		time.Minute:               "",
+		time.Minute + time.Second: "the token is not valid before 20",
+		2 * time.Minute:           "the token is not valid before 20",
+	} {
+		c := claims()
+		c.NotBefore = now().Add(after)
+		got, err := keys.Verify(sign(t, signer, c), now())
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("valid after %s: %v, want %q", after, err, want)
+		}
+		if err == nil && !got.NotBefore.Equal(c.NotBefore) {
+			t.Errorf("valid from %s, want %s", got.NotBefore, c.NotBefore)
+		}
+	}
+	if got, err := keys.Verify(sign(t, signer, claims()), now()); err != nil || !got.NotBefore.IsZero() {
+		t.Errorf("without nbf: %+v, %v", got, err)
 	}
 }
 

@@ -28,7 +28,8 @@ const (
 	maxKeys  = 16
 )
 
-// skew is how far in the future a token may have been issued, by its verifier's clock.
+// skew is how far in the future a token may have been issued, or may become valid, by its
+// verifier's clock.
 const skew = time.Minute
 
 // algorithms returns the algorithms of signatures. All are for public keys: a relying party
@@ -244,6 +245,8 @@ func (k *Keys) Verify(token string, at time.Time, accepted ...Status) (*Claims, 
 		return nil, fmt.Errorf("ear: %w, on %s", ErrExpired, claims.Expires.UTC().Format(time.RFC3339))
 	case claims.IssuedAt.After(at.Add(skew)):
 		return nil, fmt.Errorf("ear: the token is issued in the future, on %s", claims.IssuedAt.UTC().Format(time.RFC3339))
+	case claims.NotBefore.After(at.Add(skew)):
+		return nil, fmt.Errorf("ear: the token is not valid before %s", claims.NotBefore.UTC().Format(time.RFC3339))
 	}
 	if claims.Status == Affirming || slices.Contains(accepted, claims.Status) {
 		return claims, nil

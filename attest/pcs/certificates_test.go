@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/confcom/confcom/attest"
@@ -72,6 +74,9 @@ func TestCertificatesFor(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if known := client.CertificatesInMemory(q); len(known) != 3 || !known[0].Equal(chain[0]) || !known[2].Equal(chain[2]) {
+				t.Errorf("%d certificates in memory", len(known))
+			}
 			if kind == quote.PCKLeaf {
 				if len(requests) != 0 {
 					t.Errorf("requested the certificate that the quote has: %v", requests)
@@ -126,5 +131,55 @@ func TestNoCertificates(t *testing.T) {
 			t.Errorf("%s, %s: %v; want %q", c.service, c.kind, err, c.want)
 		}
 		client.Close()
+	}
+}
+
+// A failure is remembered, so that the same quote causes no more requests for a while. Without a
+// subscription key, Intel's service is not asked.
+func TestCertificateFailures(t *testing.T) {
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer server.Close()
+	service, err := pcs.PCCS(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := attesttest.NewIssuer("node-1", attesttest.Today())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &pcs.Client{Service: service, HTTP: server.Client()}
+	defer client.Close()
+	ask := func(kind quote.CertificationDataType) error {
+		t.Helper()
+		issuer.CertificationType = kind
+		q, err := issuer.Quote(sgx.ReportBody{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if chain := client.CertificatesInMemory(q); chain != nil {
+			t.Errorf("%d certificates in memory", len(chain))
+		}
+		_, err = client.CertificatesFor(t.Context(), q)
+		return err
+	}
+	for i, kind := range []quote.CertificationDataType{quote.PPIDRSA3072, quote.PCKLeaf, quote.PPIDClear} {
+		for n := range 2 {
+			err := ask(kind)
+			if status, ok := errors.AsType[*pcs.StatusError](err); !ok || status.Status != http.StatusNotFound || strings.Contains(err.Error(), "not asked again for ") != (n > 0) {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+		if n := int(requests.Load()); n != i+1 {
+			t.Errorf("%s: %d requests, want %d", kind, n, i+1)
+		}
+	}
+	client = &pcs.Client{Service: pcs.Intel(), HTTP: server.Client()}
+	defer client.Close()
+	if err := ask(quote.PPIDRSA3072); !errors.Is(err, quote.ErrUnsupported) || !strings.Contains(err.Error(), "subscription key") {
+		t.Error(err)
 	}
 }

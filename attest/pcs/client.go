@@ -59,6 +59,8 @@ type Client struct {
 
 	failedFamilies failures[Family]
 	failedParts    failures[string] // by URL
+	// failedCertificates is apart, as a stranger may choose what is requested.
+	failedCertificates failures[string] // by URL
 }
 
 // Step is a change in what is known of a part of the collateral.
@@ -282,7 +284,7 @@ func (c *Client) start() error {
 	c.http, c.own = newHTTPClient(c.HTTP)
 	c.turns = make(chan struct{}, maxFetches)
 	c.families, c.parts = make(map[Family]*collateral), make(map[string]*knownPart)
-	c.failedFamilies, c.failedParts = make(failures[Family]), make(failures[string])
+	c.failedFamilies, c.failedParts, c.failedCertificates = make(failures[Family]), make(failures[string]), make(failures[string])
 	c.started = true
 	return nil
 }

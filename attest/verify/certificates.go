@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -24,13 +27,14 @@ type CertificateSource interface {
 	CertificatesFor(context.Context, *quote.Quote) ([]*x509.Certificate, error)
 }
 
-// complete returns a quote with its certificate chain. No signature covers that part of a quote,
-// so it makes no difference where it comes from.
-func (v *Verifier) complete(ctx context.Context, q *quote.Quote) (*quote.Quote, error) {
-	if v.Certificates == nil || q.Signature.CertificationData.Type == quote.PCKChain {
+// Complete returns a quote with its certificate chain: the quote itself if it has one, or else
+// with that of a source. No signature covers that part of a quote, so it makes no difference where
+// it comes from. Nothing is verified. A nil source has none, and the quote is returned as it is.
+func Complete(ctx context.Context, q *quote.Quote, source CertificateSource) (*quote.Quote, error) {
+	if source == nil || q.Signature.CertificationData.Type == quote.PCKChain {
 		return q, nil
 	}
-	chain, err := v.Certificates.CertificatesFor(ctx, q)
+	chain, err := source.CertificatesFor(ctx, q)
 	if err == nil && len(chain) != 3 {
 		err = fmt.Errorf("%d certificates, want those of the platform, the CA and the root", len(chain))
 	}
@@ -72,10 +76,42 @@ func (c Certificates) CertificatesFor(_ context.Context, q *quote.Quote) ([]*x50
 	return chain, nil
 }
 
+// With returns a source that has these certificates, and gets those that are missing from another
+// one: all of them if there are none, or those of the issuers if there is only a PCK certificate.
+func (c Certificates) With(source CertificateSource) CertificateSource {
+	switch {
+	case source == nil:
+		return c
+	case len(c) == 0:
+		return source
+	case len(c) == 1:
+		return leafOnly{c[0], source}
+	}
+	return c
+}
+
+// leafOnly is a PCK certificate without those of its issuers, which a source has.
+type leafOnly struct {
+	leaf    *x509.Certificate
+	issuers CertificateSource
+}
+
+// CertificatesFor gets the issuers of the certificate.
+func (l leafOnly) CertificatesFor(ctx context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
+	if !certifies(l.leaf, q) {
+		return nil, errors.New("the certificate has not the key that signed the QE report")
+	}
+	with := *q
+	with.Signature.CertificationData = quote.CertificationData{
+		Type: quote.PCKLeaf, Data: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: l.leaf.Raw}),
+	}
+	return l.issuers.CertificatesFor(ctx, &with)
+}
+
 // certifies reports whether a certificate is a PCK certificate whose key signed the QE report.
 func certifies(pck *x509.Certificate, q *quote.Quote) bool {
 	key, ok := pck.PublicKey.(*ecdsa.PublicKey)
-	if !ok {
+	if !ok || key.Curve != elliptic.P256() { // of a stranger: other curves take the processor much longer
 		return false
 	}
 	if _, err := attest.ParsePlatform(pck); err != nil {

@@ -85,3 +85,62 @@ func TestCertificates(t *testing.T) {
 		}
 	}
 }
+
+// counting is a source that counts how often it is asked.
+type counting struct {
+	verify.Certificates
+	asked *int
+}
+
+func (c counting) CertificatesFor(ctx context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
+	*c.asked++
+	return c.Certificates.CertificatesFor(ctx, q)
+}
+
+// Another source is asked for what is missing only.
+func TestCertificatesWith(t *testing.T) {
+	chains := make(map[string][]*x509.Certificate)
+	var q *quote.Quote
+	for _, platform := range []string{"node-2", "node-1"} {
+		i, err := attesttest.NewIssuer(platform, attesttest.Today())
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.CertificationType = quote.PPIDRSA3072
+		if q, err = i.Quote(sgx.ReportBody{}); err != nil {
+			t.Fatal(err)
+		}
+		if chains[platform], err = i.PCKChain(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chain := verify.Certificates(chains["node-1"])
+	for _, c := range []struct {
+		name        string
+		own, others verify.Certificates
+		asked       int
+		want        string // of the error
+	}{
+		{"none", nil, chain, 1, ""},
+		{"the PCK certificate", chain[:1], chain[1:], 1, ""},
+		{"all", chain, nil, 0, ""},
+		{"without the root", chain[:2], chain, 0, "is missing"},
+		{"the PCK certificate of another platform", chains["node-2"][:1], chain, 0, "has not the key"},
+		{"the PCK certificate, and no issuers", chain[:1], nil, 1, "is missing"},
+	} {
+		asked := 0
+		completed, err := verify.Complete(t.Context(), q, c.own.With(counting{c.others, &asked}))
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || asked != c.asked {
+			t.Errorf("%s: %v, asked %d times; want %q, %d", c.name, err, asked, c.want, c.asked)
+		}
+		if err == nil && completed.Signature.CertificationData.Type != quote.PCKChain {
+			t.Errorf("%s: %s", c.name, completed.Signature.CertificationData.Type)
+		}
+	}
+	if completed, err := verify.Complete(t.Context(), q, nil); err != nil || completed != q {
+		t.Errorf("no source: %v", err)
+	}
+	if completed, err := verify.Complete(t.Context(), q, chain.With(nil)); err != nil || completed == q {
+		t.Errorf("no other source: %v", err)
+	}
+}

@@ -79,7 +79,7 @@ func (v *Verifier) VerifyParsed(ctx context.Context, e *evidence.Evidence, polic
 	if v.Now != nil {
 		now = v.Now
 	}
-	q, err := v.complete(ctx, e.Parsed)
+	q, err := Complete(ctx, e.Parsed, v.Certificates)
 	if err != nil {
 		return nil, err
 	}

@@ -2,15 +2,17 @@ package verifyserver
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
-	"fmt"
+	"net/http"
 	"net/netip"
 	"reflect"
-	"slices"
-	"sync"
+	"time"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
+	"github.com/confcom/confcom/attest/verify"
+	"github.com/confcom/confcom/quote"
 )
 
 // Source is where a service has collateral from.
@@ -20,15 +22,11 @@ type Source interface {
 	// Fetch returns collateral of a family, for which a client asks: other collateral than kept,
 	// which Kept has returned, if there is newer one.
 	Fetch(ctx context.Context, client netip.Addr, family attest.Family, kept *attest.Collateral) (*attest.Collateral, error)
+	// Certificates returns the PCK certificate of the platform of a quote that lacks it, or that of
+	// its CA, together with those of the CA and of the root: own ones, which the client has sent,
+	// or others. Nothing of the quote is verified.
+	Certificates(ctx context.Context, client netip.Addr, q *quote.Quote, own verify.Certificates) ([]*x509.Certificate, error)
 }
-
-// A fetch may take long while the collateral service hangs. These bound how many there are
-// at a time, which is what a pcs.Client makes at a time, and how many requests wait for
-// them: in all, and for each client.
-const (
-	maxFetches, maxFetchesEach = 4, 1
-	maxWaiting, maxWaitingEach = 128, 32
-)
 
 // Client gets collateral from a service: a *pcs.Client.
 type Client interface {
@@ -39,66 +37,45 @@ type Client interface {
 	Cached(attest.Family) *pcs.Bundle
 	// Refresh waits for the service if there is none, or it is older than the service allows.
 	Refresh(context.Context, attest.Family) (*pcs.Bundle, error)
+	// CertificatesInMemory returns the certificates that a quote lacks if they are in memory, or
+	// nil.
+	CertificatesInMemory(*quote.Quote) []*x509.Certificate
+	// CertificatesFor waits for the service if they are not.
+	CertificatesFor(context.Context, *quote.Quote) ([]*x509.Certificate, error)
 }
 
-// Fetcher has a client fetch collateral that is not at hand. A collateral service that
-// hangs or fails delays no quote of a platform whose collateral is.
+// Fetcher has a client fetch collateral that is not at hand, and certificates. A collateral
+// service that hangs or fails delays no quote of a platform whose collateral is.
+//
+// Families are those of platforms that are proven. Which certificates are fetched is for a
+// stranger to choose, so these fetches have a share of their own, and each failure ends it for
+// a while.
 type Fetcher struct {
-	client  Client
-	ctx     context.Context // of all fetches
-	cancel  context.CancelFunc
-	waiting share
-	running sync.WaitGroup
-
-	mu      sync.Mutex
-	closed  bool
-	flights map[attest.Family]*flight
-	queue   []*flight // those that have not started, the first one first
-	fetches share
-	starts  uint64
-	started map[netip.Addr]uint64 // of the clients that wait: the number of their last start
+	client       Client
+	families     *flights[attest.Family, *pcs.Bundle]
+	certificates *flights[platformID, []*x509.Certificate]
 }
 
-// flight is a fetch that requests of several clients may wait for. Fetcher.mu guards the
-// first group of fields.
-type flight struct {
-	started bool
-	waiting map[netip.Addr]int // requests by client; without zeros
-
-	family attest.Family
-	done   chan struct{}
-	// These are set when done is closed.
-	bundle *pcs.Bundle
-	err    error
-}
+// failurePause is how long a client waits between two requests for certificates that fail. All
+// clients together cause no more than maxFetches of them in this time.
+const failurePause = time.Second
 
 // NewFetcher returns a Fetcher. Close it before the client.
 func NewFetcher(client Client) *Fetcher {
-	ctx, cancel := context.WithCancel(context.Background())
 	return &Fetcher{
-		client: client, ctx: ctx, cancel: cancel,
-		fetches: share{all: maxFetches, each: maxFetchesEach},
-		waiting: share{all: maxWaiting, each: maxWaitingEach},
-		flights: make(map[attest.Family]*flight), started: make(map[netip.Addr]uint64),
+		client:   client,
+		families: newFlights(0, client.Refresh),
+		certificates: newFlights(failurePause, func(ctx context.Context, id platformID) ([]*x509.Certificate, error) {
+			return client.CertificatesFor(ctx, id.quote())
+		}),
 	}
 }
 
 // Close cancels all fetches and waits until they have ended.
 func (f *Fetcher) Close() {
-	f.mu.Lock()
-	f.closed = true
-	for _, waiting := range f.queue {
-		delete(f.flights, waiting.family)
-		waiting.err = errStopping
-		close(waiting.done)
-	}
-	f.queue = nil
-	f.mu.Unlock()
-	f.cancel()
-	f.running.Wait()
+	f.families.close()
+	f.certificates.close()
 }
-
-var errStopping = errors.New("the service is stopping")
 
 // Kept returns what the client has in memory.
 func (f *Fetcher) Kept(family attest.Family) *attest.Collateral {
@@ -113,121 +90,76 @@ func (f *Fetcher) Fetch(ctx context.Context, client netip.Addr, family attest.Fa
 	if bundle := f.client.Cached(family); bundle != nil && !same(&bundle.Collateral, kept) {
 		return &bundle.Collateral, nil
 	}
-	giveBack, ok := f.waiting.take(client)
-	if !ok {
-		return nil, errors.New("too many requests wait for collateral: try again")
-	}
-	defer giveBack()
-	wanted, err := f.join(client, family)
+	bundle, err := f.families.wait(ctx, client, family)
 	if err != nil {
 		return nil, err
 	}
-	defer f.leave(client, wanted)
-	select {
-	case <-wanted.done:
-		if wanted.err != nil {
-			return nil, wanted.err
+	return &bundle.Collateral, nil
+}
+
+// Certificates returns the chain of a quote's platform: own certificates, those that the client
+// has in memory, or those for which it waits.
+func (f *Fetcher) Certificates(ctx context.Context, client netip.Addr, q *quote.Quote, own verify.Certificates) ([]*x509.Certificate, error) {
+	return own.With(requester{f, client}).CertificatesFor(ctx, q)
+}
+
+// requester gets certificates for a client.
+type requester struct {
+	fetcher *Fetcher
+	client  netip.Addr
+}
+
+// CertificatesFor returns the certificates that a quote lacks. The error is a *problem if the client
+// may have them later.
+func (r requester) CertificatesFor(ctx context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
+	if data := q.Signature.CertificationData; data.Type == quote.PCKLeaf {
+		leaf, err := data.Certificates()
+		if err != nil {
+			return nil, err
 		}
-		return &wanted.bundle.Collateral, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: %w", f.stateOf(wanted), context.Cause(ctx))
+		if _, err := attest.IssuerOf(leaf[0]); err != nil {
+			return nil, err // a stranger's certificate: no request can help
+		}
 	}
+	if chain := r.fetcher.client.CertificatesInMemory(q); chain != nil {
+		return chain, nil
+	}
+	chain, err := r.fetcher.certificates.wait(ctx, r.client, platformIDOf(q))
+	if err != nil && !isFinal(err) {
+		return nil, &problem{http.StatusServiceUnavailable, err}
+	}
+	return chain, err
+}
+
+// platformID is what certificates are requested by: the certification data of a quote, and the
+// ID of the QE.
+type platformID struct {
+	kind quote.CertificationDataType
+	data string
+	user [20]byte
+}
+
+func platformIDOf(q *quote.Quote) platformID {
+	data := q.Signature.CertificationData
+	return platformID{data.Type, string(data.Data), q.Header.UserData}
+}
+
+// quote returns a quote with nothing else.
+func (id platformID) quote() *quote.Quote {
+	q := new(quote.Quote)
+	q.Header.UserData = id.user
+	q.Signature.CertificationData = quote.CertificationData{Type: id.kind, Data: []byte(id.data)}
+	return q
 }
 
 // same reports whether two have the same content: a client returns copies.
 func same(a, b *attest.Collateral) bool { return reflect.DeepEqual(a, b) }
 
-// join returns the flight of a family, which one more request of a client waits for.
-func (f *Fetcher) join(client netip.Addr, family attest.Family) (*flight, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return nil, errStopping
+// isFinal reports whether the collateral service has no certificates for a platform, rather than
+// that it did not answer, or failed.
+func isFinal(err error) bool {
+	if status, ok := errors.AsType[*pcs.StatusError](err); ok {
+		return status.Status != http.StatusTooManyRequests && status.Status < http.StatusInternalServerError
 	}
-	wanted := f.flights[family]
-	if wanted == nil {
-		wanted = &flight{family: family, done: make(chan struct{}), waiting: make(map[netip.Addr]int)}
-		f.flights[family] = wanted
-		f.queue = append(f.queue, wanted)
-	}
-	wanted.waiting[client]++
-	f.startNext()
-	return wanted, nil
-}
-
-// leave notes that one request less of a client waits for a flight. If it has not started,
-// and nobody else waits for it, it never does.
-func (f *Fetcher) leave(client netip.Addr, left *flight) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if left.waiting[client]--; left.waiting[client] == 0 {
-		delete(left.waiting, client)
-	}
-	if i := slices.Index(f.queue, left); i >= 0 && len(left.waiting) == 0 {
-		f.queue = slices.Delete(f.queue, i, i+1)
-		delete(f.flights, left.family)
-	}
-	for _, other := range f.flights {
-		if other.waiting[client] > 0 {
-			return
-		}
-	}
-	delete(f.started, client)
-}
-
-// startNext starts flights in the queue for which a client that waits for them has a share.
-// f.mu is held.
-func (f *Fetcher) startNext() {
-	for {
-		next, client := f.next()
-		if next == nil {
-			return
-		}
-		giveBack, ok := f.fetches.take(client)
-		if !ok {
-			return
-		}
-		f.queue = slices.DeleteFunc(f.queue, func(queued *flight) bool { return queued == next })
-		next.started = true
-		f.starts++
-		f.started[client] = f.starts
-		f.running.Go(func() { f.fly(next, giveBack) })
-	}
-}
-
-// next returns the flight that starts next, and for which client: the one that has had its
-// last start before the others, so that a client with many families does not delay one with
-// few. f.mu is held.
-func (f *Fetcher) next() (next *flight, first netip.Addr) {
-	for _, queued := range f.queue {
-		for client := range queued.waiting {
-			if f.fetches.has(client) && (next == nil || f.started[client] < f.started[first]) {
-				next, first = queued, client
-			}
-		}
-	}
-	return next, first
-}
-
-// fly makes the fetch.
-func (f *Fetcher) fly(started *flight, giveBack func()) {
-	started.bundle, started.err = f.client.Refresh(f.ctx, started.family)
-	close(started.done)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.flights, started.family)
-	giveBack()
-	if !f.closed {
-		f.startNext()
-	}
-}
-
-// stateOf returns what a request that waits for a flight has waited for.
-func (f *Fetcher) stateOf(wanted *flight) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if wanted.started {
-		return "no answer from the collateral service"
-	}
-	return "too many fetches of collateral are in progress: try again"
+	return errors.Is(err, quote.ErrUnsupported)
 }

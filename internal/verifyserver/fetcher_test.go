@@ -3,6 +3,7 @@ package verifyserver
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,6 +32,38 @@ type collateralService struct {
 	takes  time.Duration          // for each call
 	hangs  bool
 	calls  int
+
+	chains map[platformID][]*x509.Certificate // of the platforms that it knows
+	kept   map[platformID]bool                // those that are in memory
+	asked  []time.Time                        // when it was asked for chains
+}
+
+func (s *collateralService) CertificatesInMemory(q *quote.Quote) []*x509.Certificate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id := platformIDOf(q); s.kept[id] {
+		return s.chains[id]
+	}
+	return nil
+}
+
+func (s *collateralService) CertificatesFor(ctx context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
+	s.mu.Lock()
+	hangs := s.hangs
+	s.asked = append(s.asked, time.Now())
+	s.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := platformIDOf(q)
+	if s.chains[id] == nil {
+		return nil, &pcs.StatusError{URL: "pckcert", Status: http.StatusNotFound}
+	}
+	s.kept[id] = true
+	return s.chains[id], nil
 }
 
 func (s *collateralService) hang() {
@@ -77,9 +110,17 @@ func (s *collateralService) Refresh(ctx context.Context, f attest.Family) (*pcs.
 	return &pcs.Bundle{Collateral: *s.collateral}, nil
 }
 
+// know adds the certificates that a quote lacks to those of the service.
+func (s *collateralService) know(q *quote.Quote, chain []*x509.Certificate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chains[platformIDOf(q)] = chain
+}
+
 // newFetcher returns a fetcher from a service that answers.
 func newFetcher(t *testing.T, collateral *attest.Collateral) (*Fetcher, *collateralService) {
-	s := &collateralService{collateral: collateral, cached: make(map[attest.Family]bool), filed: make(map[attest.Family]bool)}
+	s := &collateralService{collateral: collateral, cached: make(map[attest.Family]bool), filed: make(map[attest.Family]bool),
+		chains: make(map[platformID][]*x509.Certificate), kept: make(map[platformID]bool)}
 	f := NewFetcher(s)
 	t.Cleanup(f.Close)
 	return f, s
@@ -219,12 +260,12 @@ func testFetcherBounds(t *testing.T) {
 	cancel(errors.New("given up"))
 	requests.Wait()
 	check("given up", queued, 1, maxFetches)
-	if len(f.waiting.taken) > 0 || len(f.started) > 0 || len(f.queue) > 0 || len(f.flights) != maxFetches || len(f.fetches.taken) != maxFetches {
-		t.Errorf("waiting %v, queue %v, fetches %v", f.waiting.taken, f.queue, f.fetches.taken)
+	if len(f.families.waiting.taken) > 0 || len(f.families.started) > 0 || len(f.families.queue) > 0 || len(f.families.flights) != maxFetches || len(f.families.fetches.taken) != maxFetches {
+		t.Errorf("waiting %v, queue %v, fetches %v", f.families.waiting.taken, f.families.queue, f.families.fetches.taken)
 	}
 	f.Close()
-	if len(f.fetches.taken) > 0 || f.fetches.total != 0 || len(f.flights) > 0 || service.called() != maxFetches {
-		t.Errorf("closed: fetches %v, flights %v", f.fetches.taken, f.flights)
+	if len(f.families.fetches.taken) > 0 || f.families.fetches.total != 0 || len(f.families.flights) > 0 || service.called() != maxFetches {
+		t.Errorf("closed: fetches %v, flights %v", f.families.fetches.taken, f.families.flights)
 	}
 	if _, err := f.Fetch(t.Context(), client(1), families[0], nil); err == nil || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("closed: %v", err)
@@ -315,8 +356,8 @@ func TestFlightsAreShared(t *testing.T) {
 		fetch(ctx, 1, families[1])
 		cancel()
 		synctest.Wait()
-		if len(f.queue) > 0 || len(f.flights) != 1 {
-			t.Errorf("flights %v, queue %v: nobody waits", f.flights, f.queue)
+		if len(f.families.queue) > 0 || len(f.families.flights) != 1 {
+			t.Errorf("flights %v, queue %v: nobody waits", f.families.flights, f.families.queue)
 		}
 		fetch(t.Context(), 1, families[1])
 		if n := service.called(); n != 1 {

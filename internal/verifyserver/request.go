@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"github.com/confcom/confcom/attest/challenge"
+	"github.com/confcom/confcom/attest/verify"
 	"github.com/confcom/confcom/internal/strictjson"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -24,6 +25,10 @@ const (
 	maxLarge, maxLargeEach = 32, 8
 	// maxStreams and maxStreamsEach bound the requests that share a connection with others.
 	maxStreams, maxStreamsEach = 256, 64
+	// maxCertificates bounds the certificates of a request, and those in a quote that has the PCK
+	// certificate alone, in bytes. They are in memory, unverified, while others are fetched. A
+	// genuine chain has 4 KiB.
+	maxCertificates = 16 << 10
 )
 
 // request is the body of a request in JSON. The other form is a quote alone, in any of the
@@ -38,6 +43,9 @@ type request struct {
 	// has bound to it. Together they are another form of ReportData.
 	Nonce challenge.Nonce `json:"nonce"`
 	Data  []byte          `json:"data"`
+	// Certificates are those that the quote lacks, in PEM: the PCK certificate, or also those of
+	// the CA and of the root.
+	Certificates string `json:"certificates"`
 }
 
 // received is a request as it was received.
@@ -86,12 +94,29 @@ func (r received) decode() (request, error) {
 		return request{}, errors.New("data: there is no nonce to which it is bound: send the nonce, or reportData")
 	case len(asked.Quote) == 0:
 		return request{}, errors.New("quote: missing or empty")
+	case len(asked.Certificates) > maxCertificates:
+		return request{}, fmt.Errorf("certificates: %d bytes, at most %d are allowed: send those of the platform, the CA and the root", len(asked.Certificates), maxCertificates)
 	case asked.ReportData != nil && n == 0:
 		return request{}, errors.New("reportData: empty: leave it out to require nothing")
 	case n > len(sgx.ReportData{}):
 		return request{}, fmt.Errorf("reportData: %d bytes, at most %d are allowed", n, len(sgx.ReportData{}))
 	}
 	return asked, nil
+}
+
+// certificates returns the certificates of a request, for a quote that lacks some.
+func (r request) certificates(q *quote.Quote) (verify.Certificates, error) {
+	switch data := q.Signature.CertificationData; {
+	case data.Type == quote.PCKLeaf && len(data.Data) > maxCertificates:
+		return nil, fmt.Errorf("the quote has a %s of %d bytes, at most %d are allowed", data.Type, len(data.Data), maxCertificates)
+	case data.Type == quote.PCKChain && r.Certificates != "":
+		return nil, errors.New("certificates: the quote has its own: leave them out")
+	}
+	own, err := quote.ParseCertificates([]byte(r.Certificates))
+	if err != nil {
+		return nil, fmt.Errorf("certificates: %w", err)
+	}
+	return own, nil
 }
 
 // readBody reads a body, and returns it with its media type. It grows no buffers if the size

@@ -5,11 +5,12 @@
 // The appraisal policy is that of the service; a request may require report data, such as
 // a nonce, besides. Collateral is fetched only for quotes whose certificate chain ends in
 // a trusted root and whose signature is valid, so that callers cannot make the service
-// send arbitrary requests.
+// send arbitrary requests. The exception is certificates that a quote lacks: nothing of it can
+// be verified without them, so its sender chooses for which platform they are requested.
 //
 // A request waits for three things, one after the other, and holds nothing of the next one
 // meanwhile: for its body, which the HTTP server bounds, and the service if it is large; for
-// the processor; and for collateral that is not at hand, which Fetcher bounds.
+// the processor; and for certificates and collateral that are not at hand, which Fetcher bounds.
 //
 // The service hands out nonces, with which quotes are fresh (package challenge), and signs
 // results for clients that ask for an EAR (package ear).
@@ -17,6 +18,7 @@ package verifyserver
 
 import (
 	"context"
+	"crypto/x509"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -34,6 +36,7 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/challenge"
 	"github.com/confcom/confcom/attest/ear"
+	"github.com/confcom/confcom/attest/verify"
 	"github.com/confcom/confcom/evidence"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/quote"
@@ -228,16 +231,21 @@ func send(w http.ResponseWriter, status int, mediaType string, body []byte) {
 
 // verify verifies the quote of a request, with collateral at hand. If it lacks collateral only, or
 // that at hand cannot be used, verify fetches collateral and verifies it again. It gives the body
-// back once it has read the quote in it: collateral may take long.
+// back once it has read the quote in it: certificates and collateral may take long.
 func (s *Service) verify(ctx context.Context, client netip.Addr, body received) (*verified, error) {
 	defer body.giveBack()
 	var q *quote.Quote
 	var asked request
+	var own verify.Certificates
 	var reportData quote.HexBytes
 	var summary evidence.Summary
 	var result *attest.Result
 	var policyID string
 	atHand := &collateralAtHand{source: s.Collateral}
+	appraise := func(source attest.Source) (err error) {
+		result, policyID, err = s.appraise(ctx, q, source, reportData)
+		return err
+	}
 	err := s.work(ctx, func() error {
 		var err error
 		if asked, err = body.decode(); err != nil {
@@ -251,11 +259,21 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 			return err
 		}
 		q, summary = e.Parsed, e.Summary()
-		body.body, asked.Quote, asked.Data = nil, nil, nil
+		if own, err = asked.certificates(q); err != nil {
+			return err
+		}
+		body.body, asked.Quote, asked.Data, asked.Certificates = nil, nil, nil, ""
 		body.giveBack()
-		result, policyID, err = s.appraise(ctx, q, atHand, reportData)
-		return err
+		if q.Signature.CertificationData.Type != quote.PCKChain {
+			return nil
+		}
+		return appraise(atHand)
 	})
+	if err == nil && result == nil {
+		if q, err = s.complete(ctx, client, q, own); err == nil {
+			err = s.work(ctx, func() error { return appraise(atHand) })
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -266,10 +284,7 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 		case err != nil && kept != nil, err == nil && same(collateral, kept):
 			err = nil // the result is that with the collateral at hand
 		case err == nil:
-			err = s.work(ctx, func() (err error) {
-				result, policyID, err = s.appraise(ctx, q, collateral, reportData)
-				return err
-			})
+			err = s.work(ctx, func() error { return appraise(collateral) })
 		}
 		if err != nil {
 			return nil, err
@@ -285,6 +300,29 @@ func (s *Service) verify(ctx context.Context, client netip.Addr, body received) 
 		response.Enclave, response.TrustDomain = q.Enclave, q.TD
 	}
 	return &verified{response, q, policyID, asked.Nonce}, nil
+}
+
+// complete returns a quote with the certificates that it lacks.
+func (s *Service) complete(ctx context.Context, client netip.Addr, q *quote.Quote, own verify.Certificates) (*quote.Quote, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, fetchTimeout, fmt.Errorf("waited for %s", fetchTimeout))
+	defer cancel()
+	completed, err := verify.Complete(ctx, q, certificatesFor{s.Collateral, client, own})
+	if _, temporary := errors.AsType[*problem](err); err != nil && !temporary && len(own) == 0 {
+		err = fmt.Errorf("%w: send the PCK certificate in \"certificates\"", err)
+	}
+	return completed, err
+}
+
+// certificatesFor has the certificates for a client.
+type certificatesFor struct {
+	source Source
+	client netip.Addr
+	own    verify.Certificates
+}
+
+// CertificatesFor returns the certificates that a quote lacks.
+func (c certificatesFor) CertificatesFor(ctx context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
+	return c.source.Certificates(ctx, c.client, q, c.own)
 }
 
 // collateralAtHand is the collateral that a source has at hand. It remembers for which family it was

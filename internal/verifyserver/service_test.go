@@ -3,6 +3,7 @@ package verifyserver
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/attest/challenge"
+	"github.com/confcom/confcom/attest/verify"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
@@ -46,6 +48,10 @@ func (s *source) Kept(attest.Family) *attest.Collateral {
 func (s *source) Fetch(context.Context, netip.Addr, attest.Family, *attest.Collateral) (*attest.Collateral, error) {
 	s.fetched++
 	return s.collateral, s.err
+}
+
+func (s *source) Certificates(ctx context.Context, _ netip.Addr, q *quote.Quote, own verify.Certificates) ([]*x509.Certificate, error) {
+	return own.CertificatesFor(ctx, q)
 }
 
 // newService returns a service that trusts simulated platforms, a quote of one, and the
@@ -368,6 +374,10 @@ func (r *renewing) Fetch(_ context.Context, _ netip.Addr, family attest.Family, 
 		return r.renewed, r.err
 	}
 	return r.Kept(family), r.err
+}
+
+func (r *renewing) Certificates(ctx context.Context, _ netip.Addr, q *quote.Quote, own verify.Certificates) ([]*x509.Certificate, error) {
+	return own.CertificatesFor(ctx, q)
 }
 
 func TestReadPolicy(t *testing.T) {

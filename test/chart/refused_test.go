@@ -70,6 +70,7 @@ func TestRefused(t *testing.T) {
 		{"a verifier of any enclave", "1.37", []string{plain, "verifier.enabled=true"}, "verifier.policy does not state which enclaves are accepted"},
 		{"a verifier of any enclave of a product", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.isvProdId=1"}, "verifier.policy does not state which enclaves are accepted"},
 		{"a policy with an empty list", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.mrSigners={}"}, "mrSigners"},
+		{"a policy with a misspelt advisory", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.anyEnclave=true", "verifier.policy.refusedAdvisories={INTEL-SA-615}"}, "/verifier/policy/refusedAdvisories/0"},
 		{"a policy with a negative number", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.anyEnclave=true", "verifier.policy.minEvaluationDataNumber=-5"}, "minEvaluationDataNumber"},
 		{"a misspelt policy for trust domains", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.trustDomain.mrTd={aa}"}, "mrTd"},
 		{"a verifier of any trust domain", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.trustDomain.allowSeptVe=true"}, "mrTds"},

@@ -40,7 +40,7 @@ Exit codes: 0 fetched; 2 not fetched: bad input, no answer, or invalid collatera
 	tee := flags.String("tee", "sgx", "fetch collateral for quotes of this `TEE`: sgx (enclaves) or tdx (trust domains)")
 	var f trust.Fetcher
 	flags.StringVar(&f.URL, "url", pcs.Intel().String(), "fetch from the service at this `URL`")
-	root := trust.RootFlag(command)
+	root := trust.RootFlag(command.Flags(), input.Reader(command))
 	f.AddFlags(flags)
 	out := output.FileFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/confcom/confcom/attest/pcs"
 	"github.com/confcom/confcom/internal/cli/args"
 	"github.com/confcom/confcom/internal/cli/exit"
+	"github.com/confcom/confcom/internal/cli/input"
 	"github.com/confcom/confcom/internal/cli/output"
 	"github.com/confcom/confcom/internal/cli/trust"
 )
@@ -29,7 +30,7 @@ Exit codes: 0 valid; 1 not valid; 2 bad input.`,
 		Args: args.File,
 	}
 	format := output.FormatFlag(command)
-	root := trust.RootFlag(command)
+	root := trust.RootFlag(command.Flags(), input.Reader(command))
 	at := trust.TimeFlag(command)
 	command.RunE = func(command *cobra.Command, args []string) error {
 		trusted, err := root()

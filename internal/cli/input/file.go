@@ -14,6 +14,11 @@ import (
 // maxSize bounds an input in bytes.
 const maxSize = evidence.MaxSize
 
+// Reader returns File for a command.
+func Reader(command *cobra.Command) func(name string) ([]byte, error) {
+	return func(name string) ([]byte, error) { return File(command, name) }
+}
+
 // File reads a file, "-" being the command's standard input. An empty file is an
 // error.
 func File(command *cobra.Command, name string) ([]byte, error) {

@@ -3,7 +3,6 @@ package quote
 import (
 	"context"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,7 +95,7 @@ Exit codes: 0 trusted; 1 not trusted; 2 bad input, or verification is incomplete
 		return nil
 	}
 	format := output.FormatFlag(command)
-	v.root = trust.RootFlag(command)
+	v.root = trust.RootFlag(command.Flags(), input.Reader(command))
 	at := trust.TimeFlag(command)
 	command.Flags().StringVar(&v.collateral, "collateral", "", "verify with the collateral in this `file` or directory, or from the service at this URL")
 	command.Flags().StringVar(&v.certificates, "pck-certificate", "", "take the certificates that the quote lacks from this `file` (PEM): the PCK certificate, the CA's and the root's, in any order")
@@ -276,12 +275,7 @@ func (v *verification) certificateSource(root attest.Root, source attest.Source)
 	}
 	switch source := source.(type) {
 	case fetched:
-		switch len(known) {
-		case 0:
-			return source, nil
-		case 1:
-			return leafOnly{known[0], source}, nil
-		}
+		return known.With(source), nil
 	case *pcs.Bundle:
 		// Collateral alone may lack them.
 		if issuers, err := quote.ParseCertificates([]byte(source.PCKCRLIssuerChain)); err == nil {
@@ -292,21 +286,6 @@ func (v *verification) certificateSource(root attest.Root, source attest.Source)
 		return nil, nil
 	}
 	return known, nil
-}
-
-// leafOnly is a PCK certificate without those of its issuers, which the service has.
-type leafOnly struct {
-	leaf    *x509.Certificate
-	service fetched
-}
-
-// CertificatesFor requests the issuers of the certificate.
-func (l leafOnly) CertificatesFor(ctx context.Context, q *quote.Quote) ([]*x509.Certificate, error) {
-	with := *q
-	with.Signature.CertificationData = quote.CertificationData{
-		Type: quote.PCKLeaf, Data: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: l.leaf.Raw}),
-	}
-	return l.service.CertificatesFor(ctx, &with)
 }
 
 // CertificatesFor requests the certificates that a quote lacks.

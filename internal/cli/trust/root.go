@@ -3,27 +3,31 @@
 package trust
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/internal/cli/exit"
-	"github.com/confcom/confcom/internal/cli/input"
 )
 
-// RootFlag declares the flag --root of a command and returns a function that reads
-// the root: Intel's if the flag is not given. An empty value is an error, as it may
-// come from a variable that is not set.
-func RootFlag(command *cobra.Command) func() (attest.Root, error) {
+// RootFlag declares the flag --root and returns a function that reads the root, by read from
+// its file: Intel's if the flag is not given. An empty value is an error, as it may come from
+// a variable that is not set.
+func RootFlag(flags *pflag.FlagSet, read func(name string) ([]byte, error)) func() (attest.Root, error) {
 	const flag = "root"
-	name := command.Flags().String(flag, "", "trust only the root certificate in this `file` (PEM) instead of Intel's")
+	name := flags.String(flag, "", "trust only the root certificate in this `file` (PEM) instead of Intel's")
 	return func() (attest.Root, error) {
-		if !command.Flags().Changed(flag) {
+		if !flags.Changed(flag) {
 			return attest.IntelRoot(), nil
 		}
-		text, err := input.File(command, *name)
+		if *name == "" {
+			return attest.Root{}, exit.BadInput(errors.New("--root: the name of the file is empty: leave the flag out to trust Intel's root"))
+		}
+		text, err := read(*name)
 		if err != nil {
 			return attest.Root{}, exit.BadInput(fmt.Errorf("--root: %w", err))
 		}

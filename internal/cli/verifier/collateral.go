@@ -2,17 +2,21 @@ package verifier
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/pcs"
+	"github.com/confcom/confcom/attest/verify"
 	"github.com/confcom/confcom/internal/cli/trust"
 	"github.com/confcom/confcom/internal/reload"
 	"github.com/confcom/confcom/internal/verifyserver"
+	"github.com/confcom/confcom/quote"
 )
 
 // client returns a client of the service at the URL.
@@ -85,4 +89,13 @@ func (f file) Kept(attest.Family) *attest.Collateral { return &f.Get().Collatera
 // Fetch returns the same: there is no other.
 func (f file) Fetch(context.Context, netip.Addr, attest.Family, *attest.Collateral) (*attest.Collateral, error) {
 	return f.Kept(attest.Family{}), nil
+}
+
+// Certificates returns own certificates of a client, with those of the CA and of the root in the file.
+func (f file) Certificates(ctx context.Context, _ netip.Addr, q *quote.Quote, own verify.Certificates) ([]*x509.Certificate, error) {
+	issuers, err := quote.ParseCertificates([]byte(f.Get().PCKCRLIssuerChain))
+	if err != nil {
+		return nil, fmt.Errorf("issuer chain of the PCK CRL: %w", err)
+	}
+	return slices.Concat(own, issuers).CertificatesFor(ctx, q)
 }

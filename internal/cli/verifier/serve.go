@@ -52,11 +52,12 @@ func newServe() *cobra.Command {
 
 // server is the service as its flags configure it.
 type server struct {
-	address, tlsCert, tlsKey        string
-	root, policy, collateral, cache string
-	skipTLSCheck                    bool
-	earKey, challengeKey            string
-	earLifetime, challengeLifetime  time.Duration
+	address, tlsCert, tlsKey       string
+	root                           func() (attest.Root, error)
+	policy, collateral, cache      string
+	skipTLSCheck                   bool
+	earKey, challengeKey           string
+	earLifetime, challengeLifetime time.Duration
 }
 
 // declare declares the flags of the service and returns what runs it.
@@ -69,7 +70,7 @@ func declare(flags *pflag.FlagSet) daemon.Run {
 	flags.StringVar(&s.collateral, "collateral", pcs.Intel().String(), "fetch collateral from the service at this `URL`, or read it from this file, reloaded when it changes")
 	flags.StringVar(&s.cache, "cache", "", "cache fetched collateral in this `directory`, which only this user and root may be able to write to")
 	flags.BoolVar(&s.skipTLSCheck, "skip-tls-check", false, trust.SkipTLSCheckUsage)
-	flags.StringVar(&s.root, "root", "", "trust only the root certificate in this `file` (PEM) instead of Intel's")
+	s.root = trust.RootFlag(flags, os.ReadFile)
 	flags.StringVar(&s.earKey, "ear-key", "", "sign results as EARs (EAT attestation results) for clients that accept "+ear.MediaType+", with the first key in this `file` (PEM: P-256, P-384 or Ed25519), reloaded when it changes. All its keys are published at "+verifyserver.JWKSPath)
 	flags.DurationVar(&s.earLifetime, "ear-lifetime", 5*time.Minute, "how long an EAR is valid, at most 24h")
 	flags.StringVar(&s.challengeKey, "challenge-key", "", "authenticate nonces with the first key in this `file` (a line of 64 hexadecimal digits for each key), and accept those of all of them, so that several services accept each other's; reloaded when it changes. Without it, the service makes a key when it starts")
@@ -78,15 +79,11 @@ func declare(flags *pflag.FlagSet) daemon.Run {
 }
 
 func (s *server) run(ctx context.Context, env *daemon.Environment) error {
-	root := attest.IntelRoot()
-	if s.root != "" {
-		text, err := os.ReadFile(s.root)
-		if err != nil {
-			return fmt.Errorf("--root: %w", err)
-		}
-		if root, err = attest.ParseRoot(text); err != nil {
-			return fmt.Errorf("--root=%s: %w", s.root, err)
-		}
+	root, err := s.root()
+	if err != nil {
+		return err
+	}
+	if !root.Key.Equal(attest.IntelRoot().Key) {
 		env.Log.Warn("trusting a root other than Intel's", "root", root.Name)
 	}
 	if s.policy == "" {
