@@ -62,16 +62,18 @@ func (k kubectl) run(ctx context.Context, timeout time.Duration, args ...string)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("kubectl %s: %w", args[0], ctx.Err())
 	case err != nil && stderr.Len() > 0:
-		return nil, fmt.Errorf("kubectl %s: %s", args[0], firstLine(stderr.String()))
+		return nil, fmt.Errorf("kubectl %s: %s", args[0], conclusion(stderr.String()))
 	case err != nil:
 		return nil, fmt.Errorf("kubectl %s: %w", args[0], err)
 	}
 	return out, nil
 }
 
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	return line
+// conclusion returns the last line of what kubectl says about a failure. The lines before it are
+// those of its log.
+func conclusion(text string) string {
+	text = strings.TrimSpace(text)
+	return strings.TrimPrefix(text[strings.LastIndexByte(text, '\n')+1:], "error: ")
 }
 
 // forward is a port-forward to the port for metrics of a pod. It enters the network of the
@@ -122,7 +124,7 @@ func (k kubectl) forward(ctx context.Context, namespace, pod string) (*forward, 
 		return f, nil
 	case <-f.ended:
 		stop()
-		return nil, fmt.Errorf("kubectl port-forward: %s", firstLine(stderr.String()))
+		return nil, fmt.Errorf("kubectl port-forward: %s", conclusion(stderr.String()))
 	case <-ctx.Done():
 		f.close()
 		return nil, ctx.Err()

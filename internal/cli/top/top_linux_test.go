@@ -204,6 +204,10 @@ func TestDefaultResource(t *testing.T) {
 }
 
 func TestFails(t *testing.T) {
+	refused := filepath.Join(t.TempDir(), "kubectl") // with its log, as kubectl has it
+	if err := os.WriteFile(refused, []byte("#!/bin/sh\necho 'E1126 12:00:00 memcache.go:265] \"Unhandled Error\"' >&2; echo 'error: no server' >&2; exit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -212,6 +216,7 @@ func TestFails(t *testing.T) {
 	}{
 		{"no kubectl", []string{"--kubectl=/nonexistent/kubectl"}, 1, "install it, or pass --kubectl"},
 		{"no cluster", []string{"--kubectl=/bin/false"}, 1, "kubectl get: exit status 1"},
+		{"no server", []string{"--kubectl=" + refused}, 1, "kubectl get: no server\n"},
 		{"no JSON", []string{"--kubectl=/bin/true"}, 1, "kubectl get nodes: "},
 		{"no kubeconfig", []string{"--kubeconfig=/nonexistent"}, 2, "--kubeconfig: "},
 		{"too often", []string{"--interval=10ms"}, 2, "--interval=10ms: less than 1s"},
