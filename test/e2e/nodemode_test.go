@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,10 +99,22 @@ func zeroEPC(t *testing.T) {
 func forgetDevices(t testing.TB) {
 	t.Helper()
 	waitReleasing(t)
-	if err := os.Remove("/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"); err != nil {
-		t.Fatal(err)
+	const checkpoint = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
+	for range 5 {
+		if err := os.Remove(checkpoint); err != nil {
+			t.Fatal(err)
+		}
+		run(t, "", "bin/cluster", "restart", "kubelet")
+		text, err := os.ReadFile(checkpoint)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), `"`+resource+`"`) {
+			return
+		}
+		// The kubelet has written it once more before it ended.
 	}
-	run(t, "", "bin/cluster", "restart", "kubelet")
+	t.Fatal("the kubelet writes its checkpoint again each time")
 }
 
 // waitReleasing waits until the node's devices are withdrawn.
