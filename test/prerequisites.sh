@@ -21,3 +21,7 @@ echo "installing ${missing[*]} (this can take a few minutes)"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+# The tests need promtool only, and not the server that the package starts.
+if [[ " ${missing[*]} " == *" prometheus "* ]] && command -v systemctl >/dev/null; then
+	systemctl disable --now prometheus >/dev/null 2>&1 || true # without systemd, nothing has started it
+fi
