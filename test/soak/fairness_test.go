@@ -105,7 +105,7 @@ func TestManyThreads(t *testing.T) {
 		if a.Failed > 0 {
 			t.Errorf("%d clients: %d of %d requests failed: %v", clients, a.Failed, a.Requests, a.Failures)
 		}
-		if busy < duration/2 { // less would be time that clients wait for nothing; the rest is a busy machine's
+		if busy < duration*8/10 {
 			t.Errorf("%d clients: the backend was busy for %s of %s", clients, busy, duration)
 		}
 	}

@@ -47,8 +47,8 @@ type krewPlatform struct {
 	Bin    string `yaml:"bin"`
 }
 
-// addPlugin adds the command as a plugin of kubectl: an archive for each platform of the release, and the
-// manifest by which krew installs them.
+// addPlugin adds the command as a plugin of kubectl: an archive for each platform that it was
+// built for, and the manifest by which krew installs them.
 func (r *release) addPlugin(built programs) error {
 	plugin := krewPlugin{APIVersion: "krew.googlecontainertools.github.com/v1alpha2", Kind: "Plugin"}
 	plugin.Metadata.Name = "confcom"
