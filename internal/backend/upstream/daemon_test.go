@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -283,5 +285,26 @@ func wantFailure(t *testing.T, err error, layer quoting.Layer, code aesm.Code) {
 	}
 	if !errors.Is(err, code) {
 		t.Errorf("%v does not wrap %s", err, code)
+	}
+}
+
+// TestAbsentUntilDeadline checks that a daemon that does not exist is never taken for one that
+// is slow, whenever the deadline is.
+func TestAbsentUntilDeadline(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "aesm.socket")
+	errs := make(chan error)
+	const waiting = 400
+	for i := range waiting {
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*retryPause+time.Duration(i)*retryPause/waiting)
+			defer cancel()
+			_, err := New(socket, slog.New(slog.DiscardHandler)).InitQuote(ctx)
+			errs <- err
+		}()
+	}
+	for range waiting {
+		if err := <-errs; !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got %v, want %v", err, fs.ErrNotExist)
+		}
 	}
 }
