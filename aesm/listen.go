@@ -12,7 +12,7 @@ const maxSocketPath = 107
 var (
 	ErrInUse       = errors.New("another daemon is serving on it: stop that daemon, take over its socket, or use another path")
 	ErrNotSocket   = errors.New("the file is not a socket: remove it, or use another path")
-	ErrDirectory   = errors.New("it is a directory: use the path of a file in it, such as aesm.socket")
+	ErrDirectory   = errors.New("it is a directory: remove it if the socket belongs in its place, or use the path of a file in it, such as aesm.socket")
 	ErrAbstract    = errors.New("abstract sockets are not supported: use the path of a file")
 	ErrNoPath      = errors.New("the path is empty: use the path of a file")
 	ErrPathTooLong = fmt.Errorf("the path exceeds the kernel's limit of %d bytes: use a shorter one", maxSocketPath)

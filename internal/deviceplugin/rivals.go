@@ -108,7 +108,7 @@ func (r *rivals) look(ctx context.Context) {
 		}
 		if r.seen[e.resource]++; r.seen[e.resource] >= rivalLooks {
 			r.metrics.rivals.WithLabelValues(e.resource).Set(1)
-			unmet = append(unmet, fmt.Errorf("another plugin advertises %s as well: %s", e.resource, what))
+			unmet = append(unmet, fmt.Errorf("another plugin advertises %s as well: %s: remove that plugin, or give the resource another name", e.resource, what))
 		}
 	}
 	problem := errors.Join(unmet...)

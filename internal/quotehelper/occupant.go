@@ -82,7 +82,7 @@ func (o occupant) unmet() error {
 	if o.peer.Pod != "" {
 		where += " of pod " + o.peer.Pod
 	}
-	return fmt.Errorf("%w: %s, %s", errOtherDaemon, o.program, where)
+	return fmt.Errorf("%w: %s, %s: stop it, or put the helper in front of it (--platform=upstream)", errOtherDaemon, o.program, where)
 }
 
 // Metrics are the metrics of the socket.
