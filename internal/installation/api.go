@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,4 +97,30 @@ func (a *API) get(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("ask the API server for %s: %w", path, err)
 	}
 	return nil
+}
+
+// pages calls do for each object of the list at a path, which may have a query, until it
+// fails.
+func pages[T any](ctx context.Context, api *API, path string, do func(T) error) error {
+	separator := "?"
+	if strings.Contains(path, "?") {
+		separator = "&"
+	}
+	for next := ""; ; {
+		var page struct {
+			Metadata struct{ Continue string }
+			Items    []T
+		}
+		if err := api.get(ctx, path+separator+"limit=250&continue="+url.QueryEscape(next), &page); err != nil {
+			return err
+		}
+		for _, item := range page.Items {
+			if err := do(item); err != nil {
+				return err
+			}
+		}
+		if next = page.Metadata.Continue; next == "" {
+			return nil
+		}
+	}
 }

@@ -19,8 +19,8 @@ type Object struct{ Kind, Name string }
 var kinds = map[string]func(ctx context.Context, api *API, namespace, name string) Check{
 	"daemonset":                 daemonSet,
 	"deployment":                deployment,
-	"mutatingadmissionpolicy":   policy("mutatingadmissionpolic"),
-	"validatingadmissionpolicy": policy("validatingadmissionpolic"),
+	"mutatingadmissionpolicy":   policy("MutatingAdmissionPolic"),
+	"validatingadmissionpolicy": policy("ValidatingAdmissionPolic"),
 }
 
 // ParseObject reads KIND/NAME.
@@ -100,7 +100,7 @@ func daemonSet(ctx context.Context, api *API, namespace, name string) Check {
 	case s.DesiredNumberScheduled == 0:
 		return Check{Seen: "DESIRED is 0: Kubernetes finds no node on which its pods may run", Remedy: nowhere}
 	}
-	return pods(namespace, name, s.DesiredNumberScheduled, s.NumberReady, s.UpdatedNumberScheduled)
+	return ready(ctx, causes{api, namespace}, "DaemonSet", name, s.DesiredNumberScheduled, s.NumberReady, s.UpdatedNumberScheduled)
 }
 
 // deployment checks that a Deployment's pods are ready.
@@ -123,36 +123,42 @@ func deployment(ctx context.Context, api *API, namespace, name string) Check {
 	case object.Spec.Replicas == 0:
 		return Check{Seen: "it has no replicas", Remedy: "restore it with 'helm upgrade'"}
 	}
-	return pods(namespace, name, object.Spec.Replicas, s.ReadyReplicas, s.UpdatedReplicas)
+	return ready(ctx, causes{api, namespace}, "Deployment", name, object.Spec.Replicas, s.ReadyReplicas, s.UpdatedReplicas)
 }
 
-// pods checks how many of the wanted pods are ready and up to date.
-func pods(namespace, name string, wanted, ready, updated int) Check {
-	show := fmt.Sprintf("kubectl -n %s describe pods -l app.kubernetes.io/name=%s", namespace, name)
-	switch {
-	case ready < wanted:
-		return Check{Seen: fmt.Sprintf("%d of %d pods are ready", ready, wanted), Remedy: "this shows why: " + show}
-	case updated < wanted:
-		return Check{Seen: fmt.Sprintf("%d of %d pods are up to date: an update is under way, or stuck", updated, wanted), Remedy: "wait for it; this shows how far it is: " + show}
+// ready checks how many of the wanted pods are ready and up to date, and finds out why others
+// are not.
+func ready(ctx context.Context, causes causes, kind, name string, wanted, ready, updated int) Check {
+	c := Check{OK: ready >= wanted && updated >= wanted, Seen: fmt.Sprintf("%d of %d pods are ready", ready, wanted)}
+	if c.OK {
+		return c
 	}
-	return Check{OK: true, Seen: fmt.Sprintf("%d of %d pods are ready", ready, wanted)}
+	if ready >= wanted {
+		c.Seen = fmt.Sprintf("%d of %d pods are up to date: an update is under way, or stuck", updated, wanted)
+	}
+	why := causes.of(ctx, kind, name, wanted)
+	if why.seen != "" {
+		c.Seen += ": " + why.seen
+	}
+	c.Remedy = why.remedy
+	return c
 }
 
-// policy returns a function that checks that an admission policy of a kind is in force: that
-// there are the policy and a binding of the same name.
+// policy returns a function that checks that an admission policy of a kind, by its name without
+// its last letter, is in force: that there are the policy and a binding of the same name.
 func policy(stem string) func(ctx context.Context, api *API, namespace, name string) Check {
 	return func(ctx context.Context, api *API, _, name string) Check {
 		// Version v1 has mutating policies since Kubernetes 1.36, validating ones since 1.30.
-		const group = "/apis/admissionregistration.k8s.io/v1/"
+		group := "/apis/admissionregistration.k8s.io/v1/" + strings.ToLower(stem)
 		var binding struct{ Spec struct{ PolicyName string } }
-		if err := api.get(ctx, group+stem+"ies/"+name, new(struct{})); err != nil {
-			return failed(fmt.Errorf("the policy %w", err))
+		if err := api.get(ctx, group+"ies/"+name, new(struct{})); err != nil {
+			return failed(fmt.Errorf("the %sy %w", stem, err))
 		}
-		if err := api.get(ctx, group+stem+"ybindings/"+name, &binding); err != nil {
-			return failed(fmt.Errorf("the binding of the policy %w", err))
+		if err := api.get(ctx, group+"ybindings/"+name, &binding); err != nil {
+			return failed(fmt.Errorf("the %syBinding %w", stem, err))
 		}
 		if binding.Spec.PolicyName != name {
-			return Check{Seen: fmt.Sprintf("the binding is for the policy %q", binding.Spec.PolicyName), Remedy: "restore it with 'helm upgrade'"}
+			return Check{Seen: fmt.Sprintf("the %syBinding is for the policy %q", stem, binding.Spec.PolicyName), Remedy: "restore it with 'helm upgrade'"}
 		}
 		return Check{OK: true, Seen: "in force"}
 	}
@@ -177,65 +183,75 @@ func (n node) labelled() bool {
 	return slices.ContainsFunc(sgxLabels, func(l string) bool { return n.Metadata.Labels[l] == "true" })
 }
 
-// lack returns why the node has no EPC, if it should have some.
+// lack returns why the node has no EPC, as far as it says, and whether it should have some.
 func (n node) lack() (why string, wanted bool) {
 	for _, c := range n.Status.Conditions {
-		if c.Type == "SGXEPCAvailable" && c.Status != "True" && (c.Reason != "NoEPC" || n.labelled()) {
-			return c.Message, true
+		if c.Type == "SGXEPCAvailable" && c.Status != "True" {
+			return c.Message, c.Reason != "NoEPC" || n.labelled()
 		}
 	}
-	return "it has the label of an SGX node", n.labelled()
+	if n.labelled() {
+		return "it has the label of an SGX node", true
+	}
+	return "", false
+}
+
+// some joins some of the reasons why nodes have no EPC.
+func some(reasons []string) string {
+	const most = 5
+	if len(reasons) <= most {
+		return strings.Join(reasons, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more", strings.Join(reasons[:most], "; "), len(reasons)-most)
 }
 
 // epc checks that nodes advertise EPC.
 func (i Installation) epc(ctx context.Context) Check {
 	var nodes, with int
 	var total int64
-	var without []string
-	for next := ""; ; {
-		var page struct {
-			Metadata struct{ Continue string }
-			Items    []node
+	var without, idle []string // those that should have EPC, and others
+	err := pages(ctx, i.API, "/api/v1/nodes", func(n node) error {
+		nodes++
+		mib, err := whole(n.Status.Allocatable[i.Resource])
+		if err != nil {
+			return fmt.Errorf("node %s: %s: %w", n.Metadata.Name, i.Resource, err)
 		}
-		if err := i.API.get(ctx, "/api/v1/nodes?limit=250&continue="+url.QueryEscape(next), &page); err != nil {
-			return failed(err)
+		if mib > 0 {
+			with++
+			total += mib
+		} else if why, wanted := n.lack(); wanted {
+			without = append(without, n.Metadata.Name+": "+why)
+		} else if why != "" {
+			idle = append(idle, n.Metadata.Name+": "+why)
 		}
-		for _, n := range page.Items {
-			nodes++
-			mib, err := whole(n.Status.Allocatable[i.Resource])
-			if err != nil {
-				return Check{Seen: fmt.Sprintf("node %s: %s: %v", n.Metadata.Name, i.Resource, err), Remedy: "find out what else writes this resource: confcom writes whole numbers"}
-			}
-			if mib > 0 {
-				with++
-				total += mib
-			} else if why, wanted := n.lack(); wanted {
-				without = append(without, n.Metadata.Name+": "+why)
-			}
-		}
-		if next = page.Metadata.Continue; next == "" {
-			break
-		}
+		return nil
+	})
+	if errors.Is(err, errNotWhole) {
+		return Check{Seen: err.Error(), Remedy: "find out what else writes this resource: confcom writes whole numbers"}
+	}
+	if err != nil {
+		return failed(err)
 	}
 	switch {
 	case len(without) > 0:
-		const most = 5
-		more := ""
-		if len(without) > most {
-			more = fmt.Sprintf("; and %d more", len(without)-most)
-			without = without[:most]
-		}
-		return Check{Seen: fmt.Sprintf("%d of %d nodes advertise %s, and these should: %s%s", with, nodes, i.Resource, strings.Join(without, "; "), more),
+		return Check{Seen: fmt.Sprintf("%d of %d nodes advertise %s, and these should: %s", with, nodes, i.Resource, some(without)),
 			Remedy: "'confcom node', run on such a node, shows what is missing; if its device plugin is not ready, start there"}
 	case with == 0:
-		return Check{Seen: fmt.Sprintf("none of %d nodes advertises %s", nodes, i.Resource),
+		c := Check{Seen: fmt.Sprintf("none of %d nodes advertises %s", nodes, i.Resource),
 			Remedy: "'confcom node', run on a node that should have SGX, shows what is missing; if sgx-device-plugin has a problem, start there"}
+		if len(idle) > 0 {
+			c.Seen += ": " + some(idle)
+		}
+		return c
 	}
 	return Check{OK: true, Seen: fmt.Sprintf("%d of %d nodes advertise %d MiB in all", with, nodes, total)}
 }
 
 // suffixes are those of whole numbers in Kubernetes: it writes 64000 as 64k.
 var suffixes = map[string]int64{"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+// errNotWhole is the error for a quantity that confcom has not written.
+var errNotWhole = errors.New("is not a number of MiB")
 
 // whole reads an amount of a resource. A node without the resource has none.
 func whole(quantity string) (int64, error) {
@@ -246,7 +262,7 @@ func whole(quantity string) (int64, error) {
 	unit, known := suffixes[quantity[len(digits):]]
 	n, err := strconv.ParseInt(digits, 10, 32)
 	if err != nil || !known || n < 0 {
-		return 0, fmt.Errorf("%q is not a number of MiB", quantity)
+		return 0, fmt.Errorf("%q %w", quantity, errNotWhole)
 	}
 	return n * unit, nil
 }

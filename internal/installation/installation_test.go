@@ -70,6 +70,7 @@ func TestExamine(t *testing.T) {
 		daemonSets = "/apis/apps/v1/namespaces/system/daemonsets/"
 		policies   = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/"
 		bindings   = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings/"
+		pods       = "/api/v1/namespaces/system/pods"
 		nodes      = "/api/v1/nodes"
 	)
 	withEPC := func(text string) string {
@@ -83,8 +84,8 @@ func TestExamine(t *testing.T) {
 		want    string
 	}{
 		{"ready", "DaemonSet/a", map[string]string{daemonSets + "a": `{"metadata":{"generation":2},"status":{"observedGeneration":2,"desiredNumberScheduled":3,"numberReady":3,"updatedNumberScheduled":3}}`}, true, "3 of 3 pods are ready"},
-		{"not ready", "DaemonSet/a", map[string]string{daemonSets + "a": `{"status":{"desiredNumberScheduled":3,"numberReady":1,"updatedNumberScheduled":3}}`}, false, "1 of 3 pods are ready -> this shows why: kubectl -n system describe pods -l app.kubernetes.io/name=a"},
-		{"not up to date", "DaemonSet/a", map[string]string{daemonSets + "a": `{"status":{"desiredNumberScheduled":3,"numberReady":3,"updatedNumberScheduled":2}}`}, false, "2 of 3 pods are up to date"},
+		{"not ready", "DaemonSet/a", map[string]string{pods: `{}`, daemonSets + "a": `{"status":{"desiredNumberScheduled":3,"numberReady":1,"updatedNumberScheduled":3}}`}, false, "1 of 3 pods are ready -> this shows more: kubectl -n system describe pods -l app.kubernetes.io/name=a"},
+		{"not up to date", "DaemonSet/a", map[string]string{pods: `{}`, daemonSets + "a": `{"status":{"desiredNumberScheduled":3,"numberReady":3,"updatedNumberScheduled":2}}`}, false, "2 of 3 pods are up to date"},
 		{"not seen", "DaemonSet/a", map[string]string{daemonSets + "a": `{"metadata":{"generation":2},"status":{"observedGeneration":1,"desiredNumberScheduled":3,"numberReady":3,"updatedNumberScheduled":3}}`}, false, "not seen the last change"},
 		{"no node", "DaemonSet/a", map[string]string{daemonSets + "a": `{"status":{}}`}, false, "DESIRED is 0: Kubernetes finds no node on which its pods may run -> the chart's value nodes is 'sgx'"},
 		{"missing", "DaemonSet/a", nil, false, "does not exist -> restore it with 'helm upgrade'"},
@@ -93,13 +94,14 @@ func TestExamine(t *testing.T) {
 		{"a Deployment", "Deployment/a", map[string]string{"/apis/apps/v1/namespaces/system/deployments/a": `{"spec":{"replicas":2},"status":{"readyReplicas":2,"updatedReplicas":2}}`}, true, "2 of 2"},
 		{"a Deployment that is scaled away", "Deployment/a", map[string]string{"/apis/apps/v1/namespaces/system/deployments/a": `{"spec":{"replicas":0},"status":{}}`}, false, "it has no replicas"},
 		{"a policy", "MutatingAdmissionPolicy/a", map[string]string{policies + "a": `{}`, bindings + "a": `{"spec":{"policyName":"a"}}`}, true, "in force"},
-		{"no policy", "MutatingAdmissionPolicy/a", map[string]string{bindings + "a": `{"spec":{"policyName":"a"}}`}, false, "the policy does not exist"},
-		{"a policy without a binding", "MutatingAdmissionPolicy/a", map[string]string{policies + "a": `{}`}, false, "the binding of the policy does not exist"},
-		{"a binding of another policy", "MutatingAdmissionPolicy/a", map[string]string{policies + "a": `{}`, bindings + "a": `{"spec":{"policyName":"b"}}`}, false, `the binding is for the policy "b"`},
+		{"no policy", "MutatingAdmissionPolicy/a", map[string]string{bindings + "a": `{"spec":{"policyName":"a"}}`}, false, "the MutatingAdmissionPolicy does not exist"},
+		{"a policy without a binding", "MutatingAdmissionPolicy/a", map[string]string{policies + "a": `{}`}, false, "the MutatingAdmissionPolicyBinding does not exist"},
+		{"a binding of another policy", "MutatingAdmissionPolicy/a", map[string]string{policies + "a": `{}`, bindings + "a": `{"spec":{"policyName":"b"}}`}, false, `the MutatingAdmissionPolicyBinding is for the policy "b"`},
 		{"EPC", "", map[string]string{nodes: `{"metadata":{"continue":"next"},"items":[` + withEPC("64k") + `,` + withEPC("64") + `]}`, nodes + "?next": `{"items":[{"metadata":{"name":"b"}},` + withEPC("1Ki") + `]}`},
 			true, "3 of 4 nodes advertise 65088 MiB in all"},
 		{"no nodes", "", map[string]string{nodes: `{}`}, false, "none of 0 nodes advertises " + resource},
 		{"no EPC", "", map[string]string{nodes: `{"items":[` + withEPC("0") + `]}`}, false, "none of 1 nodes advertises"},
+		{"no EPC, with the reason", "", map[string]string{nodes: `{"items":[{"metadata":{"name":"b"},"status":{"conditions":[{"type":"SGXEPCAvailable","status":"False","reason":"NoEPC","message":"no SGX"}]}}]}`}, false, "none of 1 nodes advertises " + resource + ": b: no SGX -> "},
 		{"EPC in half", "", map[string]string{nodes: `{"items":[` + withEPC("1500m") + `]}`}, false, `"1500m" is not a number of MiB`},
 		{"an SGX node without EPC", "", map[string]string{nodes: `{"items":[` + withEPC("1") + `,{"metadata":{"name":"b","labels":{"sgx.intel.com/capable":"true"}}}]}`}, false, "1 of 2 nodes advertise " + resource + ", and these should: b: it has the label of an SGX node"},
 		{"a node that withholds its EPC", "", map[string]string{nodes: `{"items":[` + withEPC("1") + `,{"metadata":{"name":"b"},"status":{"conditions":[{"type":"SGXEPCAvailable","status":"False","reason":"PolicyMissing","message":"a policy is missing"}]}}]}`}, false, "these should: b: a policy is missing"},

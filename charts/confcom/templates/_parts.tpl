@@ -222,6 +222,8 @@ securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: ["ALL"]}
+# If it cannot start, the status of the pod has the last lines of its log.
+terminationMessagePolicy: FallbackToLogsOnError
 ports:
 - {name: http, containerPort: {{ include "confcom.httpPort" . }}} # health and metrics
 livenessProbe:

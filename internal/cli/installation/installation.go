@@ -25,9 +25,10 @@ func New() *cobra.Command {
 		Use:   "installation",
 		Short: "Check an installation of the chart, from a pod: 'helm test' runs this",
 		Long: `Check, from a pod in a cluster, an installation of the chart: whether its pods are
-ready, its admission policies are in force, and nodes advertise EPC (Enclave Page Cache).
-What does not hold is checked again until the timeout. 'helm test' runs this command in a
-pod whose service account may read just these objects.
+ready and if not, why; whether its admission policies are in force; and whether nodes
+advertise EPC (Enclave Page Cache). What does not hold is checked again until the timeout.
+'helm test' runs this command in a pod whose service account may read just these objects,
+and the events beside them. It asks daemons that are not ready for their state.
 
 Exit codes: 0 the installation works; 1 it does not; 2 bad input, or not in a pod.`,
 		Example: `  helm test confcom -n confcom-system --logs
