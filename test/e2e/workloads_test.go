@@ -367,6 +367,8 @@ func TestWarnings(t *testing.T) {
 		"EPC of another plugin":  {deployment("DaemonSet", container(`"resources": {"limits": {"sgx.intel.com/epc": "1Mi"}},`+variable)), ""},
 		"nothing":                {deployment("Deployment", container(`"tty": true`)), ""},
 		"an unknown name":        {deployment("Deployment", container(`"resources": {"limits": {"intel.com/SGX_EPC": 1}}`)), "no node of this cluster has the resource intel.com/SGX_EPC: EPC is " + resource},
+		"EPC in bytes":           {deployment("Deployment", container(`"resources": {"limits": {"`+resource+`": "10Mi"}}`)), "container main has a limit of 10Mi on " + resource + ", which counts MiB"},
+		"much EPC":               {deployment("Deployment", container(`"resources": {"limits": {"`+resource+`": "64000"}}`)), ""},
 		"an unlike name":         {deployment("Deployment", container(`"resources": {"limits": {"example.com/recept": 1}}`)), ""},
 		"the socket":             {pod(strings.Replace(container(epc), "{", `{"volumes": [{"name": "s", "hostPath": {"path": "/var/run/aesmd/aesm.socket"}}], `, 1)), "a volume mounts the AESM socket itself"},
 		"the directory":          {pod(strings.Replace(container(epc), "{", `{"volumes": [{"name": "s", "hostPath": {"path": "/var/run/aesmd"}}], `, 1)), ""},
