@@ -7,31 +7,46 @@ import (
 	"testing"
 )
 
-// TestAttestedService runs the sample service and its relying party, under the Pod Security
+// attestedService is the sample service and its relying party.
+type attestedService struct{ space, address, manifests string }
+
+// startAttestedService starts both, with images of a registry and under the Pod Security
 // Standard "restricted". The cluster has neither DNS nor service addresses, so the relying
 // party gets the address of the pod.
-func TestAttestedService(t *testing.T) {
-	const (
-		space = "attested-service"
-		dir   = "examples/attested-service/simulated"
-	)
+func startAttestedService(t *testing.T, registry string) attestedService {
+	t.Helper()
+	const space = "attested-service"
 	kubectl(t, "delete", "namespace", space, "--ignore-not-found")
 	kubectl(t, "create", "namespace", space)
 	t.Cleanup(func() { kubectl(t, "delete", "namespace", space, "--wait=false") })
 	kubectl(t, "label", "namespace", space, "pod-security.kubernetes.io/enforce=restricted")
-	kubectl(t, "-n", space, "apply", "-k", dir, "-l", "app=attested-service")
+	all := strings.ReplaceAll(kubectl(t, "kustomize", "examples/attested-service/simulated"), " localhost/", " "+registry+"/")
+	run(t, all, "kubectl", "-n", space, "apply", "-f", "-", "-l", "app=attested-service")
 	if _, err := try(t, "", "kubectl", "-n", space, "rollout", "status", "deployment/attested-service", "--timeout=60s"); err != nil {
 		t.Fatalf("%v\n%s", err, kubectl(t, "-n", space, "describe", "pods"))
 	}
 	address := "http://" + kubectl(t, "-n", space, "get", "pods", "-l", "app=attested-service", "-o", "jsonpath={.items[0].status.podIP}") + ":8080"
-	all := strings.Replace(kubectl(t, "kustomize", dir), "- --secret-file", "- --service="+address+"\n        - --secret-file", 1)
-
+	all = strings.Replace(all, "- --secret-file", "- --service="+address+"\n        - --secret-file", 1)
 	run(t, all, "kubectl", "-n", space, "apply", "-f", "-")
-	if _, err := try(t, "", "kubectl", "-n", space, "wait", "--for=condition=complete", "--timeout=60s", "job/relying-party"); err != nil {
-		log, _ := try(t, "", "kubectl", "-n", space, "logs", "-l", "app", "--prefix", "--tail=-1")
-		t.Fatalf("%v\n%s\n%s", err, log, kubectl(t, "-n", space, "describe", "pods"))
+	return attestedService{space, address, all}
+}
+
+// waitSecret waits until the relying party has sent its secret to the service, and returns its
+// log.
+func (s attestedService) waitSecret(t *testing.T) string {
+	t.Helper()
+	if _, err := try(t, "", "kubectl", "-n", s.space, "wait", "--for=condition=complete", "--timeout=60s", "job/relying-party"); err != nil {
+		log, _ := try(t, "", "kubectl", "-n", s.space, "logs", "-l", "app", "--prefix", "--tail=-1")
+		t.Fatalf("%v\n%s\n%s", err, log, kubectl(t, "-n", s.space, "describe", "pods"))
 	}
-	log := kubectl(t, "-n", space, "logs", "job/relying-party")
+	return kubectl(t, "-n", s.space, "logs", "job/relying-party")
+}
+
+// TestAttestedService runs the sample service and its relying party.
+func TestAttestedService(t *testing.T) {
+	service := startAttestedService(t, "localhost")
+	space, address, all := service.space, service.address, service.manifests
+	log := service.waitSecret(t)
 	for _, want := range []string{
 		"MRSIGNER e0f43202",
 		`UpToDate, under the root "SIMULATED (NOT INTEL) SGX Root CA"`,
@@ -79,18 +94,25 @@ func TestAttestedService(t *testing.T) {
 	})
 }
 
-// TestSamplesForHardware checks that the API server accepts the manifests of the samples that
-// cannot run here, and that none of them trusts simulated platforms.
-func TestSamplesForHardware(t *testing.T) {
+// samplesForHardware returns the manifests of the samples that cannot run here, by the label
+// "app" of their pods.
+func samplesForHardware(t *testing.T) map[string]string {
+	t.Helper()
 	manifests := map[string]string{"attested-service": kubectl(t, "kustomize", "examples/attested-service/hardware")}
-	for _, name := range []string{"open-enclave", "aks-helloworld"} {
+	for name, app := range map[string]string{"open-enclave": "open-enclave", "aks-helloworld": "oe-helloworld"} {
 		text, err := os.ReadFile(filepath.Join(root, "examples", name, "job.yaml"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		manifests[name] = string(text)
+		manifests[app] = string(text)
 	}
-	for name, manifest := range manifests {
+	return manifests
+}
+
+// TestSamplesForHardware checks that the API server accepts the manifests of the samples that
+// cannot run here, and that none of them trusts simulated platforms.
+func TestSamplesForHardware(t *testing.T) {
+	for name, manifest := range samplesForHardware(t) {
 		if strings.Contains(manifest, "--trust-simulated") || strings.Contains(manifest, "localhost/") {
 			t.Errorf("the manifests of %s:\n%s", name, manifest)
 		}

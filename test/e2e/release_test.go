@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -80,13 +81,19 @@ func (r registry) chart(values ...string) []string {
 		"--set", strings.Join(append([]string{"global.imageRegistry=" + r.host}, values...), ",")}
 }
 
-// install installs confcom from the registry, and uninstalls it after the test.
-func (r registry) install(t *testing.T, values ...string) {
+// install installs confcom from the registry with a profile and values, and uninstalls it
+// after the test. Nothing of it may be left for the next installation.
+func (r registry) install(t *testing.T, profiles []string, values ...string) {
 	t.Helper()
-	setAside(t)
 	args := append([]string{"install", "confcom"}, r.chart(values...)...)
+	for _, profile := range profiles {
+		args = append(args, "--values", "charts/confcom/profiles/"+profile+".yaml")
+	}
 	args = append(args, "-n", namespace, "--create-namespace", "--wait", "--timeout", "2m")
-	t.Cleanup(func() { run(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--wait", "--timeout", "2m") })
+	t.Cleanup(func() {
+		run(t, "", "helm", "-n", namespace, "uninstall", "confcom", "--wait", "--timeout", "2m")
+		eventually(t, "nothing runs any more", func() bool { return kubectl(t, "-n", namespace, "get", "all", "-o", "name") == "" })
+	})
 	if _, err := try(t, "", "helm", args...); err != nil {
 		t.Fatalf("%v\n%s", err, kubectl(t, "-n", namespace, "describe", "pods"))
 	}
@@ -130,14 +137,65 @@ func (r registry) checkPulled(t *testing.T, name string, digests map[string]stri
 	}
 }
 
-// TestInstallFromRegistry installs a release as an administrator does: helm pulls the chart
-// from a registry, and the kubelet the images. Nothing is loaded into the cluster.
-func TestInstallFromRegistry(t *testing.T) {
+// TestRelease does what a new administrator does with a release: push it to a registry, install
+// it from there with each profile, run the samples, upgrade under load, roll back, uninstall.
+// helm pulls the chart from the registry, and the kubelet the images. Nothing is loaded into
+// the cluster.
+func TestRelease(t *testing.T) {
 	r := startRegistry(t)
 	digests := r.push(t, trial)
-	r.install(t, "platform=simulated")
+	setAside(t)
+	t.Run("simulated", func(t *testing.T) { testSimulatedProfile(t, r, digests) })
+
+	// On machines with SGX. A stand-in for Intel's libraries makes the quotes, since these need
+	// the hardware. Its image is no part of a release: who has built it pushes it beside.
+	run(t, "", "bin/release", "push-image", buildDCAPImage(t), r.host+"/confcom/sgx-quote-helper-dcap:0.1.0")
+	for _, tt := range []struct {
+		profiles []string
+		values   []string
+		check    func(t *testing.T)
+	}{
+		{[]string{"aks"}, nil, func(t *testing.T) {
+			if file := kubectl(t, "-n", namespace, "get", "configmap", "sgx-quote-provider", "-o", "jsonpath={.data}"); !strings.Contains(file, "acccache.azure.net") {
+				t.Errorf("the quote provider asks %s", file)
+			}
+		}},
+		{[]string{"dcap", "intel-compatible"}, []string{"dcap.provider.pccsURL=https://pccs.example/sgx/certification/v4/", "provision.namespaces={default}"}, func(t *testing.T) {
+			if label, reason := labelOf(t); label != "true" {
+				t.Errorf("the node has the label %q: %s", label, reason)
+			}
+			waitAllocatable(t, provision, slots)
+			p := newPod(t, "default", "intel", limits{"sgx.intel.com/epc": "512Ki", enclave: "1", provision: "1"})
+			p.waitReady(t)
+			p.checkDevice(t, "/dev/sgx_enclave", true)
+			p.checkDevice(t, "/dev/sgx_provision", true)
+			if mib := p.get(t, "{.spec.containers[0].resources.limits."+strings.ReplaceAll(resource, ".", `\.`)+"}"); mib != "1" {
+				t.Errorf("a pod for Intel's plugin has %q MiB of EPC, want 1", mib)
+			}
+		}},
+	} {
+		t.Run(strings.Join(tt.profiles, "+"), func(t *testing.T) {
+			const all = 2048 // MiB, for the largest sample
+			r.install(t, tt.profiles, append(tt.values, "dcap.simulatedHardware=true", "simulatedDevice=/dev/null", fmt.Sprintf("simulatedEPC=%dMi", all))...)
+			waitAllocatable(t, resource, fmt.Sprint(all-12)) // three times 4 MiB are the helper's
+			if output, err := helmTest(t); err != nil || !strings.Contains(output, "SIMULATED quotes of") {
+				t.Errorf("helm test: %v\n%s", err, output)
+			}
+			r.checkRequested(t, "sgx-quote-helper-dcap", "0.1.0")
+			tt.check(t)
+			r.runSamples(t)
+			r.admitSamplesForHardware(t)
+		})
+	}
+}
+
+// testSimulatedProfile installs the simulated platform, with the first release that the cluster
+// sees, runs the samples, upgrades and rolls back.
+func testSimulatedProfile(t *testing.T, r registry, digests map[string]string) {
+	r.install(t, []string{"simulated"}, "logLevel=warn")
 	waitAllocatable(t, resource, epc)
-	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource", helper} {
+	daemons := []string{"sgx-device-plugin", "sgx-node-resource", helper}
+	for _, name := range daemons {
 		r.checkPulled(t, name, digests)
 		// What 'make trial' has built is new to the cluster.
 		if fetched := regexp.MustCompile(`GET /v2/confcom/`+name+`/blobs/\S+ containerd/`).FindAllString(r.requests.String(), -1); len(fetched) < 2 {
@@ -147,8 +205,46 @@ func TestInstallFromRegistry(t *testing.T) {
 	if output, err := helmTest(t); err != nil || !strings.Contains(output, "the installation works") {
 		t.Errorf("helm test: %v\n%s", err, output)
 	}
+	r.runSamples(t)
+	r.checkRequested(t, "attested-job", "0.1.0")
 
-	// The sample, with its image from the same registry.
+	// docs/how-to/upgrade.md, while 20 pods request quotes without pause. None of them fails.
+	const clients = 20
+	second := r.push(t, nextRelease(t, "0.2.0"))
+	startClientsOf(t, r.host+"/confcom/confcom:0.1.0", clients)
+	run(t, "", "helm", "-n", namespace, "upgrade", "confcom", "oci://"+r.host+"/confcom/charts/confcom", "--version", "0.2.0", "--plain-http",
+		"--reset-then-reuse-values", "--wait", "--timeout", "2m")
+	for _, name := range daemons {
+		r.checkPulled(t, name, second)
+	}
+	if args := (pod{namespace, daemonPod(t, helper)}).get(t, "{.spec.containers[0].args}"); !strings.Contains(args, "--log-level=warn") {
+		t.Errorf("the upgrade forgets values: %s", args)
+	}
+	run(t, "", "helm", "-n", namespace, "rollback", "confcom", "--wait", "--timeout", "2m")
+	for _, name := range daemons {
+		r.checkPulled(t, name, digests)
+	}
+	quotes := uint64(0)
+	for _, result := range endClients(t, clients) {
+		if result.Failed != 0 || result.Requests == 0 {
+			t.Errorf("a client failed: %+v", result)
+		}
+		quotes += result.Requests
+	}
+	t.Logf("%d pods got %d quotes during an upgrade and a rollback", clients, quotes)
+}
+
+// checkRequested checks that the container runtime asked the registry for an image by its tag.
+func (r registry) checkRequested(t *testing.T, name, tag string) {
+	t.Helper()
+	if !strings.Contains(r.requests.String(), "HEAD /v2/confcom/"+name+"/manifests/"+tag+" containerd/") {
+		t.Errorf("the container runtime did not pull %s:%s", name, tag)
+	}
+}
+
+// runSamples runs the samples that need no hardware, with images of the registry.
+func (r registry) runSamples(t *testing.T) {
+	t.Helper()
 	manifest, err := os.ReadFile(filepath.Join(root, "examples/attested-job/job.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -160,23 +256,33 @@ func TestInstallFromRegistry(t *testing.T) {
 	if log := runJob(t, "default", file); !strings.Contains(log, `verified up to the root "SIMULATED (NOT INTEL) SGX Root CA"`) {
 		t.Errorf("the job's own verdict is missing from its log:\n%s", log)
 	}
-	if !strings.Contains(r.requests.String(), "HEAD /v2/confcom/attested-job/manifests/0.1.0 containerd/") {
-		t.Errorf("the container runtime did not pull the sample")
-	}
+	service := startAttestedService(t, r.host)
+	service.waitSecret(t)
 }
 
-// TestInstallDCAPFromRegistry does so with workers, on the stand-in for Intel's libraries. Its
-// image is no part of a release: who has built it pushes it beside.
-func TestInstallDCAPFromRegistry(t *testing.T) {
-	r := startRegistry(t)
-	r.push(t, trial)
-	run(t, "", "bin/release", "push-image", buildDCAPImage(t), r.host+"/confcom/sgx-quote-helper-dcap:0.1.0")
-	r.install(t, "platform=dcap", "dcap.simulatedHardware=true", "simulatedDevice=/dev/null", "dcap.provider.pccsURL=https://pccs.example/sgx/certification/v4/")
-	if output, err := helmTest(t); err != nil || !strings.Contains(output, "SIMULATED quotes of") {
-		t.Errorf("helm test: %v\n%s", err, output)
-	}
-	if !strings.Contains(r.requests.String(), "HEAD /v2/confcom/sgx-quote-helper-dcap/manifests/0.1.0 containerd/") {
-		t.Errorf("the container runtime did not pull the quote helper")
+// admitSamplesForHardware starts the samples whose images need SGX, with an image that does
+// nothing in their place: their pods are scheduled by their EPC, and get the device and the
+// socket of the quote helper.
+func (r registry) admitSamplesForHardware(t *testing.T) {
+	t.Helper()
+	const space = "e2e-samples"
+	kubectl(t, "delete", "namespace", space, "--ignore-not-found")
+	kubectl(t, "create", "namespace", space)
+	t.Cleanup(func() { kubectl(t, "delete", "namespace", space, "--wait=false") })
+	image := regexp.MustCompile(`(?m)^( *(?:- )?image: ).*$`)
+	for name, manifest := range samplesForHardware(t) {
+		run(t, image.ReplaceAllString(manifest, "${1}confcom.invalid/pause:local"), "kubectl", "-n", space, "apply", "-f", "-")
+		_, err := try(t, "", "kubectl", "-n", space, "wait", "pods", "-l", "app="+name, "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, kubectl(t, "-n", space, "describe", "pods", "-l", "app="+name))
+			continue
+		}
+		p := pod{space, kubectl(t, "-n", space, "get", "pods", "-l", "app="+name, "-o", "jsonpath={.items[0].metadata.name}")}
+		p.checkDevice(t, "/dev/sgx_enclave", true)
+		p.checkDevice(t, "/dev/sgx_provision", false)
+		if info, err := os.Stat(p.path(t, aesmDir+"/aesm.socket")); err != nil || info.Mode()&os.ModeSocket == 0 {
+			t.Errorf("%s has no socket for quotes: %v", name, err)
+		}
 	}
 }
 
@@ -204,36 +310,4 @@ func nextRelease(t *testing.T, version string) string {
 	}
 	run(t, "", "bin/release", "build", "--as-is", "--source", source, "--output", release)
 	return release
-}
-
-// TestUpgradeFromRegistry upgrades to another release as docs/how-to/upgrade.md says, and
-// rolls back, while 20 pods request quotes without pause. None of them fails.
-func TestUpgradeFromRegistry(t *testing.T) {
-	const clients = 20
-	r := startRegistry(t)
-	first, second := r.push(t, trial), r.push(t, nextRelease(t, "0.2.0"))
-	r.install(t, "platform=simulated", "logLevel=warn")
-	waitAllocatable(t, resource, epc)
-	startClientsOf(t, r.host+"/confcom/confcom:0.1.0", clients)
-
-	run(t, "", "helm", "-n", namespace, "upgrade", "confcom", "oci://"+r.host+"/confcom/charts/confcom", "--version", "0.2.0", "--plain-http",
-		"--reset-then-reuse-values", "--wait", "--timeout", "2m")
-	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource", helper} {
-		r.checkPulled(t, name, second)
-	}
-	if args := (pod{namespace, daemonPod(t, helper)}).get(t, "{.spec.containers[0].args}"); !strings.Contains(args, "--log-level=warn") {
-		t.Errorf("the upgrade forgets values: %s", args)
-	}
-	run(t, "", "helm", "-n", namespace, "rollback", "confcom", "--wait", "--timeout", "2m")
-	for _, name := range []string{"sgx-device-plugin", "sgx-node-resource", helper} {
-		r.checkPulled(t, name, first)
-	}
-	quotes := uint64(0)
-	for _, result := range endClients(t, clients) {
-		if result.Failed != 0 || result.Requests == 0 {
-			t.Errorf("a client failed: %+v", result)
-		}
-		quotes += result.Requests
-	}
-	t.Logf("%d pods got %d quotes during an upgrade and a rollback", clients, quotes)
 }
