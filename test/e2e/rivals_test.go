@@ -87,6 +87,7 @@ func TestOtherPlugin(t *testing.T) {
 			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
 	}
+	checkDiagnosis(t, broken{}, "helm test", "another plugin advertises "+enclave+" as well")
 	if _, err := try(t, "", "helm", "-n", namespace, "upgrade", "confcom", "charts/confcom", "--reuse-values", "--wait", "--timeout", "10s"); err == nil {
 		t.Error("helm upgrade --wait succeeds beside another plugin")
 	}
@@ -114,6 +115,7 @@ func TestOtherDaemon(t *testing.T) {
 		return strings.Contains(log, `"level":"WARN","msg":"another daemon has taken over the socket"`) && strings.Contains(log, `"program":"aesm_service"`)
 	})
 	kubectl(t, "-n", namespace, "wait", "pods", "-l", "app.kubernetes.io/name="+helper, "--for=condition=Ready=false", "--timeout=60s")
+	checkDiagnosis(t, broken{}, "helm test", "another daemon serves it: aesm_service")
 	stop()
 	waitRollout(t, helper)
 	quotingPod(t, "after-aesmd")
