@@ -19,7 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/nodeguard"
@@ -55,11 +54,13 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 		return err
 	}
 	metrics := NewMetrics(env.Metrics)
+	limit := newEventLimit()
 	newClient := func() nodeClient {
 		c := nodeClient{
 			node:    w.Node,
 			nodes:   nodeguard.Nodes(client),
 			events:  client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
+			limit:   limit,
 			log:     env.Log.With("node", w.Node),
 			metrics: metrics,
 		}
@@ -79,7 +80,7 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	}
 	quotes := &quotesWriter{nodeClient: newClient(), read: read}
 	if w.AESMSocket != "" {
-		quotes.socket = &aesm.Client{Socket: w.AESMSocket, Timeout: probeTimeout}
+		quotes.socket = newProber(w.AESMSocket)
 	}
 	var writers sync.WaitGroup
 	writers.Go(func() { quotes.run(ctx) })
