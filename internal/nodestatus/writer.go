@@ -1,7 +1,8 @@
 // Package nodestatus writes into the status of a node how the node advertises its EPC,
 // which the device plugin decides: the number, if EPC is an extended resource of the
 // node's status, and a condition; and a second condition, whether clients of the AESM socket
-// can get quotes. When confcom is uninstalled, a Remover removes all of that.
+// can get quotes. It reports changes of them as events, and that something else makes the
+// quotes. When confcom is uninstalled, a Remover removes all of that.
 //
 // A Writer reads no more of the cluster than the admission policies that give the device to
 // containers with EPC, and may write no more than this number and these conditions of its own
