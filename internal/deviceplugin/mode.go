@@ -405,6 +405,7 @@ func (s *modeSwitch) advertisement(u usage) epc.Advertisement {
 	case a.State == epc.StateDevices:
 		a.Message = "EPC is advertised as devices of the kubelet"
 		if c := s.capacity(); c.WithheldMiB > 0 {
+			a.WithheldMiB = c.WithheldMiB
 			a.Message += fmt.Sprintf(", all but %d MiB: %s", c.WithheldMiB, c.Why)
 		}
 	case a.State == epc.StateClosing:

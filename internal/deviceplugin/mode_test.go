@@ -201,7 +201,7 @@ func TestWithheld(t *testing.T) {
 		s.want(epc.Devices)
 		s.expect("capped", epc.StateDevices, 60, 60, true)
 		a, err := epc.ReadAdvertisement(s.plugin.StateDir)
-		if err != nil || !strings.Contains(a.Message, "as devices of the kubelet, all but 4 MiB: ") {
+		if err != nil || a.WithheldMiB != 4 || !strings.Contains(a.Message, "as devices of the kubelet, all but 4 MiB: ") {
 			t.Errorf("advertisement %+v, error %v", a, err)
 		}
 	})

@@ -696,15 +696,18 @@ func (x *SelectAttKeyIDResponse) GetSelectedAttKeyId() []byte {
 }
 
 // InitQuoteExRequest makes a key ready (b_pub_key_id) or asks for the size of its
-// public ID (not b_pub_key_id); buf_size is the room for that ID.
+// public ID (not b_pub_key_id); buf_size is the room for that ID. Fields from 1000 are
+// confcom's own, and other daemons ignore them: with describe_backend, the response has
+// backend.
 type InitQuoteExRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AttKeyId      []byte                 `protobuf:"bytes,1,opt,name=att_key_id,json=attKeyId" json:"att_key_id,omitempty"`
-	BPubKeyId     *bool                  `protobuf:"varint,3,req,name=b_pub_key_id,json=bPubKeyId" json:"b_pub_key_id,omitempty"`
-	BufSize       *uint64                `protobuf:"varint,4,opt,name=buf_size,json=bufSize" json:"buf_size,omitempty"`
-	Timeout       *uint32                `protobuf:"varint,9,opt,name=timeout" json:"timeout,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	AttKeyId        []byte                 `protobuf:"bytes,1,opt,name=att_key_id,json=attKeyId" json:"att_key_id,omitempty"`
+	BPubKeyId       *bool                  `protobuf:"varint,3,req,name=b_pub_key_id,json=bPubKeyId" json:"b_pub_key_id,omitempty"`
+	BufSize         *uint64                `protobuf:"varint,4,opt,name=buf_size,json=bufSize" json:"buf_size,omitempty"`
+	Timeout         *uint32                `protobuf:"varint,9,opt,name=timeout" json:"timeout,omitempty"`
+	DescribeBackend *bool                  `protobuf:"varint,1000,opt,name=describe_backend,json=describeBackend" json:"describe_backend,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *InitQuoteExRequest) Reset() {
@@ -765,6 +768,13 @@ func (x *InitQuoteExRequest) GetTimeout() uint32 {
 	return 0
 }
 
+func (x *InitQuoteExRequest) GetDescribeBackend() bool {
+	if x != nil && x.DescribeBackend != nil {
+		return *x.DescribeBackend
+	}
+	return false
+}
+
 // InitQuoteExResponse carries the target info of the quoting enclave, 512
 // bytes, and the public ID of the key, 32 bytes.
 type InitQuoteExResponse struct {
@@ -773,6 +783,7 @@ type InitQuoteExResponse struct {
 	TargetInfo    []byte                 `protobuf:"bytes,2,opt,name=target_info,json=targetInfo" json:"target_info,omitempty"`
 	PubKeyIdSize  *uint64                `protobuf:"varint,3,opt,name=pub_key_id_size,json=pubKeyIdSize" json:"pub_key_id_size,omitempty"`
 	PubKeyId      []byte                 `protobuf:"bytes,4,opt,name=pub_key_id,json=pubKeyId" json:"pub_key_id,omitempty"`
+	Backend       *Backend               `protobuf:"bytes,1000,opt,name=backend" json:"backend,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -840,6 +851,75 @@ func (x *InitQuoteExResponse) GetPubKeyId() []byte {
 	return nil
 }
 
+func (x *InitQuoteExResponse) GetBackend() *Backend {
+	if x != nil {
+		return x.Backend
+	}
+	return nil
+}
+
+// Backend describes what makes the quotes; tcb_components, 16 bytes, and pce_svn are those
+// of the PCK certificate.
+type Backend struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          *string                `protobuf:"bytes,1,opt,name=kind" json:"kind,omitempty"`
+	TcbComponents []byte                 `protobuf:"bytes,2,opt,name=tcb_components,json=tcbComponents" json:"tcb_components,omitempty"`
+	PceSvn        *uint32                `protobuf:"varint,3,opt,name=pce_svn,json=pceSvn" json:"pce_svn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backend) Reset() {
+	*x = Backend{}
+	mi := &file_aesm_internal_message_message_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backend) ProtoMessage() {}
+
+func (x *Backend) ProtoReflect() protoreflect.Message {
+	mi := &file_aesm_internal_message_message_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backend.ProtoReflect.Descriptor instead.
+func (*Backend) Descriptor() ([]byte, []int) {
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Backend) GetKind() string {
+	if x != nil && x.Kind != nil {
+		return *x.Kind
+	}
+	return ""
+}
+
+func (x *Backend) GetTcbComponents() []byte {
+	if x != nil {
+		return x.TcbComponents
+	}
+	return nil
+}
+
+func (x *Backend) GetPceSvn() uint32 {
+	if x != nil && x.PceSvn != nil {
+		return *x.PceSvn
+	}
+	return 0
+}
+
 // GetQuoteSizeExRequest asks for the size of a quote.
 type GetQuoteSizeExRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -851,7 +931,7 @@ type GetQuoteSizeExRequest struct {
 
 func (x *GetQuoteSizeExRequest) Reset() {
 	*x = GetQuoteSizeExRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[10]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +943,7 @@ func (x *GetQuoteSizeExRequest) String() string {
 func (*GetQuoteSizeExRequest) ProtoMessage() {}
 
 func (x *GetQuoteSizeExRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[10]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +956,7 @@ func (x *GetQuoteSizeExRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuoteSizeExRequest.ProtoReflect.Descriptor instead.
 func (*GetQuoteSizeExRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{10}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetQuoteSizeExRequest) GetAttKeyId() []byte {
@@ -909,7 +989,7 @@ const (
 
 func (x *GetQuoteSizeExResponse) Reset() {
 	*x = GetQuoteSizeExResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[11]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1001,7 @@ func (x *GetQuoteSizeExResponse) String() string {
 func (*GetQuoteSizeExResponse) ProtoMessage() {}
 
 func (x *GetQuoteSizeExResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[11]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1014,7 @@ func (x *GetQuoteSizeExResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuoteSizeExResponse.ProtoReflect.Descriptor instead.
 func (*GetQuoteSizeExResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{11}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetQuoteSizeExResponse) GetErrorCode() uint32 {
@@ -966,7 +1046,7 @@ type GetQuoteExRequest struct {
 
 func (x *GetQuoteExRequest) Reset() {
 	*x = GetQuoteExRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[12]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1058,7 @@ func (x *GetQuoteExRequest) String() string {
 func (*GetQuoteExRequest) ProtoMessage() {}
 
 func (x *GetQuoteExRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[12]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1071,7 @@ func (x *GetQuoteExRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuoteExRequest.ProtoReflect.Descriptor instead.
 func (*GetQuoteExRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{12}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetQuoteExRequest) GetReport() []byte {
@@ -1047,7 +1127,7 @@ const (
 
 func (x *GetQuoteExResponse) Reset() {
 	*x = GetQuoteExResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[13]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1139,7 @@ func (x *GetQuoteExResponse) String() string {
 func (*GetQuoteExResponse) ProtoMessage() {}
 
 func (x *GetQuoteExResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[13]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1152,7 @@ func (x *GetQuoteExResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuoteExResponse.ProtoReflect.Descriptor instead.
 func (*GetQuoteExResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{13}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetQuoteExResponse) GetErrorCode() uint32 {
@@ -1111,7 +1191,7 @@ const (
 
 func (x *UnsupportedRequestResponse) Reset() {
 	*x = UnsupportedRequestResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[14]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1203,7 @@ func (x *UnsupportedRequestResponse) String() string {
 func (*UnsupportedRequestResponse) ProtoMessage() {}
 
 func (x *UnsupportedRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[14]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1216,7 @@ func (x *UnsupportedRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsupportedRequestResponse.ProtoReflect.Descriptor instead.
 func (*UnsupportedRequestResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{14}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UnsupportedRequestResponse) GetErrorCode() uint32 {
@@ -1156,7 +1236,7 @@ type InitQuoteRequest struct {
 
 func (x *InitQuoteRequest) Reset() {
 	*x = InitQuoteRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[15]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1248,7 @@ func (x *InitQuoteRequest) String() string {
 func (*InitQuoteRequest) ProtoMessage() {}
 
 func (x *InitQuoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[15]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1261,7 @@ func (x *InitQuoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitQuoteRequest.ProtoReflect.Descriptor instead.
 func (*InitQuoteRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{15}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InitQuoteRequest) GetTimeout() uint32 {
@@ -1208,7 +1288,7 @@ const (
 
 func (x *InitQuoteResponse) Reset() {
 	*x = InitQuoteResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[16]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1300,7 @@ func (x *InitQuoteResponse) String() string {
 func (*InitQuoteResponse) ProtoMessage() {}
 
 func (x *InitQuoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[16]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1313,7 @@ func (x *InitQuoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitQuoteResponse.ProtoReflect.Descriptor instead.
 func (*InitQuoteResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{16}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InitQuoteResponse) GetErrorCode() uint32 {
@@ -1274,7 +1354,7 @@ type GetQuoteRequest struct {
 
 func (x *GetQuoteRequest) Reset() {
 	*x = GetQuoteRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[17]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1366,7 @@ func (x *GetQuoteRequest) String() string {
 func (*GetQuoteRequest) ProtoMessage() {}
 
 func (x *GetQuoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[17]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1379,7 @@ func (x *GetQuoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuoteRequest.ProtoReflect.Descriptor instead.
 func (*GetQuoteRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{17}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetQuoteRequest) GetReport() []byte {
@@ -1375,7 +1455,7 @@ const (
 
 func (x *GetQuoteResponse) Reset() {
 	*x = GetQuoteResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[18]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1467,7 @@ func (x *GetQuoteResponse) String() string {
 func (*GetQuoteResponse) ProtoMessage() {}
 
 func (x *GetQuoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[18]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1480,7 @@ func (x *GetQuoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuoteResponse.ProtoReflect.Descriptor instead.
 func (*GetQuoteResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{18}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetQuoteResponse) GetErrorCode() uint32 {
@@ -1438,7 +1518,7 @@ type GetLaunchTokenRequest struct {
 
 func (x *GetLaunchTokenRequest) Reset() {
 	*x = GetLaunchTokenRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[19]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1530,7 @@ func (x *GetLaunchTokenRequest) String() string {
 func (*GetLaunchTokenRequest) ProtoMessage() {}
 
 func (x *GetLaunchTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[19]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1543,7 @@ func (x *GetLaunchTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLaunchTokenRequest.ProtoReflect.Descriptor instead.
 func (*GetLaunchTokenRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{19}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetLaunchTokenRequest) GetMrEnclave() []byte {
@@ -1510,7 +1590,7 @@ const (
 
 func (x *GetLaunchTokenResponse) Reset() {
 	*x = GetLaunchTokenResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[20]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1602,7 @@ func (x *GetLaunchTokenResponse) String() string {
 func (*GetLaunchTokenResponse) ProtoMessage() {}
 
 func (x *GetLaunchTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[20]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1615,7 @@ func (x *GetLaunchTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLaunchTokenResponse.ProtoReflect.Descriptor instead.
 func (*GetLaunchTokenResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{20}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetLaunchTokenResponse) GetErrorCode() uint32 {
@@ -1565,7 +1645,7 @@ type ReportErrorRequest struct {
 
 func (x *ReportErrorRequest) Reset() {
 	*x = ReportErrorRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[21]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1657,7 @@ func (x *ReportErrorRequest) String() string {
 func (*ReportErrorRequest) ProtoMessage() {}
 
 func (x *ReportErrorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[21]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1670,7 @@ func (x *ReportErrorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportErrorRequest.ProtoReflect.Descriptor instead.
 func (*ReportErrorRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{21}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReportErrorRequest) GetPlatformInfo() []byte {
@@ -1637,7 +1717,7 @@ const (
 
 func (x *ReportErrorResponse) Reset() {
 	*x = ReportErrorResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[22]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1729,7 @@ func (x *ReportErrorResponse) String() string {
 func (*ReportErrorResponse) ProtoMessage() {}
 
 func (x *ReportErrorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[22]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1742,7 @@ func (x *ReportErrorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportErrorResponse.ProtoReflect.Descriptor instead.
 func (*ReportErrorResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{22}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReportErrorResponse) GetErrorCode() uint32 {
@@ -1689,7 +1769,7 @@ type GetWhiteListSizeRequest struct {
 
 func (x *GetWhiteListSizeRequest) Reset() {
 	*x = GetWhiteListSizeRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[23]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1781,7 @@ func (x *GetWhiteListSizeRequest) String() string {
 func (*GetWhiteListSizeRequest) ProtoMessage() {}
 
 func (x *GetWhiteListSizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[23]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1794,7 @@ func (x *GetWhiteListSizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWhiteListSizeRequest.ProtoReflect.Descriptor instead.
 func (*GetWhiteListSizeRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{23}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetWhiteListSizeRequest) GetTimeout() uint32 {
@@ -1740,7 +1820,7 @@ const (
 
 func (x *GetWhiteListSizeResponse) Reset() {
 	*x = GetWhiteListSizeResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[24]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1832,7 @@ func (x *GetWhiteListSizeResponse) String() string {
 func (*GetWhiteListSizeResponse) ProtoMessage() {}
 
 func (x *GetWhiteListSizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[24]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1845,7 @@ func (x *GetWhiteListSizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWhiteListSizeResponse.ProtoReflect.Descriptor instead.
 func (*GetWhiteListSizeResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{24}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetWhiteListSizeResponse) GetErrorCode() uint32 {
@@ -1793,7 +1873,7 @@ type GetWhiteListRequest struct {
 
 func (x *GetWhiteListRequest) Reset() {
 	*x = GetWhiteListRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[25]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +1885,7 @@ func (x *GetWhiteListRequest) String() string {
 func (*GetWhiteListRequest) ProtoMessage() {}
 
 func (x *GetWhiteListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[25]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +1898,7 @@ func (x *GetWhiteListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWhiteListRequest.ProtoReflect.Descriptor instead.
 func (*GetWhiteListRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{25}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetWhiteListRequest) GetWhiteListSize() uint32 {
@@ -1851,7 +1931,7 @@ const (
 
 func (x *GetWhiteListResponse) Reset() {
 	*x = GetWhiteListResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[26]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +1943,7 @@ func (x *GetWhiteListResponse) String() string {
 func (*GetWhiteListResponse) ProtoMessage() {}
 
 func (x *GetWhiteListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[26]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +1956,7 @@ func (x *GetWhiteListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWhiteListResponse.ProtoReflect.Descriptor instead.
 func (*GetWhiteListResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{26}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetWhiteListResponse) GetErrorCode() uint32 {
@@ -1903,7 +1983,7 @@ type GetExtendedEPIDGroupIDRequest struct {
 
 func (x *GetExtendedEPIDGroupIDRequest) Reset() {
 	*x = GetExtendedEPIDGroupIDRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[27]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +1995,7 @@ func (x *GetExtendedEPIDGroupIDRequest) String() string {
 func (*GetExtendedEPIDGroupIDRequest) ProtoMessage() {}
 
 func (x *GetExtendedEPIDGroupIDRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[27]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2008,7 @@ func (x *GetExtendedEPIDGroupIDRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExtendedEPIDGroupIDRequest.ProtoReflect.Descriptor instead.
 func (*GetExtendedEPIDGroupIDRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{27}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetExtendedEPIDGroupIDRequest) GetTimeout() uint32 {
@@ -1954,7 +2034,7 @@ const (
 
 func (x *GetExtendedEPIDGroupIDResponse) Reset() {
 	*x = GetExtendedEPIDGroupIDResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[28]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2046,7 @@ func (x *GetExtendedEPIDGroupIDResponse) String() string {
 func (*GetExtendedEPIDGroupIDResponse) ProtoMessage() {}
 
 func (x *GetExtendedEPIDGroupIDResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[28]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2059,7 @@ func (x *GetExtendedEPIDGroupIDResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExtendedEPIDGroupIDResponse.ProtoReflect.Descriptor instead.
 func (*GetExtendedEPIDGroupIDResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{28}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetExtendedEPIDGroupIDResponse) GetErrorCode() uint32 {
@@ -2007,7 +2087,7 @@ type SwitchExtendedEPIDGroupRequest struct {
 
 func (x *SwitchExtendedEPIDGroupRequest) Reset() {
 	*x = SwitchExtendedEPIDGroupRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[29]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2099,7 @@ func (x *SwitchExtendedEPIDGroupRequest) String() string {
 func (*SwitchExtendedEPIDGroupRequest) ProtoMessage() {}
 
 func (x *SwitchExtendedEPIDGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[29]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2112,7 @@ func (x *SwitchExtendedEPIDGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchExtendedEPIDGroupRequest.ProtoReflect.Descriptor instead.
 func (*SwitchExtendedEPIDGroupRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{29}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SwitchExtendedEPIDGroupRequest) GetXGroupId() uint32 {
@@ -2064,7 +2144,7 @@ const (
 
 func (x *SwitchExtendedEPIDGroupResponse) Reset() {
 	*x = SwitchExtendedEPIDGroupResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[30]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2156,7 @@ func (x *SwitchExtendedEPIDGroupResponse) String() string {
 func (*SwitchExtendedEPIDGroupResponse) ProtoMessage() {}
 
 func (x *SwitchExtendedEPIDGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[30]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2169,7 @@ func (x *SwitchExtendedEPIDGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchExtendedEPIDGroupResponse.ProtoReflect.Descriptor instead.
 func (*SwitchExtendedEPIDGroupResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{30}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SwitchExtendedEPIDGroupResponse) GetErrorCode() uint32 {
@@ -2111,7 +2191,7 @@ type RegisterRequest struct {
 
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[31]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2203,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[31]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2216,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{31}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RegisterRequest) GetBuf() []byte {
@@ -2175,7 +2255,7 @@ const (
 
 func (x *RegisterResponse) Reset() {
 	*x = RegisterResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[32]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2267,7 @@ func (x *RegisterResponse) String() string {
 func (*RegisterResponse) ProtoMessage() {}
 
 func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[32]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2280,7 @@ func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterResponse.ProtoReflect.Descriptor instead.
 func (*RegisterResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{32}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RegisterResponse) GetErrorCode() uint32 {
@@ -2223,7 +2303,7 @@ type CheckUpdateStatusRequest struct {
 
 func (x *CheckUpdateStatusRequest) Reset() {
 	*x = CheckUpdateStatusRequest{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[33]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2315,7 @@ func (x *CheckUpdateStatusRequest) String() string {
 func (*CheckUpdateStatusRequest) ProtoMessage() {}
 
 func (x *CheckUpdateStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[33]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2328,7 @@ func (x *CheckUpdateStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckUpdateStatusRequest.ProtoReflect.Descriptor instead.
 func (*CheckUpdateStatusRequest) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{33}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CheckUpdateStatusRequest) GetPlatformInfo() []byte {
@@ -2296,7 +2376,7 @@ const (
 
 func (x *CheckUpdateStatusResponse) Reset() {
 	*x = CheckUpdateStatusResponse{}
-	mi := &file_aesm_internal_message_message_proto_msgTypes[34]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2388,7 @@ func (x *CheckUpdateStatusResponse) String() string {
 func (*CheckUpdateStatusResponse) ProtoMessage() {}
 
 func (x *CheckUpdateStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aesm_internal_message_message_proto_msgTypes[34]
+	mi := &file_aesm_internal_message_message_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2401,7 @@ func (x *CheckUpdateStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckUpdateStatusResponse.ProtoReflect.Descriptor instead.
 func (*CheckUpdateStatusResponse) Descriptor() ([]byte, []int) {
-	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{34}
+	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CheckUpdateStatusResponse) GetErrorCode() uint32 {
@@ -2413,13 +2493,14 @@ const file_aesm_internal_message_message_proto_rawDesc = "" +
 	"\x16SelectAttKeyIDResponse\x12 \n" +
 	"\n" +
 	"error_code\x18\x01 \x02(\r:\x011R\terrorCode\x12-\n" +
-	"\x13selected_att_key_id\x18\x02 \x01(\fR\x10selectedAttKeyId\"\x88\x01\n" +
+	"\x13selected_att_key_id\x18\x02 \x01(\fR\x10selectedAttKeyId\"\xb4\x01\n" +
 	"\x12InitQuoteExRequest\x12\x1c\n" +
 	"\n" +
 	"att_key_id\x18\x01 \x01(\fR\battKeyId\x12\x1f\n" +
 	"\fb_pub_key_id\x18\x03 \x02(\bR\tbPubKeyId\x12\x19\n" +
 	"\bbuf_size\x18\x04 \x01(\x04R\abufSize\x12\x18\n" +
-	"\atimeout\x18\t \x01(\rR\atimeout\"\x9d\x01\n" +
+	"\atimeout\x18\t \x01(\rR\atimeout\x12*\n" +
+	"\x10describe_backend\x18\xe8\a \x01(\bR\x0fdescribeBackend\"\xcf\x01\n" +
 	"\x13InitQuoteExResponse\x12 \n" +
 	"\n" +
 	"error_code\x18\x01 \x02(\r:\x011R\terrorCode\x12\x1f\n" +
@@ -2427,7 +2508,12 @@ const file_aesm_internal_message_message_proto_rawDesc = "" +
 	"targetInfo\x12%\n" +
 	"\x0fpub_key_id_size\x18\x03 \x01(\x04R\fpubKeyIdSize\x12\x1c\n" +
 	"\n" +
-	"pub_key_id\x18\x04 \x01(\fR\bpubKeyId\"O\n" +
+	"pub_key_id\x18\x04 \x01(\fR\bpubKeyId\x120\n" +
+	"\abackend\x18\xe8\a \x01(\v2\x15.aesm.message.BackendR\abackend\"]\n" +
+	"\aBackend\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12%\n" +
+	"\x0etcb_components\x18\x02 \x01(\fR\rtcbComponents\x12\x17\n" +
+	"\apce_svn\x18\x03 \x01(\rR\x06pceSvn\"O\n" +
 	"\x15GetQuoteSizeExRequest\x12\x1c\n" +
 	"\n" +
 	"att_key_id\x18\x01 \x01(\fR\battKeyId\x12\x18\n" +
@@ -2552,7 +2638,7 @@ func file_aesm_internal_message_message_proto_rawDescGZIP() []byte {
 	return file_aesm_internal_message_message_proto_rawDescData
 }
 
-var file_aesm_internal_message_message_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_aesm_internal_message_message_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_aesm_internal_message_message_proto_goTypes = []any{
 	(*Request)(nil),                         // 0: aesm.message.Request
 	(*Response)(nil),                        // 1: aesm.message.Response
@@ -2564,71 +2650,73 @@ var file_aesm_internal_message_message_proto_goTypes = []any{
 	(*SelectAttKeyIDResponse)(nil),          // 7: aesm.message.SelectAttKeyIDResponse
 	(*InitQuoteExRequest)(nil),              // 8: aesm.message.InitQuoteExRequest
 	(*InitQuoteExResponse)(nil),             // 9: aesm.message.InitQuoteExResponse
-	(*GetQuoteSizeExRequest)(nil),           // 10: aesm.message.GetQuoteSizeExRequest
-	(*GetQuoteSizeExResponse)(nil),          // 11: aesm.message.GetQuoteSizeExResponse
-	(*GetQuoteExRequest)(nil),               // 12: aesm.message.GetQuoteExRequest
-	(*GetQuoteExResponse)(nil),              // 13: aesm.message.GetQuoteExResponse
-	(*UnsupportedRequestResponse)(nil),      // 14: aesm.message.UnsupportedRequestResponse
-	(*InitQuoteRequest)(nil),                // 15: aesm.message.InitQuoteRequest
-	(*InitQuoteResponse)(nil),               // 16: aesm.message.InitQuoteResponse
-	(*GetQuoteRequest)(nil),                 // 17: aesm.message.GetQuoteRequest
-	(*GetQuoteResponse)(nil),                // 18: aesm.message.GetQuoteResponse
-	(*GetLaunchTokenRequest)(nil),           // 19: aesm.message.GetLaunchTokenRequest
-	(*GetLaunchTokenResponse)(nil),          // 20: aesm.message.GetLaunchTokenResponse
-	(*ReportErrorRequest)(nil),              // 21: aesm.message.ReportErrorRequest
-	(*ReportErrorResponse)(nil),             // 22: aesm.message.ReportErrorResponse
-	(*GetWhiteListSizeRequest)(nil),         // 23: aesm.message.GetWhiteListSizeRequest
-	(*GetWhiteListSizeResponse)(nil),        // 24: aesm.message.GetWhiteListSizeResponse
-	(*GetWhiteListRequest)(nil),             // 25: aesm.message.GetWhiteListRequest
-	(*GetWhiteListResponse)(nil),            // 26: aesm.message.GetWhiteListResponse
-	(*GetExtendedEPIDGroupIDRequest)(nil),   // 27: aesm.message.GetExtendedEPIDGroupIDRequest
-	(*GetExtendedEPIDGroupIDResponse)(nil),  // 28: aesm.message.GetExtendedEPIDGroupIDResponse
-	(*SwitchExtendedEPIDGroupRequest)(nil),  // 29: aesm.message.SwitchExtendedEPIDGroupRequest
-	(*SwitchExtendedEPIDGroupResponse)(nil), // 30: aesm.message.SwitchExtendedEPIDGroupResponse
-	(*RegisterRequest)(nil),                 // 31: aesm.message.RegisterRequest
-	(*RegisterResponse)(nil),                // 32: aesm.message.RegisterResponse
-	(*CheckUpdateStatusRequest)(nil),        // 33: aesm.message.CheckUpdateStatusRequest
-	(*CheckUpdateStatusResponse)(nil),       // 34: aesm.message.CheckUpdateStatusResponse
+	(*Backend)(nil),                         // 10: aesm.message.Backend
+	(*GetQuoteSizeExRequest)(nil),           // 11: aesm.message.GetQuoteSizeExRequest
+	(*GetQuoteSizeExResponse)(nil),          // 12: aesm.message.GetQuoteSizeExResponse
+	(*GetQuoteExRequest)(nil),               // 13: aesm.message.GetQuoteExRequest
+	(*GetQuoteExResponse)(nil),              // 14: aesm.message.GetQuoteExResponse
+	(*UnsupportedRequestResponse)(nil),      // 15: aesm.message.UnsupportedRequestResponse
+	(*InitQuoteRequest)(nil),                // 16: aesm.message.InitQuoteRequest
+	(*InitQuoteResponse)(nil),               // 17: aesm.message.InitQuoteResponse
+	(*GetQuoteRequest)(nil),                 // 18: aesm.message.GetQuoteRequest
+	(*GetQuoteResponse)(nil),                // 19: aesm.message.GetQuoteResponse
+	(*GetLaunchTokenRequest)(nil),           // 20: aesm.message.GetLaunchTokenRequest
+	(*GetLaunchTokenResponse)(nil),          // 21: aesm.message.GetLaunchTokenResponse
+	(*ReportErrorRequest)(nil),              // 22: aesm.message.ReportErrorRequest
+	(*ReportErrorResponse)(nil),             // 23: aesm.message.ReportErrorResponse
+	(*GetWhiteListSizeRequest)(nil),         // 24: aesm.message.GetWhiteListSizeRequest
+	(*GetWhiteListSizeResponse)(nil),        // 25: aesm.message.GetWhiteListSizeResponse
+	(*GetWhiteListRequest)(nil),             // 26: aesm.message.GetWhiteListRequest
+	(*GetWhiteListResponse)(nil),            // 27: aesm.message.GetWhiteListResponse
+	(*GetExtendedEPIDGroupIDRequest)(nil),   // 28: aesm.message.GetExtendedEPIDGroupIDRequest
+	(*GetExtendedEPIDGroupIDResponse)(nil),  // 29: aesm.message.GetExtendedEPIDGroupIDResponse
+	(*SwitchExtendedEPIDGroupRequest)(nil),  // 30: aesm.message.SwitchExtendedEPIDGroupRequest
+	(*SwitchExtendedEPIDGroupResponse)(nil), // 31: aesm.message.SwitchExtendedEPIDGroupResponse
+	(*RegisterRequest)(nil),                 // 32: aesm.message.RegisterRequest
+	(*RegisterResponse)(nil),                // 33: aesm.message.RegisterResponse
+	(*CheckUpdateStatusRequest)(nil),        // 34: aesm.message.CheckUpdateStatusRequest
+	(*CheckUpdateStatusResponse)(nil),       // 35: aesm.message.CheckUpdateStatusResponse
 }
 var file_aesm_internal_message_message_proto_depIdxs = []int32{
-	15, // 0: aesm.message.Request.init_quote:type_name -> aesm.message.InitQuoteRequest
-	17, // 1: aesm.message.Request.get_quote:type_name -> aesm.message.GetQuoteRequest
-	19, // 2: aesm.message.Request.get_launch_token:type_name -> aesm.message.GetLaunchTokenRequest
-	21, // 3: aesm.message.Request.report_error:type_name -> aesm.message.ReportErrorRequest
-	23, // 4: aesm.message.Request.get_white_list_size:type_name -> aesm.message.GetWhiteListSizeRequest
-	25, // 5: aesm.message.Request.get_white_list:type_name -> aesm.message.GetWhiteListRequest
-	27, // 6: aesm.message.Request.get_extended_epid_group_id:type_name -> aesm.message.GetExtendedEPIDGroupIDRequest
-	29, // 7: aesm.message.Request.switch_extended_epid_group:type_name -> aesm.message.SwitchExtendedEPIDGroupRequest
-	31, // 8: aesm.message.Request.register:type_name -> aesm.message.RegisterRequest
+	16, // 0: aesm.message.Request.init_quote:type_name -> aesm.message.InitQuoteRequest
+	18, // 1: aesm.message.Request.get_quote:type_name -> aesm.message.GetQuoteRequest
+	20, // 2: aesm.message.Request.get_launch_token:type_name -> aesm.message.GetLaunchTokenRequest
+	22, // 3: aesm.message.Request.report_error:type_name -> aesm.message.ReportErrorRequest
+	24, // 4: aesm.message.Request.get_white_list_size:type_name -> aesm.message.GetWhiteListSizeRequest
+	26, // 5: aesm.message.Request.get_white_list:type_name -> aesm.message.GetWhiteListRequest
+	28, // 6: aesm.message.Request.get_extended_epid_group_id:type_name -> aesm.message.GetExtendedEPIDGroupIDRequest
+	30, // 7: aesm.message.Request.switch_extended_epid_group:type_name -> aesm.message.SwitchExtendedEPIDGroupRequest
+	32, // 8: aesm.message.Request.register:type_name -> aesm.message.RegisterRequest
 	8,  // 9: aesm.message.Request.init_quote_ex:type_name -> aesm.message.InitQuoteExRequest
-	10, // 10: aesm.message.Request.get_quote_size_ex:type_name -> aesm.message.GetQuoteSizeExRequest
-	12, // 11: aesm.message.Request.get_quote_ex:type_name -> aesm.message.GetQuoteExRequest
-	33, // 12: aesm.message.Request.check_update_status:type_name -> aesm.message.CheckUpdateStatusRequest
+	11, // 10: aesm.message.Request.get_quote_size_ex:type_name -> aesm.message.GetQuoteSizeExRequest
+	13, // 11: aesm.message.Request.get_quote_ex:type_name -> aesm.message.GetQuoteExRequest
+	34, // 12: aesm.message.Request.check_update_status:type_name -> aesm.message.CheckUpdateStatusRequest
 	6,  // 13: aesm.message.Request.select_att_key_id:type_name -> aesm.message.SelectAttKeyIDRequest
 	2,  // 14: aesm.message.Request.get_supported_att_key_id_num:type_name -> aesm.message.GetSupportedAttKeyIDNumRequest
 	4,  // 15: aesm.message.Request.get_supported_att_key_ids:type_name -> aesm.message.GetSupportedAttKeyIDsRequest
-	16, // 16: aesm.message.Response.init_quote:type_name -> aesm.message.InitQuoteResponse
-	18, // 17: aesm.message.Response.get_quote:type_name -> aesm.message.GetQuoteResponse
-	20, // 18: aesm.message.Response.get_launch_token:type_name -> aesm.message.GetLaunchTokenResponse
-	22, // 19: aesm.message.Response.report_error:type_name -> aesm.message.ReportErrorResponse
-	24, // 20: aesm.message.Response.get_white_list_size:type_name -> aesm.message.GetWhiteListSizeResponse
-	26, // 21: aesm.message.Response.get_white_list:type_name -> aesm.message.GetWhiteListResponse
-	28, // 22: aesm.message.Response.get_extended_epid_group_id:type_name -> aesm.message.GetExtendedEPIDGroupIDResponse
-	30, // 23: aesm.message.Response.switch_extended_epid_group:type_name -> aesm.message.SwitchExtendedEPIDGroupResponse
-	32, // 24: aesm.message.Response.register:type_name -> aesm.message.RegisterResponse
+	17, // 16: aesm.message.Response.init_quote:type_name -> aesm.message.InitQuoteResponse
+	19, // 17: aesm.message.Response.get_quote:type_name -> aesm.message.GetQuoteResponse
+	21, // 18: aesm.message.Response.get_launch_token:type_name -> aesm.message.GetLaunchTokenResponse
+	23, // 19: aesm.message.Response.report_error:type_name -> aesm.message.ReportErrorResponse
+	25, // 20: aesm.message.Response.get_white_list_size:type_name -> aesm.message.GetWhiteListSizeResponse
+	27, // 21: aesm.message.Response.get_white_list:type_name -> aesm.message.GetWhiteListResponse
+	29, // 22: aesm.message.Response.get_extended_epid_group_id:type_name -> aesm.message.GetExtendedEPIDGroupIDResponse
+	31, // 23: aesm.message.Response.switch_extended_epid_group:type_name -> aesm.message.SwitchExtendedEPIDGroupResponse
+	33, // 24: aesm.message.Response.register:type_name -> aesm.message.RegisterResponse
 	9,  // 25: aesm.message.Response.init_quote_ex:type_name -> aesm.message.InitQuoteExResponse
-	11, // 26: aesm.message.Response.get_quote_size_ex:type_name -> aesm.message.GetQuoteSizeExResponse
-	13, // 27: aesm.message.Response.get_quote_ex:type_name -> aesm.message.GetQuoteExResponse
-	34, // 28: aesm.message.Response.check_update_status:type_name -> aesm.message.CheckUpdateStatusResponse
+	12, // 26: aesm.message.Response.get_quote_size_ex:type_name -> aesm.message.GetQuoteSizeExResponse
+	14, // 27: aesm.message.Response.get_quote_ex:type_name -> aesm.message.GetQuoteExResponse
+	35, // 28: aesm.message.Response.check_update_status:type_name -> aesm.message.CheckUpdateStatusResponse
 	7,  // 29: aesm.message.Response.select_att_key_id:type_name -> aesm.message.SelectAttKeyIDResponse
-	14, // 30: aesm.message.Response.unsupported_request:type_name -> aesm.message.UnsupportedRequestResponse
+	15, // 30: aesm.message.Response.unsupported_request:type_name -> aesm.message.UnsupportedRequestResponse
 	3,  // 31: aesm.message.Response.get_supported_att_key_id_num:type_name -> aesm.message.GetSupportedAttKeyIDNumResponse
 	5,  // 32: aesm.message.Response.get_supported_att_key_ids:type_name -> aesm.message.GetSupportedAttKeyIDsResponse
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	10, // 33: aesm.message.InitQuoteExResponse.backend:type_name -> aesm.message.Backend
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_aesm_internal_message_message_proto_init() }
@@ -2642,7 +2730,7 @@ func file_aesm_internal_message_message_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aesm_internal_message_message_proto_rawDesc), len(file_aesm_internal_message_message_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
