@@ -28,7 +28,7 @@ func configure(command *cobra.Command) {
 	format := output.FormatFlag(command)
 	flags, defaults := command.Flags(), config.Default()
 	daemonAddress := flags.String("daemon-address", "127.0.0.1:8080", "`host:port` at which a daemon of confcom in this pod or on this machine serves /statusz; its flags are used here, unless they are given. Empty to ask none")
-	flags.Var(&d.Place, "place", "what is examined: \"node\", a machine; \"helper\", the quote helper's pod; \"daemon\", the pod of another daemon; \"application\", a pod that needs quotes. By default, the command finds out")
+	flags.Var(&d.Place, "place", "what is examined: \"node\", a machine; \"helper\", the quote helper's pod; \"daemon\", the pod of another daemon; \"application\", a pod that needs quotes. Found out if it is not given")
 	only := flags.StringArray("check", nil, "run only the check of this `name`; repeatable. The checks are "+checks)
 	flags.StringVar(&d.Socket, "socket", aesm.DefaultSocket, "`path` of the quote helper's socket")
 	flags.StringVar(&d.Library, "dcap-library", defaults.Library, "`name` or path of Intel's quoting library")

@@ -42,8 +42,8 @@ you press Ctrl-C. In JSON, each update is a line.
 
 Nodes and pods come from the API server, by kubectl. Quotes and errors come from the
 metrics of confcom's daemons, through the API server or, where a network policy prevents
-that, through kubectl port-forward. What the command cannot get is shown as "-", with the
-reason below. EPC is what pods request: how much of it their enclaves use is not known, since
+that, through kubectl port-forward. What it cannot get is shown as "-", with the reason
+below. EPC is what pods request: how much of it their enclaves use is not known, since
 Linux does not count it per process.
 
 It needs permission to list nodes and pods of all namespaces, and to get pods/proxy or to
