@@ -60,7 +60,7 @@ Exit codes: 0 the archive is written; 1 writing it failed; 2 bad input.`,
 	flags.Lookup("out").DefValue = "confcom-support-TIME.tar.gz"
 	list := flags.Bool("list", false, "print what would be in the archive, and write nothing")
 	flags.StringVar(&s.namespace, "namespace", "confcom-system", "the `namespace` that the chart is installed in")
-	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "the `file` that kubectl is to use; empty for kubectl's default")
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "the kubeconfig `file` for kubectl; empty for kubectl's default")
 	flags.StringVar(&s.kubectl, "kubectl", "kubectl", "name or `path` of kubectl; empty to take nothing from the cluster")
 	flags.StringVar(&s.address, "daemon-address", "127.0.0.1:8080", "`host:port` at which a daemon of confcom in this pod or on this machine serves its state and metrics; empty to ask none")
 	flags.StringVar(&s.sysroot, "sysroot", "/", "the `directory` with the files of the machine")
