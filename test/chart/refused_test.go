@@ -56,6 +56,8 @@ func TestRefused(t *testing.T) {
 		{"all namespaces", "1.37", []string{plain, "provision.namespaces={*}"}, "/provision/namespaces"},
 		{"a peer that is everybody", "1.37", []string{plain, "networkPolicy.from[0]=null"}, "/networkPolicy/from"},
 		{"a wait longer than the kubelet's", "1.37", []string{plain, "devicePlugin.waitForQuotes=30s"}, "/devicePlugin/waitForQuotes"},
+		{"enclave memory without root", "1.37", []string{plain, "devicePlugin.enclaveMemory=true", "runAsUser=1000"}, "devicePlugin.enclaveMemory needs runAsUser=0, and it is 1000"},
+		{"enclave memory as text", "1.37", []string{plain, "devicePlugin.enclaveMemory=yes"}, "/devicePlugin/enclaveMemory"},
 		{"shared device count of 0", "1.37", []string{plain, "slots=0"}, "/slots"},
 		{"a name without a domain", "1.37", []string{plain, "epc.resource=epc"}, "/epc/resource"},
 		{"a name with a quote", "1.37", []string{plain, "enclave.resource=example.com/a'b"}, "/enclave/resource"},

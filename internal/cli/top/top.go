@@ -44,7 +44,8 @@ Nodes and pods come from the API server, by kubectl. Quotes and errors come from
 metrics of confcom's daemons, through the API server or, where a network policy prevents
 that, through kubectl port-forward. What it cannot get is shown as "-", with the reason
 below. EPC is what pods request: how much of it their enclaves use is not known, since
-Linux does not count it per process.
+Linux does not count it. MAPPED is how many MiB of enclave memory their processes map, usually
+an upper bound. The device plugins know it if the chart has devicePlugin.enclaveMemory=true.
 
 It needs permission to list nodes and pods of all namespaces, and to get pods/proxy or to
 create pods/portforward in the namespace of the chart.
