@@ -27,6 +27,9 @@ type Client struct {
 	// Timeout bounds one request and its reply, in addition to the deadline of the
 	// context; 0 means 15 seconds, as Intel's client waits.
 	Timeout time.Duration
+	// Probe marks the requests as those of a check whether the daemon answers, which a
+	// Server reports as Exchange.Probe. Other daemons ignore the mark.
+	Probe bool
 	// Dial, where set, connects to the daemon instead of Socket, which then only
 	// names the daemon in errors.
 	Dial func(ctx context.Context) (net.Conn, error)

@@ -79,7 +79,7 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	}
 	quotes := &quotesWriter{nodeClient: newClient(), read: read}
 	if w.AESMSocket != "" {
-		quotes.socket = &aesm.Client{Socket: w.AESMSocket, Timeout: probeTimeout}
+		quotes.socket = &aesm.Client{Socket: w.AESMSocket, Timeout: probeTimeout, Probe: true}
 	}
 	var writers sync.WaitGroup
 	writers.Go(func() { quotes.run(ctx) })

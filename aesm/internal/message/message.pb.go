@@ -30,9 +30,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Request is one of the requests below: exactly one field is set.
+// Request is one of the requests below: exactly one of their fields is set.
 type Request struct {
-	state                   protoimpl.MessageState          `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ours: the client wants to know whether the daemon answers, and needs no quote.
+	// Intel's daemon ignores it, as every field that it does not know.
+	Probe                   *bool                           `protobuf:"varint,1000,opt,name=probe" json:"probe,omitempty"`
 	InitQuote               *InitQuoteRequest               `protobuf:"bytes,1,opt,name=init_quote,json=initQuote" json:"init_quote,omitempty"`
 	GetQuote                *GetQuoteRequest                `protobuf:"bytes,2,opt,name=get_quote,json=getQuote" json:"get_quote,omitempty"`
 	GetLaunchToken          *GetLaunchTokenRequest          `protobuf:"bytes,3,opt,name=get_launch_token,json=getLaunchToken" json:"get_launch_token,omitempty"`
@@ -81,6 +84,13 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
 	return file_aesm_internal_message_message_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Request) GetProbe() bool {
+	if x != nil && x.Probe != nil {
+		return *x.Probe
+	}
+	return false
 }
 
 func (x *Request) GetInitQuote() *InitQuoteRequest {
@@ -2349,9 +2359,10 @@ var File_aesm_internal_message_message_proto protoreflect.FileDescriptor
 
 const file_aesm_internal_message_message_proto_rawDesc = "" +
 	"\n" +
-	"#aesm/internal/message/message.proto\x12\faesm.message\"\xa0\n" +
+	"#aesm/internal/message/message.proto\x12\faesm.message\"\xb7\n" +
 	"\n" +
-	"\aRequest\x12=\n" +
+	"\aRequest\x12\x15\n" +
+	"\x05probe\x18\xe8\a \x01(\bR\x05probe\x12=\n" +
 	"\n" +
 	"init_quote\x18\x01 \x01(\v2\x1e.aesm.message.InitQuoteRequestR\tinitQuote\x12:\n" +
 	"\tget_quote\x18\x02 \x01(\v2\x1d.aesm.message.GetQuoteRequestR\bgetQuote\x12M\n" +
