@@ -30,6 +30,9 @@ type Client struct {
 	// DescribeBackend has InitQuote ask for a description of what makes the quotes, which
 	// daemons other than confcom's do not give.
 	DescribeBackend bool
+	// Probe marks the requests as those of a check whether the daemon answers, which a
+	// Server reports as Exchange.Probe. Other daemons ignore the mark.
+	Probe bool
 	// Dial, where set, connects to the daemon instead of Socket, which then only
 	// names the daemon in errors.
 	Dial func(ctx context.Context) (net.Conn, error)

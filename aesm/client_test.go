@@ -75,6 +75,29 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// A server reports which requests are probes. A request for a quote never is one.
+func TestProbe(t *testing.T) {
+	path, seen := start(t, &Server{Handler: newStub()})
+	for _, probe := range []bool{true, false} {
+		c, ctx := &Client{Socket: path, Probe: probe}, t.Context()
+		keys, err := c.SupportedKeyIDs(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.InitQuote(ctx, keys[0])
+		size, sizeErr := c.QuoteSize(ctx, keys[0])
+		_, quoteErr := c.GetQuote(ctx, keys[0], testReport(), size, nil)
+		if err := errors.Join(err, sizeErr, quoteErr); err != nil {
+			t.Error(err)
+		}
+		for range 6 {
+			if e := <-seen; e.Probe != (probe && e.Kind != KindGetQuoteEx) {
+				t.Errorf("client with Probe %t, exchange %+v", probe, e)
+			}
+		}
+	}
+}
+
 // changing is a Handler whose state changes between requests.
 type changing struct {
 	*stub

@@ -82,8 +82,19 @@ func TestNameAs(t *testing.T) {
 		command.SetOut(&out)
 		command.SetErr(&out)
 		cli.Run(t.Context(), command, args)
-		if !strings.Contains(out.String(), "kubectl confcom ") {
+		if !strings.Contains(out.String(), "kubectl confcom ") || strings.Contains(out.String(), "\n  confcom ") {
 			t.Errorf("%q: %s", args, out.String())
+		}
+	}
+	command := cli.New()
+	cli.NameAs(command, "kubectl confcom")
+	for path, want := range map[string]string{
+		"manifest convert": "| kubectl confcom manifest convert - | kubectl apply",
+		"support-bundle":   "-- confcom support-bundle --out=-", // in a pod, it has its own name
+	} {
+		called, _, err := command.Find(strings.Fields(path))
+		if err != nil || !strings.Contains(called.Example, want) {
+			t.Errorf("%s: %v; want %q in the examples:\n%s", path, err, want, called.Example)
 		}
 	}
 }

@@ -36,9 +36,10 @@ type prober interface {
 	QuoteSize(ctx context.Context, key aesm.KeyID) (int, error)
 }
 
-// newProber returns a client of the AESM socket at path, which also asks what makes the quotes.
+// newProber returns a client of the AESM socket at path, whose requests do not count as those
+// of applications, and which also asks what makes the quotes.
 func newProber(path string) prober {
-	return &aesm.Client{Socket: path, Timeout: probeTimeout, DescribeBackend: true}
+	return &aesm.Client{Socket: path, Timeout: probeTimeout, Probe: true, DescribeBackend: true}
 }
 
 // quotesWriter keeps the node's condition up to date that says whether clients can get

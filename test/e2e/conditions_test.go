@@ -36,6 +36,10 @@ func TestQuotesCondition(t *testing.T) {
 	}
 	patch("null")
 	eventually(t, "quotes are available again", func() bool { return quotesCondition(t) == "True SocketAnswers" })
+	// The new helper has had no other clients than those that check it.
+	if m := metrics(t, helper); m[`sgx_quote_helper_probes_total{code="SUCCESS",request="InitQuoteEx"}`] == 0 || m[`sgx_quote_helper_requests_total{code="SUCCESS",request="InitQuoteEx"}`] != 0 {
+		t.Errorf("checks do not count as such: %v", m)
+	}
 	events := kubectl(t, "-n", "default", "get", "events", "--field-selector=involvedObject.kind=Node,reason=NoQuoteHelper", "-o", "jsonpath={.items[*].type}")
 	if !strings.Contains(events, "Warning") {
 		t.Errorf("no event about the missing helper: %q", events)

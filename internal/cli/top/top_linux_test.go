@@ -104,12 +104,12 @@ cd ` + dir + `
 case "$*" in
 *"get nodes --output=json"*) cat nodes ;;
 *"get pods --output=json --all-namespaces "*) cat pods ;;
-*"get --raw /api/v1/namespaces/confcom-system/pods/helper-a:8080/proxy/metrics"*)
+*"get --raw /api/v1/namespaces/confcom-system/pods/helper-a/proxy/metrics"*)
 	` + map[bool]string{true: `if mkdir polled 2>/dev/null; then cat metrics1; else cat metrics2; fi`, false: `echo "dial tcp: i/o timeout" >&2; exit 1`}[proxy] + ` ;;
-*"get --raw /api/v1/namespaces/confcom-system/pods/plugin-a:8080/proxy/metrics"*)
+*"get --raw /api/v1/namespaces/confcom-system/pods/plugin-a/proxy/metrics"*)
 	` + map[bool]string{true: "cat plugin", false: `echo "dial tcp: i/o timeout" >&2; exit 1`}[proxy] + ` ;;
-*"port-forward --address=127.0.0.1 pod/helper-a :8080"*)
-	` + map[bool]string{true: `echo "Forwarding from ` + strings.TrimPrefix(server.URL, "http://") + ` -> 8080"; exec sleep 600`, false: `echo "pods is forbidden" >&2; exit 1`}[forward] + ` ;;
+*"port-forward --address=127.0.0.1 pod/helper-a :http"*)
+	` + map[bool]string{true: `echo "Forwarding from ` + strings.TrimPrefix(server.URL, "http://") + ` -> 9100"; exec sleep 600`, false: `echo "pods is forbidden" >&2; exit 1`}[forward] + ` ;;
 *) echo "error: unexpected: $*" >&2; exit 1 ;;
 esac
 `
