@@ -187,6 +187,9 @@ func answerInit(ctx context.Context, caller Caller, h Handler, req *message.Init
 	}
 	res.TargetInfo, _ = ready.TargetInfo.MarshalBinary()
 	res.PubKeyId = ready.PublicKeyID[:]
+	if req.GetDescribeBackend() {
+		res.Backend = ready.Backend.message()
+	}
 	return res, nil
 }
 

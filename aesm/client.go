@@ -27,6 +27,12 @@ type Client struct {
 	// Timeout bounds one request and its reply, in addition to the deadline of the
 	// context; 0 means 15 seconds, as Intel's client waits.
 	Timeout time.Duration
+	// DescribeBackend has InitQuote ask for a description of what makes the quotes, which
+	// daemons other than confcom's do not give.
+	DescribeBackend bool
+	// Probe marks the requests as those of a check whether the daemon answers, which a
+	// Server reports as Exchange.Probe. Other daemons ignore the mark.
+	Probe bool
 	// Dial, where set, connects to the daemon instead of Socket, which then only
 	// names the daemon in errors.
 	Dial func(ctx context.Context) (net.Conn, error)
@@ -101,7 +107,11 @@ func (c *Client) InitQuote(ctx context.Context, key KeyID) (Initialized, error) 
 	if size != PublicKeyIDSize {
 		return Initialized{}, c.badReply(KindInitQuoteEx, "a public key ID of %d bytes, not %d", size, PublicKeyIDSize)
 	}
-	res, err = c.initQuote(ctx, &message.InitQuoteExRequest{AttKeyId: key[:], BPubKeyId: proto.Bool(true), BufSize: &size})
+	req := &message.InitQuoteExRequest{AttKeyId: key[:], BPubKeyId: proto.Bool(true), BufSize: &size}
+	if c.DescribeBackend {
+		req.DescribeBackend = proto.Bool(true)
+	}
+	res, err = c.initQuote(ctx, req)
 	if err != nil {
 		return Initialized{}, err
 	}
@@ -113,6 +123,10 @@ func (c *Client) InitQuote(ctx context.Context, key KeyID) (Initialized, error) 
 		return Initialized{}, c.badReply(KindInitQuoteEx, "a public key ID of %d bytes, not %d", len(res.PubKeyId), PublicKeyIDSize)
 	}
 	ready.PublicKeyID = [PublicKeyIDSize]byte(res.PubKeyId)
+	var ok bool
+	if ready.Backend, ok = parseBackend(res.Backend); !ok {
+		return Initialized{}, c.badReply(KindInitQuoteEx, "a malformed description of the backend")
+	}
 	return ready, nil
 }
 

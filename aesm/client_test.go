@@ -75,6 +75,29 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// A server reports which requests are probes. A request for a quote never is one.
+func TestProbe(t *testing.T) {
+	path, seen := start(t, &Server{Handler: newStub()})
+	for _, probe := range []bool{true, false} {
+		c, ctx := &Client{Socket: path, Probe: probe}, t.Context()
+		keys, err := c.SupportedKeyIDs(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.InitQuote(ctx, keys[0])
+		size, sizeErr := c.QuoteSize(ctx, keys[0])
+		_, quoteErr := c.GetQuote(ctx, keys[0], testReport(), size, nil)
+		if err := errors.Join(err, sizeErr, quoteErr); err != nil {
+			t.Error(err)
+		}
+		for range 6 {
+			if e := <-seen; e.Probe != (probe && e.Kind != KindGetQuoteEx) {
+				t.Errorf("client with Probe %t, exchange %+v", probe, e)
+			}
+		}
+	}
+}
+
 // changing is a Handler whose state changes between requests.
 type changing struct {
 	*stub
@@ -208,6 +231,13 @@ func TestClientBadReplies(t *testing.T) {
 		{name: "no target info", ask: init, frame: "7a( 0800 1820 22( 00*32 ) )", want: new(*ProtocolError)},
 		{name: "short public key ID", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*31 ) )", want: new(*ProtocolError)},
 		{name: "long public key ID", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*33 ) )", want: new(*ProtocolError)},
+		{name: "a backend without a kind", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*32 ) c23e( 12( 0a*16 ) 180d ) )", want: new(*ProtocolError)},
+		{name: "a backend with a line break", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*32 ) c23e( 0a( 640a ) ) )", want: new(*ProtocolError)},
+		{name: "a backend with a long kind", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*32 ) c23e( 0a( 61*33 ) ) )", want: new(*ProtocolError)},
+		{name: "a backend with 15 components", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*32 ) c23e( 0a0464636170 12( 0a*15 ) 180d ) )", want: new(*ProtocolError)},
+		{name: "a backend without components", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*32 ) c23e( 0a0464636170 180d ) )", want: new(*ProtocolError)},
+		{name: "a backend without a PCE SVN", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*32 ) c23e( 0a0464636170 12( 0a*16 ) ) )", want: new(*ProtocolError)},
+		{name: "a backend with a large PCE SVN", ask: init, frame: "7a( 0800 12( 00*512 ) 1820 22( 00*32 ) c23e( 0a0464636170 12( 0a*16 ) 18808004 ) )", want: new(*ProtocolError)},
 		{name: "no size", ask: size, frame: "8201( 0800 )", want: new(*ProtocolError)},
 		{name: "huge size", ask: size, frame: "8201( 0800 10ffffffff0f )", want: new(*ProtocolError)},
 		{name: "no quote", ask: quote, frame: "8a01( 0800 )", want: new(*ProtocolError)},
@@ -235,6 +265,30 @@ func TestClientBadReplies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A client learns of the backend if it asks and the daemon describes it.
+func TestDescribeBackend(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		backend Backend
+		ask     bool
+		want    Backend
+	}{
+		{"not asked for", testBackend(13), false, Backend{}},
+		{"not described", Backend{}, true, Backend{}},
+		{"without a certificate", Backend{Kind: "upstream"}, true, Backend{Kind: "upstream"}},
+		{"with a certificate", testBackend(0xffff), true, testBackend(0xffff)},
+		{"of the lowest TCB", Backend{Kind: "dcap", Certified: true}, true, Backend{Kind: "dcap", Certified: true}},
+	} {
+		h := newStub()
+		h.ready.Backend = tt.backend
+		path, _ := start(t, &Server{Handler: h})
+		ready, err := (&Client{Socket: path, DescribeBackend: tt.ask}).InitQuote(t.Context(), IntelQE3KeyID())
+		if err != nil || ready.Backend != tt.want {
+			t.Errorf("%s: %+v, %v, want %+v", tt.name, ready.Backend, err, tt.want)
+		}
 	}
 }
 

@@ -44,4 +44,6 @@
 //   - A reply is one write. Intel's daemon writes the length separately.
 //   - Without any key, GetSupportedAttKeyIDs is refused with
 //     CodeServiceUnavailable whatever its buffer size.
+//   - A client may ask in InitQuoteEx for a description of what makes the quotes, see
+//     Client.DescribeBackend. Intel's daemon ignores that.
 package aesm

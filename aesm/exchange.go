@@ -17,6 +17,9 @@ type Exchange struct {
 	Peer Peer
 	// Kind is the kind of the request, 0 if none was understood.
 	Kind Kind
+	// Probe reports whether the client has marked the request as a check whether the
+	// daemon answers. Any client can, except for a request for a quote.
+	Probe bool
 	// Code is the code of the reply. It has no meaning for a dropped connection.
 	Code Code
 	// Err is the cause of Code or Drop, nil on success.
@@ -77,6 +80,7 @@ func (s *serving) exchange(c *conn) (e Exchange) {
 		return e
 	}
 	e.Kind = req.kind
+	e.Probe = req.GetProbe() && req.kind != KindGetQuoteEx && req.kind != KindGetQuote
 	drop, busy := s.conns.owe(c, replyMemory(req))
 	if drop != NotDropped {
 		e.Drop, e.Err = drop, busy

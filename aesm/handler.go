@@ -46,6 +46,9 @@ type Initialized struct {
 	TargetInfo sgx.TargetInfo
 	// PublicKeyID is SHA-256(public key || authentication data).
 	PublicKeyID [PublicKeyIDSize]byte
+	// Backend describes what makes the quotes. A server passes it on only to clients that
+	// ask for it, and a client has it only if it asks, with DescribeBackend.
+	Backend Backend
 }
 
 // Quoted is the result of a quote request.

@@ -41,6 +41,15 @@ func newStub() *stub {
 	return &stub{keys: []KeyID{IntelQE3KeyID()}, quote: fakeQuote(1000)}
 }
 
+// testBackend returns the description of a backend.
+func testBackend(pceSVN uint16) Backend {
+	b := Backend{Kind: "dcap", Certified: true, PCESVN: pceSVN}
+	for i := range b.Components {
+		b.Components[i] = 10
+	}
+	return b
+}
+
 func (s *stub) KeyIDs(context.Context) ([]KeyID, error) { return s.keys, s.keysErr }
 
 func (s *stub) InitQuote(context.Context, Caller, KeyID) (Initialized, error) {

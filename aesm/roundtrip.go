@@ -24,6 +24,9 @@ const dialPause = 10 * time.Millisecond
 // call sends one request to the daemon and returns its reply, which is of the right
 // kind and reports success.
 func (c *Client) call(ctx context.Context, op Kind, req *message.Request) (*message.Response, error) {
+	if c.Probe {
+		req.Probe = proto.Bool(true)
+	}
 	b, err := frame(req)
 	if err != nil {
 		return nil, err

@@ -130,6 +130,11 @@ func setHandler(t *testing.T, h *stub, words []string) {
 		h.keysErr = errStub
 	case "size":
 		h.size = value
+	case "backend": // with the PCE SVN of its certificate, or without one
+		h.ready.Backend = Backend{Kind: "dcap"}
+		if len(words) == 2 {
+			h.ready.Backend = testBackend(uint16(value))
+		}
 	case "quote":
 		h.quote = fakeQuote(value)
 	case "panic":

@@ -25,5 +25,6 @@ func addFlags(flags *pflag.FlagSet, p *deviceplugin.Plugin) {
 	flags.StringVar(&p.PodResourcesSocket, "pod-resources-socket", "/var/lib/kubelet/pod-resources/kubelet.sock", "the kubelet's `socket` for the resources of pods, the source of the metric sgx_epc_allocated_bytes and of who keeps the node from changing its mode")
 	flags.StringVar(&p.StateDir, "state-dir", "", "the `directory` for the file from which sgx-node-resource learns how EPC is advertised; empty if there is no sgx-node-resource")
 	flags.StringVar(&p.NFDDir, "nfd-features-dir", "", "with EPC in the node's status, let Node Feature Discovery write it, by a feature file in this `directory`; empty if sgx-node-resource writes it")
+	flags.BoolVar(&p.EnclaveMemory, "enclave-memory", false, "examine the processes of the node for metrics of the enclave memory that they map; needs root with CAP_SYS_PTRACE, and the PID namespace of the node")
 	epcflags.AddMachine(flags, &p.Machine)
 }

@@ -33,7 +33,7 @@ func TestFlags(t *testing.T) {
 			"--epc-resource=example.com/epc", "--advertise=node", "--resources=epc,provision,quote-helper",
 			"--enclave-resource=example.com/enclave", "--provision-resource=example.com/provision", "--slots=10",
 			"--aesm-dir=/run/aesmd", "--wait-for-quotes=20s", "--legacy-device-paths", "--cdi", "--cdi-dir=/etc/cdi",
-			"--device-plugin-dir=/plugins", "--pod-resources-socket=/pods.sock", "--state-dir=/state", "--nfd-features-dir=/nfd", "--sysroot=/host",
+			"--device-plugin-dir=/plugins", "--pod-resources-socket=/pods.sock", "--state-dir=/state", "--nfd-features-dir=/nfd", "--enclave-memory", "--sysroot=/host",
 		}, deviceplugin.Plugin{
 			Machine:            node.Machine{Sysroot: "/host"},
 			Policy:             epc.Policy{Resource: "example.com/epc", Mode: epc.Node},
@@ -47,6 +47,7 @@ func TestFlags(t *testing.T) {
 			PodResourcesSocket: "/pods.sock",
 			StateDir:           "/state",
 			NFDDir:             "/nfd",
+			EnclaveMemory:      true,
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -45,6 +45,7 @@ func TestBadFlags(t *testing.T) {
 		{"--slots=0", "not a number from 1 to 4096"},
 		{"--legacy-device-paths=maybe", "invalid syntax"},
 		{"--cdi=maybe", "invalid syntax"},
+		{"--enclave-memory=maybe", "invalid syntax"},
 		{"--simulate-epc=64MB5", "not a size such as 64Mi or 1Gi"},
 		{"--simulate-epc=1500Ki", "not a whole number of MiB, such as 64Mi or 1Gi"},
 		{"--log-level=loud", "not one of debug, info, warn, error"},

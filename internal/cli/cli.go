@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -60,9 +61,21 @@ end, on any Linux machine.`,
 	return command
 }
 
-// NameAs has help and errors call the command by another name, such as that of a plugin.
+// NameAs has help and errors call the command by another name, such as that of a plugin: the
+// program may have no other name on this machine.
 func NameAs(command *cobra.Command, name string) {
 	command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: name}
+	nameInExamples(command, name)
+}
+
+// called matches the name of the command where an example calls it on this machine.
+var called = regexp.MustCompile(`(?m)(^  |\| )confcom `)
+
+func nameInExamples(command *cobra.Command, name string) {
+	command.Example = called.ReplaceAllString(command.Example, "${1}"+name+" ")
+	for _, c := range command.Commands() {
+		nameInExamples(c, name)
+	}
 }
 
 // Run runs command, which New has returned, with these arguments. It prints the error,

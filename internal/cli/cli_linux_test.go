@@ -27,7 +27,8 @@ func TestHints(t *testing.T) {
 		{[]string{"quote", "verify"}, "confcom quote verify: missing argument FILE\nTry 'confcom quote verify --help'.\n"},
 		{[]string{"quote", "verify", "x", "--mrsinger=0"}, "confcom quote verify: unknown flag: --mrsinger\nTry 'confcom quote verify --help'.\n"},
 		{[]string{"quote", "verify", "x", "--min-svn=x"}, "confcom quote verify: --min-svn=x: not a number from 0 to 65535\nTry 'confcom quote verify --help'.\n"},
-		{[]string{"quote", "get"}, "confcom quote get: required flag(s) \"out\" not set\nTry 'confcom quote get --help'.\n"},
+		{[]string{"quote", "get"}, "confcom quote get: --out: missing: name the file to write to, or \"-\" for standard output\nTry 'confcom quote get --help'.\n"},
+		{[]string{"simulated", "root", "--out="}, "confcom simulated root: --out: missing: name the file to write to, or \"-\" for standard output\nTry 'confcom simulated root --help'.\n"},
 		{[]string{"bench", "--clients=0"}, "confcom bench: --clients=0: must be from 1 to 10000\nTry 'confcom bench --help'.\n"},
 		{[]string{"version", "x"}, "confcom version: unexpected argument \"x\": only flags are accepted\nTry 'confcom version --help'.\n"},
 		{[]string{"verifier", "serve", "--nonsense"}, "confcom verifier serve: unknown flag: --nonsense\nTry 'confcom verifier serve --help'.\n"},
@@ -81,8 +82,19 @@ func TestNameAs(t *testing.T) {
 		command.SetOut(&out)
 		command.SetErr(&out)
 		cli.Run(t.Context(), command, args)
-		if !strings.Contains(out.String(), "kubectl confcom ") {
+		if !strings.Contains(out.String(), "kubectl confcom ") || strings.Contains(out.String(), "\n  confcom ") {
 			t.Errorf("%q: %s", args, out.String())
+		}
+	}
+	command := cli.New()
+	cli.NameAs(command, "kubectl confcom")
+	for path, want := range map[string]string{
+		"manifest convert": "| kubectl confcom manifest convert - | kubectl apply",
+		"support-bundle":   "-- confcom support-bundle --out=-", // in a pod, it has its own name
+	} {
+		called, _, err := command.Find(strings.Fields(path))
+		if err != nil || !strings.Contains(called.Example, want) {
+			t.Errorf("%s: %v; want %q in the examples:\n%s", path, err, want, called.Example)
 		}
 	}
 }

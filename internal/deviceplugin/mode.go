@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -109,7 +110,8 @@ type modeSwitch struct {
 	serving   bool      // whether this process, or the one that it replaces, has advertised EPC as devices
 	rewritten time.Time // when the kubelet was last asked to write its record
 	uncertain time.Time // when the first record was read, of a plugin that has just started
-	recorded  time.Time // when the first record was written of which the pods are known
+	recorded  time.Time // when the record was written that the kubelet has to replace
+	listed    []string  // the pods that the kubelet listed when that record was read
 	published *epc.Advertisement
 	applied   bool              // whether the endpoints advertise what was last decided
 	failed    bool              // whether the last step failed
@@ -231,18 +233,24 @@ func (s *modeSwitch) poll(ctx context.Context, now time.Time) usage {
 // certain reports whether a plugin that starts can decide that pods hold the node: the record
 // names none that have ended. Otherwise it would offer devices because of them, and new pods
 // would get some and hold the node. The record is as it should be if the kubelet has written
-// it since it was asked for its pods. It does so when a resource is registered.
+// it since it was asked for its pods. It does so when a resource is registered. A pod that
+// was listed then and is not now has ended meanwhile, maybe after the kubelet has written:
+// the kubelet has to write once more.
+//
+// A pod that is ending when the plugin starts counts, as the kubelet lists it until it has
+// ended. To wait for such a pod would be to wait for each pod of the node.
 func (s *modeSwitch) certain(u usage, err error, now time.Time) bool {
 	if s.uncertain.IsZero() {
 		s.uncertain = now
 	}
+	listed := slices.Concat(u.devicePods.names, u.nodePods.names)
 	switch {
 	case !u.stale || now.Sub(s.uncertain) >= uncertainTime:
 		return true
 	case err != nil: // the pods are not known
 		return false
-	case s.recorded.IsZero():
-		s.recorded = u.written
+	case s.recorded.IsZero() || slices.ContainsFunc(s.listed, func(name string) bool { return !slices.Contains(listed, name) }):
+		s.recorded, s.listed = u.written, listed
 	}
 	return !u.written.Equal(s.recorded)
 }
@@ -405,6 +413,7 @@ func (s *modeSwitch) advertisement(u usage) epc.Advertisement {
 	case a.State == epc.StateDevices:
 		a.Message = "EPC is advertised as devices of the kubelet"
 		if c := s.capacity(); c.WithheldMiB > 0 {
+			a.WithheldMiB = c.WithheldMiB
 			a.Message += fmt.Sprintf(", all but %d MiB: %s", c.WithheldMiB, c.Why)
 		}
 	case a.State == epc.StateClosing:

@@ -201,7 +201,7 @@ func TestWithheld(t *testing.T) {
 		s.want(epc.Devices)
 		s.expect("capped", epc.StateDevices, 60, 60, true)
 		a, err := epc.ReadAdvertisement(s.plugin.StateDir)
-		if err != nil || !strings.Contains(a.Message, "as devices of the kubelet, all but 4 MiB: ") {
+		if err != nil || a.WithheldMiB != 4 || !strings.Contains(a.Message, "as devices of the kubelet, all but 4 MiB: ") {
 			t.Errorf("advertisement %+v, error %v", a, err)
 		}
 	})
@@ -333,6 +333,47 @@ func TestStartOnStaleRecord(t *testing.T) {
 				s.kubelet(test.usage, test.err)
 				time.Sleep(test.after)
 				s.expect("then", test.state, test.mib, test.devices, test.state != "")
+			})
+		})
+	}
+}
+
+// A pod that ends while a plugin starts does not hold the node, although the kubelet has
+// written its record since the plugin asked for the pods: the pod had not ended then.
+func TestPodEndsDuringStart(t *testing.T) {
+	at := func(second int) time.Time { return time.Date(2026, 1, 1, 0, 0, second, 0, time.UTC) }
+	for _, test := range []struct {
+		name    string
+		wanted  epc.Mode
+		started usage // one pod runs, another one has ended
+		ended   usage // the other pod has ended after the kubelet has written
+		written usage // and the kubelet has written again
+		state   epc.State
+		devices int
+	}{
+		{"devices", epc.Node,
+			usage{registered: true, devicePods: holders{2, []string{"a/one"}}, stale: true, written: at(1)},
+			usage{registered: true, devicePods: holders{count: 1}, stale: true, written: at(2)},
+			usage{registered: true, written: at(3)}, epc.StateClosing, 0},
+		{"in the node's status", epc.Devices,
+			usage{nodePods: holders{2, []string{"a/one"}}, stale: true, written: at(1)},
+			usage{nodePods: holders{count: 1}, stale: true, written: at(2)},
+			usage{written: at(3)}, epc.StateDevices, 64},
+		{"a pod that is not listed, such as one with devices of an init container", epc.Node,
+			usage{registered: true, devicePods: holders{2, []string{"a/one"}}, stale: true, written: at(1)},
+			usage{registered: true, devicePods: holders{count: 2}, stale: true, written: at(2)},
+			usage{registered: true, devicePods: holders{count: 1}, stale: true, written: at(3)}, epc.StateDevices, 64},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			switchModes(t, test.started, nil, func(s *switching) {
+				s.want(test.wanted)
+				s.expect("at the start", "", 0, 0, false)
+				s.kubelet(test.ended, nil)
+				time.Sleep(2 * kubeletPollInterval)
+				s.expect("after it has ended", "", 0, 0, false)
+				s.kubelet(test.written, nil)
+				time.Sleep(kubeletPollInterval)
+				s.expect("then", test.state, 64, test.devices, true)
 			})
 		})
 	}

@@ -23,8 +23,10 @@ import (
 	"k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 
 	"github.com/confcom/confcom/internal/daemon"
+	"github.com/confcom/confcom/internal/enclavememory"
 	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
+	"github.com/confcom/confcom/internal/peer"
 )
 
 // DefaultDevicePluginDir is where the kubelet expects the sockets of device
@@ -58,6 +60,8 @@ type Plugin struct {
 	// NFDDir is the directory for feature files of Node Feature Discovery, if that
 	// writes the EPC into the node's status in mode node; empty if not.
 	NFDDir string
+	// EnclaveMemory is whether there are metrics of the enclave memory that processes map.
+	EnclaveMemory bool
 }
 
 // Run advertises the machine's EPC until ctx is done, and then returns nil. By then
@@ -116,6 +120,15 @@ func (p *Plugin) Run(ctx context.Context, env *daemon.Environment) error {
 		mode.run(ctx)
 		return nil
 	})
+	if p.EnclaveMemory {
+		procfs := filepath.Join(p.Machine.Sysroot, "proc")
+		find := enclavememory.Finder{Procfs: procfs, Locator: peer.NewLocator(procfs, "", "")}.Find
+		metrics := enclavememory.NewMetrics(env.Metrics)
+		group.Go(func() error {
+			metrics.Watch(ctx, env.Log, find)
+			return nil
+		})
+	}
 	return group.Wait()
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/node"
+	"github.com/confcom/confcom/internal/node/nodetest"
 )
 
 // The plugin is tested against the kubelet's own device manager in
@@ -146,6 +147,41 @@ type lines chan string
 func (l lines) Write(line []byte) (int, error) {
 	l <- string(line)
 	return len(line), nil
+}
+
+// The metrics of enclave memory are there if they are wanted, whatever SGX the node has.
+func TestEnclaveMemory(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	root := nodetest.Tree{
+		"proc/7/maps":   "7f0000000000-7f0000200000 rw-s 00000000 00:05 84 /dev/sgx_enclave\n",
+		"proc/7/cgroup": "0::/kubepods/pod2c48913c-b29f-11e7-9350-020968147796/x\n",
+		"proc/7/comm":   "app\n",
+	}.Make(t)
+	env, _ := environment()
+	log := make(lines, 8)
+	env.Log = slog.New(slog.NewTextHandler(log, nil))
+	p := newPlugin(func(p *Plugin) {
+		p.DevicePluginDir, p.Machine.Sysroot, p.EnclaveMemory = t.TempDir(), root, true
+	})
+	done := make(chan error)
+	go func() { done <- p.Run(ctx, env) }()
+	for line := range log {
+		if strings.Contains(line, "cannot examine all processes for enclave memory") {
+			break // there is no process of the kernel, so it has examined them
+		}
+	}
+	want := `# HELP sgx_enclave_memory_pod_mapped_bytes Enclave memory that the processes of a pod map, by its UID, for the 256 pods that map the most.
+# TYPE sgx_enclave_memory_pod_mapped_bytes gauge
+sgx_enclave_memory_pod_mapped_bytes{uid="2c48913c-b29f-11e7-9350-020968147796"} 2.097152e+06
+`
+	if err := testutil.GatherAndCompare(env.Metrics, strings.NewReader(want), "sgx_enclave_memory_pod_mapped_bytes"); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 // On a node without SGX the plugin idles, and logs why in one line.

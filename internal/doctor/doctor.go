@@ -1,5 +1,5 @@
 // Package doctor examines a machine, the quote helper's pod on it, or an application's:
-// can quotes be had here, and if not, why?
+// can quotes be obtained here, and if not, why?
 //
 // It runs a list of checks, from the hardware up to a quote. Each returns a verdict, what
 // was seen, and what to do. The names of the checks do not change: errors of the quote

@@ -16,7 +16,9 @@ import (
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
-func (d *Doctor) client() *aesm.Client { return &aesm.Client{Socket: d.Socket, Timeout: d.Timeout} }
+func (d *Doctor) client() *aesm.Client {
+	return &aesm.Client{Socket: d.Socket, Timeout: d.Timeout, Probe: true}
+}
 
 // refused returns the problem of a failed request to the quote helper, with the cause that
 // the helper reports here, if it does, and otherwise with the advice of the error.

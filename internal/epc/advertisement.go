@@ -63,6 +63,8 @@ type Advertisement struct {
 	Wanted Mode `json:"wanted,omitempty"`
 	// MiB is how much EPC pods can request.
 	MiB int64 `json:"mib"`
+	// WithheldMiB is how much they cannot because of a cap on devices, in StateDevices.
+	WithheldMiB int64 `json:"withheldMiB,omitempty"`
 	// Message is why the node is in this state, and what to do if it should not be.
 	Message string `json:"message"`
 	// Pods is how many pods keep the node from the mode that is wanted, and PodNames
@@ -140,8 +142,8 @@ func parseAdvertisement(text []byte) (Advertisement, error) {
 		return Advertisement{}, errors.New("the state is missing")
 	case (a.State == StateNone) == modeWanted:
 		return Advertisement{}, fmt.Errorf("mode %q is wanted in state %s", a.Wanted, a.State)
-	case a.MiB < 0 || a.Pods < 0 || a.Pods < len(a.PodNames):
-		return Advertisement{}, fmt.Errorf("%d MiB, %d pods, %d names of pods: not numbers that a node can have", a.MiB, a.Pods, len(a.PodNames))
+	case a.MiB < 0 || a.WithheldMiB < 0 || a.Pods < 0 || a.Pods < len(a.PodNames):
+		return Advertisement{}, fmt.Errorf("%d MiB, %d withheld, %d pods, %d names of pods: not numbers that a node can have", a.MiB, a.WithheldMiB, a.Pods, len(a.PodNames))
 	}
 	return a, nil
 }

@@ -22,7 +22,7 @@ func TestAdvertisement(t *testing.T) {
 	if _, err := ReadAdvertisement(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	for text, held := range map[string]bool{valid: true, off: false, strings.Replace(valid, "node", "devices", 1): false, strings.Replace(valid, `"devices","wanted":"node"`, `"node","wanted":"devices"`, 1): true} {
+	for text, held := range map[string]bool{valid: true, off: false, strings.Replace(valid, `"mib":64`, `"mib":64,"withheldMiB":7`, 1): true, strings.Replace(valid, "node", "devices", 1): false, strings.Replace(valid, `"devices","wanted":"node"`, `"node","wanted":"devices"`, 1): true} {
 		a, err := parseAdvertisement([]byte(text))
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
@@ -71,6 +71,7 @@ func TestInvalidAdvertisement(t *testing.T) {
 		{edit("example.com/epc", "epc"), "not the name of an extended resource"},
 		{edit("example.com/enclave", "cpu"), "not the name of an extended resource"},
 		{edit("64", "-1"), "not numbers that a node can have"},
+		{edit(`"mib"`, `"withheldMiB":-1,"mib"`), "not numbers that a node can have"},
 		{edit("64", "1.5"), "mib: "},
 		{edit(`"pods":2`, `"pods":0`), "not numbers that a node can have"},
 		{edit(`"1 pod"`, `"`+strings.Repeat("x", maxAdvertisement)+`"`), "more than 65536 bytes"},

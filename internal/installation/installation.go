@@ -58,9 +58,15 @@ func (i Installation) Examine(ctx context.Context) []Check {
 		c.Name = o.Name
 		checks = append(checks, c)
 	}
-	c := i.epc(ctx)
+	nodes, err := i.nodes(ctx)
+	if err != nil {
+		c := failed(err)
+		c.Name = "EPC"
+		return append(checks, c)
+	}
+	c := i.epc(nodes)
 	c.Name = "EPC"
-	return append(checks, c)
+	return append(append(checks, c), i.leftovers(nodes)...)
 }
 
 // Works reports whether all is well.
@@ -167,8 +173,8 @@ func policy(stem string) func(ctx context.Context, api *API, namespace, name str
 // node is as much of a node as is looked at.
 type node struct {
 	Metadata struct {
-		Name   string
-		Labels map[string]string
+		Name                string
+		Labels, Annotations map[string]string
 	}
 	Status struct {
 		Allocatable map[string]string
@@ -183,10 +189,80 @@ func (n node) labelled() bool {
 	return slices.ContainsFunc(sgxLabels, func(l string) bool { return n.Metadata.Labels[l] == "true" })
 }
 
-// lack returns why the node has no EPC, as far as it says, and whether it should have some.
-func (n node) lack() (why string, wanted bool) {
+// What the daemons write about nodes, and the objects that keep it up to date.
+const (
+	epcCondition    = "SGXEPCAvailable"
+	quotesCondition = "SGXQuotesAvailable"
+	label           = "confcom.github.io/sgx"
+	reason          = "confcom.github.io/sgx-reason" // an annotation
+)
+
+var (
+	conditionsWriter = Object{"DaemonSet", "sgx-node-resource"}
+	labeller         = Object{"DaemonSet", "sgx-node-labeller"}
+)
+
+func (n node) hasCondition() bool {
 	for _, c := range n.Status.Conditions {
-		if c.Type == "SGXEPCAvailable" && c.Status != "True" {
+		if c.Type == epcCondition || c.Type == quotesCondition {
+			return true
+		}
+	}
+	return false
+}
+
+func (n node) hasLabel() bool {
+	_, labelled := n.Metadata.Labels[label]
+	_, explained := n.Metadata.Annotations[reason]
+	return labelled || explained
+}
+
+// leftovers checks that nodes have nothing that an installation with other values, such as
+// one before 'helm rollback', has written, and that this one does not keep up to date. It
+// returns no check if there is nothing.
+func (i Installation) leftovers(nodes []node) []Check {
+	var checks []Check
+	for _, what := range []struct {
+		name   string
+		keeper Object
+		has    func(node) bool
+		seen   string
+		remedy string
+	}{
+		{"conditions", conditionsWriter, node.hasCondition,
+			"have the conditions " + epcCondition + " or " + quotesCondition + ", which nothing keeps up to date",
+			`remove them from each of these nodes: kubectl patch node NODE --subresource=status --type=strategic --patch '{"status": {"conditions": [{"type": "` + epcCondition + `", "$patch": "delete"}, {"type": "` + quotesCondition + `", "$patch": "delete"}]}}'`},
+		{"label", labeller, node.hasLabel,
+			"have the label " + label + " or its reason, which nothing keeps up to date",
+			"the next 'helm upgrade' removes them; so does 'kubectl label nodes --all " + label + "-' with 'kubectl annotate nodes --all " + reason + "-'"},
+	} {
+		var names []string
+		for _, n := range nodes {
+			if what.has(n) {
+				names = append(names, n.Metadata.Name)
+			}
+		}
+		if len(names) > 0 && !slices.Contains(i.Objects, what.keeper) {
+			checks = append(checks, Check{Name: what.name, Seen: fmt.Sprintf("%d nodes %s: %s", len(names), what.seen, some(names, ", ")), Remedy: what.remedy})
+		}
+	}
+	return checks
+}
+
+// some returns the first of some texts, and how many there are more.
+func some(texts []string, separator string) string {
+	const most = 5
+	if len(texts) <= most {
+		return strings.Join(texts, separator)
+	}
+	return fmt.Sprintf("%s%sand %d more", strings.Join(texts[:most], separator), separator, len(texts)-most)
+}
+
+// lack returns why the node has no EPC, as far as that is known, and whether it should have
+// some. Its condition counts if something keeps it up to date.
+func (n node) lack(kept bool) (why string, wanted bool) {
+	for _, c := range n.Status.Conditions {
+		if kept && c.Type == epcCondition && c.Status != "True" {
 			return c.Message, c.Reason != "NoEPC" || n.labelled()
 		}
 	}
@@ -196,62 +272,52 @@ func (n node) lack() (why string, wanted bool) {
 	return "", false
 }
 
-// some joins some of the reasons why nodes have no EPC.
-func some(reasons []string) string {
-	const most = 5
-	if len(reasons) <= most {
-		return strings.Join(reasons, "; ")
-	}
-	return fmt.Sprintf("%s; and %d more", strings.Join(reasons[:most], "; "), len(reasons)-most)
+// nodes returns all nodes.
+func (i Installation) nodes(ctx context.Context) ([]node, error) {
+	var nodes []node
+	err := pages(ctx, i.API, "/api/v1/nodes", func(n node) error {
+		nodes = append(nodes, n)
+		return nil
+	})
+	return nodes, err
 }
 
 // epc checks that nodes advertise EPC.
-func (i Installation) epc(ctx context.Context) Check {
-	var nodes, with int
+func (i Installation) epc(nodes []node) Check {
+	var with int
 	var total int64
 	var without, idle []string // those that should have EPC, and others
-	err := pages(ctx, i.API, "/api/v1/nodes", func(n node) error {
-		nodes++
+	for _, n := range nodes {
 		mib, err := whole(n.Status.Allocatable[i.Resource])
 		if err != nil {
-			return fmt.Errorf("node %s: %s: %w", n.Metadata.Name, i.Resource, err)
+			return Check{Seen: fmt.Sprintf("node %s: %s: %v", n.Metadata.Name, i.Resource, err), Remedy: "find out what else writes this resource: confcom writes whole numbers"}
 		}
 		if mib > 0 {
 			with++
 			total += mib
-		} else if why, wanted := n.lack(); wanted {
+		} else if why, wanted := n.lack(slices.Contains(i.Objects, conditionsWriter)); wanted {
 			without = append(without, n.Metadata.Name+": "+why)
 		} else if why != "" {
 			idle = append(idle, n.Metadata.Name+": "+why)
 		}
-		return nil
-	})
-	if errors.Is(err, errNotWhole) {
-		return Check{Seen: err.Error(), Remedy: "find out what else writes this resource: confcom writes whole numbers"}
-	}
-	if err != nil {
-		return failed(err)
 	}
 	switch {
 	case len(without) > 0:
-		return Check{Seen: fmt.Sprintf("%d of %d nodes advertise %s, and these should: %s", with, nodes, i.Resource, some(without)),
+		return Check{Seen: fmt.Sprintf("%d of %d nodes advertise %s, and these should: %s", with, len(nodes), i.Resource, some(without, "; ")),
 			Remedy: "'confcom node', run on such a node, shows what is missing; if its device plugin is not ready, start there"}
 	case with == 0:
-		c := Check{Seen: fmt.Sprintf("none of %d nodes advertises %s", nodes, i.Resource),
+		c := Check{Seen: fmt.Sprintf("none of %d nodes advertises %s", len(nodes), i.Resource),
 			Remedy: "'confcom node', run on a node that should have SGX, shows what is missing; if sgx-device-plugin has a problem, start there"}
 		if len(idle) > 0 {
-			c.Seen += ": " + some(idle)
+			c.Seen += ": " + some(idle, "; ")
 		}
 		return c
 	}
-	return Check{OK: true, Seen: fmt.Sprintf("%d of %d nodes advertise %d MiB in all", with, nodes, total)}
+	return Check{OK: true, Seen: fmt.Sprintf("%d of %d nodes advertise %d MiB in all", with, len(nodes), total)}
 }
 
 // suffixes are those of whole numbers in Kubernetes: it writes 64000 as 64k.
 var suffixes = map[string]int64{"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
-
-// errNotWhole is the error for a quantity that confcom has not written.
-var errNotWhole = errors.New("is not a number of MiB")
 
 // whole reads an amount of a resource. A node without the resource has none.
 func whole(quantity string) (int64, error) {
@@ -262,7 +328,7 @@ func whole(quantity string) (int64, error) {
 	unit, known := suffixes[quantity[len(digits):]]
 	n, err := strconv.ParseInt(digits, 10, 32)
 	if err != nil || !known || n < 0 {
-		return 0, fmt.Errorf("%q %w", quantity, errNotWhole)
+		return 0, fmt.Errorf("%q is not a number of MiB", quantity)
 	}
 	return n * unit, nil
 }

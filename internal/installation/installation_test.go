@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -110,14 +111,17 @@ func TestExamine(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			api, namespace := serve(t, tt.objects)
 			i := Installation{API: api, Namespace: namespace, Resource: resource}
+			name := "EPC"
+			i.Objects = []Object{conditionsWriter}
 			if tt.object != "" {
 				o, err := ParseObject(tt.object)
 				if err != nil {
 					t.Fatal(err)
 				}
-				i.Objects = append(i.Objects, o)
+				i.Objects, name = []Object{o}, o.Name
 			}
-			c := i.Examine(t.Context())[0]
+			checks := i.Examine(t.Context())
+			c := checks[slices.IndexFunc(checks, func(c Check) bool { return c.Name == name })]
 			if got := c.Seen + " -> " + c.Remedy; c.OK != tt.ok || (c.Remedy == "") != tt.ok || !strings.Contains(got, tt.want) {
 				t.Errorf("%v %s, want %s", c.OK, got, tt.want)
 			}
@@ -125,6 +129,57 @@ func TestExamine(t *testing.T) {
 				t.Error("the verdict on all checks is another")
 			}
 		})
+	}
+}
+
+// What an installation with other values has written is named, unless this one keeps it up
+// to date.
+func TestLeftovers(t *testing.T) {
+	node := func(name, labels, conditions string) string {
+		return `{"metadata":{"name":"` + name + `",` + labels + `},"status":{"allocatable":{"` + resource + `":"64"},"conditions":[` + conditions + `]}}`
+	}
+	plain := node("plain", `"labels":{"sgx.intel.com/capable":"true"}`, `{"type":"Ready","status":"True"}`)
+	labelled := node("labelled", `"labels":{"confcom.github.io/sgx":"true"}`, "")
+	explained := node("explained", `"annotations":{"confcom.github.io/sgx-reason":"no SGX"}`, "")
+	quotes := node("quotes", `"labels":{}`, `{"type":"SGXQuotesAvailable","status":"True"}`)
+	stale := strings.Replace(node("stale", `"labels":{}`, `{"type":"SGXEPCAvailable","status":"False","message":"a policy is missing"}`), `"64"`, `"0"`, 1)
+	many := strings.Repeat(quotes+",", 6) + quotes
+	for _, tt := range []struct {
+		name    string
+		nodes   string
+		objects []Object
+		want    []string
+	}{
+		{"nothing", plain, nil, nil},
+		{"kept up to date", labelled + "," + explained + "," + quotes, []Object{conditionsWriter, labeller}, nil},
+		{"labels", plain + "," + labelled + "," + explained, []Object{conditionsWriter}, []string{"label: 2 nodes have the label confcom.github.io/sgx or its reason, which nothing keeps up to date: labelled, explained -> the next 'helm upgrade' removes them"}},
+		{"conditions", plain + "," + quotes + "," + stale, []Object{labeller}, []string{"conditions: 2 nodes have the conditions SGXEPCAvailable or SGXQuotesAvailable, which nothing keeps up to date: quotes, stale -> remove them from each of these nodes: kubectl patch node NODE "}},
+		{"both", labelled + "," + quotes, nil, []string{"conditions: 1 nodes have", "label: 1 nodes have"}},
+		{"many", many, nil, []string{"conditions: 7 nodes have the conditions SGXEPCAvailable or SGXQuotesAvailable, which nothing keeps up to date: quotes, quotes, quotes, quotes, quotes, and 2 more -> "}},
+	} {
+		api, namespace := serve(t, map[string]string{"/api/v1/nodes": `{"items":[` + tt.nodes + `]}`})
+		var left []string
+		for _, c := range (Installation{API: api, Namespace: namespace, Resource: resource, Objects: tt.objects}).Examine(t.Context())[len(tt.objects):] {
+			if c.Name == "EPC" {
+				if !c.OK {
+					t.Errorf("%s: %+v", tt.name, c)
+				}
+				continue
+			}
+			left = append(left, c.Name+": "+c.Seen+" -> "+c.Remedy)
+			if c.OK {
+				t.Errorf("%s: %s is OK", tt.name, c.Name)
+			}
+		}
+		if len(left) != len(tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, left, tt.want)
+			continue
+		}
+		for i, want := range tt.want {
+			if !strings.HasPrefix(left[i], want) {
+				t.Errorf("%s: %s, want %s", tt.name, left[i], want)
+			}
+		}
 	}
 }
 

@@ -25,6 +25,10 @@ const (
 
 const mib = 1 << 20
 
+// maxMiB is more EPC than any machine has, 4 TiB: it takes eight processors with the most that
+// one of them supports.
+const maxMiB = 4 << 20
+
 // names returns the names for EPC that are understood, each with the bytes that one stands
 // for.
 func names() map[string]int64 {
@@ -85,6 +89,9 @@ func (c *conversion) convertContainer(container, spec *yaml.Node, provider strin
 		return false, err
 	}
 	hasEPC = limit > 0
+	if limit > maxMiB {
+		c.note(key(resources, "limits"), "%d MiB is more EPC than any machine has, so no node is found for it. %s counts bytes, other names count MiB", limit, intelEPC)
+	}
 	request, err := c.amounts(requests, hasEPC)
 	if err != nil {
 		return false, err

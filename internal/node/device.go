@@ -58,6 +58,15 @@ func drivers() []driverDevices {
 	}
 }
 
+// EnclaveDevices returns the paths of the devices that enclaves are made with, of all drivers.
+func EnclaveDevices() []string {
+	var paths []string
+	for _, driver := range drivers() {
+		paths = append(paths, driver.enclave)
+	}
+	return paths
+}
+
 // findDevices records the devices of the first driver that has any.
 func (inv *Inventory) findDevices(root string) error {
 	for _, driver := range drivers() {

@@ -46,8 +46,11 @@ func conditionOf(a epc.Advertisement, p policies) condition {
 		c.reason = reasonNoEPC
 	case epc.StateDevices:
 		c.available, c.reason = true, "Devices"
-		if a.Held() {
+		switch {
+		case a.Held():
 			c.reason = "PodsHoldDevices"
+		case a.WithheldMiB > 0:
+			c.reason = "EPCWithheld"
 		}
 	case epc.StateClosing, epc.StateReleasing:
 		c.reason = reasonReleasing
@@ -107,11 +110,16 @@ func (c condition) patch(transition, now time.Time) map[string]any {
 	}}}}
 }
 
-// findCondition returns the status and the reason of a node's condition of a type, and when
-// that status began. They are empty if the node does not have the condition.
-func findCondition(node *unstructured.Unstructured, kind string) (status, reason string, transition time.Time) {
+// found is a condition as a node has it. It is zero if the node does not have it.
+type found struct {
+	status, reason, message string
+	transition              time.Time // when the status began
+}
+
+// findCondition returns a node's condition of a type.
+func findCondition(node *unstructured.Unstructured, kind string) (f found) {
 	if node == nil {
-		return "", "", time.Time{}
+		return found{}
 	}
 	conditions, _, _ := unstructured.NestedSlice(node.Object, "status", "conditions") // none if it is something else
 	for _, entry := range conditions {
@@ -119,10 +127,11 @@ func findCondition(node *unstructured.Unstructured, kind string) (status, reason
 		if c["type"] != kind {
 			continue
 		}
-		status, _ = c["status"].(string)
-		reason, _ = c["reason"].(string)
+		f.status, _ = c["status"].(string)
+		f.reason, _ = c["reason"].(string)
+		f.message, _ = c["message"].(string)
 		text, _ := c["lastTransitionTime"].(string)
-		transition, _ = time.Parse(time.RFC3339, text) // zero if it has none
+		f.transition, _ = time.Parse(time.RFC3339, text) // zero if it has none
 	}
-	return status, reason, transition
+	return f
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +19,17 @@ import (
 
 	"github.com/confcom/confcom/internal/nodeguard"
 )
+
+// maxEvents is how many events about the node are created at once at most. After that it is
+// one per eventInterval: a node whose state goes back and forth must not fill the API
+// server's store. The kubelet limits its own events by the same numbers.
+const (
+	maxEvents     = 25
+	eventInterval = 5 * time.Minute
+)
+
+// newEventLimit returns the limit of the events about a node.
+func newEventLimit() *rate.Limiter { return rate.NewLimiter(rate.Every(eventInterval), maxEvents) }
 
 // nodes patches nodes.
 type nodes interface {
@@ -30,6 +42,7 @@ type nodeClient struct {
 	node    string
 	nodes   nodes
 	events  creator
+	limit   *rate.Limiter    // of events
 	guard   *nodeguard.Guard // nil for none
 	log     *slog.Logger
 	metrics *Metrics
@@ -44,10 +57,14 @@ func (n *nodeClient) checkGuard(ctx context.Context) error {
 	return err
 }
 
-// createEvent creates an event about the node. An event that cannot be created is lost:
-// the condition says the same.
+// createEvent creates an event about the node. An event that cannot be created, or is beyond
+// the limit, is lost: the condition and the log say the same.
 func (n *nodeClient) createEvent(ctx context.Context, c condition, now time.Time) {
 	n.log.Info("condition changed", "available", c.available, "reason", c.reason, "message", c.message)
+	if !n.limit.AllowN(now, 1) {
+		n.log.Warn("no event, there were too many", "reason", c.reason)
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	event, err := c.event(n.node, now)
@@ -90,11 +107,7 @@ func (n *nodeClient) request(ctx context.Context, kind types.PatchType, patch an
 
 // conditionWriter keeps a condition of the node up to date.
 type conditionWriter struct {
-	// The condition as it was last read or written.
-	reads          time.Time
-	status, reason string
-	transition     time.Time
-
+	reads   time.Time // when the node's was read
 	last    condition
 	written time.Time
 }
@@ -112,27 +125,26 @@ func (w *conditionWriter) write(ctx context.Context, n *nodeClient, c condition,
 	if err != nil {
 		return err
 	}
-	w.status, w.reason, w.transition = findCondition(node, c.kind)
+	before := findCondition(node, c.kind)
 	w.reads = now
-	if unchanged && w.status == c.status() && w.reason == c.reason {
+	if unchanged && before.status == c.status() && before.reason == c.reason {
 		return nil
 	}
-	transition := w.transition
-	if c.status() != w.status || transition.IsZero() {
+	transition := before.transition
+	if c.status() != before.status || transition.IsZero() {
 		transition = now
 	}
 	if _, err := n.patch(ctx, types.StrategicMergePatchType, c.patch(transition, now)); err != nil {
 		return err
 	}
-	if c.reason != w.reason {
+	if c.reason != before.reason {
 		reported := c
 		// A node that never had EPC is as it should be, and one that has lost it is not.
-		if c.reason == reasonNoEPC && w.status == string(corev1.ConditionTrue) {
+		if c.reason == reasonNoEPC && before.status == string(corev1.ConditionTrue) {
 			reported.warning = true
 		}
 		n.createEvent(ctx, reported, now)
 	}
-	w.status, w.reason, w.transition = c.status(), c.reason, transition
 	w.last, w.written = c, now
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/nodeguard"
-	"github.com/confcom/confcom/sgx"
 )
 
 const (
@@ -37,8 +36,14 @@ type prober interface {
 	QuoteSize(ctx context.Context, key aesm.KeyID) (int, error)
 }
 
+// newProber returns a client of the AESM socket at path, whose requests do not count as those
+// of applications, and which also asks what makes the quotes.
+func newProber(path string) prober {
+	return &aesm.Client{Socket: path, Timeout: probeTimeout, Probe: true, DescribeBackend: true}
+}
+
 // quotesWriter keeps the node's condition up to date that says whether clients can get
-// quotes. It asks the AESM socket, as a client does: what it learns is true whatever daemon
+// quotes, and reports when something else makes them. It asks the AESM socket, as a client does: what it learns is true whatever daemon
 // serves there, and also if none does. The daemon needs no connection to the API server for
 // that.
 type quotesWriter struct {
@@ -47,9 +52,10 @@ type quotesWriter struct {
 	read   func() (epc.Advertisement, error)
 
 	condition conditionWriter
-	failures  int            // consecutive
-	target    sgx.TargetInfo // that of the last success, zero before
+	failures  int // consecutive
 	logged    string
+	recalled  bool    // whether last is what the condition of the node says
+	last      *origin // of the last quotes, nil if that is not known
 }
 
 // run probes and writes until ctx is done. Without a socket it removes the condition, which
@@ -83,7 +89,7 @@ func (q *quotesWriter) step(ctx context.Context) error {
 		}
 		return q.condition.remove(ctx, &q.nodeClient, quotesCondition)
 	}
-	c, known := q.probe(ctx)
+	c, now, known := q.probe(ctx)
 	if ctx.Err() != nil || !known {
 		return nil
 	}
@@ -91,12 +97,49 @@ func (q *quotesWriter) step(ctx context.Context) error {
 	if err := q.checkGuard(ctx); err != nil {
 		return err
 	}
-	return q.condition.write(ctx, &q.nodeClient, c, time.Now())
+	if err := q.recall(ctx); err != nil {
+		return err
+	}
+	var event condition
+	changed := false
+	if last := q.last; now == nil {
+		now = last
+	} else if last != nil {
+		*now = now.after(*last)
+		event, changed = now.changeFrom(*last)
+	}
+	if now != nil {
+		c.message += originMark + now.String()
+	}
+	if err := q.condition.write(ctx, &q.nodeClient, c, time.Now()); err != nil {
+		return err
+	}
+	q.last = now
+	if changed {
+		q.createEvent(ctx, event, time.Now())
+	}
+	return nil
+}
+
+// recall learns from the condition of the node what made the last quotes, once.
+func (q *quotesWriter) recall(ctx context.Context) error {
+	if q.recalled {
+		return nil
+	}
+	node, err := q.request(ctx, types.MergePatchType, struct{}{}) // see conditionWriter.write
+	if err != nil {
+		return err
+	}
+	if last, found := parseOrigin(findCondition(node, quotesCondition).message); found {
+		q.last = &last
+	}
+	q.recalled = true
+	return nil
 }
 
 // probe probes once. It reports whether the condition is known: one failure says little, and
-// a daemon that is busy serves others.
-func (q *quotesWriter) probe(ctx context.Context) (c condition, known bool) {
+// a daemon that is busy serves others. If there are quotes, it returns what makes them.
+func (q *quotesWriter) probe(ctx context.Context) (c condition, o *origin, known bool) {
 	key := aesm.IntelQE3KeyID()
 	ready, err := q.socket.InitQuote(ctx, key)
 	if err == nil {
@@ -105,20 +148,14 @@ func (q *quotesWriter) probe(ctx context.Context) (c condition, known bool) {
 	switch {
 	case errors.Is(err, aesm.CodeBusy):
 		q.failures = 0
-		return condition{}, false
+		return condition{}, nil, false
 	case err != nil:
 		q.failures++
-		return q.failed(err), q.failures >= maxProbeFailures
+		return q.failed(err), nil, q.failures >= maxProbeFailures
 	}
 	q.failures = 0
-	if q.target != (sgx.TargetInfo{}) && ready.TargetInfo != q.target {
-		q.createEvent(ctx, condition{
-			kind: quotesCondition, available: true, reason: "QuotingEnclaveChanged",
-			message: fmt.Sprintf("quotes come from another quoting enclave: MRENCLAVE %s, before %s. Reports for the former one are refused, and clients call InitQuoteEx again", ready.TargetInfo.MREnclave, q.target.MREnclave),
-		}, time.Now())
-	}
-	q.target = ready.TargetInfo
-	return condition{kind: quotesCondition, available: true, reason: "SocketAnswers", message: "the daemon at the AESM socket makes quotes"}, true
+	now := originOf(ready)
+	return condition{kind: quotesCondition, available: true, reason: "SocketAnswers", message: "the daemon at the AESM socket makes quotes"}, &now, true
 }
 
 // failed returns the condition of a node that clients get no quotes on.
@@ -167,7 +204,7 @@ func (w *conditionWriter) remove(ctx context.Context, n *nodeClient, kind string
 	if err != nil {
 		return err
 	}
-	if found, _, _ := findCondition(node, kind); found == "" {
+	if findCondition(node, kind).status == "" {
 		return nil
 	}
 	_, err = n.patch(ctx, types.StrategicMergePatchType, map[string]any{

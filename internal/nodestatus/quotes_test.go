@@ -28,6 +28,8 @@ type aesmSocket struct {
 	mu       sync.Mutex
 	err      error // the answer
 	enclave  byte  // of the quoting enclave
+	key      byte  // of the attestation key
+	backend  aesm.Backend
 	size     error // the answer to QuoteSize
 	requests int
 }
@@ -37,6 +39,8 @@ func (a *aesmSocket) InitQuote(context.Context, aesm.KeyID) (ready aesm.Initiali
 	defer a.mu.Unlock()
 	a.requests++
 	ready.TargetInfo.MREnclave[0] = a.enclave
+	ready.PublicKeyID[0] = a.key
+	ready.Backend = a.backend
 	return ready, a.err
 }
 
@@ -55,13 +59,21 @@ func (a *aesmSocket) answer(err error, enclave byte, probes int) {
 	synctest.Wait()
 }
 
+// become sets what makes the quotes, and waits for the next probes.
+func (a *aesmSocket) become(b aesm.Backend, key byte) {
+	a.mu.Lock()
+	a.backend, a.key = b, key
+	a.mu.Unlock()
+	a.answer(nil, 1, 2)
+}
+
 // runQuotes runs a quotesWriter in fake time during a test.
 func runQuotes(t *testing.T, socket prober, state epc.State, p *patches, test func(log *bytes.Buffer, registry *prometheus.Registry)) {
 	synctest.Test(t, func(t *testing.T) {
 		log, registry := new(bytes.Buffer), prometheus.NewRegistry()
 		q := &quotesWriter{
 			nodeClient: nodeClient{
-				node: "node-1", nodes: p, events: p, guard: newGuard("node-1", p),
+				node: "node-1", nodes: p, events: p, guard: newGuard("node-1", p), limit: newEventLimit(),
 				log:     slog.New(slog.NewTextHandler(log, nil)),
 				metrics: NewMetrics(registry),
 			},

@@ -238,7 +238,7 @@ func (r *removal) patchAll(ctx context.Context, patchOf func(*unstructured.Unstr
 // if it has no EPC.
 func (r *removal) closingPatch(node *unstructured.Unstructured) ([]byte, error) {
 	quantity, found, _ := unstructured.NestedString(node.Object, "status", "allocatable", r.resource)
-	_, reason, _ := findCondition(node, epcCondition)
+	reason := findCondition(node, epcCondition).reason
 	closed := quantity == "0" && (reason == "" || reason == reasonReleasing) // a writer may have restored either
 	if !found || closed {
 		return nil, nil
@@ -264,7 +264,7 @@ func (r *removal) patch(node *unstructured.Unstructured) ([]byte, error) {
 	}
 	var conditions []map[string]string
 	for _, kind := range []string{epcCondition, quotesCondition} {
-		if found, _, _ := findCondition(node, kind); found != "" {
+		if findCondition(node, kind).status != "" {
 			conditions = append(conditions, map[string]string{"type": kind, "$patch": "delete"})
 		}
 	}

@@ -124,7 +124,7 @@ func (c *fakeCluster) Patch(_ context.Context, name string, kind types.PatchType
 			if err := unstructured.SetNestedField(node.Object, "0", "status", "allocatable", testResource); err != nil {
 				return nil, err
 			}
-			if found, _, _ := findCondition(node, quotesCondition); found != "" {
+			if findCondition(node, quotesCondition).status != "" {
 				withQuotes(node)
 			} else {
 				withCondition(node)

@@ -131,7 +131,7 @@ func (s *statusWriter) poll(now time.Time) (urgent bool) {
 	s.unread = ""
 	before := s.advertised
 	s.advertised = &a
-	if before != nil && before.State == a.State && before.Wanted == a.Wanted && before.MiB == a.MiB && before.Resource == a.Resource {
+	if before != nil && before.State == a.State && before.Wanted == a.Wanted && before.MiB == a.MiB && before.WithheldMiB == a.WithheldMiB && before.Resource == a.Resource {
 		return false // a change of the message can wait
 	}
 	s.release()

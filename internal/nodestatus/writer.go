@@ -1,7 +1,8 @@
 // Package nodestatus writes into the status of a node how the node advertises its EPC,
 // which the device plugin decides: the number, if EPC is an extended resource of the
 // node's status, and a condition; and a second condition, whether clients of the AESM socket
-// can get quotes. When confcom is uninstalled, a Remover removes all of that.
+// can get quotes. It reports changes of them as events, and that something else makes the
+// quotes. When confcom is uninstalled, a Remover removes all of that.
 //
 // A Writer reads no more of the cluster than the admission policies that give the device to
 // containers with EPC, and may write no more than this number and these conditions of its own
@@ -19,7 +20,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/epc"
 	"github.com/confcom/confcom/internal/nodeguard"
@@ -55,11 +55,13 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 		return err
 	}
 	metrics := NewMetrics(env.Metrics)
+	limit := newEventLimit()
 	newClient := func() nodeClient {
 		c := nodeClient{
 			node:    w.Node,
 			nodes:   nodeguard.Nodes(client),
 			events:  client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(metav1.NamespaceDefault),
+			limit:   limit,
 			log:     env.Log.With("node", w.Node),
 			metrics: metrics,
 		}
@@ -79,7 +81,7 @@ func (w *Writer) Run(ctx context.Context, env *daemon.Environment) error {
 	}
 	quotes := &quotesWriter{nodeClient: newClient(), read: read}
 	if w.AESMSocket != "" {
-		quotes.socket = &aesm.Client{Socket: w.AESMSocket, Timeout: probeTimeout}
+		quotes.socket = newProber(w.AESMSocket)
 	}
 	var writers sync.WaitGroup
 	writers.Go(func() { quotes.run(ctx) })

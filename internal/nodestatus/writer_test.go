@@ -46,6 +46,7 @@ type patches struct {
 	policy    error          // returned for each look at the device policy
 	condition map[string]any // the node's
 	events    []string
+	message   string // of the last event
 }
 
 func (p *patches) Patch(_ context.Context, name string, kind types.PatchType, patch []byte, options metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
@@ -105,6 +106,7 @@ func (p *patches) Create(_ context.Context, object *unstructured.Unstructured, _
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.events = append(p.events, fmt.Sprint(object.Object["type"], " ", object.Object["reason"]))
+	p.message = fmt.Sprint(object.Object["message"])
 	return object, p.err
 }
 
@@ -137,8 +139,9 @@ func (p *patches) takeChecks() int {
 	return n
 }
 
-// take returns the patches since the last call.
+// take returns the patches since the last call, with those of this moment.
 func (p *patches) take() []string {
+	synctest.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	got := p.got
@@ -256,7 +259,7 @@ func runWriter(t *testing.T, test func(r *run)) {
 		r := &run{patches: p, t: t, log: log, err: fs.ErrNotExist}
 		r.s = &statusWriter{
 			nodeClient: nodeClient{
-				node: "node-1", nodes: p, events: p, guard: newGuard("node-1", p),
+				node: "node-1", nodes: p, events: p, guard: newGuard("node-1", p), limit: newEventLimit(),
 				log:     slog.New(slog.NewTextHandler(log, nil)),
 				metrics: NewMetrics(prometheus.NewRegistry()),
 			},
@@ -284,7 +287,6 @@ func runWriter(t *testing.T, test func(r *run)) {
 // of which there are at least fewest and at most most.
 func (r *run) expect(when string, fewest, most int, want string) {
 	r.t.Helper()
-	synctest.Wait()
 	got := r.take()
 	if len(got) < fewest || len(got) > most {
 		r.t.Errorf("%s: %d patches, want %d to %d: %q", when, len(got), fewest, most, got)
@@ -389,6 +391,8 @@ func TestWriteNothing(t *testing.T) {
 func TestCondition(t *testing.T) {
 	runWriter(t, func(r *run) {
 		var want []string
+		withheld := inDevices
+		withheld.WithheldMiB = 7
 		for _, step := range []struct {
 			name  string
 			file  epc.Advertisement
@@ -397,6 +401,7 @@ func TestCondition(t *testing.T) {
 		}{
 			{"none", none, "NoEPC False", "Normal NoEPC"},
 			{"devices", inDevices, "Devices True", "Normal Devices"},
+			{"a part is withheld", withheld, "EPCWithheld True", "Normal EPCWithheld"},
 			{"held", heldDevices, "PodsHoldDevices True", "Normal PodsHoldDevices"},
 			{"closing", closing, "KubeletReleasesDevices False", "Normal KubeletReleasesDevices"},
 			{"releasing", releasing, "KubeletReleasesDevices False", ""},

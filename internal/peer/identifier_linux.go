@@ -32,8 +32,7 @@ type Identifier struct {
 	max       int                                       // how many processes are remembered
 	freshness time.Duration                             // how long a process seen alive is not checked again
 
-	layout   layout
-	names    *podNames
+	locator  *Locator
 	index    *index
 	seesNode bool // this process sees the processes of the node
 
@@ -77,17 +76,13 @@ func NewIdentifier(log *slog.Logger, o Options) *Identifier {
 	const procfs = "/proc"
 	own, _ := os.ReadFile(procfs + "/self/cgroup") // without it, nothing is learnt
 	first, _ := os.ReadFile(procfs + "/1/cgroup")
-	l := layoutOf(string(own))
-	if o.KubeletCgroup != "" {
-		l.roots = []string{strings.TrimSuffix(o.KubeletCgroup, "/")}
-	}
+	l := NewLocator(procfs, o.KubeletCgroup, o.PodLogs)
 	return &Identifier{
 		log:       log,
 		procfs:    procfs,
-		layout:    l,
-		names:     newPodNames(o.PodLogs),
-		index:     newIndex(procfs, l),
-		seesNode:  l.seesNode(string(own), string(first)),
+		locator:   l,
+		index:     newIndex(procfs, l.layout),
+		seesNode:  l.layout.seesNode(string(own), string(first)),
 		openPidfd: openPidfd,
 		max:       cmp.Or(o.MaxProcesses, maxKnown),
 		freshness: freshness,
@@ -188,7 +183,7 @@ func (i *Identifier) examine(raw syscall.RawConn, p Peer) Peer {
 			return p.unidentified()
 		}
 		p.Pod, p.Container = place.pod, place.container
-		return i.named(p).keyed()
+		return i.locator.named(p).keyed()
 	}
 	if err != nil {
 		unix.Close(pidfd)
@@ -198,7 +193,7 @@ func (i *Identifier) examine(raw syscall.RawConn, p Peer) Peer {
 		})
 		return p.unidentified()
 	}
-	p = i.locate(p, string(text))
+	p = i.locator.Locate(p, string(text))
 	i.index.learn(pidfd, string(text))
 	i.remember(&process{peer: p, pidfd: pidfd, seen: time.Now()})
 	return p
@@ -219,7 +214,7 @@ func (i *Identifier) examineByID(p Peer) Peer {
 	if after, err := i.startTime(p.Process); err != nil || after != before {
 		return p.unidentified()
 	}
-	return i.locate(p, string(text))
+	return i.locator.Locate(p, string(text))
 }
 
 // startTime returns when a process has started, in the form of /proc/PID/stat. It is an
@@ -239,21 +234,6 @@ func (i *Identifier) startTime(pid int32) (string, error) {
 		return "", fmt.Errorf("process %d has ended", pid)
 	}
 	return fields[starttime], nil
-}
-
-// locate returns p with what the text of its cgroup file says.
-func (i *Identifier) locate(p Peer, text string) Peer {
-	if p.Pod, p.Container = i.layout.parse(text); p.Pod == "" && p.Container == "" {
-		p.Cgroup = upperLevels(text)
-	}
-	return i.named(p).keyed()
-}
-
-// named returns p with the name of its pod.
-func (i *Identifier) named(p Peer) Peer {
-	of := i.names.of(p.Pod)
-	p.Namespace, p.Name = of.namespace, of.name
-	return p
 }
 
 func (i *Identifier) procFile(pid int32, name string) string {

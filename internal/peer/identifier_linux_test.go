@@ -209,7 +209,7 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := identifier.locate(self("", ""), string(text))
+	want := identifier.locator.Locate(self("", ""), string(text))
 	listener := listen(t)
 	expect(t, "first connection", identifier.Identify(dial(t, listener)), want)
 	expect(t, "second connection", identifier.Identify(dial(t, listener)), want)
@@ -689,7 +689,7 @@ func TestNamed(t *testing.T) {
 	}
 	i := NewIdentifier(slog.New(slog.DiscardHandler), Options{KubeletCgroup: "/kubepods", PodLogs: dir})
 	defer i.Close()
-	p := i.locate(Peer{Process: 7}, "0::/kubepods/burstable/pod"+uid+"/"+id+"\n")
+	p := i.locator.Locate(Peer{Process: 7}, "0::/kubepods/burstable/pod"+uid+"/"+id+"\n")
 	if p.Namespace != "team-a" || p.Name != "job-x2x4z" || p.Key() != "pod/"+uid {
 		t.Errorf("%#v", p)
 	}

@@ -1,5 +1,5 @@
 // Package peer identifies the process at the other end of a unix socket, and the pod
-// that it runs in.
+// that it runs in. A Locator finds the pod of any process.
 //
 // The kernel reports which process connected, and the process's cgroup names its
 // pod. No information comes from the client, and neither the API server nor the

@@ -209,7 +209,9 @@ func expectServedBy(t *testing.T, socket string, p interface {
 		t.Error(err)
 		return
 	}
-	if want, _ := p.InitQuote(t.Context()); got != want {
+	want, _ := p.InitQuote(t.Context())
+	want.Backend = aesm.Backend{} // clients do not ask for it
+	if got != want {
 		t.Error("another backend has answered")
 	}
 }

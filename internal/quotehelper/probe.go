@@ -21,7 +21,7 @@ const (
 func probe(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	client := aesm.Client{Socket: path}
+	client := aesm.Client{Socket: path, Probe: true}
 	if _, err := client.SupportedKeyIDs(ctx); err != nil {
 		return fmt.Errorf("no answer on %s: %w", path, err)
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // A socket on which nobody answers is not ready.
@@ -28,6 +31,19 @@ func TestProbe(t *testing.T) {
 	r := start(t, &Helper{Backend: simulatedBackend(t), Socket: socket})
 	r.expect(t, "serving quotes")
 	if err := probe(t.Context(), socket); err != nil {
+		t.Error(err)
+	}
+	r.stop()
+	if err := r.end(t); err != nil {
+		t.Error(err)
+	}
+	const want = `
+# HELP sgx_quote_helper_probes_total Requests answered that were checks whether the quote helper answers, by kind of request and AESM code of the answer. No other metric of requests or failures has them.
+# TYPE sgx_quote_helper_probes_total counter
+sgx_quote_helper_probes_total{code="SUCCESS",request="GetSupportedAttKeyIDNum"} 1
+sgx_quote_helper_probes_total{code="SUCCESS",request="GetSupportedAttKeyIDs"} 1
+`
+	if err := testutil.GatherAndCompare(r.metrics, strings.NewReader(want), "sgx_quote_helper_probes_total", "sgx_quote_helper_requests_total"); err != nil {
 		t.Error(err)
 	}
 }

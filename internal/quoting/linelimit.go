@@ -16,6 +16,10 @@ const (
 	// push the lines of others out.
 	maxQuoteLines = 100
 	maxQuoteBurst = 1000
+	// maxProbes is how many probes of one peer are counted as such per second, and
+	// maxProbeBurst how many of them at once: a few more than the checks of confcom make.
+	maxProbes     = 1
+	maxProbeBurst = 10
 	// sweepInterval is the time between two reports of the lines that were suppressed.
 	sweepInterval = time.Second
 	// maxReports is how many peers such a report names. The others have to wait for the
@@ -23,7 +27,7 @@ const (
 	maxReports = 20
 )
 
-// lineLimit limits the lines of each peer.
+// lineLimit limits the lines of each peer, or its probes, which have none.
 type lineLimit struct {
 	rate  rate.Limit // lines per second
 	burst int

@@ -13,6 +13,7 @@ import (
 // a client, and the number of pods with series is limited. A nil *Metrics counts nothing.
 type Metrics struct {
 	requests    *prometheus.CounterVec
+	probes      *prometheus.CounterVec
 	failures    *prometheus.CounterVec
 	drops       *prometheus.CounterVec
 	panics      prometheus.Counter
@@ -34,6 +35,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	}
 	m := &Metrics{
 		requests: counters("sgx_quote_helper_requests_total", "Requests answered, by kind of request and AESM code of the answer.", "request", "code"),
+		probes:   counters("sgx_quote_helper_probes_total", "Requests answered that were checks whether the quote helper answers, by kind of request and AESM code of the answer. No other metric of requests or failures has them.", "request", "code"),
 		failures: counters("sgx_quote_helper_failures_total", "Requests answered with an error, by the layer that the error comes from.", "layer"),
 		drops:    counters("sgx_quote_helper_dropped_connections_total", "Connections closed without an answer, by reason.", "reason"),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "sgx_quote_helper_panics_total",
@@ -51,7 +53,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			return 0
 		})
 	}
-	registry.MustRegister(m.requests, m.failures, m.pods, m.drops, m.panics, m.connections, m.wait, m.service,
+	registry.MustRegister(m.requests, m.probes, m.failures, m.pods, m.drops, m.panics, m.connections, m.wait, m.service,
 		gauge("sgx_quote_helper_platform_slots", "Requests that the quote backend can serve at a time.",
 			func(q *queue) int { return q.concurrency }),
 		gauge("sgx_quote_helper_requests_in_flight", "Requests that the quote backend is serving.",
@@ -113,6 +115,10 @@ func (m *Metrics) ended(e aesm.Exchange) {
 		code := "unknown" // an upstream daemon can answer with any number
 		if e.Code <= aesm.CodeConfigUnsupported {
 			code = e.Code.String()
+		}
+		if e.Probe {
+			m.probes.WithLabelValues(e.Kind.String(), code).Inc()
+			break
 		}
 		m.requests.WithLabelValues(e.Kind.String(), code).Inc()
 		m.pods.count(e, time.Now())

@@ -9,9 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/confcom/confcom/aesm"
 	"github.com/confcom/confcom/internal/peer"
@@ -34,6 +37,7 @@ func TestMetrics(t *testing.T) {
 		{Kind: aesm.KindGetQuoteEx, Code: aesm.CodeBusy, Err: &Failure{Layer: LayerQueue, Code: aesm.CodeBusy, Err: errors.New("full")}},
 		{Kind: aesm.KindInitQuote, Code: aesm.CodeServiceUnavailable, Err: aesm.CodeServiceUnavailable},
 		{Kind: aesm.KindInitQuoteEx, Code: aesm.CodeUnexpected, Err: &aesm.PanicError{Value: "bug"}},
+		{Kind: aesm.KindInitQuoteEx, Probe: true, Code: aesm.CodeUnexpected, Err: aesm.CodeUnexpected},
 		{Drop: aesm.DropEvicted},
 		{Drop: aesm.DropMalformed, Err: errors.New("nonsense")},
 	} {
@@ -63,6 +67,9 @@ sgx_quote_helper_panics_total 1
 # HELP sgx_quote_helper_platform_slots Requests that the quote backend can serve at a time.
 # TYPE sgx_quote_helper_platform_slots gauge
 sgx_quote_helper_platform_slots 3
+# HELP sgx_quote_helper_probes_total Requests answered that were checks whether the quote helper answers, by kind of request and AESM code of the answer. No other metric of requests or failures has them.
+# TYPE sgx_quote_helper_probes_total counter
+sgx_quote_helper_probes_total{code="UNEXPECTED",request="InitQuoteEx"} 1
 # HELP sgx_quote_helper_requests_in_flight Requests that the quote backend is serving.
 # TYPE sgx_quote_helper_requests_in_flight gauge
 sgx_quote_helper_requests_in_flight 1
@@ -101,6 +108,48 @@ sgx_quote_helper_requests_waiting 0
 		}
 	}
 }
+
+// A client that marks all of its requests as probes is seen all the same: few of them count
+// as such. The checks of confcom all do.
+func TestProbesAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		o := silent(NewMetrics(registry))
+		probe := func(pod string, times int) {
+			for range times {
+				o.Connected()
+				o.Ended(t.Context(), aesm.Exchange{Peer: peer.Peer{Pod: pod}, Kind: aesm.KindInitQuoteEx, Probe: true, Code: aesm.CodeNetwork, Err: &Failure{Layer: LayerNetwork, Code: aesm.CodeNetwork, Err: errors.New("down")}})
+			}
+		}
+		probe("much", 1000)
+		// The doctor in the pod of the quote helper, which checks its own socket.
+		for range 10 {
+			probe("own", 2+4)
+			time.Sleep(probesEvery)
+		}
+		o.sweep()
+		if n := len(o.probes.peers); n != 0 {
+			t.Errorf("%d peers are remembered", n)
+		}
+		for _, counted := range []struct {
+			metric string
+			want   string
+		}{
+			{"sgx_quote_helper_probes_total", `{code="NETWORK",request="InitQuoteEx"} 70`},
+			{"sgx_quote_helper_requests_total", `{code="NETWORK",request="InitQuoteEx"} 990`},
+			{"sgx_quote_helper_pod_errors_total", `{uid="much"} 990`},
+			{"sgx_quote_helper_failures_total", `{layer="network"} 990`},
+		} {
+			text, err := testutil.CollectAndFormat(registry, expfmt.TypeTextPlain, counted.metric)
+			if err != nil || !strings.HasSuffix(string(text), " counter\n"+counted.metric+counted.want+"\n") {
+				t.Errorf("%v, want %s in\n%s", err, counted.want, text)
+			}
+		}
+	})
+}
+
+// probesEvery is the time between two checks of the AESM socket.
+const probesEvery = 10 * time.Second
 
 // The number of series does not depend on what clients and backends send.
 func TestMetricsAreBounded(t *testing.T) {

@@ -19,11 +19,16 @@ import (
 // gets 20 lines at WARN per second, and 100 about quotes after the first 1000: a client
 // that floods the helper must not flood the node's log, whose size is limited. How many
 // lines were suppressed is logged.
+//
+// Probes are counted apart, and logged at DEBUG: what applications see is in the other
+// metrics and lines. Any client can mark requests as probes, but not those for quotes, and
+// only a few: all others count as requests.
 type Observer struct {
 	log     *slog.Logger
 	metrics *Metrics
 
 	warnings, quotes *lineLimit
+	probes           *lineLimit
 	sweepAt          atomic.Int64 // when suppressed lines are reported next, in Unix nanoseconds
 }
 
@@ -34,6 +39,7 @@ func NewObserver(log *slog.Logger, metrics *Metrics) *Observer {
 		metrics:  metrics,
 		warnings: newLineLimit(maxWarnings, maxWarnings),
 		quotes:   newLineLimit(maxQuoteLines, maxQuoteBurst),
+		probes:   newLineLimit(maxProbes, maxProbeBurst),
 	}
 }
 
@@ -42,6 +48,7 @@ func (o *Observer) Connected() { o.metrics.connected() }
 
 // Ended records the outcome of a connection. It is the Observe of an aesm.Server.
 func (o *Observer) Ended(ctx context.Context, e aesm.Exchange) {
+	e.Probe = e.Probe && o.probes.allow(time.Now(), peerOf(e.Peer).Key())
 	o.metrics.ended(e)
 	defer o.sweep()
 	if p, ok := errors.AsType[*aesm.PanicError](e.Err); ok {
@@ -70,7 +77,12 @@ func (o *Observer) answered(ctx context.Context, e aesm.Exchange) {
 		return
 	}
 	f := failureOf(e.Code, e.Err)
-	o.metrics.failed(f.Layer)
+	level, message := slog.LevelWarn, "request failed"
+	if e.Probe {
+		level, message = slog.LevelDebug, "probe failed"
+	} else {
+		o.metrics.failed(f.Layer)
+	}
 	more := []slog.Attr{
 		slog.Uint64("code", uint64(e.Code)), slog.String("name", e.Code.String()), slog.String("layer", string(f.Layer)),
 	}
@@ -81,7 +93,7 @@ func (o *Observer) answered(ctx context.Context, e aesm.Exchange) {
 	if !strings.Contains(e.Err.Error(), advice) {
 		more = append(more, slog.String("advice", advice))
 	}
-	o.write(ctx, slog.LevelWarn, "request failed", e, more...)
+	o.write(ctx, level, message, e, more...)
 }
 
 // write writes a line about a connection, with its peer, its request and its enclave.
@@ -132,6 +144,7 @@ func (o *Observer) sweep() {
 	for key, n := range o.warnings.sweep(now) {
 		o.log.LogAttrs(ctx, slog.LevelWarn, "warnings suppressed", slog.String("peer", key), slog.Int("lines", n))
 	}
+	o.probes.sweep(now) // those beyond the limit were counted as requests
 	for key, n := range o.quotes.sweep(now) {
 		o.log.LogAttrs(ctx, slog.LevelWarn, "lines about quotes suppressed", slog.String("peer", key), slog.Int("lines", n))
 	}

@@ -98,6 +98,13 @@ func TestObserver(t *testing.T) {
 		{"a panic while reading", aesm.Exchange{Drop: aesm.DropMalformed, Err: &aesm.PanicError{Value: "nil map", Stack: []byte("main.go:1")}},
 			with("ERROR", "panic in the quote helper: please report this bug", "none", entry{"error": "aesm: the handler panicked: nil map", "stack": "main.go:1"})},
 
+		{"a probe", aesm.Exchange{Kind: aesm.KindGetQuoteSizeEx, Probe: true},
+			with("DEBUG", "answered", "GetQuoteSizeEx", nil)},
+		{"a probe while there are no quotes", aesm.Exchange{Kind: aesm.KindInitQuoteEx, Probe: true, Code: aesm.CodeNetwork,
+			Err: &Failure{LayerNetwork, aesm.CodeNetwork, cause, ""}},
+			with("DEBUG", "probe failed", "InitQuoteEx", entry{"error": "network: the cause",
+				"code": 12.0, "name": "NETWORK", "layer": "network", "advice": aesm.CodeNetwork.OperatorAdvice()})},
+
 		{"probe", aesm.Exchange{Drop: aesm.DropProbe, Err: cause}, with("DEBUG", "closed", "none", entry{"error": "the cause", "reason": "probe"})},
 		{"idle", aesm.Exchange{Drop: aesm.DropIdle}, with("DEBUG", "closed", "none", entry{"reason": "idle"})},
 		{"stopped", aesm.Exchange{Drop: aesm.DropStopped}, with("DEBUG", "closed", "none", entry{"reason": "stopped"})},

@@ -39,7 +39,7 @@ type request struct {
 	// ReportData is what the report data must begin with, in hex; zeros must follow. The
 	// requirement of the policy, if it has one, holds as well.
 	ReportData quote.HexBytes `json:"reportData"`
-	// Nonce is one that the service has handed out, and Data is what the enclave or trust domain
+	// Nonce is one that the service has issued, and Data is what the enclave or trust domain
 	// has bound to it. Together they are another form of ReportData.
 	Nonce challenge.Nonce `json:"nonce"`
 	Data  []byte          `json:"data"`

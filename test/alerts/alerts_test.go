@@ -1,4 +1,4 @@
-// Package alerts tests the alerts of the chart with Prometheus's own tool.
+// Package alerts tests the alerts and the dashboard of the chart with Prometheus's own tool.
 package alerts
 
 import (

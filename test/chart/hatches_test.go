@@ -419,6 +419,29 @@ func TestNodes(t *testing.T) {
 	}
 }
 
+// TestEnclaveMemory checks that what the metrics of enclave memory need is given to the device
+// plugin alone, and only if they are wanted.
+func TestEnclaveMemory(t *testing.T) {
+	without := pods(t, render(t, "1.37.2", all))
+	for name, pod := range without {
+		for _, c := range pod.Spec.Containers {
+			if add := c.SecurityContext.Capabilities.Add; len(add) > 0 || pod.Spec.HostPID != (name == "sgx-quote-helper") {
+				t.Errorf("%s has the capabilities %v, hostPID %t", name, add, pod.Spec.HostPID)
+			}
+		}
+	}
+	want := make(map[string]*corev1.PodTemplateSpec)
+	for name, pod := range without {
+		want[name] = pod.DeepCopy()
+	}
+	plugin := &want["sgx-device-plugin"].Spec
+	plugin.HostPID = true
+	plugin.Containers[0].SecurityContext.Capabilities.Add = []corev1.Capability{"SYS_PTRACE"}
+	at := slices.IndexFunc(plugin.Containers[0].Args, func(arg string) bool { return strings.HasPrefix(arg, "--state-dir=") })
+	plugin.Containers[0].Args = slices.Insert(plugin.Containers[0].Args, at, "--enclave-memory")
+	comparePods(t, pods(t, render(t, "1.37.2", merged(t, `{devicePlugin: {enclaveMemory: true}}`))), want)
+}
+
 // TestCollisions checks that nothing of an administrator's can take the place of what the
 // chart has in a pod, whatever that is: it is read from what is rendered.
 func TestCollisions(t *testing.T) {

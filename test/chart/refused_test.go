@@ -56,6 +56,8 @@ func TestRefused(t *testing.T) {
 		{"all namespaces", "1.37", []string{plain, "provision.namespaces={*}"}, "/provision/namespaces"},
 		{"a peer that is everybody", "1.37", []string{plain, "networkPolicy.from[0]=null"}, "/networkPolicy/from"},
 		{"a wait longer than the kubelet's", "1.37", []string{plain, "devicePlugin.waitForQuotes=30s"}, "/devicePlugin/waitForQuotes"},
+		{"enclave memory without root", "1.37", []string{plain, "devicePlugin.enclaveMemory=true", "runAsUser=1000"}, "devicePlugin.enclaveMemory needs runAsUser=0, and it is 1000"},
+		{"enclave memory as text", "1.37", []string{plain, "devicePlugin.enclaveMemory=yes"}, "/devicePlugin/enclaveMemory"},
 		{"shared device count of 0", "1.37", []string{plain, "slots=0"}, "/slots"},
 		{"a name without a domain", "1.37", []string{plain, "epc.resource=epc"}, "/epc/resource"},
 		{"a name with a quote", "1.37", []string{plain, "enclave.resource=example.com/a'b"}, "/enclave/resource"},
@@ -97,6 +99,13 @@ func TestRefused(t *testing.T) {
 		{"without another chart that depends on this one", "1.37", []string{plain, "enabled=false"}, "/enabled"},
 		{"the annotation by which the verifier notices new files", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.anyEnclave=true", "podAnnotations.confcom/files=b"}, "podAnnotations has confcom/files, which the chart sets for "},
 		{"the annotation of a hook", "1.37", []string{"platform=simulated", `podAnnotations.helm\.sh/hook=b`}, "podAnnotations has helm.sh/hook, which the chart sets for "},
+		{"one account for both writers", "1.37", []string{plain, "nodes=label", shared("nodeResource", "a"), shared("nodeLabeller", "a")}, "nodeResource has the service account a, which is that of nodeLabeller as well"},
+		{"the labeller with the account of the writer", "1.37", []string{plain, "nodes=label", shared("nodeLabeller", "sgx-node-resource")}, "nodeResource has the service account sgx-node-resource, which is that of nodeLabeller as well"},
+		{"the plugin with the account of the writer", "1.37", []string{plain, shared("devicePlugin", "sgx-node-resource")}, "has the service account sgx-node-resource"},
+		{"the helper with the account of the writer", "1.37", []string{"platform=simulated", shared("quoteHelper", "sgx-node-resource")}, "has the service account sgx-node-resource"},
+		{"the verifier with the account of the labeller", "1.37", []string{plain, "nodes=label", "verifier.enabled=true", "verifier.policy.anyEnclave=true", shared("verifier", "sgx-node-labeller")}, "has the service account sgx-node-labeller"},
+		{"the plugin with the account of a job", "1.37", []string{plain, shared("devicePlugin", "confcom-unlabel")}, "devicePlugin has the service account confcom-unlabel, which is that of confcom-unlabel as well"},
+		{"the verifier with the account of the test", "1.37", []string{plain, "verifier.enabled=true", "verifier.policy.anyEnclave=true", shared("verifier", "confcom-test")}, "which is that of confcom-test as well"},
 		{"a misspelt toleration", "1.37", []string{plain, "tolerations[0].name=a"}, "tolerations"},
 	}
 	for _, tt := range tests {
@@ -107,6 +116,25 @@ func TestRefused(t *testing.T) {
 				t.Errorf("got %v, want an error about %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// shared returns the values that give a component an account that exists.
+func shared(component, account string) string {
+	return component + ".serviceAccount.create=false," + component + ".serviceAccount.name=" + account
+}
+
+// TestSharedAccount checks that components share a service account where none of them may
+// write to nodes, and where only one of those that may is installed.
+func TestSharedAccount(t *testing.T) {
+	for _, values := range [][]string{
+		{"platform=simulated", shared("devicePlugin", "a"), shared("quoteHelper", "a"), "verifier.enabled=true", "verifier.policy.anyEnclave=true", shared("verifier", "a")},
+		{"platform=simulated", shared("nodeResource", "a"), shared("nodeLabeller", "a")},
+		{"platform=simulated", "nodes=label", "epc.writer=nfd", shared("nodeResource", "a"), shared("nodeLabeller", "a")},
+	} {
+		if _, err := template(t, "1.37", "{}", values...); err != nil {
+			t.Errorf("%q: %v", values, err)
+		}
 	}
 }
 

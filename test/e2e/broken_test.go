@@ -260,7 +260,7 @@ func TestBroken(t *testing.T) {
 		{"a pod requests more EPC than any node has", "kubectl describe pod", "Insufficient " + resource, func(t *testing.T) broken {
 			return createBroken(t, pause(limits{resource: "65"}))
 		}},
-		{"a pod requests EPC in bytes", "kubectl create", "which counts MiB", func(t *testing.T) broken {
+		{"a pod requests EPC in bytes", "kubectl create", "the unit is MiB", func(t *testing.T) broken {
 			return createBroken(t, pause(limits{resource: "10Mi"}))
 		}},
 		{"a pod wants quotes and has no EPC", "kubectl create", "has SGX_AESM_ADDR and no limit on " + resource, func(t *testing.T) broken {

@@ -125,7 +125,7 @@ func daemonPod(t testing.TB, name string) string {
 // health and metrics.
 func get(t testing.TB, name, path string) string {
 	t.Helper()
-	return kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+daemonPod(t, name)+":8080/proxy"+path)
+	return kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+daemonPod(t, name)+"/proxy"+path)
 }
 
 // metrics returns the samples of a DaemonSet's pod, by metric name and labels.

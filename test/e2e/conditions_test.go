@@ -18,14 +18,28 @@ func quotesCondition(t testing.TB) string {
 // has one again.
 func TestQuotesCondition(t *testing.T) {
 	eventually(t, "quotes are available", func() bool { return quotesCondition(t) == "True SocketAnswers" })
+	const origin = ". Last quotes: backend simulated, MRENCLAVE "
+	message := func() string {
+		return kubectl(t, "get", "node", nodeName(t), "-o", `jsonpath={.status.conditions[?(@.type=="SGXQuotesAvailable")].message}`)
+	}
+	if got := message(); !strings.Contains(got, origin) || !strings.Contains(got, ", PCE SVN ") {
+		t.Errorf("the message is %q", got)
+	}
 	patch := func(selector string) {
 		kubectl(t, "-n", namespace, "patch", "daemonset", helper, "--type=merge", "--patch", `{"spec": {"template": {"spec": {"nodeSelector": {"nowhere": `+selector+`}}}}}`)
 	}
 	t.Cleanup(func() { patch("null"); waitRollout(t, helper) })
 	patch(`"yes"`)
 	eventually(t, "no helper is reported", func() bool { return quotesCondition(t) == "False NoQuoteHelper" })
+	if got := message(); !strings.Contains(got, origin) {
+		t.Errorf("without a helper, the message is %q", got)
+	}
 	patch("null")
 	eventually(t, "quotes are available again", func() bool { return quotesCondition(t) == "True SocketAnswers" })
+	// The new helper has had no other clients than those that check it.
+	if m := metrics(t, helper); m[`sgx_quote_helper_probes_total{code="SUCCESS",request="InitQuoteEx"}`] == 0 || m[`sgx_quote_helper_requests_total{code="SUCCESS",request="InitQuoteEx"}`] != 0 {
+		t.Errorf("checks do not count as such: %v", m)
+	}
 	events := kubectl(t, "-n", "default", "get", "events", "--field-selector=involvedObject.kind=Node,reason=NoQuoteHelper", "-o", "jsonpath={.items[*].type}")
 	if !strings.Contains(events, "Warning") {
 		t.Errorf("no event about the missing helper: %q", events)

@@ -68,7 +68,9 @@ func loadDCAPImage(t *testing.T) {
 	run(t, "", "bin/cluster", "image", "load", buildDCAPImage(t))
 }
 
-// buildDCAPImage returns the tarball of that image.
+// buildDCAPImage returns the tarball of that image, which is another one for each test. Once
+// a kubelet has pulled an image, it pulls the same one under any other name as well, instead
+// of using what was loaded: it verifies that the pod may have it (since Kubernetes 1.35).
 func buildDCAPImage(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -85,7 +87,7 @@ func buildDCAPImage(t *testing.T) string {
 	}
 	image := filepath.Join(t.TempDir(), "image.tar")
 	args := []string{"image", "build", "--tag=localhost/confcom/sgx-quote-helper-dcap:0.1.0", "--output=" + image,
-		"--env=LD_LIBRARY_PATH=/opt/dcaptest", "--add=bin/sgx-quote-worker=/sgx-quote-worker", "--add=bin/libconfcom_provider.so=/libconfcom_provider.so", "--add=bin/confcom=/confcom",
+		"--env=LD_LIBRARY_PATH=/opt/dcaptest", "--env=TEST=" + t.Name(), "--add=bin/sgx-quote-worker=/sgx-quote-worker", "--add=bin/libconfcom_provider.so=/libconfcom_provider.so", "--add=bin/confcom=/confcom",
 		"--add-libraries=bin/sgx-quote-worker", "--add-libraries=" + library.Path(dcaptest.QE3Logic)}
 	for _, file := range files {
 		args = append(args, "--add="+file+"=/opt/dcaptest/"+filepath.Base(file))

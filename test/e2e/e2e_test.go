@@ -26,6 +26,13 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(mapEnv); path != "" {
+		if err := mapFile(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv("CONFCOM_E2E") == "" {
 		fmt.Println("NOT RUN: the end-to-end tests need a cluster with confcom; 'make e2e' starts one")
 		return

@@ -150,7 +150,7 @@ func TestPolicies(t *testing.T) {
 			eventually(t, "sgx-node-resource is not ready", func() bool {
 				return kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name=sgx-node-resource", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`) == "False"
 			})
-			if wrong := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name=sgx-node-resource", "-o", "jsonpath={.items[0].metadata.name}")+":8080/proxy/metrics"); !strings.Contains(wrong, "sgx_node_resource_policy_missing 1") {
+			if wrong := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+kubectl(t, "-n", namespace, "get", "pods", "-l", "app.kubernetes.io/name=sgx-node-resource", "-o", "jsonpath={.items[0].metadata.name}")+"/proxy/metrics"); !strings.Contains(wrong, "sgx_node_resource_policy_missing 1") {
 				t.Error("the metric sgx_node_resource_policy_missing is not 1")
 			}
 			next := pod{"default", "next"}

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/internal/backend/dcap/dcaptest"
 	"github.com/confcom/confcom/internal/doctor"
+	"github.com/confcom/confcom/quote"
 )
 
 // uselessAnswer is what a certificate service or the provider may do.
@@ -314,5 +316,32 @@ func TestWrongEnclaves(t *testing.T) {
 				t.Errorf("the log has no %q", c.want)
 			}
 		})
+	}
+}
+
+// The helper describes the certificate that its quotes carry.
+func TestDescription(t *testing.T) {
+	n := start(t, 1, 0)
+	data, err := n.client().Quote(t.Context(), makeReport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := quote.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := q.Signature.CertificationData.Certificates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	platform, err := attest.ParsePlatform(chain[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := n.client()
+	client.DescribeBackend = true
+	ready, err := client.InitQuote(t.Context(), aesm.IntelQE3KeyID())
+	if want := (aesm.Backend{Kind: "dcap", Certified: true, Components: platform.Components, PCESVN: platform.PCESVN}); err != nil || ready.Backend != want {
+		t.Errorf("%+v, %v, want %+v", ready.Backend, err, want)
 	}
 }

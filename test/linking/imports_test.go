@@ -19,7 +19,7 @@ var layers = []string{
 	"internal/cli",
 	"internal/deviceplugin internal/manifest internal/nodestatus internal/nodelabel internal/quotehelper internal/verifyserver internal/doctor internal/installation internal/loadgen internal/epcflags",
 	"internal/backend",
-	"internal/quoting",
+	"internal/quoting internal/enclavememory",
 	"internal/epc internal/nodeguard internal/peer internal/qcnl internal/daemon internal/reload",
 	"internal/node internal/buildinfo internal/backend/dcap/pool",
 	"attest",

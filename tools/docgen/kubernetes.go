@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/confcom/confcom/internal/deviceplugin"
 )
 
 var (
@@ -64,11 +66,13 @@ func kubernetesPage() (string, error) {
 	return fmt.Sprintf("## Extended resources\n\nContainers request these in `resources.limits`.\n\n%s"+
 		"## Objects\n\nThe objects that the chart can install. The values decide which of them it does install.\n\n%s"+
 		"## Labels and annotations that the chart writes\n\n%s"+
+		"## Conditions of nodes\n\n`sgx-node-resource` writes [`SGXEPCAvailable`](../concepts/changing-modes.md#states) and [`SGXQuotesAvailable`](../how-to/monitor.md#conditions-of-the-node).\n\n"+
+		"## Annotations of pods that confcom reads\n\n[Run workloads of other plugins](../how-to/migrate-workloads.md#names) has them, such as `confcom.github.io/quote-provider`.\n\n"+
 		"## Node labels that the chart reads\n\nThe pods are placed by these labels. The values [`nodes`](chart-values.md#nodes) and [`affinity`](chart-values.md#affinity) decide how.\n\n%s",
 		resources, table([]string{"kind", "name", "file"}, objects), keyTable(written), keyTable(read)), nil
 }
 
-// resourceTable lists the values that name a resource.
+// resourceTable lists the values that name a resource, and the one whose name is fixed.
 func resourceTable(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -85,6 +89,7 @@ func resourceTable(file string) (string, error) {
 			rows = append(rows, []string{code(resource), fmt.Sprintf("[`%s.resource`](chart-values.md#%[1]sresource)", name)})
 		}
 	}
+	rows = append(rows, []string{code(string(deviceplugin.QuoteHelper)), "none: it is for the quote helper only"})
 	return table([]string{"resource", "value that renames it"}, rows), nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/confcom/confcom/internal/backend/dcap"
 	"github.com/confcom/confcom/internal/daemon"
 	"github.com/confcom/confcom/internal/deviceplugin"
+	"github.com/confcom/confcom/internal/enclavememory"
 	"github.com/confcom/confcom/internal/nodelabel"
 	"github.com/confcom/confcom/internal/nodestatus"
 	"github.com/confcom/confcom/internal/quotehelper"
@@ -23,6 +24,7 @@ func metricSources() []metricSource {
 	return []metricSource{
 		source("Every daemon", daemon.NewMetrics),
 		source("sgx-device-plugin", deviceplugin.NewMetrics),
+		source("sgx-device-plugin with --enclave-memory", enclavememory.NewMetrics),
 		source("sgx-node-resource", nodestatus.NewMetrics),
 		source("sgx-node-resource --label-node", nodelabel.NewMetrics),
 		source("sgx-quote-helper", quoting.NewMetrics),

@@ -13,7 +13,7 @@ import (
 )
 
 // foreign are metrics of others that alerts and dashboard use.
-var foreign = []string{"up", "kube_pod_container_resource_limits"}
+var foreign = []string{"up", "kube_pod_container_resource_limits", "kube_pod_status_phase"}
 
 // rule is an alert of the chart.
 type rule struct {

@@ -216,12 +216,13 @@ nodeAffinity:
   - {key: kubernetes.io/arch, operator: In, values: [amd64]}
 {{- end }}
 
-{{/* The part of a container's spec that all programs share. */}}
+{{/* The part of a container's spec that all programs share. "capabilities" are those that it
+has, usually none. */}}
 {{- define "confcom.container" -}}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
-  capabilities: {drop: ["ALL"]}
+  capabilities: {drop: ["ALL"]{{ with .capabilities }}, add: {{ toJson . }}{{ end }}}
 # If it cannot start, the status of the pod has the last lines of its log.
 terminationMessagePolicy: FallbackToLogsOnError
 ports:

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -42,6 +43,12 @@ func main() {
 }
 
 func run(ctx context.Context, service, signer string, statuses []string, file string, simulated bool) error {
+	if signer == "" {
+		return errors.New("--mrsigner: missing: the build of the service's image prints it")
+	}
+	if file == "" {
+		return errors.New("--secret-file: missing: it has the secret for the service")
+	}
 	var wanted sgx.Measurement
 	if err := wanted.UnmarshalText([]byte(signer)); err != nil {
 		return fmt.Errorf("--mrsigner: %w", err)

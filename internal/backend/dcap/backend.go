@@ -72,6 +72,8 @@ type Backend struct {
 	closed      bool
 	initialized aesm.Initialized // of the newest worker
 	sizes       []int            // of the quotes of each place's worker, in bytes
+	last        aesm.Backend     // the last description
+	described   time.Time        // when it was begun
 }
 
 // Start validates a configuration and starts the workers. It does not wait for
@@ -130,9 +132,12 @@ func (b *Backend) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 	if err := b.awaitWorker(ctx); err != nil {
 		return aesm.Initialized{}, err
 	}
+	description := b.description()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.initialized, nil
+	ready := b.initialized
+	ready.Backend = description
+	return ready, nil
 }
 
 // QuoteSize returns a size in bytes that is enough for the next quote of any

@@ -9,18 +9,22 @@ import (
 	"time"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/attest/attesttest"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
 	"github.com/confcom/confcom/sgx/simulation"
 )
 
+// Kind is the kind of this backend.
+const Kind = "simulated"
+
 // Backend is the quote backend of a simulated SGX platform. It is safe for concurrent use: New
 // makes everything that it has.
 type Backend struct {
 	qe             sgx.ReportBody
 	attestationKey *ecdsa.PrivateKey
-	publicKeyID    [aesm.PublicKeyIDSize]byte
+	initialized    aesm.Initialized
 	// template is a quote. Report body and signature differ from quote to quote.
 	template []byte
 }
@@ -39,11 +43,23 @@ func New(node string) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	chain, err := issuer.PCKChain()
+	if err != nil {
+		return nil, err
+	}
+	platform, err := attest.ParsePlatform(chain[0])
+	if err != nil {
+		return nil, err
+	}
 	return &Backend{
 		qe:             issuer.QE,
 		attestationKey: issuer.AttestationKey,
-		publicKeyID:    [aesm.PublicKeyIDSize]byte(q.Signature.QEReport.ReportData[:]),
-		template:       template,
+		initialized: aesm.Initialized{
+			TargetInfo:  sgx.TargetInfo{MREnclave: issuer.QE.MREnclave, Attributes: issuer.QE.Attributes, MiscSelect: issuer.QE.MiscSelect},
+			PublicKeyID: [aesm.PublicKeyIDSize]byte(q.Signature.QEReport.ReportData[:]),
+			Backend:     aesm.Backend{Kind: Kind, Certified: true, Components: platform.Components, PCESVN: platform.PCESVN},
+		},
+		template: template,
 	}, nil
 }
 
@@ -51,15 +67,9 @@ func New(node string) (*Backend, error) {
 // derive it from the node's name.
 func (b *Backend) AttestationKey() *ecdsa.PrivateKey { return b.attestationKey }
 
-// target returns the quoting enclave as the target of reports.
-func (b *Backend) target() sgx.TargetInfo {
-	return sgx.TargetInfo{MREnclave: b.qe.MREnclave, Attributes: b.qe.Attributes, MiscSelect: b.qe.MiscSelect}
-}
-
-// InitQuote returns the quoting enclave's target info and the attestation key's ID.
-func (b *Backend) InitQuote(context.Context) (aesm.Initialized, error) {
-	return aesm.Initialized{TargetInfo: b.target(), PublicKeyID: b.publicKeyID}, nil
-}
+// InitQuote returns the quoting enclave's target info, the attestation key's ID, and what
+// makes the quotes.
+func (b *Backend) InitQuote(context.Context) (aesm.Initialized, error) { return b.initialized, nil }
 
 // QuoteSize returns the length in bytes of every quote of the platform.
 func (b *Backend) QuoteSize(context.Context) (int, error) { return len(b.template), nil }
@@ -69,7 +79,7 @@ func (b *Backend) QuoteSize(context.Context) (int, error) { return len(b.templat
 func (b *Backend) Quote(_ context.Context, report sgx.Report, challenge *aesm.Challenge) (aesm.Quoted, error) {
 	cpu, err := simulation.CPUOf(report)
 	if err == nil {
-		err = cpu.Verify(report, b.target())
+		err = cpu.Verify(report, b.initialized.TargetInfo)
 	}
 	if err != nil {
 		return aesm.Quoted{}, fmt.Errorf("%w: %w", aesm.CodeInvalidReport, err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/confcom/confcom/aesm"
+	"github.com/confcom/confcom/attest"
 	"github.com/confcom/confcom/internal/backend/simulated"
 	"github.com/confcom/confcom/quote"
 	"github.com/confcom/confcom/sgx"
@@ -68,6 +69,10 @@ func TestQuote(t *testing.T) {
 	chain, err := q.Signature.CertificationData.Certificates()
 	if err != nil {
 		t.Fatal(err)
+	}
+	platform, err := attest.ParsePlatform(chain[0])
+	if want := (aesm.Backend{Kind: "simulated", Certified: true, Components: platform.Components, PCESVN: platform.PCESVN}); err != nil || initialized.Backend != want {
+		t.Errorf("described as %+v, the quote has %+v, %v", initialized.Backend, want, err)
 	}
 	for _, c := range chain {
 		if !strings.HasPrefix(c.Subject.CommonName, "SIMULATED (NOT INTEL) ") {

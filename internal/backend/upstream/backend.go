@@ -22,6 +22,9 @@ import (
 
 var _ quoting.Backend = (*Backend)(nil)
 
+// Kind is the kind of this backend, where the daemon does not describe its own.
+const Kind = "upstream"
+
 // Backend forwards requests to the daemon behind a socket. It is safe for concurrent
 // use, and forwards requests as they come: the caller bounds their concurrency.
 //
@@ -40,7 +43,7 @@ type Backend struct {
 // one line to log when the daemon stops answering, and one when it is back.
 func New(socket string, log *slog.Logger) *Backend {
 	return &Backend{
-		client:   aesm.Client{Socket: socket},
+		client:   aesm.Client{Socket: socket, DescribeBackend: true},
 		presence: presence{log: log.With("socket", socket)},
 		key:      aesm.IntelQE3KeyID(),
 	}
@@ -61,6 +64,9 @@ func (b *Backend) InitQuote(ctx context.Context) (aesm.Initialized, error) {
 		b.size.forget()
 	} else {
 		b.size.set(size)
+	}
+	if ready.Backend.Kind == "" { // it is no daemon of confcom
+		ready.Backend.Kind = Kind
 	}
 	return ready, nil
 }

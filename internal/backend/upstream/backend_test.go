@@ -77,6 +77,31 @@ func TestQuote(t *testing.T) {
 	}
 }
 
+// silent is a daemon that does not describe its backend, as Intel's.
+type silent struct{ *daemon }
+
+func (s silent) InitQuote(ctx context.Context, caller aesm.Caller, key aesm.KeyID) (aesm.Initialized, error) {
+	ready, err := s.daemon.InitQuote(ctx, caller, key)
+	ready.Backend = aesm.Backend{}
+	return ready, err
+}
+
+// The description is that of the daemon, if it has one.
+func TestDescription(t *testing.T) {
+	d := newDaemon(t)
+	log, _ := newLog()
+	path := socketPath(t)
+	serve(t, path, silent{d})
+	ready, err := New(path, log).InitQuote(t.Context())
+	if want := (aesm.Backend{Kind: "upstream"}); err != nil || ready.Backend != want {
+		t.Errorf("%+v, %v, want %+v", ready.Backend, err, want)
+	}
+	b, _ := newBackend(t, d)
+	if ready, err := b.InitQuote(t.Context()); err != nil || ready.Backend.Kind != "simulated" || !ready.Backend.Certified {
+		t.Errorf("%+v, %v", ready.Backend, err)
+	}
+}
+
 // Clients do not notice that the daemon restarts.
 func TestRestart(t *testing.T) {
 	t.Run("while nobody asks", func(t *testing.T) {

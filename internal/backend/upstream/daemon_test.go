@@ -97,7 +97,7 @@ func resized(q []byte, size int) []byte {
 }
 
 // serve runs a daemon at path until stop is called, or the test ends.
-func serve(t *testing.T, path string, d *daemon) (stop func()) {
+func serve(t *testing.T, path string, d aesm.Handler) (stop func()) {
 	t.Helper()
 	l, err := aesm.Listen(path)
 	if err != nil {

@@ -27,7 +27,7 @@ func configure(command *cobra.Command) {
 	checks := strings.Join(doctor.Names(), ", ")
 	format := output.FormatFlag(command)
 	flags, defaults := command.Flags(), config.Default()
-	daemonAddress := flags.String("daemon-address", "127.0.0.1:8080", "`host:port` at which a daemon of confcom in this pod or on this machine serves /statusz; its flags are used here, unless they are given. Empty to ask none")
+	daemonAddress := flags.String("daemon-address", "", "`host:port` at which a daemon of confcom in this pod or on this machine serves /statusz; its flags are used here, unless they are given. Found out if it is not given; empty to ask none")
 	flags.Var(&d.Place, "place", "what is examined: \"node\", a machine; \"helper\", the quote helper's pod; \"daemon\", the pod of another daemon; \"application\", a pod that needs quotes. Found out if it is not given")
 	only := flags.StringArray("check", nil, "run only the check of this `name`; repeatable. The checks are "+checks)
 	flags.StringVar(&d.Socket, "socket", aesm.DefaultSocket, "`path` of the quote helper's socket")
@@ -49,6 +49,9 @@ func configure(command *cobra.Command) {
 			if !slices.Contains(doctor.Names(), name) {
 				return fmt.Errorf("--check=%s: not one of %s", name, checks)
 			}
+		}
+		if !flags.Changed("daemon-address") {
+			*daemonAddress = doctor.Address("/proc")
 		}
 		if *daemonAddress != "" {
 			d.Told = doctor.Ask(command.Context(), *daemonAddress)

@@ -37,12 +37,12 @@ Exit codes: 0 the installation works; 1 it does not; 2 bad input, or not in a po
 	}
 	var i installation.Installation
 	format := output.FormatFlag(command)
-	command.Flags().Func("object", "`KIND/NAME` of an object of the chart; repeatable. A policy's binding has its name", func(text string) error {
+	command.Flags().Func("object", "`KIND/NAME` of an object of the chart; repeatable. The binding of a policy has the same name", func(text string) error {
 		o, err := installation.ParseObject(text)
 		i.Objects = append(i.Objects, o)
 		return err
 	})
-	command.Flags().StringVar(&i.Resource, "epc-resource", "kubernetes.azure.com/sgx_epc_mem_in_MiB", "the `name` of the resource EPC")
+	command.Flags().StringVar(&i.Resource, "epc-resource", "kubernetes.azure.com/sgx_epc_mem_in_MiB", "the `name` of the resource that counts MiB of EPC")
 	timeout := command.Flags().Duration("timeout", 20*time.Second, "how long to wait for what does not hold yet: a kubelet writes the EPC of its node every 10 seconds")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		var err error

@@ -39,7 +39,7 @@ not work.
   sgx.intel.com/enclave beside EPC      is removed: the device comes with EPC
   sgx.intel.com/quote-provider: aesmd   adds SGX_AESM_ADDR=1 to the containers with EPC
   the same, naming a container          adds sgx.intel.com/provision: 1 to that one
-  values of variables, no strings       are quoted
+  unquoted values of variables          are quoted
 
 The exit code is 0 if the manifest is converted or needs no change, 1 with --check if it
 needs one, and 2 if it cannot be read or converted.`,

@@ -38,6 +38,7 @@ func configure(command *cobra.Command) {
 		r := newReport(inv, policy)
 		if inv.Enclave != nil && !inv.Simulated {
 			r.warnOfAccess(machine.Access(*inv.Enclave))
+			r.EnclaveMemory = findEnclaveMemory(command.Context(), machine.Sysroot)
 		}
 		if machine.SimulatedEPC == 0 {
 			if r.InForce, err = inForce(filepath.Join(machine.Sysroot, *stateDir)); err != nil {

@@ -27,6 +27,7 @@ const machines = "../../node/testdata/machines"
 func machine(t *testing.T, name string) (root string) {
 	t.Helper()
 	tree, _ := nodetest.Read(t, filepath.Join(machines, name+".txtar"))
+	tree["proc/2/comm"], tree["proc/2/maps"] = "kthreadd\n", "" // all processes are visible
 	return tree.Make(t)
 }
 
@@ -67,6 +68,8 @@ provision device  /dev/sgx_provision -> /dev/null
 advertised        131040 MiB, in the node's status
   resource        kubernetes.azure.com/sgx_epc_mem_in_MiB
 
+enclave memory    no process maps any
+
 ready
 `}},
 		{"two sockets, with a policy", "two-sockets", []string{"--advertise=devices", "--reserve-epc=40Mi", "--epc-resource=example.com/epc"},
@@ -83,6 +86,8 @@ advertised        8192 MiB, as devices of the kubelet
   reserved        40 MiB
 `, withheld, `  resource        example.com/epc
 
+enclave memory    no process maps any
+
 ready
 `}},
 		{"a laptop", "laptop", nil, epc.Policy{}, 0, []any{`
@@ -94,6 +99,8 @@ provision device  none
 
 advertised        93 MiB, as devices of the kubelet
   resource        kubernetes.azure.com/sgx_epc_mem_in_MiB
+
+enclave memory    no process maps any
 
 `, warning, `ready
 `}},
@@ -253,7 +260,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
 		t.Fatal(err)
 	}
-	wantKeys := []string{"advertised", "driver", "enclave", "epcBytes", "findings", "processor", "sections", "simulated", "verdict", "warnings"}
+	wantKeys := []string{"advertised", "driver", "enclave", "enclaveMemory", "epcBytes", "findings", "processor", "sections", "simulated", "verdict", "warnings"}
 	if diff := cmp.Diff(wantKeys, slices.Sorted(maps.Keys(report))); diff != "" {
 		t.Errorf("keys: %s", diff)
 	}
@@ -270,6 +277,7 @@ func TestJSON(t *testing.T) {
 		"sections": [{"numaNode": -1, "bytes": 98041856}],
 		"driver": "isgx",
 		"enclave": {"path": "/dev/isgx", "node": "/dev/null"},
+		"enclaveMemory": {"mappedBytes": 0, "processes": []},
 		"simulated": false,
 		"epcBytes": 98041856,
 		"advertised": {"mode": "devices", "mib": 50, "reservedMiB": 0, "withheldMiB": 43},
@@ -327,6 +335,113 @@ func TestClosed(t *testing.T) {
 		}
 		exit, out, errs := clitest.Run(t, nil, "node", "--sysroot", root)
 		if exit != 2 || out != "" || !strings.Contains(errs, ": permission denied: run this as root\n") {
+			t.Errorf("exit %d\n%s%s", exit, out, errs)
+		}
+	})
+}
+
+// Which pods and other processes map enclave memory is shown, and what was not seen.
+func TestEnclaveMemory(t *testing.T) {
+	const (
+		pod     = "2c48913c-b29f-11e7-9350-020968147796"
+		other   = "5ecc73f0-4ae9-4bdb-a7d5-214f3ba84b69"
+		id      = "9bca8d63d5fa610783847915bcff0ecac1273e5b4bed3f6fa1b07350e0135961"
+		enclave = "7f0000000000-7f0001000000 rw-s 00000000 00:05 84 /dev/sgx_enclave\n"
+	)
+	tree, _ := nodetest.Read(t, filepath.Join(machines, "two-sockets.txtar"))
+	tree["proc/2/comm"], tree["proc/2/maps"] = "kthreadd\n", ""
+	for pid, p := range map[string][3]string{
+		"310":  {"aesm_service", "/system.slice/aesmd.service", "7f0000000000-7f0000180000 rw-s 00000000 00:05 84 /dev/sgx_enclave\n"},
+		"4711": {"app", "/kubepods/burstable/pod" + pod + "/" + id, enclave + enclave},
+		"4712": {"\x1b[31ma name", "/kubepods/burstable/pod" + pod + "/" + id, enclave},
+		"4713": {"app", "/kubepods/pod" + other + "/" + id, enclave},
+		"4714": {"app", "/docker/" + id, enclave},
+		"4715": {"bash", "/user.slice/user-0.slice/session-1.scope", "7f0000000000-7f0001000000 r-xp 00000000 00:05 84 /bin/bash\n"},
+	} {
+		tree["proc/"+pid+"/comm"], tree["proc/"+pid+"/cgroup"], tree["proc/"+pid+"/maps"] = p[0]+"\n", "0::"+p[1]+"\n", p[2]
+	}
+	tree["var/log/pods/team-a_job_"+pod+"/app/0.log"] = ""
+	root := tree.Make(t)
+	want := `
+enclave memory    81.5 MiB mapped
+  mapped          48 MiB by pod team-a/job: "app" (4711), "\x1b[31ma name"
+                  (4712)
+  mapped          16 MiB by pod 5ecc73f0-4ae9-4bdb-a7d5-214f3ba84b69: "app"
+                  (4713)
+  mapped          16 MiB by container 9bca8d63d5fa: "app" (4714)
+  mapped          1.5 MiB by /system.slice/aesmd.service: "aesm_service" (310)
+
+ready
+`
+	if out := clitest.MustRun(t, "node", "--sysroot", root); !strings.HasSuffix(out, want) {
+		t.Error(cmp.Diff(want, out))
+	}
+	var report struct {
+		EnclaveMemory struct {
+			MappedBytes uint64
+			Incomplete  string
+			Processes   []struct {
+				PID                                                 int
+				Command, PodUID, Namespace, Name, Container, Cgroup string
+				MappedBytes                                         uint64
+			}
+		}
+	}
+	read := func() {
+		t.Helper()
+		if err := json.Unmarshal([]byte(clitest.MustRun(t, "node", "-o", "json", "--sysroot", root)), &report); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read()
+	first, last := report.EnclaveMemory.Processes[0], report.EnclaveMemory.Processes[4]
+	if report.EnclaveMemory.MappedBytes != 81<<20+512<<10 || report.EnclaveMemory.Incomplete != "" ||
+		first.PID != 4711 || first.Command != "app" || first.PodUID != pod || first.Namespace != "team-a" || first.Name != "job" || first.Container != id || first.MappedBytes != 32<<20 ||
+		last.Cgroup != "/system.slice/aesmd.service" || last.PodUID != "" {
+		t.Errorf("%+v", report)
+	}
+	// In a container, the process of the kernel is not visible.
+	if err := os.RemoveAll(filepath.Join(root, "proc/2")); err != nil {
+		t.Fatal(err)
+	}
+	read()
+	if !strings.Contains(report.EnclaveMemory.Incomplete, "run this on the node itself") || report.EnclaveMemory.MappedBytes == 0 {
+		t.Errorf("%+v", report)
+	}
+	if out := clitest.MustRun(t, "node", "--sysroot", root); !strings.Contains(out, " MiB mapped\n  incomplete      only the processes of this container") {
+		t.Error(out)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "proc")); err != nil {
+		t.Fatal(err)
+	}
+	if out := clitest.MustRun(t, "node", "--sysroot", root); !strings.Contains(out, "enclave memory    unknown: open") || !strings.HasSuffix(out, "\nready\n") {
+		t.Error(out)
+	}
+}
+
+// What may not be examined is not taken for nothing.
+func TestEnclaveMemoryClosed(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT RUN: needs root, to become another user")
+	}
+	root := machine(t, "two-sockets")
+	nodetest.Put(t, filepath.Join(root, "proc/310/maps"), "")
+	if err := os.Chmod(filepath.Join(root, "proc/310/maps"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir := root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("as another user", func(t *testing.T) {
+		runtime.LockOSThread() // the thread ends with this goroutine
+		if err := syscall.Setfsuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		exit, out, errs := clitest.Run(t, nil, "node", "--sysroot", root)
+		// It is still root, without root's access to files.
+		if exit != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), "enclave memory unknown: 1 process cannot be examined: it takes CAP_SYS_PTRACE,") {
 			t.Errorf("exit %d\n%s%s", exit, out, errs)
 		}
 	})

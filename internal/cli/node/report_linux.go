@@ -17,7 +17,9 @@ type report struct {
 	Advertised epc.Capacity `json:"advertised"`
 	// InForce is what the device plugin of this node advertises; nil if it does not run.
 	InForce *epc.Advertisement `json:"inForce,omitempty"`
-	Verdict node.Verdict       `json:"verdict"`
+	// EnclaveMemory is nil on a machine that cannot have enclaves.
+	EnclaveMemory *enclaveMemory `json:"enclaveMemory,omitempty"`
+	Verdict       node.Verdict   `json:"verdict"`
 }
 
 func newReport(inv node.Inventory, policy epc.Policy) report {
@@ -50,6 +52,10 @@ func show(w io.Writer, r report, resource epc.ResourceName) error {
 	showAdvertised(p, r.Advertised, resource)
 	if r.InForce != nil {
 		showInForce(p, *r.InForce)
+	}
+	if r.EnclaveMemory != nil {
+		p.Line("")
+		r.EnclaveMemory.show(p)
 	}
 	p.Line("")
 	for _, warning := range r.Warnings {

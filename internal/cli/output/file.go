@@ -17,8 +17,11 @@ import (
 // value.
 func FileFlag(command *cobra.Command) *string {
 	name := command.Flags().String("out", "", "write to this `file`; \"-\" is standard output (required)")
-	if err := command.MarkFlagRequired("out"); err != nil {
-		panic(err) // unreachable: the flag has just been declared
+	command.PreRunE = func(*cobra.Command, []string) error {
+		if *name == "" {
+			return errors.New(`--out: missing: name the file to write to, or "-" for standard output`)
+		}
+		return nil
 	}
 	return name
 }

@@ -228,7 +228,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"quote", "verify", good, "--at", "noon"}, 2, "2026-01-31T12:00:00Z"},
 		{[]string{"quote", "verify", good, "-o", "xml"}, 2, "not one of text, json"},
 		{[]string{"quote", "get", "--socket", filepath.Join(dir, "absent"), "--out", "-"}, 1, "is the quote helper running on this node"},
-		{[]string{"quote", "get"}, 2, `"out" not set`},
+		{[]string{"quote", "get"}, 2, "--out: missing"},
 		{[]string{"quote", "get", "--out", "-", "--report", filepath.Join(dir, "absent")}, 2, "no such file"},
 		{[]string{"quote", "get", "--out", "-", "--report", os.Args[0]}, 2, "432"},
 		{[]string{"quote", "get", "--out", "-", "--report", file("report", make([]byte, 432)), "--report-data", "00"}, 2, "pass only one of them"},

@@ -37,8 +37,8 @@ quote is TRUSTED if
   - it meets the appraisal policy: --policy, and the flags listed below it
 
 Collateral is what Intel publishes for verifiers: certificate revocation lists (CRLs), TCB
-info and the identity of the quoting enclave (QE). Without it, verification is INCOMPLETE. --collateral
-takes one of
+info and the identity of the quoting enclave (QE). Without it, verification is INCOMPLETE.
+--collateral takes one of
 
   - a file written by 'confcom collateral fetch' (the format of @phala/dcap-qvl)
   - a directory with such a file named collateral.json
@@ -46,8 +46,9 @@ takes one of
     Service), or Azure's cache
 
 Some quotes have no certificates, but an ID of the platform, or the PCK (provisioning
-certification key) certificate alone. The others are taken from --pck-certificate, from a
-collateral file, which has those of the CA and of the root, or from the service at the URL.
+certification key) certificate alone. The command takes the others from --pck-certificate,
+from a collateral file, which has those of the CA and of the root, or from the service at
+the URL.
 
 A --policy file is a JSON object with the members of type Policy in the Go package
 attest, which other flags override:

@@ -25,8 +25,11 @@ import (
 // machine returns the parts about the machine or the pod that the command runs in.
 func (s settings) machine() []part {
 	sysroot := "--sysroot=" + s.sysroot
+	if s.find {
+		s.address = diagnosis.Address("/proc")
+	}
 	parts := []part{
-		{"node.json", "what SGX this machine has", "", printed(node.New, sysroot, "--output=json")},
+		{"node.json", "what SGX this machine has", "names of pods and processes with enclaves", printed(node.New, sysroot, "--output=json")},
 		{"doctor.txt", "the diagnosis", "addresses of services", printed(doctor.New, sysroot, "--daemon-address="+s.address)},
 		{"machine.txt", "kernel, distribution, processor, SGX devices and their mounts", "", s.describe},
 		{"packages.txt", "the installed packages of the SGX platform software", "", s.packages},

@@ -32,6 +32,7 @@ type settings struct {
 	kubeconfig string
 	kubectl    string
 	address    string // of a daemon of confcom in this pod or on this machine
+	find       bool   // whether that address has to be found
 	sysroot    string
 }
 
@@ -60,9 +61,9 @@ Exit codes: 0 the archive is written; 1 writing it failed; 2 bad input.`,
 	flags.Lookup("out").DefValue = "confcom-support-TIME.tar.gz"
 	list := flags.Bool("list", false, "print what would be in the archive, and write nothing")
 	flags.StringVar(&s.namespace, "namespace", "confcom-system", "the `namespace` that the chart is installed in")
-	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "the `file` that kubectl is to use; empty for kubectl's default")
+	flags.StringVar(&s.kubeconfig, "kubeconfig", "", "the kubeconfig `file` for kubectl; empty for kubectl's default")
 	flags.StringVar(&s.kubectl, "kubectl", "kubectl", "name or `path` of kubectl; empty to take nothing from the cluster")
-	flags.StringVar(&s.address, "daemon-address", "127.0.0.1:8080", "`host:port` at which a daemon of confcom in this pod or on this machine serves its state and metrics; empty to ask none")
+	flags.StringVar(&s.address, "daemon-address", "", "`host:port` at which a daemon of confcom in this pod or on this machine serves its state and metrics. Found out if it is not given; empty to ask none")
 	flags.StringVar(&s.sysroot, "sysroot", "/", "the `directory` with the files of the machine")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		if s.kubeconfig != "" {
@@ -70,6 +71,7 @@ Exit codes: 0 the archive is written; 1 writing it failed; 2 bad input.`,
 				return exit.BadInput(fmt.Errorf("--kubeconfig: %w", err))
 			}
 		}
+		s.find = !flags.Changed("daemon-address")
 		ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		collected := collect(ctx, s.parts(ctx))

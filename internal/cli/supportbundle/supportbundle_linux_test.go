@@ -132,7 +132,7 @@ func TestBundle(t *testing.T) {
 		t.Errorf("what was not collected is not listed:\n%s", files["CONTENTS.txt"])
 	}
 	private, rest, _ := strings.Cut(printed, "\nNot private\n")
-	if !strings.Contains(private, "0.log") || !strings.Contains(private, "quote-provider.conf") || !strings.Contains(rest, "node.json") {
+	if !strings.Contains(private, "0.log") || !strings.Contains(private, "quote-provider.conf") || !strings.Contains(private, "node.json") || !strings.Contains(rest, "machine.txt") {
 		t.Errorf("what may be private is not first:\n%s", printed)
 	}
 }

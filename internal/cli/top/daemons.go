@@ -102,7 +102,7 @@ func (d *daemons) ask(ctx context.Context, of daemon) (*page, error) {
 		delete(d.forwards, of.name)
 		d.mu.Unlock()
 	}
-	path := "/api/v1/namespaces/" + d.namespace + "/pods/" + of.name + ":8080/proxy/metrics"
+	path := "/api/v1/namespaces/" + d.namespace + "/pods/" + of.name + "/proxy/metrics" // its first port, whatever httpPort is
 	text, err := d.kubectl.run(ctx, proxyTimeout, "get", "--raw", path)
 	if err == nil {
 		return parse(text)

@@ -76,7 +76,7 @@ func conclusion(text string) string {
 	return strings.TrimPrefix(text[strings.LastIndexByte(text, '\n')+1:], "error: ")
 }
 
-// forward is a port-forward to the port for metrics of a pod. It enters the network of the
+// forward is a port-forward to the port for metrics of a pod, which is named http. It enters the network of the
 // pod on its node, where network policies do not apply.
 type forward struct {
 	url   string
@@ -90,7 +90,7 @@ var forwarding = regexp.MustCompile(`^Forwarding from (127\.0\.0\.1:[0-9]+) `)
 // the start.
 func (k kubectl) forward(ctx context.Context, namespace, pod string) (*forward, error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // close ends it
-	command, err := k.command(running, "--namespace="+namespace, "port-forward", "--address=127.0.0.1", "pod/"+pod, ":8080")
+	command, err := k.command(running, "--namespace="+namespace, "port-forward", "--address=127.0.0.1", "pod/"+pod, ":http")
 	if err != nil {
 		stop()
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,16 +26,16 @@ func (v view) write(w io.Writer, height int) error {
 	head := []string{fmt.Sprintf("%s  nodes %d  EPC %s requested of %s MiB  quotes %s/s  errors %s",
 		v.Time.Format("15:04:05"), len(v.Nodes), strconv.FormatInt(total.RequestedMiB, 10), strconv.FormatInt(total.AllocatableMiB, 10), rate(total.QuotesPerSecond), byLayer(v.ErrorsPerSecond)), ""}
 
-	rows := [][]string{{"NODE", "EPC MiB", "REQUESTED", "MODE", "QUOTES", "PER S", "ERRORS/S", "WAITING", "BUSY", "WORKERS"}}
+	rows := [][]string{{"NODE", "EPC MiB", "REQUESTED", "MAPPED", "MODE", "QUOTES", "PER S", "ERRORS/S", "WAITING", "BUSY", "WORKERS"}}
 	for _, n := range v.Nodes {
-		rows = append(rows, []string{n.Name, strconv.FormatInt(n.AllocatableMiB, 10), strconv.FormatInt(n.RequestedMiB, 10), or(n.EPC), n.Quotes.String(),
+		rows = append(rows, []string{n.Name, strconv.FormatInt(n.AllocatableMiB, 10), strconv.FormatInt(n.RequestedMiB, 10), mebibytes(n.MappedMiB), or(n.EPC), n.Quotes.String(),
 			rate(n.QuotesPerSecond), byLayer(n.ErrorsPerSecond), count(n.Waiting), count(n.InService) + "/" + count(n.Concurrency), count(n.Workers)})
 	}
 	head = append(head, table(rows)...)
 
-	rows = [][]string{{"POD", "NODE", "EPC MiB", "PER S", "ERRORS/S", "PHASE"}}
+	rows = [][]string{{"POD", "NODE", "EPC MiB", "MAPPED", "PER S", "ERRORS/S", "PHASE"}}
 	for _, p := range v.Pods {
-		rows = append(rows, []string{p.Namespace + "/" + p.Name, or(p.Node), strconv.FormatInt(p.RequestedMiB, 10), rate(p.QuotesPerSecond), rate(p.ErrorsPerSecond), p.Phase})
+		rows = append(rows, []string{p.Namespace + "/" + p.Name, or(p.Node), strconv.FormatInt(p.RequestedMiB, 10), mebibytes(p.MappedMiB), rate(p.QuotesPerSecond), rate(p.ErrorsPerSecond), p.Phase})
 	}
 	pods := append([]string{""}, table(rows)...)
 	var notes []string
@@ -111,6 +112,14 @@ func rate(n *float64) string {
 		return strconv.FormatFloat(*n, 'g', 1, 64)
 	}
 	return strconv.FormatFloat(*n, 'f', 1, 64)
+}
+
+// mebibytes returns an amount of memory with at most a digit after the point.
+func mebibytes(n *float64) string {
+	if n == nil {
+		return "-"
+	}
+	return strconv.FormatFloat(math.Round(10**n)/10, 'f', -1, 64)
 }
 
 // count returns a whole number.

@@ -42,9 +42,10 @@ you press Ctrl-C. In JSON, each update is a line.
 
 Nodes and pods come from the API server, by kubectl. Quotes and errors come from the
 metrics of confcom's daemons, through the API server or, where a network policy prevents
-that, through kubectl port-forward. What cannot be had is shown as "-", with the reason
+that, through kubectl port-forward. What it cannot get is shown as "-", with the reason
 below. EPC is what pods request: how much of it their enclaves use is not known, since
-Linux does not count it per process.
+Linux does not count it. MAPPED is how many MiB of enclave memory their processes map, usually
+an upper bound. The device plugins know it if the chart has devicePlugin.enclaveMemory=true.
 
 It needs permission to list nodes and pods of all namespaces, and to get pods/proxy or to
 create pods/portforward in the namespace of the chart.
@@ -60,8 +61,8 @@ Exit codes: 0 shown; 1 the cluster cannot be read; 2 bad input.`,
 	format := output.FormatFlag(command)
 	flags := command.Flags()
 	flags.StringVar(&k.path, "kubectl", "kubectl", "name or `path` of kubectl")
-	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "the `file` that kubectl is to use; empty for kubectl's default")
-	flags.StringVar(&k.context, "context", "", "the `name` of the context in that file; empty for the current one")
+	flags.StringVar(&k.kubeconfig, "kubeconfig", "", "the kubeconfig `file` for kubectl; empty for kubectl's default")
+	flags.StringVar(&k.context, "context", "", "the `name` of a context in the kubeconfig file; empty for the current one")
 	flags.StringVar(&c.namespace, "namespace", "confcom-system", "the `namespace` that the chart is installed in")
 	flags.StringVar(&c.resource, "epc-resource", defaultResource, "the `name` of the resource that counts MiB of EPC")
 	interval := flags.Duration("interval", 5*time.Second, "the time between two updates, at least 1s")

@@ -29,6 +29,7 @@ const nodes = `{"items": [
 
 const pods = `{"items": [
  {"metadata": {"name": "helper-a", "namespace": "confcom-system", "uid": "h", "labels": {"app.kubernetes.io/part-of": "confcom", "app.kubernetes.io/name": "sgx-quote-helper"}}, "spec": {"nodeName": "a", "containers": [{}]}, "status": {"phase": "Running"}},
+ {"metadata": {"name": "plugin-a", "namespace": "confcom-system", "uid": "q", "labels": {"app.kubernetes.io/part-of": "confcom", "app.kubernetes.io/name": "sgx-device-plugin"}}, "spec": {"nodeName": "a", "containers": [{}]}, "status": {"phase": "Running"}},
  {"metadata": {"name": "plugin-b", "namespace": "confcom-system", "uid": "p", "labels": {"app.kubernetes.io/part-of": "confcom", "app.kubernetes.io/name": "sgx-device-plugin"}}, "spec": {"nodeName": "b", "containers": [{}]}, "status": {"phase": "Running"}},
  {"metadata": {"name": "job", "namespace": "default", "uid": "u1"}, "spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"kubernetes.azure.com/sgx_epc_mem_in_MiB": "10"}}}, {}],
   "initContainers": [{"resources": {"requests": {"kubernetes.azure.com/sgx_epc_mem_in_MiB": "30"}}}, {"restartPolicy": "Always", "resources": {"requests": {"kubernetes.azure.com/sgx_epc_mem_in_MiB": "25"}}}]}, "status": {"phase": "Running"}},
@@ -36,6 +37,18 @@ const pods = `{"items": [
  {"metadata": {"name": "pending", "namespace": "default", "uid": "u3"}, "spec": {"containers": [{"resources": {"requests": {"kubernetes.azure.com/sgx_epc_mem_in_MiB": "1k"}}}]}, "status": {"phase": "Pending"}},
  {"metadata": {"name": "other", "namespace": "default", "uid": "u4"}, "spec": {"nodeName": "a", "containers": [{}]}, "status": {"phase": "Running"}}
 ]}`
+
+// pluginMetrics are those of the device plugin on node a. Its quote helper has enclaves as well,
+// as has a pod that requests no EPC.
+const pluginMetrics = `# TYPE confcom_build_info gauge
+confcom_build_info{daemon="sgx-device-plugin",version="1"} 1
+# TYPE sgx_enclave_memory_mapped_bytes gauge
+sgx_enclave_memory_mapped_bytes 1.048576e+08
+# TYPE sgx_enclave_memory_pod_mapped_bytes gauge
+sgx_enclave_memory_pod_mapped_bytes{uid="u1"} 5.0331648e+07
+sgx_enclave_memory_pod_mapped_bytes{uid="u4"} 1.572864e+06
+sgx_enclave_memory_pod_mapped_bytes{uid="h"} 2.097152e+07
+`
 
 // helperMetrics are those of the quote helper on node a after some polls.
 func helperMetrics(poll int) string {
@@ -76,7 +89,7 @@ func newKubectl(t *testing.T, proxy, forward bool) string {
 	}))
 	t.Cleanup(server.Close)
 	dir := t.TempDir()
-	for name, content := range map[string]string{"nodes": nodes, "pods": pods} {
+	for name, content := range map[string]string{"nodes": nodes, "pods": pods, "plugin": pluginMetrics} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -91,10 +104,12 @@ cd ` + dir + `
 case "$*" in
 *"get nodes --output=json"*) cat nodes ;;
 *"get pods --output=json --all-namespaces "*) cat pods ;;
-*"get --raw /api/v1/namespaces/confcom-system/pods/helper-a:8080/proxy/metrics"*)
+*"get --raw /api/v1/namespaces/confcom-system/pods/helper-a/proxy/metrics"*)
 	` + map[bool]string{true: `if mkdir polled 2>/dev/null; then cat metrics1; else cat metrics2; fi`, false: `echo "dial tcp: i/o timeout" >&2; exit 1`}[proxy] + ` ;;
-*"port-forward --address=127.0.0.1 pod/helper-a :8080"*)
-	` + map[bool]string{true: `echo "Forwarding from ` + strings.TrimPrefix(server.URL, "http://") + ` -> 8080"; exec sleep 600`, false: `echo "pods is forbidden" >&2; exit 1`}[forward] + ` ;;
+*"get --raw /api/v1/namespaces/confcom-system/pods/plugin-a/proxy/metrics"*)
+	` + map[bool]string{true: "cat plugin", false: `echo "dial tcp: i/o timeout" >&2; exit 1`}[proxy] + ` ;;
+*"port-forward --address=127.0.0.1 pod/helper-a :http"*)
+	` + map[bool]string{true: `echo "Forwarding from ` + strings.TrimPrefix(server.URL, "http://") + ` -> 9100"; exec sleep 600`, false: `echo "pods is forbidden" >&2; exit 1`}[forward] + ` ;;
 *) echo "error: unexpected: $*" >&2; exit 1 ;;
 esac
 `
@@ -110,11 +125,12 @@ func TestOnce(t *testing.T) {
 		name           string
 		proxy, forward bool
 		known          bool // whether the metrics of the quote helper are
+		plugin         bool // whether those of the device plugin are
 		note           string
 	}{
-		{"through the API server", true, false, true, ""},
-		{"through a port-forward", false, true, true, ""},
-		{"neither", false, false, false, "no metrics of helper-a on node a: kubectl get: dial tcp: i/o timeout; kubectl port-forward: pods is forbidden"},
+		{"through the API server", true, false, true, true, ""},
+		{"through a port-forward", false, true, true, false, ""},
+		{"neither", false, false, false, false, "no metrics of helper-a on node a: kubectl get: dial tcp: i/o timeout; kubectl port-forward: pods is forbidden"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -128,12 +144,14 @@ func TestOnce(t *testing.T) {
 						Available *bool
 						Reason    string
 					}
+					MappedMiB                                                 *float64
 					QuotesPerSecond, Waiting, InService, Concurrency, Workers *float64
 					ErrorsPerSecond                                           map[string]float64
 				}
 				Pods []struct {
 					Name, Node, Phase                string
 					RequestedMiB                     int64
+					MappedMiB                        *float64
 					QuotesPerSecond, ErrorsPerSecond *float64
 				}
 				Notes []string
@@ -175,7 +193,11 @@ func TestOnce(t *testing.T) {
 			for _, p := range got.Pods {
 				names = append(names, p.Name)
 			}
-			if fmt.Sprint(names) != "[job no-epc pending]" { // the busiest first
+			want := "[job no-epc pending]" // the busiest first
+			if tt.plugin {
+				want = "[job no-epc pending other]"
+			}
+			if fmt.Sprint(names) != want {
 				t.Fatalf("pods %v", names)
 			}
 			job, noEPC, pending := got.Pods[0], got.Pods[1], got.Pods[2]
@@ -183,14 +205,22 @@ func TestOnce(t *testing.T) {
 				*noEPC.QuotesPerSecond != 0 || *noEPC.ErrorsPerSecond <= 0 || pending.RequestedMiB != 1000 || pending.QuotesPerSecond != nil {
 				t.Errorf("pods: %s", out)
 			}
+			switch {
+			case b.MappedMiB != nil || pending.MappedMiB != nil:
+				t.Errorf("mapped memory is known without a device plugin: %s", out)
+			case !tt.plugin && (a.MappedMiB != nil || job.MappedMiB != nil):
+				t.Errorf("mapped memory is known without metrics: %s", out)
+			case tt.plugin && (*a.MappedMiB != 100 || *job.MappedMiB != 48 || *noEPC.MappedMiB != 0 || *got.Pods[3].MappedMiB != 1.5):
+				t.Errorf("mapped memory: %s", out)
+			}
 		})
 	}
 }
 
 func TestText(t *testing.T) {
 	out := clitest.MustRun(t, "top", "--once", "--interval=1s", "--kubectl="+newKubectl(t, true, false))
-	for _, want := range []string{"nodes 2  EPC 35 requested of 65596 MiB  quotes ", "\nNODE  EPC MiB  REQUESTED  MODE ", "\na     60       35         -           yes           ", "  2/4   -\n",
-		"\nb     65536    0          NodeStatus  NetworkError  -      -", "\ndefault/job      a     35       ", "\ndefault/pending  -     1000     -      -         Pending\n", "\n- no metrics of plugin-b"} {
+	for _, want := range []string{"nodes 2  EPC 35 requested of 65596 MiB  quotes ", "\nNODE  EPC MiB  REQUESTED  MAPPED  MODE ", "\na     60       35         100     -           yes           ", "  2/4   -\n",
+		"\nb     65536    0          -       NodeStatus  NetworkError  -      -", "\ndefault/job      a     35       48      ", "\ndefault/pending  -     1000     -       -      -         Pending\n", "\ndefault/other    a     0        1.5     ", "\n- no metrics of plugin-b"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -23,6 +23,8 @@ type nodeView struct {
 	CapacityMiB    int64  `json:"capacityMiB"`
 	AllocatableMiB int64  `json:"allocatableMiB"`
 	RequestedMiB   int64  `json:"requestedMiB"`
+	// MappedMiB is how much enclave memory all processes of the node map.
+	MappedMiB *float64 `json:"mappedMiB"`
 	// EPC is the reason of the node's condition SGXEPCAvailable; empty without it.
 	EPC    string     `json:"epc"`
 	Quotes quotesView `json:"quotes"`
@@ -48,6 +50,7 @@ type podView struct {
 	Node            string   `json:"node"`
 	Phase           string   `json:"phase"`
 	RequestedMiB    int64    `json:"requestedMiB"`
+	MappedMiB       *float64 `json:"mappedMiB"` // enclave memory of its processes
 	QuotesPerSecond *float64 `json:"quotesPerSecond"`
 	ErrorsPerSecond *float64 `json:"errorsPerSecond"`
 }
@@ -55,13 +58,16 @@ type podView struct {
 // newView puts together what the API server and the daemons returned.
 func newView(s *state, d *daemons) view {
 	v := view{Time: time.Now().UTC(), Nodes: []nodeView{}, Pods: []podView{}, Notes: []string{}}
-	helpers := make(map[string][]poll) // by node: two during an update
+	helpers, plugins := make(map[string][]poll), make(map[string][]poll) // by node: two during an update
 	for _, p := range d.last {
 		if p.err != nil {
 			v.Notes = append(v.Notes, fmt.Sprintf("no metrics of %s on node %s: %v", p.daemon.name, p.daemon.node, p.err))
 		}
-		if p.daemon.kind == "sgx-quote-helper" {
+		switch p.daemon.kind {
+		case "sgx-quote-helper":
 			helpers[p.daemon.node] = append(helpers[p.daemon.node], p)
+		case "sgx-device-plugin":
+			plugins[p.daemon.node] = append(plugins[p.daemon.node], p)
 		}
 	}
 	if len(s.daemons) == 0 {
@@ -79,9 +85,11 @@ func newView(s *state, d *daemons) view {
 		if !n.hasEPC && !daemonsOn[n.name] {
 			continue
 		}
-		v.Nodes = append(v.Nodes, newNodeView(n, requested[n.name], helpers[n.name]))
+		of := newNodeView(n, requested[n.name], helpers[n.name])
+		of.MappedMiB = mapped(plugins[n.name], "sgx_enclave_memory_mapped_bytes", nil)
+		v.Nodes = append(v.Nodes, of)
 	}
-	v.addPods(s, helpers)
+	v.addPods(s, helpers, plugins)
 	for _, n := range v.Nodes {
 		v.ErrorsPerSecond = added(v.ErrorsPerSecond, n.ErrorsPerSecond)
 	}
@@ -127,9 +135,21 @@ func newNodeView(n node, requested int64, helpers []poll) nodeView {
 	return v
 }
 
-// addPods adds the pods that have EPC or got quotes, the busiest first. Confcom's own are left
-// out, which connect to the socket to check it.
-func (v *view) addPods(s *state, helpers map[string][]poll) {
+// mapped returns how many MiB of enclave memory are mapped according to a metric of the device
+// plugins of a node, which all see the same; nil if none has the metric.
+func mapped(plugins []poll, name string, labels map[string]string) (mib *float64) {
+	for _, p := range plugins {
+		if bytes, found := p.now.value(name, labels); found {
+			most := max(known(mib), bytes/(1<<20))
+			mib = &most
+		}
+	}
+	return mib
+}
+
+// addPods adds the pods that have EPC, got quotes or map enclave memory, the busiest first.
+// Confcom's own are left out, which connect to the socket to check it.
+func (v *view) addPods(s *state, helpers, plugins map[string][]poll) {
 	own := make(map[string]bool) // by UID
 	for _, of := range s.daemons {
 		own[of.uid] = true
@@ -148,7 +168,11 @@ func (v *view) addPods(s *state, helpers map[string][]poll) {
 				of.ErrorsPerSecond = plus(of.ErrorsPerSecond, errors[p.uid])
 			}
 		}
-		if p.epc > 0 || seen && !own[p.uid] {
+		of.MappedMiB = mapped(plugins[p.node], "sgx_enclave_memory_pod_mapped_bytes", map[string]string{"uid": p.uid})
+		if of.MappedMiB == nil && mapped(plugins[p.node], "sgx_enclave_memory_mapped_bytes", nil) != nil {
+			of.MappedMiB = new(float64) // pods that map nothing have no series
+		}
+		if p.epc > 0 || (seen || known(of.MappedMiB) > 0) && !own[p.uid] {
 			v.Pods = append(v.Pods, of)
 		}
 	}

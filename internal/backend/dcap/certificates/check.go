@@ -55,6 +55,15 @@ func (d Data) Check() error {
 	return nil
 }
 
+// PCK returns the PCK certificate.
+func (d Data) PCK() (*x509.Certificate, error) {
+	chain, err := parseChain(d.Chain)
+	if err != nil {
+		return nil, err
+	}
+	return chain[0], nil
+}
+
 // CheckKept checks that the PCK certificate has the key of the one that is kept, where both
 // are for one TCB: a platform has one key for each.
 func (d Data) CheckKept(kept Data) error {
