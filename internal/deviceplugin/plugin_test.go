@@ -44,7 +44,7 @@ func newPlugin(edits ...func(*Plugin)) *Plugin {
 		SharedDevices:      256,
 		Grant:              Grant{AESMDir: DefaultAESMDir, CDIDir: "/var/run/cdi"},
 		DevicePluginDir:    DefaultDevicePluginDir,
-		PodResourcesSocket: "/var/lib/kubelet/pod-resources/kubelet.sock",
+		PodResourcesSocket: "/nonexistent/kubelet.sock", // not that of a kubelet on this machine
 	}
 	for _, edit := range edits {
 		edit(p)
