@@ -37,3 +37,15 @@ func Listen(path string) (*Listener, error) { return newListener(path, false) }
 // the connections that it has accepted or that wait to be accepted. Its Listener is
 // no longer Current.
 func TakeOver(path string) (*Listener, error) { return newListener(path, true) }
+
+// StandBy listens as TakeOver does, but leaves the path to the daemon that serves there now.
+// Once the Listener of that daemon is withdrawn or closed, the path leads to this one, which is
+// then Current; at no time is the path without a socket. If that daemon is killed instead, the
+// path keeps its stale socket, which Listen replaces.
+//
+// Until then the socket is beside the path, with the suffix ".standby". It replaces that of
+// another daemon that stands by. Nothing has to accept connections meanwhile.
+func StandBy(path string) (*Listener, error) { return newStandBy(path) }
+
+// standBySuffix follows the path in the name of a socket that stands by for it.
+const standBySuffix = ".standby"

@@ -31,6 +31,7 @@ type Listener struct {
 	socket *os.File
 	raw    syscall.RawConn // of socket
 	addr   *net.UnixAddr
+	beside string      // the path until another daemon hands its own over, empty if this did not stand by
 	file   fs.FileInfo // of the socket file, to recognize it
 	closed atomic.Bool
 }
@@ -40,6 +41,15 @@ func newListener(path string, takeOver bool) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("aesm: listen on %s: %w", path, err)
 	}
+	return l, nil
+}
+
+func newStandBy(path string) (*Listener, error) {
+	l, err := newListener(path+standBySuffix, true)
+	if err != nil {
+		return nil, err
+	}
+	l.beside, l.addr.Name = l.addr.Name, path
 	return l, nil
 }
 
@@ -181,23 +191,41 @@ func (l *Listener) SetDeadline(t time.Time) error { return l.socket.SetReadDeadl
 
 // Current reports whether the path still leads to this listener, and not to one
 // that has taken over, or nowhere. It returns false for a closed listener.
-func (l *Listener) Current() bool {
+func (l *Listener) Current() bool { return l.isAt(l.addr.Name) }
+
+// isAt reports whether a path leads to this listener.
+func (l *Listener) isAt(path string) bool {
 	// The inode of a closed socket may have been reused for another file.
 	if l.closed.Load() {
 		return false
 	}
-	info, err := os.Lstat(l.addr.Name)
+	info, err := os.Lstat(path)
 	return err == nil && os.SameFile(info, l.file)
 }
 
-// Withdraw removes the socket file, unless another daemon has put its own there.
-// New clients then find no daemon instead of one that is about to stop. Connections
-// that were made before can still be accepted.
+// Withdraw gives the path to a daemon that stands by for it, or else removes the socket
+// file, unless another daemon has put its own there. New clients then find that daemon or
+// none, instead of one that is about to stop. Connections that were made before can still be
+// accepted.
 func (l *Listener) Withdraw() error {
-	if l.Current() {
-		return os.Remove(l.addr.Name)
+	if l.beside != "" && l.isAt(l.beside) {
+		if err := os.Remove(l.beside); err != nil && !errors.Is(err, fs.ErrNotExist) { // handed over in this moment
+			return err
+		}
 	}
-	return nil
+	if !l.Current() {
+		return nil
+	}
+	next := l.addr.Name + standBySuffix
+	switch stale, err := inspect(next); {
+	case errors.Is(err, ErrInUse):
+		if err := os.Rename(next, l.addr.Name); err == nil {
+			return nil
+		}
+	case stale && err == nil:
+		_ = os.Remove(next)
+	}
+	return os.Remove(l.addr.Name)
 }
 
 // Close withdraws the socket and stops listening. Connections that were not accepted

@@ -11,11 +11,13 @@ import (
 
 var errNotLinux = fmt.Errorf("aesm: a server needs Linux: %w", errors.ErrUnsupported)
 
-// Listener listens on a unix socket file. It needs Linux: elsewhere Listen and
-// TakeOver return an error, and so do the methods.
+// Listener listens on a unix socket file. It needs Linux: elsewhere Listen, TakeOver
+// and StandBy return an error, and so do the methods.
 type Listener struct{}
 
 func newListener(string, bool) (*Listener, error) { return nil, errNotLinux }
+
+func newStandBy(string) (*Listener, error) { return nil, errNotLinux }
 
 // Addr returns an address without a name.
 func (*Listener) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }

@@ -1,6 +1,7 @@
 package aesm
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -240,5 +242,115 @@ func TestWithdraw(t *testing.T) {
 	l.Close()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept after Close: %v", err)
+	}
+}
+
+// A listener that stands by gets the path when the other one ends. No client is refused.
+func TestStandBy(t *testing.T) {
+	path := socketPath(t)
+	first, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaveStale(t, path+standBySuffix) // of a daemon that was killed
+	second, err := StandBy(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Current() || !first.Current() {
+		t.Errorf("before: first %v, second %v", first.Current(), second.Current())
+	}
+	dialing, enough := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	clients.Go(func() {
+		for dialing.Err() == nil {
+			conn, err := net.Dial("unix", path)
+			if errors.Is(err, syscall.EAGAIN) {
+				continue // the backlog is full
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		}
+	})
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	enough()
+	clients.Wait()
+	if !second.Current() {
+		t.Error("the path was not handed over")
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestStandByEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(t *testing.T, path string, l *Listener)
+	}{
+		{"closed", func(t *testing.T, _ string, l *Listener) {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}},
+		{"killed", func(t *testing.T, path string, l *Listener) {
+			l.socket.Close()
+		}},
+		{"replaced by another one", func(t *testing.T, path string, l *Listener) {
+			other, err := StandBy(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+			if !other.isAt(path + standBySuffix) {
+				t.Error("it has removed the socket of the other one")
+			}
+			other.Close()
+		}},
+		{"a file in its place", func(t *testing.T, path string, l *Listener) {
+			l.Close()
+			if err := os.WriteFile(path+standBySuffix, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.Remove(path + standBySuffix) })
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := socketPath(t)
+			first, err := Listen(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second, err := StandBy(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.end(t, path, second)
+			dialUnix(t, path)
+			if err := first.Close(); err != nil {
+				t.Error(err)
+			}
+			left, _ := os.ReadDir(filepath.Dir(path))
+			for _, f := range left {
+				if f.Type() == fs.ModeSocket {
+					t.Errorf("left behind: %v", f)
+				}
+			}
+		})
+	}
+	long := filepath.Join(filepath.Dir(socketPath(t)), "x")
+	long += strings.Repeat("x", maxSocketPath-len(long))
+	if _, err := StandBy(long); !errors.Is(err, ErrPathTooLong) {
+		t.Errorf("a path that is too long for the socket beside it: %v", err)
 	}
 }

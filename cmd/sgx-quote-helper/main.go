@@ -29,7 +29,7 @@ func configure(flags *pflag.FlagSet) daemon.Run {
 	var helper quotehelper.Helper
 	flags.StringVar(&helper.Socket, "socket", aesm.DefaultSocket, "serve on the unix socket at this `path`")
 	flags.BoolVar(&helper.TakeOver, "takeover", false, "replace a running daemon's socket once this daemon can produce quotes; the old daemon finishes the connections it has accepted")
-	flags.BoolVar(&helper.StandBy, "stand-by", false, "when another daemon has taken over the socket, wait and take it back if that daemon dies, instead of exiting")
+	flags.BoolVar(&helper.StandBy, "stand-by", false, "when another daemon has taken over the socket, wait and take it back when that daemon ends, instead of exiting")
 	flags.BoolVar(&helper.RefuseUnidentified, "refuse-unidentified", false, "refuse quotes to callers that cannot be identified, such as processes that have ended; otherwise all of them share a small part of the limits")
 	flags.StringVar(&helper.KubeletCgroup, "kubelet-cgroup", "", "the cgroup below which the kubelet creates those of pods, such as /kubepods.slice; empty to learn it from the helper's own cgroup")
 	flags.StringVar(&helper.PodLogs, "pod-logs", "", "the `directory` where the kubelet keeps the logs of pods, /var/log/pods: the names of its directories give the audit log the names of pods; no log is read")

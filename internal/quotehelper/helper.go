@@ -35,7 +35,7 @@ type Helper struct {
 	// quotes.
 	TakeOver bool
 	// StandBy keeps Run waiting after another daemon has taken over the socket, to take
-	// it back if that daemon dies. Otherwise Run returns.
+	// it back when that daemon ends. Otherwise Run returns.
 	StandBy bool
 	// RefuseUnidentified refuses quotes to callers that are not identified. Otherwise
 	// they share a small part of the limits.

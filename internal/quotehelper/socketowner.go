@@ -80,14 +80,32 @@ func (o *socketOwner) claim(ctx context.Context) (*aesm.Listener, error) {
 }
 
 // reclaim puts the socket in place again after it has lost its path. While another
-// daemon serves there, reclaim waits for that daemon to die; without standBy, the
-// listener is nil instead. It is also nil if ctx is done before.
+// daemon serves there, reclaim waits for that daemon to hand the path over or to die; without
+// standBy, the listener is nil instead. It is also nil if ctx is done before.
 func (o *socketOwner) reclaim(ctx context.Context) (*aesm.Listener, error) {
+	var standBy *aesm.Listener // what the other daemon hands the path over to
+	defer func() {
+		if standBy != nil {
+			standBy.Close()
+		}
+	}()
 	waiting := sync.OnceFunc(func() {
+		if o.standBy {
+			var err error
+			if standBy, err = aesm.StandBy(o.path); err != nil {
+				o.log.Warn("cannot be handed the socket: when the other daemon ends, there is none for a moment", "socket", o.path, "error", err)
+			}
+		}
 		other := o.meet()
 		o.log.Log(ctx, other.level(), "another daemon has taken over the socket", "socket", o.path, "daemon", other, "standingBy", o.standBy)
 	})
+	handed := false
 	listener, err := backoff.Retry(ctx, func() (*aesm.Listener, error) {
+		if standBy != nil && standBy.Current() {
+			listener := standBy
+			standBy, handed = nil, true
+			return listener, nil
+		}
 		listener, err := aesm.Listen(o.path)
 		if errors.Is(err, aesm.ErrInUse) {
 			if waiting(); o.standBy {
@@ -100,6 +118,9 @@ func (o *socketOwner) reclaim(ctx context.Context) (*aesm.Listener, error) {
 		return listener, err
 	}, backoff.WithBackOff(backoff.NewConstantBackOff(pollInterval)), backoff.WithMaxElapsedTime(0))
 	switch {
+	case handed:
+		o.log.Info("the other daemon has handed the socket over", "socket", o.path)
+		return listener, nil
 	case err == nil:
 		o.log.Warn("socket file was missing or stale: listening again", "socket", o.path)
 		return listener, nil

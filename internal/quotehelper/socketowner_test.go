@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -216,13 +217,14 @@ func TestStandBy(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		end  func(t *testing.T, successor *aesm.Listener)
+		log  string
 	}{
-		{"the successor dies", leaveStale},
+		{"the successor dies", leaveStale, "socket file was missing or stale: listening again"},
 		{"the successor ends", func(t *testing.T, l *aesm.Listener) {
 			if err := l.Close(); err != nil {
 				t.Error(err)
 			}
-		}},
+		}, "the other daemon has handed the socket over"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -245,7 +247,7 @@ func TestStandBy(t *testing.T) {
 				t.Error("a running daemon has lost its socket")
 			}
 			tt.end(t, successor)
-			r.expect(t, "socket file was missing or stale: listening again")
+			r.expect(t, tt.log)
 			r.expect(t, "serving quotes")
 			if err := getQuote(t.Context(), socket); err != nil {
 				t.Error(err)
@@ -254,6 +256,7 @@ func TestStandBy(t *testing.T) {
 			if err := r.end(t); err != nil {
 				t.Error(err)
 			}
+			expectFiles(t, socket) // none, but for the targets
 		})
 	}
 }
@@ -275,6 +278,65 @@ func TestStandByStops(t *testing.T) {
 	}
 	if !successor.Current() {
 		t.Error("the successor has lost its socket")
+	}
+}
+
+// No client notices a helper that ends while another one stands by, as in an update that is
+// rolled back before it is complete.
+func TestHandedBack(t *testing.T) {
+	t.Parallel()
+	socket := socketPath(t)
+	oldBackend, newBackend := newBackend(t, "old"), newBackend(t, "new")
+	old := start(t, &Helper{Backend: oldBackend, Socket: socket, TakeOver: true, StandBy: true})
+	old.expect(t, "serving quotes")
+	for range 3 {
+		r := start(t, &Helper{Backend: newBackend, Socket: socket, TakeOver: true, StandBy: true})
+		r.expect(t, "serving quotes")
+		old.expect(t, "another daemon has taken over the socket")
+		asking, enough := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		for range 4 {
+			clients.Go(func() {
+				for asking.Err() == nil {
+					if err := getQuote(t.Context(), socket); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		expectServedBy(t, socket, newBackend)
+		r.stop()
+		old.expect(t, "the other daemon has handed the socket over")
+		expectServedBy(t, socket, oldBackend)
+		enough()
+		clients.Wait()
+		if err := r.end(t); err != nil {
+			t.Error(err)
+		}
+	}
+	old.stop()
+	if err := old.end(t); err != nil {
+		t.Error(err)
+	}
+	expectFiles(t, socket)
+}
+
+// expectFiles checks which files are beside the targets in the directory of the socket.
+func expectFiles(t *testing.T, socket string, want ...string) {
+	t.Helper()
+	var got []string
+	files, err := os.ReadDir(filepath.Dir(socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".targets") {
+			got = append(got, f.Name())
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("files in the directory: %q, want %q", got, want)
 	}
 }
 
@@ -326,9 +388,7 @@ func TestManyTakeOvers(t *testing.T) {
 	if after, err := os.Stat(filepath.Dir(socket)); err != nil || !os.SameFile(directory, after) {
 		t.Errorf("another directory: %v", err)
 	}
-	if left, _ := os.ReadDir(filepath.Dir(socket)); len(left) != 2 {
-		t.Errorf("files in the directory: %v, want only the socket and the targets", left)
-	}
+	expectFiles(t, socket, filepath.Base(socket))
 }
 
 // renamed is a backend with another quoting enclave.
