@@ -10,11 +10,10 @@ eval "$(bin/cluster env)"
 
 echo "installing the chart"
 # Images keep their tag from build to build, so an annotation with their checksum
-# makes the cluster replace the pods of changed images. The ports are not the default ones,
-# because nothing may depend on these.
+# makes the cluster replace the pods of changed images.
 helm upgrade --install confcom charts/confcom \
 	--namespace confcom-system --create-namespace \
-	--set platform=simulated --set quoteHelper.httpPort=9100 --set devicePlugin.httpPort=9101 \
+	--set platform=simulated \
 	--set-string podAnnotations.images="$(cat dist/*.tar | sha256sum | cut -c1-16)" \
 	--wait --timeout 3m >/dev/null || {
 	kubectl -n confcom-system get pods

@@ -33,6 +33,10 @@ func TestHatches(t *testing.T) {
 		if got := kubectl(t, "get", "--raw", "/api/v1/namespaces/"+namespace+"/pods/"+pod+":"+port+"/proxy/healthz"); strings.TrimSpace(got) != "ok" {
 			t.Errorf("%s answers %q at port %s", name, got, port)
 		}
+		// The doctor finds the port.
+		if output, err := try(t, "", "kubectl", "-n", namespace, "exec", pod, "--", "confcom", "doctor"); err != nil || !strings.Contains(words(output), "is ready") {
+			t.Errorf("the doctor in the pod of %s: %v\n%s", name, err, output)
+		}
 		spec := kubectl(t, "-n", namespace, "get", "pod", pod, "-o", "jsonpath={.spec.hostNetwork} {.spec.priorityClassName} {.metadata.labels.team}")
 		if spec != "true  platform" {
 			t.Errorf("%s: got %q", name, spec)
