@@ -35,7 +35,9 @@ const virtualEPC = "/dev/sgx_vepc"
 func mapped(maps io.Reader) (node.Size, error) {
 	limited := &io.LimitedReader{R: maps, N: maxMaps}
 	lines := bufio.NewScanner(limited)
-	lines.Buffer(make([]byte, 0, 16<<10), 64<<10) // the longest path has 4,095 bytes, each escaped as four at most
+	// Most paths have at most 4,095 bytes, each escaped as four at most. A program can make one of
+	// any length, of directories in directories.
+	lines.Buffer(make([]byte, 0, 16<<10), 64<<10)
 	devices := append(node.EnclaveDevices(), virtualEPC)
 	var sum node.Size
 	for lines.Scan() {

@@ -43,7 +43,8 @@ type Process struct {
 type Usage struct {
 	// Processes are those that map any, by descending size.
 	Processes []Process
-	// Unreadable is how many processes there are whose mappings this process may not read.
+	// Unreadable is how many processes could not be examined, mostly because this process may not
+	// read their mappings.
 	Unreadable int
 	// Partial is whether there may be processes of the node that are not visible here, such as
 	// in a container without the PID namespace of the node.
@@ -85,10 +86,10 @@ func (f Finder) Find(ctx context.Context) (Usage, error) {
 		p, err := f.process(int32(pid))
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESRCH): // it has ended
-		case errors.Is(err, fs.ErrPermission), errors.Is(err, errTooLong):
-			usage.Unreadable++
-		case err != nil:
+		case errors.Is(err, errNotMapping): // Linux writes something else than is known
 			return Usage{}, err
+		case err != nil: // such as too long a path: no process can hide others
+			usage.Unreadable++
 		case p.Mapped > 0:
 			usage.Processes = append(usage.Processes, p)
 		}

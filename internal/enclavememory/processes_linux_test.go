@@ -1,6 +1,7 @@
 package enclavememory
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"maps"
@@ -111,6 +112,48 @@ func TestNotExamined(t *testing.T) {
 	tree["310/maps"] = "nonsense /dev/isgx\n"
 	if _, err := newFinder(tree.Make(t), "").Find(t.Context()); !errors.Is(err, errNotMapping) || !strings.Contains(err.Error(), "/310: ") {
 		t.Error(err)
+	}
+}
+
+// A process hides no others by what Linux shows of it.
+func TestOneTooLong(t *testing.T) {
+	tree := newProcfs()
+	tree["310/maps"] = "7f0000000000-7f0000001000 r--s 00000000 00:05 84 " + strings.Repeat("/directory", 10_000) + "\n" + isgx
+	usage, err := newFinder(tree.Make(t), "").Find(t.Context())
+	if err != nil || usage.Unreadable != 1 || len(usage.Processes) != 2 {
+		t.Errorf("%v, %+v", err, usage)
+	}
+}
+
+// Linux shows paths of any length. This process has one, and counts as not examined.
+func TestLongPathOnLinux(t *testing.T) {
+	t.Chdir(t.TempDir())
+	name := strings.Repeat("d", 255)
+	for range 300 { // a relative path each, as an absolute one has at most 4,095 bytes
+		if err := errors.Join(os.Mkdir(name, 0o700), os.Chdir(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := os.Create("file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	memory, err := syscall.Mmap(int(file.Fd()), 0, os.Getpagesize(), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Munmap(memory) }()
+	maps, err := os.Open("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer maps.Close()
+	if _, err := mapped(maps); !errors.Is(err, bufio.ErrTooLong) {
+		t.Errorf("the path in /proc/self/maps is not too long: %v", err)
+	}
+	if usage, err := newFinder("/proc", "").Find(t.Context()); err != nil || usage.Unreadable == 0 {
+		t.Errorf("%v, %d unreadable", err, usage.Unreadable)
 	}
 }
 
