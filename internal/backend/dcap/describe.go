@@ -23,12 +23,14 @@ func (b *Backend) description() aesm.Backend {
 		defer b.mu.Unlock()
 		return b.last
 	}
-	b.described = now // others need not wait
+	if b.last != (aesm.Backend{}) {
+		b.described = now // others need not wait: they get the last one
+	}
 	b.mu.Unlock()
 	d := describe(b.config.Certificates)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.last = d
+	b.last, b.described = d, now
 	return d
 }
 

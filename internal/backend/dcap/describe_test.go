@@ -83,3 +83,26 @@ func TestDescription(t *testing.T) {
 		t.Errorf("both are %+v", first)
 	}
 }
+
+// A client that asks during the first description gets one as well. An empty one would look
+// like another daemon.
+func TestFirstDescriptions(t *testing.T) {
+	dir := t.TempDir()
+	for range 30 { // one may be described before others ask
+		b := &Backend{config: config.Config{Certificates: dir}}
+		begin, got := make(chan struct{}), make(chan aesm.Backend)
+		const clients = 30
+		for range clients {
+			go func() {
+				<-begin
+				got <- b.description()
+			}()
+		}
+		close(begin)
+		for range clients {
+			if d := <-got; d.Kind != Kind {
+				t.Errorf("%+v", d)
+			}
+		}
+	}
+}
