@@ -26,7 +26,7 @@ const (
 	maxState     = 1 << 20
 )
 
-// pod is as much of a pod as is looked at.
+// pod is as much of a pod as is read.
 type pod struct {
 	Metadata struct{ UID, Name string }
 	Spec     struct {
@@ -44,14 +44,26 @@ type pod struct {
 		Conditions             []struct{ Type, Status, Message string }
 		ContainerStatuses      []struct {
 			State, LastState struct {
+				Running    *struct{}
 				Waiting    *struct{ Reason, Message string }
-				Terminated *struct {
-					ExitCode        int
-					Reason, Message string
-				}
+				Terminated *end
 			}
 		}
 	}
+}
+
+// end is how a container has ended.
+type end struct {
+	ExitCode        int
+	Reason, Message string
+}
+
+func (e end) why() string {
+	why := fmt.Sprintf("it ended with exit code %d (%s)", e.ExitCode, e.Reason)
+	if message := conclusion(e.Message); message != "" {
+		why += ": " + message
+	}
+	return why
 }
 
 // condition returns whether the pod has a condition, and its message.
@@ -134,16 +146,23 @@ func (c causes) ofPod(ctx context.Context, p pod) cause {
 		return cause{p.Status.Reason + ": " + p.Status.Message, ""}
 	}
 	for _, s := range p.Status.ContainerStatuses {
-		switch waiting, ended := s.State.Waiting, cmp.Or(s.State.Terminated, s.LastState.Terminated); {
+		ended := cmp.Or(s.State.Terminated, s.LastState.Terminated)
+		if s.State.Running != nil {
+			found, known := c.ofDaemon(ctx, p)
+			switch {
+			case ended == nil:
+				return found
+			case known: // it may have ended long ago, such as when the node was booted
+				found.seen += "; before that, " + ended.why()
+				return found
+			}
+		}
+		switch waiting := s.State.Waiting; {
 		case waiting != nil && strings.Contains(waiting.Reason, "Image"):
 			return cause{waiting.Reason + ": " + waiting.Message,
 				"push the image to that registry, or set the registry that has it (global.imageRegistry) or the image's repository and digest; if it needs credentials, imagePullSecrets"}
 		case ended != nil:
-			why := fmt.Sprintf("it ended with exit code %d (%s)", ended.ExitCode, ended.Reason)
-			if message := conclusion(ended.Message); message != "" {
-				why += ": " + message
-			}
-			return cause{why, fmt.Sprintf("this shows more: kubectl -n %s logs --previous %s", c.namespace, p.Metadata.Name)}
+			return cause{ended.why(), fmt.Sprintf("this shows more: kubectl -n %s logs --previous %s", c.namespace, p.Metadata.Name)}
 		case waiting != nil && waiting.Message != "":
 			return cause{waiting.Reason + ": " + waiting.Message, ""}
 		case waiting != nil:
@@ -154,7 +173,7 @@ func (c causes) ofPod(ctx context.Context, p pod) cause {
 			return cause{cmp.Or(event, waiting.Reason), ""}
 		}
 	}
-	return c.ofDaemon(ctx, p)
+	return cause{}
 }
 
 // conclusion returns what the end of a daemon's log says about the cause. Its lines are JSON,
@@ -191,8 +210,8 @@ func (c causes) event(ctx context.Context, selector string) string {
 	return last.Reason + ": " + strings.TrimSpace(last.Message)
 }
 
-// ofDaemon asks a daemon that runs why it is not ready.
-func (c causes) ofDaemon(ctx context.Context, p pod) cause {
+// ofDaemon asks a daemon that runs why it is not ready. It reports whether the daemon knows.
+func (c causes) ofDaemon(ctx context.Context, p pod) (found cause, known bool) {
 	var port int
 	for _, container := range p.Spec.Containers {
 		for _, its := range container.Ports {
@@ -202,14 +221,14 @@ func (c causes) ofDaemon(ctx context.Context, p pod) cause {
 		}
 	}
 	if port == 0 || p.Status.PodIP == "" {
-		return cause{}
+		return cause{}, false
 	}
 	show := fmt.Sprintf("this shows more: kubectl -n %s logs %s", c.namespace, p.Metadata.Name)
 	state, err := askDaemon(ctx, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port)))
 	if err != nil {
-		return cause{"it runs, but does not report its state: " + err.Error(), show}
+		return cause{"it runs, but does not report its state: " + err.Error(), show}, false
 	}
-	found := cause{remedy: show}
+	found.remedy = show
 	for _, condition := range state.Conditions {
 		if condition.Met {
 			continue
@@ -222,7 +241,7 @@ func (c causes) ofDaemon(ctx context.Context, p pod) cause {
 			found.seen += ": " + condition.Advice
 		}
 	}
-	return found
+	return found, found.seen != ""
 }
 
 // askDaemon asks the daemon at an address for its state.

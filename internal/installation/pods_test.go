@@ -34,6 +34,9 @@ func TestCause(t *testing.T) {
 	pod := func(name, node, status string) string {
 		return `{"metadata":{"uid":"u","name":"` + name + `"},"spec":{"nodeName":"` + node + `"},"status":{` + status + `}}`
 	}
+	ended := func(pod string) string {
+		return strings.Replace(pod, `"state":{"running":{}}`, `"state":{"running":{}},"lastState":{"terminated":{"exitCode":255,"reason":"Unknown","message":"earlier"}}`, 1)
+	}
 	running := func(address string) string {
 		_, port, err := net.SplitHostPort(address)
 		if err != nil {
@@ -76,6 +79,10 @@ func TestCause(t *testing.T) {
 			want: []string{"a-1 on n: UnexpectedAdmissionError: no healthy devices"}},
 		{name: "a daemon", pods: []string{running(state.Listener.Addr().String())},
 			want: []string{"a-1 on n: socket: not reached yet; quotes: no certificates: register the platform -> this shows more: kubectl -n system logs a-1"}, nothing: "running"},
+		{name: "a daemon that has ended before, as when the node was booted", pods: []string{ended(running(state.Listener.Addr().String()))},
+			want: []string{"a-1 on n: socket: not reached yet; quotes: no certificates: register the platform; before that, it ended with exit code 255 (Unknown): earlier -> this shows more: kubectl -n system logs a-1"}},
+		{name: "a daemon that ends again and again", pods: []string{ended(running(page.Listener.Addr().String()))},
+			want: []string{"a-1 on n: it ended with exit code 255 (Unknown): earlier -> this shows more: kubectl -n system logs --previous a-1"}},
 		{name: "no daemon", pods: []string{running(page.Listener.Addr().String())},
 			want: []string{"a-1 on n: it runs, but does not report its state: http://127.0.0.1:", "invalid character '<'"}},
 		{name: "the namespace", events: `{"items":[{"reason":"FailedCreate","message":"Error creating: pods \"a-\" is forbidden: ` + restricts + `"}]}`,
