@@ -229,12 +229,14 @@ func TestHostNetwork(t *testing.T) {
 			if surge := find[*appsv1.DaemonSet](objects, c.name).Spec.UpdateStrategy.RollingUpdate.MaxSurge.IntValue(); surge != 0 {
 				t.Errorf("an update starts %d more pods on a node, for which no port is left", surge)
 			}
-			var ports []int
-			for _, port := range find[*networkingv1.NetworkPolicy](objects, "confcom").Spec.Ingress[0].Ports {
-				ports = append(ports, port.Port.IntValue())
-			}
-			if want := []int{8080, 9999}; !slices.Equal(ports, want) {
-				t.Errorf("the network policy admits to the ports %v, want %v", ports, want)
+			for _, policy := range []string{"confcom", "confcom-test"} {
+				var ports []int
+				for _, port := range find[*networkingv1.NetworkPolicy](objects, policy).Spec.Ingress[0].Ports {
+					ports = append(ports, port.Port.IntValue())
+				}
+				if want := []int{8080, 9999}; !slices.Equal(ports, want) {
+					t.Errorf("the network policy %s admits to the ports %v, want %v", policy, ports, want)
+				}
 			}
 		})
 	}

@@ -153,6 +153,15 @@ they have the node's network, so no two components may have the same there. */}}
 {{- $port }}
 {{- end }}
 
+{{/* The ports for health and metrics of all components, as those of a network policy. */}}
+{{- define "confcom.httpPorts" -}}
+{{- $ports := list 8080 }}
+{{- range list .Values.devicePlugin .Values.nodeResource .Values.nodeLabeller .Values.quoteHelper }}{{ $ports = append $ports (int .httpPort) }}{{ end }}
+{{- range uniq $ports }}
+- {port: {{ . }}}
+{{- end }}
+{{- end }}
+
 {{/* The additional environment of a component's containers: for all pods, and its own. */}}
 {{- define "confcom.env" -}}
 {{- $own := .values.extraEnv | default list }}
