@@ -268,6 +268,17 @@ func TestClientBadReplies(t *testing.T) {
 	}
 }
 
+// A client ignores fields that it does not know, and those of confcom's numbers that are
+// something else.
+func TestForeignReply(t *testing.T) {
+	c := fakeDaemon(framed(scriptBytes(t, "7a( 0800 12( 00*512 ) 1820 22( 00*32 ) c03e01 ca3e( 01 ) ) ca3e( 01 )")))
+	c.DescribeBackend = true
+	ready, err := c.InitQuote(t.Context(), IntelQE3KeyID())
+	if err != nil || ready != (Initialized{}) {
+		t.Errorf("%+v, %v", ready, err)
+	}
+}
+
 // A client learns of the backend if it asks and the daemon describes it.
 func TestDescribeBackend(t *testing.T) {
 	for _, tt := range []struct {

@@ -44,6 +44,12 @@
 //   - A reply is one write. Intel's daemon writes the length separately.
 //   - Without any key, GetSupportedAttKeyIDs is refused with
 //     CodeServiceUnavailable whatever its buffer size.
+//
+// Two fields of the messages are not Intel's. Their numbers are from 1000, and Intel's daemon
+// and clients ignore fields that they do not know, as do a Client and a Server.
+//
 //   - A client may ask in InitQuoteEx for a description of what makes the quotes, see
-//     Client.DescribeBackend. Intel's daemon ignores that.
+//     Client.DescribeBackend and Backend.
+//   - A client may mark a request as a check whether the daemon answers, see Client.Probe and
+//     Exchange.Probe.
 package aesm
