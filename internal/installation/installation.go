@@ -224,7 +224,7 @@ func (i Installation) leftovers(nodes []node) []Check {
 	var checks []Check
 	for _, what := range []struct {
 		name   string
-		keeper Object
+		writer Object
 		has    func(node) bool
 		seen   string
 		remedy string
@@ -242,7 +242,7 @@ func (i Installation) leftovers(nodes []node) []Check {
 				names = append(names, n.Metadata.Name)
 			}
 		}
-		if len(names) > 0 && !slices.Contains(i.Objects, what.keeper) {
+		if len(names) > 0 && !slices.Contains(i.Objects, what.writer) {
 			checks = append(checks, Check{Name: what.name, Seen: fmt.Sprintf("%d nodes %s: %s", len(names), what.seen, some(names, ", ")), Remedy: what.remedy})
 		}
 	}

@@ -43,9 +43,9 @@ func newProber(path string) prober {
 }
 
 // quotesWriter keeps the node's condition up to date that says whether clients can get
-// quotes, and reports when something else makes them. It asks the AESM socket, as a client does: what it learns is true whatever daemon
-// serves there, and also if none does. The daemon needs no connection to the API server for
-// that.
+// quotes, and reports when something else makes them. It asks the AESM socket, as a client
+// does: what it learns is true whatever daemon serves there, and also if none does. The daemon
+// needs no connection to the API server for that.
 type quotesWriter struct {
 	nodeClient
 	socket prober // nil for no condition

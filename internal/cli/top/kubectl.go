@@ -76,8 +76,8 @@ func conclusion(text string) string {
 	return strings.TrimPrefix(text[strings.LastIndexByte(text, '\n')+1:], "error: ")
 }
 
-// forward is a port-forward to the port for metrics of a pod, which is named http. It enters the network of the
-// pod on its node, where network policies do not apply.
+// forward is a port-forward to the port for metrics of a pod, which is named http. It enters
+// the network of the pod on its node, where network policies do not apply.
 type forward struct {
 	url   string
 	stop  context.CancelFunc
