@@ -2,46 +2,23 @@ package doctor
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/confcom/confcom/internal/daemon"
-)
-
-const (
-	// askTimeout bounds a request for the state of a daemon, which has it in memory.
-	askTimeout = 2 * time.Second
-	// maxState bounds the size of a state.
-	maxState = 1 << 20
 )
 
 // Ask returns what a daemon of confcom that serves HTTP at an address reports of itself. It
 // returns nil if there is none.
 func Ask(ctx context.Context, address string) *daemon.State {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/statusz", nil)
+	state, err := daemon.AskState(ctx, address)
 	if err != nil {
-		return nil
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
-	response, err := client.Do(request)
-	if err != nil {
-		return nil
-	}
-	defer response.Body.Close()
-	var state daemon.State
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxState)).Decode(&state); err != nil || state.Daemon == "" {
-		return nil // something else serves there
+		return nil // nothing serves there, or something else
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil || !ownPort(port, "/proc/self/net/tcp", "/proc/self/net/tcp6") {

@@ -5,26 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/confcom/confcom/internal/daemon"
 )
 
-const (
-	// maxAsked is how many pods that are not ready are examined: others tend to have the
-	// same cause.
-	maxAsked = 5
-	// stateTimeout bounds how long a daemon may take to report its state, and maxState the
-	// report.
-	stateTimeout = 2 * time.Second
-	maxState     = 1 << 20
-)
+// maxAsked is how many pods that are not ready are examined: others tend to have the same
+// cause.
+const maxAsked = 5
 
 // pod is as much of a pod as is read.
 type pod struct {
@@ -224,7 +215,7 @@ func (c causes) ofDaemon(ctx context.Context, p pod) (found cause, known bool) {
 		return cause{}, false
 	}
 	show := fmt.Sprintf("this shows more: kubectl -n %s logs %s", c.namespace, p.Metadata.Name)
-	state, err := askDaemon(ctx, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port)))
+	state, err := daemon.AskState(ctx, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port)))
 	if err != nil {
 		return cause{"it runs, but does not report its state: " + err.Error(), show}, false
 	}
@@ -242,27 +233,4 @@ func (c causes) ofDaemon(ctx context.Context, p pod) (found cause, known bool) {
 		}
 	}
 	return found, found.seen != ""
-}
-
-// askDaemon asks the daemon at an address for its state.
-func askDaemon(ctx context.Context, address string) (state daemon.State, err error) {
-	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/statusz", nil)
-	if err != nil {
-		return state, err
-	}
-	// No proxy, and no connection that stays open.
-	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
-	if err != nil {
-		return state, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return state, fmt.Errorf("%s: %s", request.URL, response.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxState)).Decode(&state); err != nil {
-		return state, fmt.Errorf("%s: %w", request.URL, err)
-	}
-	return state, nil
 }
