@@ -136,24 +136,19 @@ func (c causes) ofPod(ctx context.Context, p pod) cause {
 	if p.Status.Phase == "Failed" {
 		return cause{p.Status.Reason + ": " + p.Status.Message, ""}
 	}
+	var before *end // of a container that runs, maybe long ago, such as when the node was booted
 	for _, s := range p.Status.ContainerStatuses {
 		ended := cmp.Or(s.State.Terminated, s.LastState.Terminated)
 		if s.State.Running != nil {
-			found, known := c.ofDaemon(ctx, p)
-			switch {
-			case ended == nil:
-				return found
-			case known: // it may have ended long ago, such as when the node was booted
-				found.seen += "; before that, " + ended.why()
-				return found
-			}
+			before = cmp.Or(before, ended)
+			continue
 		}
 		switch waiting := s.State.Waiting; {
 		case waiting != nil && strings.Contains(waiting.Reason, "Image"):
 			return cause{waiting.Reason + ": " + waiting.Message,
 				"push the image to that registry, or set the registry that has it (global.imageRegistry) or the image's repository and digest; if it needs credentials, imagePullSecrets"}
 		case ended != nil:
-			return cause{ended.why(), fmt.Sprintf("this shows more: kubectl -n %s logs --previous %s", c.namespace, p.Metadata.Name)}
+			return c.ofEnd(p, *ended)
 		case waiting != nil && waiting.Message != "":
 			return cause{waiting.Reason + ": " + waiting.Message, ""}
 		case waiting != nil:
@@ -164,7 +159,19 @@ func (c causes) ofPod(ctx context.Context, p pod) cause {
 			return cause{cmp.Or(event, waiting.Reason), ""}
 		}
 	}
-	return cause{}
+	found, known := c.ofDaemon(ctx, p)
+	switch {
+	case before != nil && known:
+		found.seen += "; before that, " + before.why()
+	case before != nil:
+		return c.ofEnd(p, *before)
+	}
+	return found
+}
+
+// ofEnd returns how a container of a pod has ended.
+func (c causes) ofEnd(p pod, e end) cause {
+	return cause{e.why(), fmt.Sprintf("this shows more: kubectl -n %s logs --previous %s", c.namespace, p.Metadata.Name)}
 }
 
 // conclusion returns what the end of a daemon's log says about the cause. Its lines are JSON,

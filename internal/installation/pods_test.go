@@ -81,6 +81,8 @@ func TestCause(t *testing.T) {
 			want: []string{"a-1 on n: socket: not reached yet; quotes: no certificates: register the platform -> this shows more: kubectl -n system logs a-1"}, nothing: "running"},
 		{name: "a daemon that has ended before, as when the node was booted", pods: []string{ended(running(state.Listener.Addr().String()))},
 			want: []string{"a-1 on n: socket: not reached yet; quotes: no certificates: register the platform; before that, it ended with exit code 255 (Unknown): earlier -> this shows more: kubectl -n system logs a-1"}},
+		{name: "an image, beside a container that was injected", pods: []string{pod("a-1", "n", `"podIP":"127.0.0.1","phase":"Pending","containerStatuses":[{"state":{"running":{}},"lastState":{"terminated":{"reason":"Error"}}},{"state":{"waiting":`+image)},
+			want: []string{"a-1 on n: ImagePullBackOff"}, nothing: "ended"},
 		{name: "a daemon that ends again and again", pods: []string{ended(running(page.Listener.Addr().String()))},
 			want: []string{"a-1 on n: it ended with exit code 255 (Unknown): earlier -> this shows more: kubectl -n system logs --previous a-1"}},
 		{name: "no daemon", pods: []string{running(page.Listener.Addr().String())},
