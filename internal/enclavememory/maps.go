@@ -17,8 +17,12 @@ import (
 // default, of some 100 bytes each unless their files have long names.
 const maxMaps = 64 << 20
 
-// errTooLong is a text of more than maxMaps bytes.
-var errTooLong = fmt.Errorf("more than %d MiB of text", maxMaps>>20)
+// maxLine is the longest accepted line of it. Most paths have at most 4,095 bytes, each escaped as
+// four at most. A program can make one of any length, of directories in directories.
+const maxLine = 64 << 10
+
+// errTooLong is a text of more than maxMaps bytes, or a line of more than maxLine.
+var errTooLong = fmt.Errorf("its list of mappings has more than %d MiB, or a line of more than %d KiB", maxMaps>>20, maxLine>>10)
 
 // virtualEPC is the device that the EPC of virtual machines is mapped from.
 const virtualEPC = "/dev/sgx_vepc"
@@ -35,9 +39,7 @@ const virtualEPC = "/dev/sgx_vepc"
 func mapped(maps io.Reader) (node.Size, error) {
 	limited := &io.LimitedReader{R: maps, N: maxMaps}
 	lines := bufio.NewScanner(limited)
-	// Most paths have at most 4,095 bytes, each escaped as four at most. A program can make one of
-	// any length, of directories in directories.
-	lines.Buffer(make([]byte, 0, 16<<10), 64<<10)
+	lines.Buffer(make([]byte, 0, 16<<10), maxLine)
 	devices := append(node.EnclaveDevices(), virtualEPC)
 	var sum node.Size
 	for lines.Scan() {
@@ -51,11 +53,11 @@ func mapped(maps io.Reader) (node.Size, error) {
 		}
 		sum += size
 	}
-	if err := lines.Err(); err != nil {
-		return 0, err
-	}
-	if limited.N <= 0 {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong), err == nil && limited.N <= 0:
 		return 0, errTooLong
+	case err != nil:
+		return 0, err
 	}
 	return sum, nil
 }

@@ -3,6 +3,7 @@ package enclavememory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -24,6 +25,9 @@ const (
 	// runs 110 pods by default.
 	maxPods = 256
 )
+
+// errHidden is why an examination is partial.
+var errHidden = errors.New("processes outside the PID namespace of this one are not visible")
 
 // Metrics are the metrics of the enclave memory that processes map. There are none until Watch
 // has examined the processes.
@@ -132,7 +136,7 @@ func (m *Metrics) Watch(ctx context.Context, log *slog.Logger, find func(context
 			m.latest.Store(&result{a.usage, time.Now()})
 			if !complained && (a.usage.Unreadable > 0 || a.usage.Partial) {
 				complained = true
-				log.Warn("cannot examine all processes for enclave memory", "unreadable", a.usage.Unreadable, "partial", a.usage.Partial,
+				log.Warn("cannot examine all processes for enclave memory", "unreadable", a.usage.Unreadable, "error", cmp.Or(a.usage.Why, errHidden), "partial", a.usage.Partial,
 					"advice", "it takes hostPID, CAP_SYS_PTRACE as root, and that SELinux or AppArmor allows it; the metric sgx_enclave_memory_unreadable_processes has the number")
 			}
 		}

@@ -52,7 +52,7 @@ func watch(t *testing.T, find func(context.Context) (Usage, error)) (registry *p
 
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		usage := Usage{Processes: []Process{processOf("b", 3<<20), processOf("a", 2<<20), processOf("", 7<<20), processOf("b", 1<<20)}, Unreadable: 2}
+		usage := Usage{Processes: []Process{processOf("b", 3<<20), processOf("a", 2<<20), processOf("", 7<<20), processOf("b", 1<<20)}, Unreadable: 2, Why: errTooLong}
 		finds := 0
 		registry, log, stop := watch(t, func(context.Context) (Usage, error) {
 			if finds++; finds > 1 {
@@ -69,7 +69,7 @@ func TestMetrics(t *testing.T) {
 		time.Sleep(10 * interval)
 		synctest.Wait()
 		expect(t, registry, headMapped+"sgx_enclave_memory_mapped_bytes 0\n"+headUnreadable+"sgx_enclave_memory_unreadable_processes 1\n")
-		if finds != 11 || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "cannot examine all processes for enclave memory\" unreadable=2") {
+		if finds != 11 || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "cannot examine all processes for enclave memory\" unreadable=2 error=\""+errTooLong.Error()) {
 			t.Errorf("%d examinations, log: %s", finds, log)
 		}
 	})

@@ -44,8 +44,9 @@ type Usage struct {
 	// Processes are those that map any, by descending size.
 	Processes []Process
 	// Unreadable is how many processes could not be examined, mostly because this process may not
-	// read their mappings.
+	// read their mappings, and Why is the error of the first of them.
 	Unreadable int
+	Why        error
 	// Partial is whether there may be processes of the node that are not visible here, such as
 	// in a container without the PID namespace of the node.
 	Partial bool
@@ -90,6 +91,7 @@ func (f Finder) Find(ctx context.Context) (Usage, error) {
 			return Usage{}, err
 		case err != nil: // such as too long a path: no process can hide others
 			usage.Unreadable++
+			usage.Why = cmp.Or(usage.Why, err)
 		case p.Mapped > 0:
 			usage.Processes = append(usage.Processes, p)
 		}

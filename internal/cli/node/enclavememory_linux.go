@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,9 +48,12 @@ func findEnclaveMemory(ctx context.Context, sysroot string) *enclaveMemory {
 		return m
 	case usage.Unreadable > 0:
 		m.Incomplete = count(usage.Unreadable, "process", "processes") + " cannot be examined: "
-		if os.Geteuid() == 0 {
+		switch {
+		case !errors.Is(usage.Why, fs.ErrPermission):
+			m.Incomplete += usage.Why.Error()
+		case os.Geteuid() == 0:
 			m.Incomplete += "it takes CAP_SYS_PTRACE, and that SELinux or AppArmor allows it"
-		} else {
+		default:
 			m.Incomplete += "run this as root"
 		}
 	case usage.Partial:

@@ -400,6 +400,15 @@ ready
 		last.Cgroup != "/system.slice/aesmd.service" || last.PodUID != "" {
 		t.Errorf("%+v", report)
 	}
+	long := "7f0000000000-7f0001000000 r--s 00000000 00:05 84 " + strings.Repeat("/directory", 10_000) + "\n"
+	nodetest.Put(t, filepath.Join(root, "proc/4716/maps"), long)
+	read()
+	if got := report.EnclaveMemory; !strings.HasPrefix(got.Incomplete, "1 process cannot be examined: ") || !strings.HasSuffix(got.Incomplete, "/proc/4716: its list of mappings has more than 64 MiB, or a line of more than 64 KiB") || len(got.Processes) != 5 {
+		t.Errorf("%+v", report)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "proc/4716")); err != nil {
+		t.Fatal(err)
+	}
 	// In a container, the process of the kernel is not visible.
 	if err := os.RemoveAll(filepath.Join(root, "proc/2")); err != nil {
 		t.Fatal(err)
