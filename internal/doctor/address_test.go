@@ -73,6 +73,36 @@ func TestAddress(t *testing.T) {
 	}
 }
 
+// A process of another user is not asked, whatever its name is.
+func TestAddressOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT RUN: needs root, to have files of another user")
+	}
+	procfs := t.TempDir()
+	for _, name := range []string{"self", "100"} {
+		dir := filepath.Join(procfs, name)
+		for _, err := range []error{
+			os.MkdirAll(filepath.Join(dir, "ns"), 0o700),
+			os.WriteFile(filepath.Join(dir, "cmdline"), []byte(helperName+"\x00--http-address=:9100\x00"), 0o600),
+			os.Symlink("net:[1]", filepath.Join(dir, "ns/net")),
+			os.Symlink("mnt:[1]", filepath.Join(dir, "ns/mnt")),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := Address(procfs); got != "127.0.0.1:9100" {
+		t.Errorf("%s of a process of root", got)
+	}
+	if err := os.Chown(filepath.Join(procfs, "100"), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if got := Address(procfs); got != defaultAddress {
+		t.Errorf("%s of a process of another user", got)
+	}
+}
+
 // What the kernel says of a process is understood.
 func TestAddressOfProcess(t *testing.T) {
 	command := exec.Command("sh", "-c", "read line", "--http-address=:9100")
