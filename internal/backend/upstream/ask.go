@@ -43,17 +43,19 @@ func ask[T any](ctx context.Context, b *Backend, request func(context.Context, a
 // allows. Every request of the protocol may be repeated.
 //
 // It returns the last error of the request, and gives up before the deadline of ctx
-// rather than at it: the caller still has time to report the error, and no attempt fails
-// because of the deadline, as if the daemon were slow and not absent.
+// rather than at it, so that the caller still has time to report the error. If the deadline
+// ends an attempt all the same, that says less than the attempt before: the daemon was absent
+// then, and is not known to be slow now.
 func retry[T any](ctx context.Context, b *Backend, request func() (T, error)) (v T, err error) {
 	began := time.Now()
 	accepted := 0 // how often the daemon has accepted the request and not answered
-	deadline, bounded := ctx.Deadline()
 	attempt := func() (struct{}, error) {
-		if err != nil && bounded && time.Until(deadline) < retryPause {
-			return struct{}{}, backoff.Permanent(err) // the pause has taken longer
-		}
+		before := err
 		v, err = exchange(b, began, request)
+		if before != nil && err != nil && ctx.Err() != nil {
+			err = before
+			return struct{}{}, backoff.Permanent(err)
+		}
 		if errors.Is(err, aesm.ErrNoReply) {
 			accepted++
 		}
@@ -63,8 +65,8 @@ func retry[T any](ctx context.Context, b *Backend, request func() (T, error)) (v
 		return struct{}{}, err
 	}
 	limit := time.Duration(0) // none
-	if bounded {
-		limit = max(deadline.Sub(began)-retryPause, 1)
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(deadline.Sub(began)-1, 1) // the deadline itself is too late
 	}
 	// Its error may be that of ctx, which says less than the request's.
 	_, _ = backoff.Retry(ctx, attempt,
