@@ -246,6 +246,8 @@ func TestBroken(t *testing.T) {
 			change(t, "simulatedDevice="+device)
 			waitRollout(t, "sgx-device-plugin")
 			remove()
+			// Until then, containers that get EPC wait for the device, and 'helm test' for its own.
+			kubectl(t, "-n", namespace, "wait", "pod", "-l", "app.kubernetes.io/name=sgx-device-plugin", "--for=condition=Ready=false", "--timeout=60s")
 			return none
 		}},
 		{"a pod's user may not open the device", "confcom doctor", "permission denied", func(t *testing.T) broken {
